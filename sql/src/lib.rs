@@ -1,0 +1,36 @@
+//! Everything that is SQL text, both ways, and the vocabulary of tables.
+//!
+//! *Enters*: clauses users write ([`compile`]), names ([`RelationName`]), column values as Postgres
+//! prints them ([`Row`]).
+//! *Leaves*: typed predicates that answer exactly as Postgres would ([`Predicate`]), SQL text rebuilt
+//! from a parsed tree, never from what a user sent.
+//! *Invariant*: whatever cannot be evaluated exactly like Postgres is refused when the clause is
+//! compiled; nothing is approximated.
+//! *Must not know*: that workers, sockets, files or Arrow exist.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod access;
+pub mod collation;
+mod key;
+pub mod lsn;
+pub mod name;
+pub mod relation;
+mod predicate;
+pub mod row;
+pub mod schema;
+pub mod statement;
+mod truth;
+mod where_error;
+
+pub use access::{Access, Probe};
+pub use collation::{CaseMap, Collation, TextOrder};
+pub use key::{Key, RowKey, row_key};
+pub use lsn::Lsn;
+pub use name::{NameError, RelationName};
+pub use relation::{Relation, RelationColumn, ReplicaIdentity};
+pub use predicate::{Predicate, compile};
+pub use row::{Row, RowBuilder};
+pub use schema::{Column, TableSchema};
+pub use truth::Truth;
+pub use where_error::WhereError;

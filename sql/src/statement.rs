@@ -1,0 +1,1 @@
+//! Statements we send to Postgres, built from parsed names only.
