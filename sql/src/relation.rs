@@ -6,9 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{RelationName, TableSchema};
 
 /// How much of the old row the stream carries (`pg_class.relreplident`).
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ReplicaIdentity {
     /// The whole old row: what shapes need.
     Full,
@@ -50,8 +48,8 @@ impl TableSchema {
             && self.name == relation.name
             && relation.identity == ReplicaIdentity::Full
             && replicated.clone().count() == relation.columns.len()
-            && replicated.zip(&relation.columns).all(|(ours, theirs)| {
-                ours.name == theirs.name && ours.type_oid == theirs.type_oid
-            })
+            && replicated
+                .zip(&relation.columns)
+                .all(|(ours, theirs)| ours.name == theirs.name && ours.type_oid == theirs.type_oid)
     }
 }

@@ -1,0 +1,140 @@
+//! From ordered events to changes with the shapes they concern.
+
+use std::sync::Arc;
+
+use brooklet_sql::Lsn;
+use differential_dataflow::{AsCollection, VecCollection};
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::generic::operator::Operator;
+
+use crate::change::{Change, Event};
+use crate::index::ShapeIndex;
+use crate::plan::{ShapeId, ShapePlan};
+use crate::verdict::{Verdict, verdict};
+
+/// Why a shape ends: its clients must fetch anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EndReason {
+    /// The table was emptied by TRUNCATE.
+    Truncated,
+    /// The table's definition or replica identity changed.
+    TableChanged,
+    /// Somebody asked for its removal.
+    Removed,
+}
+
+/// A record of the routed collection.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Routed {
+    /// A change that concerns at least one shape, with all it concerns.
+    Change(Change, Vec<(ShapeId, Verdict)>),
+    /// The transaction is complete.
+    Commit {
+        /// Where its commit record begins.
+        lsn: Lsn,
+        /// Its 32-bit transaction id.
+        xid: u32,
+    },
+    /// The open transaction was cut off.
+    Abort,
+    /// A shape is maintained from here on.
+    Installed(ShapeId),
+    /// A shape is no longer maintained.
+    Ended(ShapeId, EndReason),
+}
+
+/// Builds the operator. The input must arrive in order, so it is not exchanged between workers.
+pub fn route<'scope>(
+    events: StreamVec<'scope, u64, Event>,
+) -> VecCollection<'scope, u64, Routed, isize> {
+    events
+        .unary(Pipeline, "Route", |_, _| {
+            let mut router = Router::default();
+            move |input, output| {
+                input.for_each(|time, batch| {
+                    let Some(&at) = time.least() else { return };
+                    let mut session = output.session(&time);
+                    for event in batch.drain(..) {
+                        router.take(event, |routed| session.give((routed, at, 1)));
+                    }
+                });
+            }
+        })
+        .as_collection()
+}
+
+/// The operator's state: the shapes, and what waits for the end of the open transaction.
+#[derive(Default)]
+struct Router {
+    shapes: ShapeIndex,
+    open: bool,
+    waiting: Vec<Arc<ShapePlan>>,
+    found: Vec<Arc<ShapePlan>>,
+}
+
+impl Router {
+    fn take(&mut self, event: Event, mut give: impl FnMut(Routed)) {
+        match event {
+            Event::Change(change) => {
+                self.open = true;
+                let matches = self.matches(&change);
+                if !matches.is_empty() {
+                    give(Routed::Change(change, matches));
+                }
+            }
+            Event::Relation(relation) => {
+                let ended = self.shapes.not_described(&relation);
+                self.end(ended, EndReason::TableChanged, give);
+            }
+            Event::Truncate(tables) => {
+                self.open = true;
+                let ended = tables.iter().flat_map(|table| self.shapes.of_table(*table)).collect();
+                self.end(ended, EndReason::Truncated, give);
+            }
+            Event::Commit { lsn, xid } => {
+                give(Routed::Commit { lsn, xid });
+                self.close(give);
+            }
+            Event::Abort => {
+                give(Routed::Abort);
+                self.close(give);
+            }
+            Event::AddShape(plan) if self.open => self.waiting.push(plan),
+            Event::AddShape(plan) => self.install(plan, give),
+            Event::RemoveShape(shape) => {
+                self.waiting.retain(|plan| plan.id != shape);
+                self.end(vec![shape], EndReason::Removed, give);
+            }
+        }
+    }
+
+    fn matches(&mut self, change: &Change) -> Vec<(ShapeId, Verdict)> {
+        let rows = [change.old.as_ref(), change.new.as_ref()];
+        self.shapes.candidates(change.table, rows, &mut self.found);
+        let judged = self.found.iter();
+        judged.filter_map(|plan| Some((plan.id, verdict(plan, change)?))).collect()
+    }
+
+    /// A shape sees whole transactions only, so one that arrives inside of a transaction waits for
+    /// its end.
+    fn close(&mut self, mut give: impl FnMut(Routed)) {
+        self.open = false;
+        for plan in std::mem::take(&mut self.waiting) {
+            self.install(plan, &mut give);
+        }
+    }
+
+    fn install(&mut self, plan: Arc<ShapePlan>, mut give: impl FnMut(Routed)) {
+        give(Routed::Installed(plan.id));
+        self.shapes.add(plan);
+    }
+
+    fn end(&mut self, shapes: Vec<ShapeId>, why: EndReason, mut give: impl FnMut(Routed)) {
+        for shape in shapes {
+            if self.shapes.remove(shape) {
+                give(Routed::Ended(shape, why));
+            }
+        }
+    }
+}

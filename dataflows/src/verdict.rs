@@ -1,0 +1,58 @@
+//! What one change means for one shape.
+
+use brooklet_sql::{Predicate, Row, Truth};
+
+use crate::change::Change;
+use crate::plan::ShapePlan;
+
+/// The operation a shape's log gets. The rows are the change's own: an insert shows the new row, a
+/// delete the old one, whatever the operation in Postgres was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Verdict {
+    /// The row enters.
+    Insert = 0,
+    /// The row stays; selected columns changed.
+    Update = 1,
+    /// The row leaves.
+    Delete = 2,
+    /// The row stays under another key: a delete of the old one, then an insert of the new one.
+    Rekey = 3,
+}
+
+impl Verdict {
+    /// The verdict a stored number stands for.
+    #[must_use]
+    pub fn from_u8(number: u8) -> Option<Verdict> {
+        [Verdict::Insert, Verdict::Update, Verdict::Delete, Verdict::Rekey]
+            .into_iter()
+            .find(|verdict| *verdict as u8 == number)
+    }
+}
+
+/// Decides from (old row in?, new row in?) and the selected columns; `None` where the shape's log
+/// gets nothing.
+#[must_use]
+pub fn verdict(plan: &ShapePlan, change: &Change) -> Option<Verdict> {
+    let holds = |row: &Option<Row>| row.as_ref().is_some_and(|row| within(&plan.predicate, row));
+    match (holds(&change.old), holds(&change.new)) {
+        (false, false) => None,
+        (false, true) => Some(Verdict::Insert),
+        (true, false) => Some(Verdict::Delete),
+        (true, true) => {
+            let (old, new) = (change.old.as_ref()?, change.new.as_ref()?);
+            let differs = |columns: &[usize]| columns.iter().any(|&c| old.get(c) != new.get(c));
+            if differs(&plan.key) {
+                Some(Verdict::Rekey)
+            } else if differs(&plan.columns) {
+                Some(Verdict::Update)
+            } else {
+                None
+            }
+        }
+    }
+}
+
+fn within(predicate: &Option<Predicate>, row: &Row) -> bool {
+    predicate.as_ref().is_none_or(|predicate| predicate.matches(row) == Truth::True)
+}
