@@ -2,7 +2,7 @@
 //! while it runs, so that live shapes can be seen within the first minute.
 //!
 //! In: [`DemoArgs`]. Out: a [`Demo`], which has a database URL and a storage folder for the server
-//! to use. Invariant: everything the demo makes lies in one folder ([`workspace`]) or is a child
+//! to use. Invariant: everything the demo makes lies in one folder (see `workspace`) or is a child
 //! process; both are gone after [`Demo::stop`], after a drop (also half-way through [`start`]),
 //! and, through the workspace's janitor, after a `kill -9`.
 
