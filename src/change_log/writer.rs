@@ -1,0 +1,339 @@
+//! Appending to the change log, and finding its end again.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, RwLock};
+
+use brooklet_dataflows::Change;
+use brooklet_sql::{Lsn, Relation};
+
+use super::record::{self, RowsHead, StoredCommit, kind};
+use super::sealed::{BlockCache, SealedFile};
+use super::segment::{self, Place, RawSegment, Segment};
+use super::{ChangeLog, ChangeLogError};
+use crate::frame::{FileKind, FrameError, FrameFile, Tail};
+use crate::limits::SEGMENT_BYTES_MAX;
+
+/// A file that is complete and may be sealed once the posting log has everything up to `end`.
+#[derive(Debug, Clone, Copy)]
+pub struct Rolled {
+    /// Its name.
+    pub first_seq: u64,
+    /// The last transaction in it.
+    pub end: Lsn,
+}
+
+/// The one writer. Every method appends; nothing is readable before [`Writer::flush`] and nothing
+/// may be confirmed before [`Writer::sync`].
+pub struct Writer {
+    log: ChangeLog,
+    file: FrameFile,
+    segment: Arc<Segment>,
+    next_seq: u64,
+    end: Lsn,
+    last_commit: Lsn,
+    open: Option<OpenTransaction>,
+    relations: HashMap<u32, Arc<Relation>>,
+    /// Places of changes that are appended but not flushed.
+    unflushed: Vec<Place>,
+    scratch: Vec<u8>,
+}
+
+/// Where to go back to when a transaction is cut off.
+struct OpenTransaction {
+    lsn: Lsn,
+    xid: u32,
+    file_at: u64,
+    first_seq: u64,
+}
+
+impl Writer {
+    /// The log's end: the position to confirm, and to start the stream from.
+    #[must_use]
+    pub fn end(&self) -> Lsn {
+        self.end
+    }
+
+    /// The last complete transaction.
+    #[must_use]
+    pub fn last_commit(&self) -> Lsn {
+        self.last_commit
+    }
+
+    /// A transaction begins. One that is still open was cut off and is taken back; `true` then.
+    pub fn begin(&mut self, lsn: Lsn, xid: u32) -> Result<bool, ChangeLogError> {
+        let cut = self.abort()?;
+        let (file_at, first_seq) = (self.file.end(), self.next_seq);
+        self.open = Some(OpenTransaction { lsn, xid, file_at, first_seq });
+        Ok(cut)
+    }
+
+    /// Numbers the changes of the open transaction and appends them.
+    pub fn append(&mut self, changes: &mut [Change]) {
+        let Some(open) = &self.open else { return };
+        let head = RowsHead {
+            lsn: open.lsn,
+            xid: open.xid,
+            first_seq: self.next_seq,
+            count: changes.len() as u32,
+        };
+        self.scratch.clear();
+        let mut places = Vec::with_capacity(changes.len());
+        for change in changes.iter_mut() {
+            change.seq = self.next_seq;
+            self.next_seq += 1;
+            let at = self.scratch.len() as u64;
+            let length = record::encode_change(change, &mut self.scratch);
+            places.push(Place { at, length });
+        }
+        let at = self.file.append(kind::ROWS, &[&head.encode(), &self.scratch]);
+        let begin = at + record::ROWS_HEAD as u64;
+        let places = places.into_iter();
+        self.unflushed.extend(places.map(|p| Place { at: begin + p.at, length: p.length }));
+        self.scratch.shrink_to(4 * crate::limits::SLICE_BYTES_MAX);
+    }
+
+    /// A table's definition from here on.
+    pub fn append_relation(&mut self, relation: &Arc<Relation>) {
+        write_relation(&mut self.file, relation);
+        self.relations.insert(relation.oid, Arc::clone(relation));
+    }
+
+    /// The open transaction emptied these tables.
+    pub fn append_truncate(&mut self, tables: &[u32]) {
+        let Some(open) = &self.open else { return };
+        let lsn = open.lsn.0.to_le_bytes();
+        self.file.append(kind::TRUNCATE, &[&lsn, &record::encode_tables(tables)]);
+    }
+
+    /// The open transaction is complete; says so, and whether its file was rolled behind it.
+    pub fn commit(
+        &mut self,
+        end_lsn: Lsn,
+        time: i64,
+    ) -> Result<Option<(StoredCommit, Option<Rolled>)>, ChangeLogError> {
+        let Some(open) = self.open.take() else { return Ok(None) };
+        let (first_seq, next_seq) = (open.first_seq, self.next_seq);
+        let commit =
+            StoredCommit { lsn: open.lsn, end_lsn, xid: open.xid, time, first_seq, next_seq };
+        self.file.append(kind::COMMIT, &[&commit.encode()]);
+        self.end = self.end.max(end_lsn);
+        self.last_commit = open.lsn;
+        let rolled = if self.file.end() > SEGMENT_BYTES_MAX { Some(self.roll()?) } else { None };
+        Ok(Some((commit, rolled)))
+    }
+
+    /// Nothing of interest up to `lsn`.
+    pub fn position(&mut self, lsn: Lsn) {
+        if self.open.is_none() && lsn > self.end {
+            self.file.append(kind::POSITION, &[&lsn.0.to_le_bytes()]);
+            self.end = lsn;
+        }
+    }
+
+    /// Takes the open transaction back; `false` if there is none.
+    pub fn abort(&mut self) -> Result<bool, ChangeLogError> {
+        let Some(open) = self.open.take() else { return Ok(false) };
+        self.flush()?;
+        self.file.truncate(open.file_at)?;
+        self.next_seq = open.first_seq;
+        if let Segment::Raw(raw) = &*self.segment {
+            let keep = (open.first_seq - raw.first_seq) as usize;
+            raw.places.write().unwrap_or_else(|e| e.into_inner()).truncate(keep);
+        }
+        Ok(true)
+    }
+
+    /// Makes what was appended readable.
+    pub fn flush(&mut self) -> Result<(), ChangeLogError> {
+        self.file.flush()?;
+        if let Segment::Raw(raw) = &*self.segment {
+            let mut places = raw.places.write().unwrap_or_else(|e| e.into_inner());
+            places.append(&mut self.unflushed);
+        }
+        Ok(())
+    }
+
+    /// Bytes that wait for [`Writer::flush`].
+    #[must_use]
+    pub fn pending_bytes(&self) -> usize {
+        self.file.pending_bytes()
+    }
+
+    /// Makes what was appended durable. After an error the process must end.
+    pub fn sync(&mut self) -> Result<(), ChangeLogError> {
+        self.flush()?;
+        Ok(self.file.sync()?)
+    }
+
+    fn roll(&mut self) -> Result<Rolled, ChangeLogError> {
+        self.sync()?;
+        let rolled = Rolled { first_seq: self.segment.first_seq(), end: self.last_commit };
+        let (file, segment) = create(&self.log.dir, self.next_seq)?;
+        self.file = file;
+        for relation in self.relations.values() {
+            write_relation(&mut self.file, relation);
+        }
+        self.segment = Arc::clone(&segment);
+        self.log.segments.write().unwrap_or_else(|e| e.into_inner()).push(segment);
+        Ok(rolled)
+    }
+}
+
+fn write_relation(file: &mut FrameFile, relation: &Relation) {
+    // A struct of strings and numbers always has a JSON form.
+    let json = serde_json::to_vec(relation).unwrap_or_default();
+    file.append(kind::RELATION, &[&json]);
+}
+
+fn create(dir: &Path, first_seq: u64) -> Result<(FrameFile, Arc<Segment>), ChangeLogError> {
+    let path = raw_path(dir, first_seq);
+    let file = FrameFile::create(&path, FileKind::Changes)?;
+    let segment = raw_segment(&file, first_seq, Vec::new());
+    Ok((file, segment))
+}
+
+fn raw_segment(file: &FrameFile, first_seq: u64, places: Vec<Place>) -> Arc<Segment> {
+    Arc::new(Segment::Raw(RawSegment {
+        path: file.path().to_owned(),
+        first_seq,
+        file: Arc::clone(file.file()),
+        places: RwLock::new(places),
+    }))
+}
+
+fn raw_path(dir: &Path, first_seq: u64) -> PathBuf {
+    dir.join(format!("{first_seq:020}.log"))
+}
+
+/// Opens or creates the log in `dir`.
+pub(super) fn open(
+    dir: &Path,
+) -> Result<(ChangeLog, Writer, Vec<StoredCommit>), ChangeLogError> {
+    let at = |source| FrameError::Io { path: dir.to_owned(), source };
+    std::fs::create_dir_all(dir).map_err(at)?;
+    let mut names = list(dir).map_err(at)?;
+    if names.raw.is_empty() {
+        let first = names.sealed.last().map_or(Ok(0), |seq| sealed_end(dir, *seq))?;
+        FrameFile::create(&raw_path(dir, first), FileKind::Changes)?;
+        names.raw.push(first);
+    }
+    let (mut segments, mut commits) = (Vec::new(), Vec::new());
+    for first in names.sealed.iter().filter(|seq| !names.raw.contains(seq)) {
+        let sealed = SealedFile::open(dir, *first)?;
+        commits.extend_from_slice(sealed.commits());
+        segments.push(Arc::new(Segment::Sealed(sealed)));
+    }
+    let mut newest = None;
+    for (number, first) in names.raw.iter().enumerate() {
+        let tail = if number + 1 == names.raw.len() { Tail::Newest } else { Tail::Closed };
+        let recovered = recover(&raw_path(dir, *first), *first, tail)?;
+        commits.extend_from_slice(&recovered.commits);
+        segments.push(raw_segment(&recovered.file, *first, recovered.places.clone()));
+        newest = Some(recovered);
+    }
+    let Some(newest) = newest else { return Err(ChangeLogError::Missing(0)) };
+    segments.sort_by_key(|segment| segment.first_seq());
+    let segment = segments.last().cloned().ok_or(ChangeLogError::Missing(0))?;
+    let next_seq = segment.first_seq() + newest.places.len() as u64;
+    let last_commit = commits.last().map_or(Lsn::ZERO, |commit| commit.lsn);
+    let end = commits.iter().map(|commit| commit.end_lsn).fold(newest.position, Lsn::max);
+    let log = ChangeLog {
+        dir: dir.into(),
+        segments: Arc::new(RwLock::new(segments)),
+        cache: BlockCache::default(),
+    };
+    let writer = Writer {
+        log: log.clone(),
+        file: newest.file,
+        segment,
+        next_seq,
+        end,
+        last_commit,
+        open: None,
+        relations: newest.relations,
+        unflushed: Vec::new(),
+        scratch: Vec::new(),
+    };
+    Ok((log, writer, commits))
+}
+
+/// The files in `dir` by first seq; leftovers of an interrupted seal are deleted.
+struct Names {
+    raw: Vec<u64>,
+    sealed: Vec<u64>,
+}
+
+fn list(dir: &Path) -> std::io::Result<Names> {
+    let mut names = Names { raw: Vec::new(), sealed: Vec::new() };
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        match (path.extension().and_then(|e| e.to_str()), stem.parse()) {
+            (Some("log"), Ok(seq)) => names.raw.push(seq),
+            (Some("arrow"), Ok(seq)) => names.sealed.push(seq),
+            (Some("tmp"), _) => std::fs::remove_file(&path)?,
+            _ => {}
+        }
+    }
+    for seq in &names.raw {
+        if names.sealed.contains(seq) {
+            std::fs::remove_file(super::sealed::path(dir, *seq))?;
+        }
+    }
+    let Names { raw, mut sealed } = names;
+    sealed.retain(|seq| !raw.contains(seq));
+    let mut names = Names { raw, sealed };
+    names.raw.sort_unstable();
+    names.sealed.sort_unstable();
+    Ok(names)
+}
+
+fn sealed_end(dir: &Path, first: u64) -> Result<u64, ChangeLogError> {
+    Ok(SealedFile::open(dir, first)?.commits().last().map_or(first, |commit| commit.next_seq))
+}
+
+/// What a row-wise file holds up to its last whole transaction.
+struct Recovered {
+    file: FrameFile,
+    places: Vec<Place>,
+    commits: Vec<StoredCommit>,
+    relations: HashMap<u32, Arc<Relation>>,
+    position: Lsn,
+}
+
+fn recover(path: &Path, first_seq: u64, tail: Tail) -> Result<Recovered, ChangeLogError> {
+    let mut places = Vec::new();
+    let mut commits: Vec<StoredCommit> = Vec::new();
+    let mut relations = HashMap::new();
+    let (mut position, mut bad) = (Lsn::ZERO, false);
+    let (mut kept, mut kept_at) = (0, crate::frame::FILE_HEAD);
+    let mut file = FrameFile::open(path, FileKind::Changes, tail, |frame| {
+        let whole = match frame.kind {
+            kind::ROWS => segment::rows(frame, |_, _, place| places.push(place)),
+            kind::COMMIT => StoredCommit::decode(frame.payload).map(|commit| commits.push(commit)),
+            kind::POSITION => frame.payload.first_chunk().map(|lsn| {
+                position = Lsn(u64::from_le_bytes(*lsn));
+            }),
+            kind::RELATION => segment::relation(frame.payload).map(|relation| {
+                relations.insert(relation.oid, relation);
+            }),
+            kind::TRUNCATE => Some(()),
+            _ => None,
+        };
+        bad |= whole.is_none();
+        if matches!(frame.kind, kind::COMMIT | kind::POSITION) {
+            kept = places.len();
+            kept_at = frame.at + frame.payload.len() as u64;
+        }
+    })?;
+    if bad {
+        return Err(FrameError::Damaged(path.to_owned(), first_seq).into());
+    }
+    if file.end() > kept_at && tail == Tail::Newest {
+        tracing::info!(path = %path.display(), "took back a transaction that was cut off");
+        file.truncate(kept_at)?;
+        places.truncate(kept);
+    }
+    Ok(Recovered { file, places, commits, relations, position })
+}

@@ -1,0 +1,303 @@
+//! Files of checksummed frames: what every log is made of. The bytes are drawn in `FORMAT.md`.
+//!
+//! *Enters*: payloads. *Leaves*: the same payloads in order, after any crash up to the last whole
+//! frame. *Must not know* what the payloads mean.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufReader, Read};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const MAGIC: &[u8; 8] = b"BROOKLET";
+/// The version of every format in this release.
+pub const VERSION: u16 = 1;
+/// Bytes before the first frame.
+pub const FILE_HEAD: u64 = 16;
+const FRAME_HEAD: usize = 9;
+
+/// What a file is for; stored in its head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u16)]
+pub enum FileKind {
+    /// Row-wise change log.
+    Changes = 1,
+    /// Posting log.
+    Postings = 2,
+    /// Snapshot pack.
+    Pack = 3,
+    /// Sealed change log.
+    Sealed = 4,
+    /// Catalogue.
+    Catalog = 5,
+}
+
+/// Why a file of frames cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// The system refused.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+    /// Not one of our files, or of another version.
+    #[error(
+        "{0} was not written by this version of Brooklet. Start with the version that wrote it, or with an empty storage directory."
+    )]
+    Foreign(PathBuf),
+    /// Damage that no crash explains.
+    #[error(
+        "{0} is damaged at byte {1}. Restore it, or move the storage directory away: Brooklet then starts empty and clients fetch anew."
+    )]
+    Damaged(PathBuf, u64),
+}
+
+/// Whether a torn end is expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tail {
+    /// The newest file of a log: cut a torn end off.
+    Newest,
+    /// An older file: a torn frame is damage.
+    Closed,
+}
+
+/// One frame as it is read back.
+#[derive(Debug, Clone, Copy)]
+pub struct Frame<'a> {
+    /// Where the payload begins in the file.
+    pub at: u64,
+    /// What the payload is, by the file's own numbering.
+    pub kind: u8,
+    /// The payload.
+    pub payload: &'a [u8],
+}
+
+/// An open file of frames, for appending; readers share [`FrameFile::file`].
+///
+/// Appended frames are gathered until [`FrameFile::flush`], one system call for many; only flushed
+/// frames can be read, only synced ones survive a power cut.
+pub struct FrameFile {
+    path: PathBuf,
+    file: Arc<File>,
+    flushed: u64,
+    pending: Vec<u8>,
+}
+
+impl FrameFile {
+    /// Makes a new file; it must not exist.
+    pub fn create(path: &Path, kind: FileKind) -> Result<FrameFile, FrameError> {
+        let at = |source| FrameError::Io { path: path.to_owned(), source };
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path);
+        let file = file.map_err(at)?;
+        file.write_all_at(&head(kind), 0).map_err(at)?;
+        file.sync_all().map_err(at)?;
+        sync_dir(path)?;
+        let file = Arc::new(file);
+        Ok(FrameFile { path: path.to_owned(), file, flushed: FILE_HEAD, pending: Vec::new() })
+    }
+
+    /// Opens a file and shows every whole frame to `each`.
+    pub fn open(
+        path: &Path,
+        kind: FileKind,
+        tail: Tail,
+        mut each: impl FnMut(Frame<'_>),
+    ) -> Result<FrameFile, FrameError> {
+        let at = |source| FrameError::Io { path: path.to_owned(), source };
+        let file = OpenOptions::new().read(true).write(true).open(path).map_err(at)?;
+        let length = file.metadata().map_err(at)?.len();
+        let mut found = [0; FILE_HEAD as usize];
+        if length < FILE_HEAD {
+            // Created, but the head did not reach the disk.
+            if tail == Tail::Closed {
+                return Err(FrameError::Damaged(path.to_owned(), 0));
+            }
+            file.set_len(0).and_then(|()| file.write_all_at(&head(kind), 0)).map_err(at)?;
+        } else {
+            file.read_exact_at(&mut found, 0).map_err(at)?;
+            if found != head(kind) {
+                return Err(FrameError::Foreign(path.to_owned()));
+            }
+        }
+        let end = scan(&file, length, &mut each).map_err(at)?;
+        if end < length {
+            if tail == Tail::Closed {
+                return Err(FrameError::Damaged(path.to_owned(), end));
+            }
+            tracing::info!(path = %path.display(), end, length, "cut a torn end");
+            file.set_len(end).map_err(at)?;
+        }
+        let file = Arc::new(file);
+        Ok(FrameFile { path: path.to_owned(), file, flushed: end, pending: Vec::new() })
+    }
+
+    /// Adds a frame of the given parts; returns where its payload begins.
+    pub fn append(&mut self, kind: u8, parts: &[&[u8]]) -> u64 {
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        let head = u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
+        debug_assert!(length < u32::MAX as usize);
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&head);
+        crc.update(&[kind]);
+        parts.iter().for_each(|part| crc.update(part));
+        self.pending.extend_from_slice(&head);
+        self.pending.extend_from_slice(&crc.finalize().to_le_bytes());
+        self.pending.push(kind);
+        let at = self.end();
+        parts.iter().for_each(|part| self.pending.extend_from_slice(part));
+        at
+    }
+
+    /// Where the next frame begins.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.flushed + self.pending.len() as u64
+    }
+
+    /// Bytes gathered since the last flush.
+    #[must_use]
+    pub fn pending_bytes(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Writes what was gathered, so that readers can see it.
+    pub fn flush(&mut self) -> Result<(), FrameError> {
+        if !self.pending.is_empty() {
+            self.file.write_all_at(&self.pending, self.flushed).map_err(|e| self.error(e))?;
+            self.flushed += self.pending.len() as u64;
+            self.pending.clear();
+            self.pending.shrink_to(4 * crate::limits::SLICE_BYTES_MAX);
+        }
+        Ok(())
+    }
+
+    /// Flushes and waits until the disk has it. After an error the file must not be used again.
+    pub fn sync(&mut self) -> Result<(), FrameError> {
+        self.flush()?;
+        self.file.sync_data().map_err(|e| self.error(e))
+    }
+
+    /// Cuts everything from `at` on.
+    pub fn truncate(&mut self, at: u64) -> Result<(), FrameError> {
+        self.flush()?;
+        self.file.set_len(at).map_err(|e| self.error(e))?;
+        self.flushed = at;
+        Ok(())
+    }
+
+    /// For readers.
+    #[must_use]
+    pub fn file(&self) -> &Arc<File> {
+        &self.file
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn error(&self, source: io::Error) -> FrameError {
+        FrameError::Io { path: self.path.clone(), source }
+    }
+}
+
+/// The head of a file of this kind.
+#[must_use]
+pub fn head(kind: FileKind) -> [u8; FILE_HEAD as usize] {
+    let mut head = [0; FILE_HEAD as usize];
+    head[..8].copy_from_slice(MAGIC);
+    head[8..10].copy_from_slice(&VERSION.to_le_bytes());
+    head[10..12].copy_from_slice(&(kind as u16).to_le_bytes());
+    head
+}
+
+/// Makes a created, renamed or deleted name durable.
+pub fn sync_dir(path: &Path) -> Result<(), FrameError> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(|source| FrameError::Io { path: dir.to_owned(), source })
+}
+
+/// Shows every whole frame; returns where the last one ends.
+fn scan(file: &File, length: u64, each: &mut impl FnMut(Frame<'_>)) -> io::Result<u64> {
+    let mut reader = BufReader::with_capacity(1 << 20, file);
+    let mut end = FILE_HEAD.min(length);
+    reader.seek_relative(FILE_HEAD as i64)?;
+    let mut payload = Vec::new();
+    while length.saturating_sub(end) >= FRAME_HEAD as u64 {
+        let mut head = [0; FRAME_HEAD];
+        reader.read_exact(&mut head)?;
+        let size = u32::from_le_bytes([head[0], head[1], head[2], head[3]]);
+        let crc = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
+        let at = end + FRAME_HEAD as u64;
+        if at + u64::from(size) > length {
+            break;
+        }
+        payload.resize(size as usize, 0);
+        reader.read_exact(&mut payload)?;
+        let mut found = crc32fast::Hasher::new();
+        found.update(&head[..4]);
+        found.update(&head[8..]);
+        found.update(&payload);
+        if found.finalize() != crc {
+            break;
+        }
+        each(Frame { at, kind: head[8], payload: &payload });
+        end = at + u64::from(size);
+    }
+    Ok(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames(path: &Path, tail: Tail) -> Result<Vec<(u8, Vec<u8>)>, FrameError> {
+        let mut found = Vec::new();
+        FrameFile::open(path, FileKind::Changes, tail, |f| found.push((f.kind, f.payload.to_vec())))?;
+        Ok(found)
+    }
+
+    #[test]
+    fn every_cut_leaves_a_prefix_of_whole_frames() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.log");
+        let mut file = FrameFile::create(&path, FileKind::Changes).unwrap();
+        file.append(1, &[b"one", b"two"]);
+        file.append(2, &[&[7; 300]]);
+        file.append(3, &[]);
+        file.sync().unwrap();
+        let all = frames(&path, Tail::Closed).unwrap();
+        assert_eq!(all.len(), 3);
+        assert_eq!(all[0], (1, b"onetwo".to_vec()));
+        let bytes = std::fs::read(&path).unwrap();
+        for cut in 0..bytes.len() {
+            std::fs::write(&path, &bytes[..cut]).unwrap();
+            let found = frames(&path, Tail::Newest).unwrap();
+            assert_eq!(found, all[..found.len()]);
+            // What was cut is gone: the file can be appended to and read again.
+            assert_eq!(frames(&path, Tail::Closed).unwrap(), found);
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_is_torn_at_the_end_and_damage_elsewhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.log");
+        let mut file = FrameFile::create(&path, FileKind::Changes).unwrap();
+        file.append(1, &[b"payload"]);
+        file.sync().unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        assert!(matches!(frames(&path, Tail::Closed), Err(FrameError::Damaged(_, FILE_HEAD))));
+        assert_eq!(frames(&path, Tail::Newest).unwrap(), []);
+        std::fs::write(&path, b"something else entirely").unwrap();
+        assert!(matches!(frames(&path, Tail::Newest), Err(FrameError::Foreign(_))));
+    }
+}

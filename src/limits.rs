@@ -1,0 +1,110 @@
+//! Every limit in one place, with its unit and reason.
+
+use std::time::Duration;
+
+/// Rows are handed on in slices of at most this many bytes, so that a huge transaction streams
+/// through. A single row may be larger. 1 MiB: small against memory, large against a frame's head.
+pub const SLICE_BYTES_MAX: usize = 1 << 20;
+
+/// Slices between the replication session and the change log, and between the change log and the
+/// dataflow. With [`SLICE_BYTES_MAX`] this bounds what is in flight to some 16 MiB a hop.
+pub const SLICES_IN_FLIGHT_MAX: usize = 16;
+
+/// Slices taken per fsync and per step of the dataflow: a backlog is worked off in bulk, and still
+/// bounded.
+pub const SLICES_PER_FLUSH_MAX: usize = 16;
+
+/// Transactions gathered into one slice when the stream is busy (the slice is handed on at once
+/// when nothing more has arrived). Bounds what one wake-up costs.
+pub const TRANSACTIONS_PER_SLICE_MAX: usize = 1024;
+
+/// Events of the wire crate's channel. Each may hold one row, so few; the crate's own reader runs
+/// ahead of us by no more than this.
+pub const WIRE_EVENTS_MAX: usize = 256;
+
+/// A change log file is rolled at the first commit beyond this. 64 MiB: recovery reads the last
+/// one or two files.
+pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
+
+/// Changes of one Arrow block of a sealed file; a block is what one read decodes.
+pub const BLOCK_CHANGES_MAX: usize = 4096;
+
+/// Bytes of rows of one Arrow block of a sealed file.
+pub const BLOCK_BYTES_MAX: usize = 1 << 20;
+
+/// Decoded Arrow blocks kept for readers of sealed files, bytes.
+pub const BLOCK_CACHE_BYTES_MAX: u64 = 32 << 20;
+
+/// A posting log file is rolled beyond this.
+pub const POSTING_FILE_BYTES_MAX: u64 = 256 << 20;
+
+/// Postings one index entry of a shape log stands for at most: a reader skips inside of a large
+/// transaction in steps of this.
+pub const POSTINGS_PER_BLOCK_MAX: usize = 4096;
+
+/// Results between the dataflow and the posting log, in messages; each is one transaction.
+pub const COLLATED_IN_FLIGHT_MAX: usize = 1024;
+
+/// Postings are made durable at least this often, so that a restart replays little.
+pub const POSTING_SYNC_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A snapshot pack is rolled beyond this.
+pub const PACK_BYTES_MAX: u64 = 256 << 20;
+
+/// Bytes of row text of one snapshot batch: what a reader of a running snapshot waits for.
+pub const BATCH_BYTES_MAX: usize = 256 << 10;
+
+/// Commits remembered for shapes that are added (which may need transactions that were streamed
+/// but are not yet visible); over this Postgres is asked which of them have become visible.
+pub const RECENT_COMMITS_MAX: usize = 16_384;
+
+/// A chunk of log or snapshot is complete at this many bytes, unless configured.
+pub const CHUNK_BYTES_DEFAULT: u64 = 10 << 20;
+
+/// Weight of a log entry beyond its rows' bytes, for chunk ends: key, headers, punctuation.
+pub const ENTRY_OVERHEAD_BYTES: u64 = 200;
+
+/// How long a live request waits, unless configured.
+pub const LONG_POLL_DEFAULT: Duration = Duration::from_secs(20);
+
+/// How long a request waits for the first row of a new shape's snapshot.
+pub const SNAPSHOT_START_MAX: Duration = Duration::from_secs(45);
+
+/// How long a reader waits for more rows of a running snapshot before it gives up.
+pub const SNAPSHOT_STALL_MAX: Duration = Duration::from_secs(90);
+
+/// How long preparing a table may wait for its lock before other writers queue behind us. Tried
+/// again with pauses, see [`TABLE_LOCK_TRIES`].
+pub const TABLE_LOCK_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// Tries to lock a table before the request is told to come again.
+pub const TABLE_LOCK_TRIES: u32 = 40;
+
+/// How long a new shape waits for writers that were already at work on its table.
+pub const TABLE_WRITERS_MAX: Duration = Duration::from_secs(30);
+
+/// Reconnect back-off to Postgres, first and longest pause.
+pub const RECONNECT_PAUSE: (Duration, Duration) =
+    (Duration::from_millis(250), Duration::from_secs(10));
+
+/// A start that finds its slot in use waits this long for the old connection to go.
+pub const SLOT_BUSY_MAX: Duration = Duration::from_secs(15);
+
+/// Standby status updates go out at least this often. Postgres drops a silent receiver after
+/// `wal_sender_timeout`, 60 s by default.
+pub const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Idle positions are logged and confirmed at most this often: each costs an fsync.
+pub const IDLE_POSITION_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Longest request line and longest header block, bytes: a definition with a long filter fits.
+pub const REQUEST_HEAD_BYTES_MAX: usize = 80 << 10;
+
+/// Longest query string, bytes; the where clause's own limit is below it.
+pub const QUERY_BYTES_MAX: usize = 72 << 10;
+
+/// Shapes that may be in creation at once; the rest is told to come again.
+pub const CREATIONS_MAX: usize = 10_000;
+
+/// JSON is handed to the socket in pieces of about this size.
+pub const BODY_PIECE_BYTES: usize = 64 << 10;
