@@ -1,9 +1,33 @@
 //! SQL equality as byte equality.
+//!
+//! *Enters*: values of some columns of a table, from a row or from constants.
+//! *Leaves*: a [`Key`].
+//! *Invariant*: two values of a column are equal in SQL exactly when their keys are equal bytes.
+//! What is written depends on the column's type alone, and no value's bytes are the beginning of
+//! another's, so keys of several columns do not run into one another.
+
+use crate::decimal::Decimal;
+use crate::sql_type::SqlType;
+use crate::value::Value;
 use crate::{Row, TableSchema};
 
 /// The values of some columns, canonical under SQL equality.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 pub struct Key(Box<[u8]>);
+
+impl Key {
+    pub(crate) fn new(bytes: Vec<u8>) -> Key {
+        Key(bytes.into())
+    }
+
+    /// The bytes; equal bytes mean equal values.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
 
 /// The key of a row.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -16,9 +40,50 @@ pub enum RowKey {
     Unknown,
 }
 
-/// The key of a row of the table.
+/// The key of a row of the table over some of its columns. NULL in one column outweighs an
+/// unreadable value in another: nothing can be equal to it.
 #[must_use]
 pub fn row_key(table: &TableSchema, columns: &[usize], row: &Row) -> RowKey {
-    let _ = (table, columns, row);
-    RowKey::Unknown
+    let mut bytes = Vec::with_capacity(columns.len() * 12);
+    let mut unknown = false;
+    for &column in columns {
+        let Some(text) = row.get(column) else { return RowKey::Null };
+        let sql_type =
+            table.columns.get(column).and_then(|column| SqlType::from_oid(column.base_type_oid));
+        let value = sql_type.and_then(|sql_type| Value::read(sql_type, text));
+        match value {
+            Some(value) => write(value, &mut bytes),
+            None => unknown = true,
+        }
+    }
+    if unknown { RowKey::Unknown } else { RowKey::Key(Key::new(bytes)) }
+}
+
+/// Appends the canonical bytes of a value that a column of its type can hold.
+pub(crate) fn write(value: Value<'_>, bytes: &mut Vec<u8>) {
+    match value {
+        Value::Bool(bool) => bytes.push(u8::from(bool)),
+        Value::Int(int) => bytes.extend(int.to_be_bytes()),
+        Value::Float(float) => {
+            // One NaN, one zero.
+            let float = if float.is_nan() { f64::NAN } else { float + 0.0 };
+            bytes.extend(float.to_bits().to_be_bytes());
+        }
+        Value::Numeric(decimal) => write_decimal(decimal, bytes),
+        Value::Text(text) => write_text(text, bytes),
+        Value::Uuid(uuid) => bytes.extend(uuid),
+        Value::Date(date) => bytes.extend(date.to_be_bytes()),
+        Value::Timestamp(timestamp) => bytes.extend(timestamp.to_be_bytes()),
+    }
+}
+
+fn write_decimal(decimal: Decimal<'_>, bytes: &mut Vec<u8>) {
+    write_text(decimal.text().as_bytes(), bytes);
+}
+
+fn write_text(text: &[u8], bytes: &mut Vec<u8>) {
+    // Postgres holds at most 1 GiB in a value.
+    let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
+    bytes.extend(length.to_be_bytes());
+    bytes.extend(text);
 }

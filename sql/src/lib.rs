@@ -11,16 +11,31 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod access;
+mod calendar;
 pub mod collation;
+mod decimal;
+mod evaluate;
+mod expr;
 mod key;
+mod like;
+pub mod limits;
+mod literal;
 pub mod lsn;
 pub mod name;
+mod normalize;
+mod parse;
 mod predicate;
+mod print;
 pub mod relation;
+mod resolve;
 pub mod row;
 pub mod schema;
+mod sql_type;
 pub mod statement;
+mod syntax;
+mod token;
 mod truth;
+mod value;
 mod where_error;
 
 pub use access::{Access, Probe};

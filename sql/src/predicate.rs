@@ -1,31 +1,57 @@
 //! A compiled clause.
+//!
+//! *Enters*: a clause, its parameters, the table. *Leaves*: a [`Predicate`].
+//! *Invariant*: one tree is behind the SQL text, the columns, the access and the evaluation, so
+//! they cannot disagree.
+
 use std::sync::Arc;
 
+use crate::expr::Expr;
+use crate::limits::WHERE_BYTES_MAX;
 use crate::{Access, Row, TableSchema, Truth, WhereError};
-
-/// Compiles a clause; `params[0]` is `$1`.
-pub fn compile(
-    text: &str,
-    params: &[String],
-    table: &TableSchema,
-) -> Result<Predicate, WhereError> {
-    let _ = (text, params, table);
-    Err(WhereError::whole("not yet"))
-}
+use crate::{access, evaluate, parse, print, resolve, token};
 
 /// A compiled clause; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Predicate(Arc<Inner>);
+pub struct Predicate(Arc<Compiled>);
 
 #[derive(Debug)]
-struct Inner {
+struct Compiled {
+    expr: Expr,
     sql: String,
     columns: Vec<usize>,
     access: Access,
 }
 
+/// Compiles a clause; `params[0]` is `$1`.
+///
+/// # Errors
+/// Whatever is no predicate over the table, and whatever we could not evaluate exactly as Postgres
+/// does.
+pub fn compile(
+    text: &str,
+    params: &[String],
+    table: &TableSchema,
+) -> Result<Predicate, WhereError> {
+    if text.len() > WHERE_BYTES_MAX {
+        let reason = format!("WHERE clause is bigger than the maximum of {WHERE_BYTES_MAX} bytes");
+        return Err(WhereError::whole(reason));
+    }
+    let lexemes = token::tokenize(text)?;
+    let node = parse::parse(&lexemes, text.chars().count())?;
+    let expr = resolve::resolve(&node, params, table)?;
+    let mut columns = Vec::new();
+    expr.columns(&mut columns);
+    columns.sort_unstable();
+    columns.dedup();
+    let sql = print::expr(&expr, table);
+    let access = access::access(&expr);
+    Ok(Predicate(Arc::new(Compiled { expr, sql, columns, access })))
+}
+
 impl Predicate {
-    /// Canonical SQL: equal text means the same predicate.
+    /// Canonical SQL, parameters substituted: equal text means the same predicate. A boolean
+    /// expression over the table's bare columns; a row belongs where it IS TRUE.
     #[must_use]
     pub fn sql(&self) -> &str {
         &self.0.sql
@@ -40,8 +66,7 @@ impl Predicate {
     /// Whether a row satisfies it.
     #[must_use]
     pub fn matches(&self, row: &Row) -> Truth {
-        let _ = row;
-        Truth::Null
+        evaluate::evaluate(&self.0.expr, row)
     }
 
     /// Which rows can satisfy it at all.
@@ -50,3 +75,14 @@ impl Predicate {
         &self.0.access
     }
 }
+
+impl PartialEq for Predicate {
+    fn eq(&self, other: &Predicate) -> bool {
+        self.sql() == other.sql()
+    }
+}
+
+impl Eq for Predicate {}
+
+#[cfg(test)]
+mod tests;

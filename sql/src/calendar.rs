@@ -1,0 +1,331 @@
+//! Dates and timestamps: days and microseconds since 2000-01-01, in UTC.
+//!
+//! *Enters*: ISO text, as Postgres prints it or as a clause writes it.
+//! *Leaves*: numbers in Postgres' own range and their canonical text.
+//! *Invariant*: the smallest and the largest number stand for the two infinities; every accepted
+//! text means in Postgres (ISO, time zone UTC) exactly what it means here.
+
+use crate::decimal::is_c_space;
+
+const DAY_MICROS: i64 = 86_400_000_000;
+const SECOND_MICROS: i64 = 1_000_000;
+/// Days from 1970-01-01 to 2000-01-01.
+const EPOCH_DAYS: i64 = 10_957;
+/// 4714-11-24 BC, the first day of Postgres' calendar.
+const FIRST_DAY: i64 = -2_451_545;
+/// 5874898-01-01, the day after the last `date`.
+const END_DAY: i64 = 2_145_031_949;
+/// 294277-01-01, the first instant after the last `timestamp`.
+const END_TIMESTAMP_DAY: i64 = 106_751_983;
+
+/// Why text is not an instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CalendarError {
+    /// Not one of the ISO forms.
+    Syntax,
+    /// A field that no day or hour has: February 30, 25:00.
+    Field,
+    /// A real instant that Postgres cannot hold.
+    Range,
+}
+
+/// A parsed date and time of day.
+struct Fields {
+    day: i64,
+    /// Microseconds within the day; up to and including 24:00:00.
+    time: i64,
+    /// Microseconds east of Greenwich.
+    zone: i64,
+}
+
+/// Reads a `date`; a time of day is checked and dropped, as Postgres does.
+pub(crate) fn date(text: &str) -> Result<i32, CalendarError> {
+    let text = text.trim_matches(is_c_space);
+    match special(text) {
+        Some(Special::NegativeInfinity) => return Ok(i32::MIN),
+        Some(Special::Infinity) => return Ok(i32::MAX),
+        Some(Special::Epoch) => return Ok(-(EPOCH_DAYS as i32)),
+        None => {}
+    }
+    let fields = fields(text)?;
+    if !(FIRST_DAY..END_DAY).contains(&fields.day) {
+        return Err(CalendarError::Range);
+    }
+    i32::try_from(fields.day).map_err(|_| CalendarError::Range)
+}
+
+/// Reads a `timestamp`: an offset is ignored.
+pub(crate) fn timestamp(text: &str) -> Result<i64, CalendarError> {
+    instant(text, false)
+}
+
+/// Reads a `timestamptz`: without an offset it is UTC.
+pub(crate) fn timestamptz(text: &str) -> Result<i64, CalendarError> {
+    instant(text, true)
+}
+
+fn instant(text: &str, zoned: bool) -> Result<i64, CalendarError> {
+    let text = text.trim_matches(is_c_space);
+    match special(text) {
+        Some(Special::NegativeInfinity) => return Ok(i64::MIN),
+        Some(Special::Infinity) => return Ok(i64::MAX),
+        Some(Special::Epoch) => return Ok(-EPOCH_DAYS * DAY_MICROS),
+        None => {}
+    }
+    let Fields { day, time, zone } = fields(text)?;
+    // The bounds on the day keep the sum far inside an i128, and the check keeps it inside an i64.
+    let micros = i128::from(day) * i128::from(DAY_MICROS) + i128::from(time);
+    let micros = micros - if zoned { i128::from(zone) } else { 0 };
+    let range = i128::from(FIRST_DAY) * i128::from(DAY_MICROS)
+        ..i128::from(END_TIMESTAMP_DAY) * i128::from(DAY_MICROS);
+    if !range.contains(&micros) {
+        return Err(CalendarError::Range);
+    }
+    i64::try_from(micros).map_err(|_| CalendarError::Range)
+}
+
+/// The instant at which a day begins; `None` where a timestamp cannot hold it.
+pub(crate) fn midnight(date: i32) -> Option<i64> {
+    match date {
+        i32::MIN => Some(i64::MIN),
+        i32::MAX => Some(i64::MAX),
+        day if i64::from(day) < END_TIMESTAMP_DAY => Some(i64::from(day) * DAY_MICROS),
+        _ => None,
+    }
+}
+
+/// The day an instant begins, if it begins one.
+pub(crate) fn day_of_midnight(timestamp: i64) -> Option<i32> {
+    match timestamp {
+        i64::MIN => Some(i32::MIN),
+        i64::MAX => Some(i32::MAX),
+        micros if micros % DAY_MICROS == 0 => i32::try_from(micros / DAY_MICROS).ok(),
+        _ => None,
+    }
+}
+
+/// Compares a day with an instant; days beyond all instants are above them and below infinity.
+pub(crate) fn compare_date(date: i32, timestamp: i64) -> std::cmp::Ordering {
+    let start = match date {
+        i32::MIN => i128::from(i64::MIN),
+        i32::MAX => i128::from(i64::MAX),
+        // No finite day may reach what stands for infinity.
+        day => (i128::from(day) * i128::from(DAY_MICROS)).min(i128::from(i64::MAX) - 1),
+    };
+    start.cmp(&i128::from(timestamp))
+}
+
+/// The ISO text of a `date`.
+pub(crate) fn date_text(date: i32) -> String {
+    match date {
+        i32::MIN => "-infinity".to_owned(),
+        i32::MAX => "infinity".to_owned(),
+        day => {
+            let (text, suffix) = day_text(i64::from(day));
+            text + suffix
+        }
+    }
+}
+
+/// The ISO text of a `timestamp`, or with `+00` of a `timestamptz`.
+pub(crate) fn timestamp_text(timestamp: i64, zoned: bool) -> String {
+    if timestamp == i64::MIN || timestamp == i64::MAX {
+        return if timestamp < 0 { "-infinity" } else { "infinity" }.to_owned();
+    }
+    let (day, suffix) = day_text(timestamp.div_euclid(DAY_MICROS));
+    let time = timestamp.rem_euclid(DAY_MICROS);
+    let (seconds, micros) = (time / SECOND_MICROS, time % SECOND_MICROS);
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let mut text = format!("{day} {hour:02}:{minute:02}:{second:02}");
+    if micros != 0 {
+        text += format!(".{micros:06}").trim_end_matches('0');
+    }
+    text + if zoned { "+00" } else { "" } + suffix
+}
+
+fn day_text(day: i64) -> (String, &'static str) {
+    let (year, month, day) = civil(day);
+    let (year, suffix) = if year > 0 { (year, "") } else { (1 - year, " BC") };
+    (format!("{year:04}-{month:02}-{day:02}"), suffix)
+}
+
+enum Special {
+    NegativeInfinity,
+    Infinity,
+    Epoch,
+}
+
+fn special(text: &str) -> Option<Special> {
+    if text.eq_ignore_ascii_case("infinity") {
+        Some(Special::Infinity)
+    } else if text.eq_ignore_ascii_case("-infinity") {
+        Some(Special::NegativeInfinity)
+    } else {
+        text.eq_ignore_ascii_case("epoch").then_some(Special::Epoch)
+    }
+}
+
+/// `DATE [(T| )TIME[[ ]ZONE]][ BC]`.
+fn fields(text: &str) -> Result<Fields, CalendarError> {
+    let (text, before_christ) = strip_era(text);
+    let date_end = text.find(|c: char| !c.is_ascii_digit() && c != '-').unwrap_or(text.len());
+    let (date, rest) = text.split_at(date_end);
+    let day = parse_date(date, before_christ)?;
+    let Some(separator) = rest.chars().next() else {
+        return Ok(Fields { day, time: 0, zone: 0 });
+    };
+    let rest = match separator {
+        'T' => &rest[1..],
+        c if is_c_space(c) => rest.trim_start_matches(is_c_space),
+        _ => return Err(CalendarError::Syntax),
+    };
+    let time_end =
+        rest.find(|c: char| !c.is_ascii_digit() && c != ':' && c != '.').unwrap_or(rest.len());
+    let (time, zone) = rest.split_at(time_end);
+    let time = parse_time(time)?;
+    let zone = parse_zone(zone.trim_start_matches(is_c_space))?;
+    Ok(Fields { day, time, zone })
+}
+
+fn strip_era(text: &str) -> (&str, bool) {
+    let Some(at) = text.len().checked_sub(2) else { return (text, false) };
+    let era = text.get(at..).unwrap_or_default();
+    let bare = text.get(..at).unwrap_or_default();
+    let trimmed = bare.trim_end_matches(is_c_space);
+    let separate = trimmed.len() < bare.len();
+    if separate && era.eq_ignore_ascii_case("bc") {
+        (trimmed, true)
+    } else if separate && era.eq_ignore_ascii_case("ad") {
+        (trimmed, false)
+    } else {
+        (text, false)
+    }
+}
+
+/// `YYYY-M-D` with at least four digits of year, or `YYYYMMDD`.
+fn parse_date(text: &str, before_christ: bool) -> Result<i64, CalendarError> {
+    let mut parts = text.split('-');
+    let (year, month, day) = match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(year), Some(month), Some(day), None) => (year, month, day),
+        (Some(digits), None, None, None) if digits.len() == 8 => {
+            (&digits[..4], &digits[4..6], &digits[6..])
+        }
+        _ => return Err(CalendarError::Syntax),
+    };
+    if !(4..=7).contains(&year.len()) || !(1..=2).contains(&month.len()) {
+        return Err(CalendarError::Syntax);
+    }
+    if !(1..=2).contains(&day.len()) {
+        return Err(CalendarError::Syntax);
+    }
+    let (year, month, day) = (number(year)?, number(month)?, number(day)?);
+    if year == 0 {
+        return Err(CalendarError::Field);
+    }
+    let year = if before_christ { 1 - year } else { year };
+    if !(1..=12).contains(&month) || day < 1 || day > month_days(year, month) {
+        return Err(CalendarError::Field);
+    }
+    Ok(day_number(year, month, day))
+}
+
+/// `HH:MM[:SS[.f]]`, in microseconds.
+fn parse_time(text: &str) -> Result<i64, CalendarError> {
+    let (clock, fraction) = match text.split_once('.') {
+        Some((clock, fraction)) => (clock, Some(fraction)),
+        None => (text, None),
+    };
+    let mut parts = clock.split(':');
+    let (hour, minute, second) = match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(hour), Some(minute), None, None) if fraction.is_none() => (hour, minute, "00"),
+        (Some(hour), Some(minute), Some(second), None) => (hour, minute, second),
+        _ => return Err(CalendarError::Syntax),
+    };
+    if [hour, minute, second].iter().any(|part| part.len() != 2) {
+        return Err(CalendarError::Syntax);
+    }
+    let (hour, minute, second) = (number(hour)?, number(minute)?, number(second)?);
+    let micros = fraction.map_or(Ok(0), fraction_micros)?;
+    if hour > 24 || minute > 59 || second > 60 {
+        return Err(CalendarError::Field);
+    }
+    let time = ((hour * 60 + minute) * 60 + second) * SECOND_MICROS + micros;
+    if time > DAY_MICROS { Err(CalendarError::Field) } else { Ok(time) }
+}
+
+/// Rounds a fraction of a second with the same floating-point steps as Postgres.
+fn fraction_micros(digits: &str) -> Result<i64, CalendarError> {
+    if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return Err(CalendarError::Syntax);
+    }
+    let fraction: f64 = format!("0.{digits}").parse().map_err(|_| CalendarError::Syntax)?;
+    // At most 1,000,000, which a float holds exactly.
+    Ok((fraction * 1e6).round_ties_even() as i64)
+}
+
+/// Nothing, `Z`, or `±HH[:MM[:SS]]`, in microseconds east.
+fn parse_zone(text: &str) -> Result<i64, CalendarError> {
+    if text.is_empty() || text.eq_ignore_ascii_case("z") {
+        return Ok(0);
+    }
+    let (sign, rest) = match text.as_bytes()[0] {
+        b'+' => (1, &text[1..]),
+        b'-' => (-1, &text[1..]),
+        _ => return Err(CalendarError::Syntax),
+    };
+    let parts: Vec<&str> = rest.split(':').collect();
+    if parts.len() > 3 || parts.iter().any(|part| part.len() != 2) {
+        return Err(CalendarError::Syntax);
+    }
+    let part = |at: usize| parts.get(at).map_or(Ok(0), |part| number(part));
+    let (hour, minute, second) = (part(0)?, part(1)?, part(2)?);
+    if hour > 15 || minute > 59 || second > 59 {
+        return Err(CalendarError::Field);
+    }
+    Ok(sign * ((hour * 60 + minute) * 60 + second) * SECOND_MICROS)
+}
+
+fn number(digits: &str) -> Result<i64, CalendarError> {
+    if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return Err(CalendarError::Syntax);
+    }
+    digits.parse().map_err(|_| CalendarError::Syntax)
+}
+
+fn month_days(year: i64, month: i64) -> i64 {
+    match month {
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// Days since 2000-01-01 of a proleptic Gregorian date; year 0 is 1 BC. The year is counted from
+/// March so that the leap day comes last.
+fn day_number(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468 - EPOCH_DAYS
+}
+
+/// The inverse of [`day_number`].
+fn civil(day: i64) -> (i64, i64, i64) {
+    let day = day + EPOCH_DAYS + 719_468;
+    let era = day.div_euclid(146_097);
+    let day_of_era = day.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    (year, month, day)
+}
+
+#[cfg(test)]
+mod tests;

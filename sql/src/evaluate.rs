@@ -1,0 +1,135 @@
+//! Predicates over rows: the hot path.
+//!
+//! *Enters*: an expression and a row. *Leaves*: a [`Truth`].
+//! *Invariant*: reads only the columns it needs, allocates only for ILIKE; a column that cannot be
+//! read is an error, never a value.
+
+use crate::expr::{Expr, Like, Operand};
+use crate::like;
+use crate::value::{Constant, Value};
+use crate::{Row, Truth};
+
+/// An operand's value in a row.
+enum Found<'a> {
+    Value(Value<'a>),
+    Null,
+    Error,
+}
+
+/// The outcome of an expression for a row.
+pub(crate) fn evaluate(expr: &Expr, row: &Row) -> Truth {
+    match expr {
+        Expr::Constant(value) => truth(*value),
+        Expr::Flag { column, expected } => match row.get(*column) {
+            None => Truth::Null,
+            Some(b"t" | b"true") => Truth::from(*expected),
+            Some(b"f" | b"false") => Truth::from(!*expected),
+            Some(_) => Truth::Error,
+        },
+        Expr::Compare { comparison, left, right } => match pair(left, right, row) {
+            Ok((Some(left), Some(right))) => match left.compare(right) {
+                Some(order) => Truth::from(comparison.holds(order)),
+                None => Truth::Error,
+            },
+            Ok(_) => Truth::Null,
+            Err(Unreadable) => Truth::Error,
+        },
+        Expr::Distinct { left, right, negated } => match pair(left, right, row) {
+            Ok((Some(left), Some(right))) => match left.compare(right) {
+                Some(order) => Truth::from(order.is_eq() == *negated),
+                None => Truth::Error,
+            },
+            Ok((None, None)) => Truth::from(*negated),
+            Ok(_) => Truth::from(!*negated),
+            Err(Unreadable) => Truth::Error,
+        },
+        Expr::In { operand, list, null, negated } => {
+            is_in(operand, list, *null, row).negate_if(*negated)
+        }
+        Expr::Like(like) => is_like(like, row).negate_if(like.negated),
+        Expr::IsNull { column, negated } => Truth::from(row.get(*column).is_none() != *negated),
+        Expr::Test { operand, expected, negated } => match evaluate(operand, row) {
+            Truth::Error => Truth::Error,
+            found => Truth::from((found == truth(*expected)) != *negated),
+        },
+        Expr::And(list) => Truth::all(list.iter().map(|operand| evaluate(operand, row))),
+        Expr::Or(list) => Truth::any(list.iter().map(|operand| evaluate(operand, row))),
+    }
+}
+
+fn truth(value: Option<bool>) -> Truth {
+    value.map_or(Truth::Null, Truth::from)
+}
+
+/// A value that is not what Postgres prints for its type.
+struct Unreadable;
+
+type Pair<'a> = (Option<Value<'a>>, Option<Value<'a>>);
+
+fn pair<'a>(left: &'a Operand, right: &'a Operand, row: &'a Row) -> Result<Pair<'a>, Unreadable> {
+    let value = |operand| match find(operand, row) {
+        Found::Value(value) => Ok(Some(value)),
+        Found::Null => Ok(None),
+        Found::Error => Err(Unreadable),
+    };
+    Ok((value(left)?, value(right)?))
+}
+
+fn find<'a>(operand: &'a Operand, row: &'a Row) -> Found<'a> {
+    match operand {
+        Operand::Column { column, sql_type } => match row.get(*column) {
+            None => Found::Null,
+            Some(text) => Value::read(*sql_type, text).map_or(Found::Error, Found::Value),
+        },
+        Operand::Constant(constant) => Found::Value(constant.value()),
+        Operand::Predicate(expr) => match evaluate(expr, row) {
+            Truth::True => Found::Value(Value::Bool(true)),
+            Truth::False => Found::Value(Value::Bool(false)),
+            Truth::Null => Found::Null,
+            Truth::Error => Found::Error,
+        },
+    }
+}
+
+fn is_in(operand: &Operand, list: &[Constant], null: bool, row: &Row) -> Truth {
+    let value = match find(operand, row) {
+        Found::Value(value) => value,
+        Found::Null => return Truth::Null,
+        Found::Error => return Truth::Error,
+    };
+    let mut failed = false;
+    let found = list.binary_search_by(|element| match element.value().compare(value) {
+        Some(order) => order,
+        None => {
+            failed = true;
+            std::cmp::Ordering::Equal
+        }
+    });
+    match found {
+        _ if failed => Truth::Error,
+        Ok(_) => Truth::True,
+        Err(_) if null => Truth::Null,
+        Err(_) => Truth::False,
+    }
+}
+
+fn is_like(like: &Like, row: &Row) -> Truth {
+    let (text, pattern) = match pair(&like.operand, &like.pattern, row) {
+        Ok((Some(Value::Text(text)), Some(Value::Text(pattern)))) => (text, pattern),
+        Ok((None, _) | (_, None)) => return Truth::Null,
+        _ => return Truth::Error,
+    };
+    let matched = match &like.fold {
+        None => like::matches(text, pattern),
+        Some(map) => {
+            let fold = |text: &[u8]| -> String {
+                String::from_utf8_lossy(text).chars().map(|c| map.lower(c)).collect()
+            };
+            match &like.folded_pattern {
+                Some(pattern) => like::matches(fold(text).as_bytes(), pattern.as_bytes()),
+                None => like::matches(fold(text).as_bytes(), fold(pattern).as_bytes()),
+            }
+        }
+    };
+    matched.map_or(Truth::Error, Truth::from)
+}

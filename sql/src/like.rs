@@ -1,0 +1,170 @@
+//! LIKE patterns.
+//!
+//! *Enters*: text and a pattern as UTF-8 bytes. *Leaves*: whether they match, or that the pattern
+//! ends in an escape character where Postgres would look at it.
+//! *Invariant*: never recurses, never allocates; `_` is one character, every byte counts
+//! including line ends, and a pattern's error is seen exactly when Postgres sees it.
+
+/// A pattern whose last character escapes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LoneEscape;
+
+/// Whether text matches a pattern with backslash as its escape character.
+pub(crate) fn matches(text: &[u8], pattern: &[u8]) -> Result<bool, LoneEscape> {
+    let (mut t, mut p) = (0, 0);
+    // Where to try again: the pattern after the last `%` and the text it was tried at. An earlier
+    // `%` never needs another try, since the later one can reach every place it could.
+    let mut retry: Option<(usize, usize)> = None;
+    loop {
+        while t < text.len() && p < pattern.len() {
+            match pattern[p] {
+                b'%' => {
+                    let Some((after, from)) = wildcards(text, pattern, t, p) else {
+                        return Ok(false);
+                    };
+                    if after == pattern.len() {
+                        return Ok(true);
+                    }
+                    let first = literal(pattern, after)?;
+                    let Some(found) = seek(text, from, first) else { return Ok(false) };
+                    retry = Some((found, after));
+                    (t, p) = (found, after);
+                }
+                b'_' => {
+                    t = next_character(text, t);
+                    p += 1;
+                }
+                _ => {
+                    if literal(pattern, p)? != text[t] {
+                        break;
+                    }
+                    p += if pattern[p] == b'\\' { 2 } else { 1 };
+                    t += 1;
+                }
+            }
+        }
+        if t == text.len() {
+            // More text can only be missing, so no other place would match either.
+            return Ok(pattern[p..].iter().all(|byte| *byte == b'%'));
+        }
+        let Some((tried, after)) = retry else { return Ok(false) };
+        let first = literal(pattern, after)?;
+        let Some(found) = seek(text, next_character(text, tried), first) else { return Ok(false) };
+        retry = Some((found, after));
+        (t, p) = (found, after);
+    }
+}
+
+/// Skips a run of `%` and `_`; `None` where the text is too short for it.
+fn wildcards(text: &[u8], pattern: &[u8], t: usize, p: usize) -> Option<(usize, usize)> {
+    let (mut t, mut p) = (t, p);
+    while let Some(byte) = pattern.get(p) {
+        match byte {
+            b'%' => {}
+            b'_' if t < text.len() => t = next_character(text, t),
+            b'_' => return None,
+            _ => break,
+        }
+        p += 1;
+    }
+    Some((p, t))
+}
+
+/// The byte a pattern element stands for.
+fn literal(pattern: &[u8], p: usize) -> Result<u8, LoneEscape> {
+    match pattern[p] {
+        b'\\' => pattern.get(p + 1).copied().ok_or(LoneEscape),
+        byte => Ok(byte),
+    }
+}
+
+/// The next place at which a byte stands. A character's first byte is never a later one's, so this
+/// stops at characters only.
+fn seek(text: &[u8], from: usize, byte: u8) -> Option<usize> {
+    text[from..].iter().position(|found| *found == byte).map(|at| from + at)
+}
+
+fn next_character(text: &[u8], at: usize) -> usize {
+    let rest = text[at + 1..].iter();
+    at + 1 + rest.take_while(|byte| **byte & 0b1100_0000 == 0b1000_0000).count()
+}
+
+/// Whether the last character of a pattern is an escape without anything to escape.
+pub(crate) fn ends_in_escape(pattern: &str) -> bool {
+    let tail = pattern.bytes().rev().take_while(|byte| *byte == b'\\').count();
+    tail % 2 == 1
+}
+
+/// Rewrites a pattern with another escape character (or none) to one with backslash, step by step
+/// as Postgres does.
+pub(crate) fn rewrite_escape(pattern: &str, escape: Option<char>) -> String {
+    let mut rewritten = String::with_capacity(pattern.len() + 8);
+    let mut escaped = false;
+    for c in pattern.chars() {
+        if Some(c) == escape && !escaped {
+            rewritten.push('\\');
+            escaped = true;
+        } else {
+            if c == '\\' && !escaped {
+                rewritten.push('\\');
+            }
+            rewritten.push(c);
+            escaped = false;
+        }
+    }
+    rewritten
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn matches_as_postgres_does() {
+        for (text, pattern, expected) in [
+            ("a%b", r"a\%b", true),
+            ("aXb", r"a\%b", false),
+            (r"a\b", r"a\\b", true),
+            ("a\nb", "a%b", true),
+            ("a\nb", "a_b", true),
+            ("abc\n", "abc", false),
+            ("é", "_", true),
+            ("éa", "__", true),
+            ("é", "__", false),
+            ("", "", true),
+            ("", "%", true),
+            ("", "%%", true),
+            ("", "_", false),
+            ("", "%_", false),
+            ("abcabc", "%bc", true),
+            ("abcabcd", "%bc", false),
+            ("mississippi", "m%iss%ip%i", true),
+            ("mississippi", "%s_i%", true),
+            ("aaab", "%a_b", true),
+            ("日本語", "%本%", true),
+            ("日本語", "_本_", true),
+            ("a_b", r"%\_b", true),
+            ("Ab", "ab", false),
+        ] {
+            assert_eq!(
+                matches(text.as_bytes(), pattern.as_bytes()),
+                Ok(expected),
+                "{text} {pattern}"
+            );
+        }
+        assert_eq!(matches(b"a", br"a\"), Ok(false));
+        assert_eq!(matches(b"ab", br"a\"), Err(LoneEscape));
+        assert_eq!(matches(b"b", br"a\"), Ok(false));
+        assert_eq!(matches(b"b", br"%\"), Err(LoneEscape));
+    }
+
+    #[test]
+    fn rewrites_escapes() {
+        assert_eq!(rewrite_escape("a!%b", Some('!')), r"a\%b");
+        assert_eq!(rewrite_escape("a!!b", Some('!')), r"a\!b");
+        assert_eq!(rewrite_escape(r"a\b", None), r"a\\b");
+        assert_eq!(rewrite_escape(r"a\%", Some('!')), r"a\\%");
+        assert!(ends_in_escape(r"a\"));
+        assert!(!ends_in_escape(r"a\\"));
+    }
+}

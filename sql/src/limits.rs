@@ -1,0 +1,24 @@
+//! Every bound of the WHERE language, with its unit and its reason.
+//!
+//! *Invariant*: what is over a bound is refused with a message that names it; nothing is cut off.
+
+/// Bytes of a clause. A larger one is no predicate but data; the shape protocol has the same bound.
+pub const WHERE_BYTES_MAX: usize = 64 * 1024;
+
+/// Levels of a clause's syntax tree; AND and OR chains of any length are one level. Keeps every
+/// recursive walk far below the smallest thread stack (2 MiB).
+pub const WHERE_NESTING_MAX: usize = 128;
+
+/// Elements of one IN list: more than 64 KiB of text can hold in useful form.
+pub const IN_LIST_ELEMENTS_MAX: usize = 16_384;
+
+/// Bytes of one parameter's value: values for comparison, not documents.
+pub const PARAMETER_BYTES_MAX: usize = 256 * 1024;
+
+/// Digits of a numeric constant before and after the point together. Postgres allows 147,455, but
+/// `1e131071` is eight characters of text and 128 KiB of digits.
+pub const NUMERIC_CONSTANT_DIGITS_MAX: usize = 1_000;
+
+/// Probes of one predicate. IN lists over several columns multiply; above this, fewer columns are
+/// probed instead.
+pub const PROBES_MAX: usize = 4_096;

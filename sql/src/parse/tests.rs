@@ -1,0 +1,140 @@
+use super::*;
+use crate::token::tokenize;
+
+/// The tree with every node in brackets.
+fn shape(text: &str) -> Result<String, WhereError> {
+    let lexemes = tokenize(text)?;
+    parse(&lexemes, text.chars().count()).map(|node| show(&node))
+}
+
+fn show(node: &Node) -> String {
+    let children: Vec<String> = node.syntax.children().into_iter().map(show).collect();
+    let inner = children.join(" ");
+    match &node.syntax {
+        Syntax::Column(parts) => parts.join("."),
+        Syntax::Number(text) => text.clone(),
+        Syntax::Text(text) => format!("'{text}'"),
+        Syntax::Parameter(number) => format!("${number}"),
+        Syntax::Bool(value) => value.to_string(),
+        Syntax::Null => "null".to_owned(),
+        Syntax::Sign { negative, .. } => format!("[{} {inner}]", if *negative { '-' } else { '+' }),
+        Syntax::Cast { type_name, .. } => format!("[{inner}::{type_name}]"),
+        Syntax::Not(_) => format!("[not {inner}]"),
+        Syntax::And(_) => format!("[and {inner}]"),
+        Syntax::Or(_) => format!("[or {inner}]"),
+        Syntax::Compare { comparison, .. } => format!("[{} {inner}]", comparison.symbol()),
+        Syntax::Distinct { negated, .. } => format!("[distinct{} {inner}]", mark(*negated)),
+        Syntax::IsNull { negated, .. } => format!("[null{} {inner}]", mark(*negated)),
+        Syntax::Test { expected, negated, .. } => {
+            format!("[is{} {expected:?} {inner}]", mark(*negated))
+        }
+        Syntax::In { negated, .. } => format!("[in{} {inner}]", mark(*negated)),
+        Syntax::Between { negated, symmetric, .. } => {
+            format!("[between{}{} {inner}]", mark(*negated), if *symmetric { "~" } else { "" })
+        }
+        Syntax::Like { fold, negated, .. } => {
+            format!("[{}{} {inner}]", if *fold { "ilike" } else { "like" }, mark(*negated))
+        }
+    }
+}
+
+fn mark(negated: bool) -> &'static str {
+    if negated { "!" } else { "" }
+}
+
+#[test]
+fn precedence_is_that_of_postgres() {
+    for (text, tree) in [
+        ("a = 1 and b or not c", "[or [and [= a 1] b] [not c]]"),
+        ("a and b and (c and d)", "[and a b [and c d]]"),
+        ("not a = b", "[not [= a b]]"),
+        ("a = not b and c", "[and [= a [not b]] c]"),
+        ("a = b is null", "[null [= a b]]"),
+        ("not a is null", "[not [null a]]"),
+        ("a is true = b", "[= [is Some(true) a] b]"),
+        ("a is null is not null", "[null! [null a]]"),
+        ("a isnull or b notnull", "[or [null a] [null! b]]"),
+        ("a = b like c", "[= a [like b c]]"),
+        ("a like b = c", "[= [like a b] c]"),
+        ("a not ilike b escape '!'", "[ilike! a b '!']"),
+        ("a between 1 and 2 and b", "[and [between a 1 2] b]"),
+        ("a not between symmetric 1 and 2", "[between!~ a 1 2]"),
+        ("a in (1, -2) = true", "[= [in a 1 -2] true]"),
+        ("a is not distinct from b and c", "[and [distinct! a b] c]"),
+        ("a = -1::int2", "[= a [- [1::int2]]]"),
+        ("- - 5 = - (7)", "[= 5 -7]"),
+        (
+            "'1'::text::int4 <> cast($1 as double precision)",
+            "[<> [['1'::text]::int4] [$1::double precision]]",
+        ),
+        ("d >= date '2024-01-01'", "[>= d ['2024-01-01'::date]]"),
+        ("t = timestamp with time zone 'x'", "[= t ['x'::timestamp with time zone]]"),
+        ("\"Order\".\"a b\" != t.select", "[<> Order.a b t.select]"),
+        ("timestamp > date", "[> timestamp date]"),
+        ("A /* x */ = -- y\n 1", "[= a 1]"),
+    ] {
+        assert_eq!(shape(text).as_deref(), Ok(tree), "{text}");
+    }
+}
+
+#[test]
+fn refuses_what_postgres_refuses_and_what_we_lack() {
+    for (text, location, reason) in [
+        ("a < b < c", 6, "syntax error at or near \"<\""),
+        ("a = b = c", 6, "syntax error at or near \"=\""),
+        ("a like b like c", 9, "syntax error at or near \"like\""),
+        ("a is distinct from b is null", 21, "syntax error at or near \"is\""),
+        ("a == b", 2, "the operator == is not supported"),
+        ("select = 1", 0, "subqueries are not supported"),
+        ("order = 1", 0, "syntax error at or near \"order\""),
+        ("user = 1", 0, "session values are not supported"),
+        ("a = 1; drop table x", 5, "syntax error at or near \";\""),
+        ("a = 1 group by b", 6, "syntax error at or near \"group\""),
+        ("a = 1 limit 1", 6, "syntax error at or near \"limit\""),
+        ("a = 1 union select 2", 6, "syntax error at or near \"union\""),
+        ("a =", 3, "syntax error at end of input"),
+        ("", 0, "syntax error at end of input"),
+        ("a in ()", 6, "syntax error at or near \")\""),
+        ("a in (select 1)", 5, "subqueries are not supported"),
+        ("a = any($1)", 4, "ANY is not supported"),
+        ("(a, b) = (1, 2)", 0, "row values are not supported"),
+        ("a + 1 = 2", 2, "the operator + is not supported"),
+        ("f(a, g(b, c)) = 1", 0, "unknown or unsupported function f/2"),
+        ("now() > t", 0, "unknown or unsupported function now/0"),
+        ("case when a then b end", 0, "CASE is not supported"),
+        ("exists (select 1)", 0, "EXISTS is not supported"),
+        ("a::int4[] = b", 3, "arrays are not supported"),
+        ("a = '1'::varchar(2)", 9, "type modifiers are not supported"),
+        ("inet '1.1.1.1' = a", 0, "type inet is not supported"),
+        ("a collate \"C\" < b", 2, "the operator COLLATE is not supported"),
+        ("'a'\n'b' = c", 4, "syntax error at or near \"'b'\""),
+        ("a = current_date", 4, "the time of day is not supported"),
+        ("a is", 4, "syntax error at end of input"),
+        ("a not = b", 2, "syntax error at or near \"not\""),
+    ] {
+        assert_eq!(shape(text), Err(WhereError::at(location, reason)), "{text}");
+    }
+}
+
+#[test]
+fn depth_is_bounded_and_chains_are_not() {
+    let nested = |levels: usize| format!("{}a{}", "(".repeat(levels), ")".repeat(levels));
+    assert!(shape(&nested(WHERE_NESTING_MAX - 1)).is_ok());
+    for text in [
+        nested(WHERE_NESTING_MAX),
+        "(".repeat(60_000),
+        "not ".repeat(16_000) + "a",
+        "-".repeat(1) + &" -".repeat(20_000) + "1",
+        format!("1{}", "::int4".repeat(5_000)),
+        format!("a{}", " is null".repeat(5_000)),
+        format!("a{}", " in (1)".repeat(5_000)),
+    ] {
+        let reason = shape(&text).unwrap_err().reason;
+        assert_eq!(reason, "nested deeper than 128 levels");
+    }
+    assert!(shape(&format!("a{}", " or a".repeat(12_000))).is_ok());
+    assert!(shape(&format!("a{}", " or a and b".repeat(5_000))).is_ok());
+    let list = |count: usize| format!("a in (1{})", ",1".repeat(count - 1));
+    assert!(shape(&list(IN_LIST_ELEMENTS_MAX)).is_ok());
+    assert!(shape(&list(IN_LIST_ELEMENTS_MAX + 1)).unwrap_err().reason.contains("16384 elements"));
+}
