@@ -108,7 +108,7 @@ impl FrameFile {
     ) -> Result<FrameFile, FrameError> {
         let at = |source| FrameError::Io { path: path.to_owned(), source };
         let file = OpenOptions::new().read(true).write(true).open(path).map_err(at)?;
-        let length = file.metadata().map_err(at)?.len();
+        let mut length = file.metadata().map_err(at)?.len();
         let mut found = [0; FILE_HEAD as usize];
         if length < FILE_HEAD {
             // Created, but the head did not reach the disk.
@@ -116,6 +116,7 @@ impl FrameFile {
                 return Err(FrameError::Damaged(path.to_owned(), 0));
             }
             file.set_len(0).and_then(|()| file.write_all_at(&head(kind), 0)).map_err(at)?;
+            length = FILE_HEAD;
         } else {
             file.read_exact_at(&mut found, 0).map_err(at)?;
             if found != head(kind) {
@@ -226,7 +227,7 @@ pub fn sync_dir(path: &Path) -> Result<(), FrameError> {
 /// Shows every whole frame; returns where the last one ends.
 fn scan(file: &File, length: u64, each: &mut impl FnMut(Frame<'_>)) -> io::Result<u64> {
     let mut reader = BufReader::with_capacity(1 << 20, file);
-    let mut end = FILE_HEAD.min(length);
+    let mut end = FILE_HEAD;
     reader.seek_relative(FILE_HEAD as i64)?;
     let mut payload = Vec::new();
     while length.saturating_sub(end) >= FRAME_HEAD as u64 {

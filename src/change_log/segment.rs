@@ -157,10 +157,9 @@ fn seal_frame(
     relations: &mut HashMap<u32, Arc<Relation>>,
     writer: &mut SealedWriter,
 ) -> Result<(), ChangeLogError> {
-    let damaged = || ChangeLogError::Sealed {
-        path: writer_path(writer),
-        reason: format!("frame at {} cannot be read", frame.at),
-    };
+    let reason = format!("frame at {} cannot be read", frame.at);
+    let path = writer.path().to_owned();
+    let damaged = || ChangeLogError::Sealed { path: path.clone(), reason: reason.clone() };
     match frame.kind {
         kind::RELATION => {
             let relation = relation(frame.payload).ok_or_else(damaged)?;
@@ -181,10 +180,6 @@ fn seal_frame(
         _ => {}
     }
     Ok(())
-}
-
-fn writer_path(writer: &SealedWriter) -> PathBuf {
-    writer.path().to_owned()
 }
 
 /// The payload of a relation frame.

@@ -166,7 +166,8 @@ impl Writer {
         Ok(self.file.sync()?)
     }
 
-    fn roll(&mut self) -> Result<Rolled, ChangeLogError> {
+    /// Ends the file being written and begins another.
+    pub(super) fn roll(&mut self) -> Result<Rolled, ChangeLogError> {
         self.sync()?;
         let rolled = Rolled { first_seq: self.segment.first_seq(), end: self.last_commit };
         let (file, segment) = create(&self.log.dir, self.next_seq)?;

@@ -1,0 +1,121 @@
+//! The log against a model: what was committed can be read, after any cut, sealed or not.
+
+use std::sync::Arc;
+
+use brooklet_dataflows::Change;
+use brooklet_sql::{Lsn, Relation, RelationColumn, RelationName, ReplicaIdentity, Row};
+
+use super::{ChangeLog, Replayed, Rolled, Writer};
+
+fn relation(oid: u32) -> Arc<Relation> {
+    let column = |name: &str| RelationColumn { name: name.into(), type_oid: 25, type_modifier: -1 };
+    Arc::new(Relation {
+        oid,
+        name: RelationName { schema: "public".into(), table: format!("t{oid}") },
+        identity: ReplicaIdentity::Full,
+        columns: vec![column("id"), column("body")],
+    })
+}
+
+fn row(id: u64, body: Option<&str>) -> Row {
+    Row::new([Some(id.to_string().as_str()), body]).unwrap()
+}
+
+/// Transaction `n`: an insert, an update and a delete in tables 1 and 2.
+fn transaction(n: u64) -> Vec<Change> {
+    let change = |op, table, old, new| Change { seq: 0, op_position: op, table, old, new };
+    vec![
+        change(0, 1, None, Some(row(n, Some("süd")))),
+        change(2, 2, Some(row(n, Some(""))), Some(row(n, None))),
+        change(4, 1, Some(row(n, None)), None),
+    ]
+}
+
+fn write(writer: &mut Writer, n: u64) -> Vec<Change> {
+    let mut changes = transaction(n);
+    writer.begin(Lsn(100 * n), n as u32).unwrap();
+    writer.append(&mut changes);
+    writer.commit(Lsn(100 * n + 50), 0).unwrap().unwrap();
+    changes
+}
+
+fn replayed(log: &ChangeLog, after: Lsn) -> Vec<Change> {
+    let mut found = Vec::new();
+    log.replay(after, |event| {
+        if let Replayed::Change(change) = event {
+            found.push(change);
+        }
+    })
+    .unwrap();
+    found
+}
+
+#[test]
+fn a_cut_anywhere_leaves_whole_transactions_and_the_log_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, mut writer, _) = ChangeLog::open(dir.path()).unwrap();
+    writer.append_relation(&relation(1));
+    writer.append_relation(&relation(2));
+    let written: Vec<Change> = (1..=3).flat_map(|n| write(&mut writer, n)).collect();
+    writer.sync().unwrap();
+    drop(writer);
+    let file = dir.path().join(format!("{:020}.log", 0));
+    let bytes = std::fs::read(&file).unwrap();
+    for cut in (0..=bytes.len()).rev() {
+        std::fs::write(&file, &bytes[..cut]).unwrap();
+        let (log, mut writer, commits) = ChangeLog::open(dir.path()).unwrap();
+        let whole = &written[..3 * commits.len()];
+        assert_eq!(replayed(&log, Lsn::ZERO), whole);
+        assert_eq!(writer.end(), commits.last().map_or(Lsn::ZERO, |c| c.end_lsn));
+        let next = write(&mut writer, 9);
+        writer.sync().unwrap();
+        assert_eq!(next[0].seq, whole.len() as u64);
+        assert_eq!(log.read(next[2].seq).unwrap(), next[2]);
+        assert_eq!(replayed(&log, Lsn(899)), next);
+    }
+}
+
+#[test]
+fn a_transaction_that_is_cut_off_is_taken_back_and_its_numbers_are_used_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, mut writer, _) = ChangeLog::open(dir.path()).unwrap();
+    writer.append_relation(&relation(1));
+    write(&mut writer, 1);
+    writer.begin(Lsn(200), 2).unwrap();
+    writer.append(&mut transaction(2));
+    writer.flush().unwrap();
+    assert!(writer.begin(Lsn(200), 2).unwrap());
+    let mut again = transaction(2);
+    writer.append(&mut again);
+    writer.commit(Lsn(250), 0).unwrap();
+    writer.sync().unwrap();
+    assert_eq!(again[0].seq, 3);
+    assert_eq!(log.read(3).unwrap(), again[0]);
+    assert!(log.read(6).is_err());
+}
+
+#[test]
+fn sealing_changes_no_answer_and_survives_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, mut writer, _) = ChangeLog::open(dir.path()).unwrap();
+    writer.append_relation(&relation(1));
+    writer.append_relation(&relation(2));
+    let mut written: Vec<Change> = (1..=5).flat_map(|n| write(&mut writer, n)).collect();
+    writer.append_relation(&relation(1));
+    written.extend(write(&mut writer, 6));
+    let rolled = writer.roll().unwrap();
+    written.extend(write(&mut writer, 7));
+    writer.sync().unwrap();
+    log.seal(&rolled).unwrap();
+    drop(writer);
+    let read = |log: &ChangeLog| -> Vec<Change> {
+        (0..written.len() as u64).map(|seq| log.read(seq).unwrap()).collect()
+    };
+    assert_eq!(read(&log), written);
+    let (log, writer, commits) = ChangeLog::open(dir.path()).unwrap();
+    assert_eq!(read(&log), written);
+    assert_eq!(commits.len(), 7);
+    assert_eq!(writer.end(), Lsn(750));
+    assert_eq!(replayed(&log, Lsn(600)), written[18..]);
+    assert!(log.seal(&Rolled { first_seq: 77, end: Lsn::ZERO }).is_ok());
+}

@@ -1,0 +1,5 @@
+//! Brooklet.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+pub mod frame;
+pub mod limits;
+pub mod change_log;
