@@ -1,0 +1,279 @@
+//! What survives: kills, restarts, a Postgres that goes away, a slot that is gone.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::harness::server::brooklet;
+use crate::harness::{
+    Cluster, Database, Following, Locale, Options, Process, Rng, Session, Shape, World, eventually,
+    size,
+};
+
+const TABLE: &str = "CREATE TABLE items (id int PRIMARY KEY, n int, name text)";
+
+/// Small transactions one after another until told to stop.
+async fn load(session: Session, mut rng: Rng, done: Arc<AtomicBool>) -> usize {
+    let mut commits = 0;
+    while !done.load(Ordering::Relaxed) {
+        let mut transaction = String::from("BEGIN;");
+        for _ in 0..rng.between(1, 4) {
+            let (id, n) = (rng.between(0, 300), rng.between(0, 100));
+            transaction.push_str(&match rng.below(5) {
+                0 => format!("DELETE FROM items WHERE id = {id};"),
+                1 => format!("UPDATE items SET id = id + 1000 WHERE id = {id} AND NOT EXISTS (SELECT FROM items WHERE id = {id} + 1000);"),
+                2 => format!("UPDATE items SET n = {n} WHERE id BETWEEN {id} AND {id} + 5;"),
+                _ => format!("INSERT INTO items VALUES ({id}, {n}, 'x') ON CONFLICT (id) DO UPDATE SET n = {n};"),
+            });
+        }
+        transaction.push_str(if rng.percent(90) { "COMMIT" } else { "ROLLBACK" });
+        session.sql(&transaction).await;
+        commits += 1;
+    }
+    commits
+}
+
+fn verify(world: &World, more: &[&str]) -> Process {
+    let mut command = brooklet();
+    command.args([
+        "verify",
+        "--url",
+        &format!("http://{}", world.server.address),
+        "--database-url",
+        &world.db.url(),
+    ]);
+    Process::spawn(command.args(more))
+}
+
+#[tokio::test]
+async fn killed_under_load_the_server_loses_and_repeats_nothing() {
+    let mut rng = Rng::for_test("killed_under_load");
+    let mut world =
+        World::with(Database::shared().await, |options| options.chunk_bytes = Some(20_000)).await;
+    world.sql(TABLE).await;
+    let shapes = [
+        Shape::of("items"),
+        Shape::of("items").filter("n < 50"),
+        Shape::of("items").filter("n = 7").columns("id,n"),
+        Shape::of("items").filter("id > $1").parameter("100"),
+    ];
+    let mut following = Vec::new();
+    for shape in shapes {
+        following.push(Following::start(world.follow(shape).await.through_outages()));
+    }
+    let done = Arc::new(AtomicBool::new(false));
+    let writer = tokio::spawn(load(world.db.session().await, rng.fork(), done.clone()));
+    let rounds = size("BROOKLET_TEST_KILLS", 3);
+    for round in 0..rounds {
+        tokio::time::sleep(Duration::from_millis(rng.between(50, 500) as u64)).await; // The moment of the kill is random.
+        world.server.crash().await;
+        println!("killed and back: {} of {rounds}", round + 1);
+    }
+    done.store(true, Ordering::Relaxed);
+    let commits = writer.await.unwrap();
+    let mut followers = Vec::new();
+    for client in following {
+        followers.push(client.stop().await);
+    }
+    world.compare_all(&mut followers).await;
+    println!(
+        "{commits} transactions, {rounds} kills, {} changes seen",
+        followers[0].log.changes.len()
+    );
+    let mut verified = verify(&world, &[]);
+    let status = verified.exit(Duration::from_secs(60)).await;
+    assert!(status.success(), "verify: {status}\n{}", verified.output());
+}
+
+#[tokio::test]
+async fn verify_tells_a_difference_from_none() {
+    let world = World::new().await;
+    world.sql(TABLE).await;
+    world.sql("INSERT INTO items SELECT g, g, 'x' FROM generate_series(1, 50) g").await;
+    let shape = Shape::of("items").filter("n < 20");
+    world.compare_all(&mut [world.follow(shape).await]).await;
+    let mut equal = verify(&world, &["--table", "items", "--where", "n < 20"]);
+    assert!(equal.exit(Duration::from_secs(30)).await.success(), "{}", equal.output());
+    // Another database with other rows stands in for a server that serves wrong ones.
+    let other = Database::shared().await;
+    other.sql(TABLE).await;
+    other.sql("INSERT INTO items SELECT g, g, 'y' FROM generate_series(1, 50) g").await;
+    let mut command = brooklet();
+    command.args([
+        "verify",
+        "--url",
+        &format!("http://{}", world.server.address),
+        "--database-url",
+        &other.url(),
+    ]);
+    let mut different = Process::spawn(command.args(["--table", "items", "--where", "n < 20"]));
+    assert!(!different.exit(Duration::from_secs(60)).await.success(), "{}", different.output());
+    assert!(!different.output().trim().is_empty(), "verify says nothing of the difference");
+}
+
+#[tokio::test]
+async fn handles_and_offsets_outlive_a_restart() {
+    let mut world = World::new().await;
+    world.sql(TABLE).await;
+    world.sql("CREATE TABLE quiet (id int PRIMARY KEY)").await;
+    world.sql("INSERT INTO items VALUES (1, 1, 'x')").await;
+    let quiet = world.follow(Shape::of("quiet")).await;
+    let mut items = world.follow(Shape::of("items")).await;
+    let mut few =
+        world.follow(Shape::of("items").filter("n = $1").parameter("1").columns("id,n")).await;
+    world.sql("UPDATE items SET name = 'y'").await;
+    items.until("the update", |rows| rows[0]["name"].as_deref() == Some("y")).await;
+    assert_eq!((quiet.offset.as_str(), few.offset.as_str()), ("0_inf", "0_inf"));
+    for hard in [false, true] {
+        if hard {
+            world.server.kill().await;
+        } else {
+            world.server.stop().await;
+        }
+        world
+            .sql("UPDATE items SET n = n + 10 WHERE id = 1; UPDATE items SET n = 1 WHERE id = 1")
+            .await;
+        world.server.restart().await;
+        for follower in [&quiet, &items, &few] {
+            let handle = world.get(&follower.target(false)).await.expect(200);
+            assert_eq!(handle.header("electric-handle"), Some(follower.handle.as_str()));
+        }
+        let mut followers = [items, few];
+        world.compare_all(&mut followers).await;
+        [items, few] = followers;
+    }
+    let mut quiet = quiet;
+    world.sql("INSERT INTO quiet VALUES (1)").await;
+    quiet.until("the row", |rows| rows.len() == 1).await;
+}
+
+#[tokio::test]
+async fn what_was_committed_while_the_server_was_down_arrives() {
+    let mut world = World::new().await;
+    world.sql(TABLE).await;
+    let items = world.follow(Shape::of("items")).await;
+    world.server.stop().await;
+    for id in 0..50 {
+        world.sql(&format!("INSERT INTO items VALUES ({id}, {id}, 'x')")).await;
+    }
+    world.server.restart().await;
+    let mut followers = [items, world.follow(Shape::of("items").filter("n > 20")).await];
+    world.compare_all(&mut followers).await;
+}
+
+#[tokio::test]
+async fn a_second_server_on_the_same_directory_is_refused() {
+    let world = World::new().await;
+    let mut options = Options { stream: format!("{}b", world.db.stream), ..Options::of(&world.db) };
+    options.storage = world.server.storage().to_owned();
+    let mut second = Process::spawn(&mut options.command());
+    let status = second.exit(Duration::from_secs(20)).await;
+    let output = second.output();
+    assert!(!status.success(), "{output}");
+    assert!(
+        output.contains(&options.storage.display().to_string()),
+        "no directory in the message: {output}"
+    );
+    world.get("/v1/health").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_slot_dropped_while_the_server_is_down_ends_the_shapes() {
+    let mut world = World::new().await;
+    world.sql(TABLE).await;
+    world.sql("INSERT INTO items VALUES (1, 1, 'x')").await;
+    let mut items = world.follow(Shape::of("items")).await.through_outages().through_refetches();
+    world.server.kill().await;
+    drop_slot(&world).await;
+    world.sql("INSERT INTO items VALUES (2, 2, 'missed by every slot')").await;
+    world.server.restart().await;
+    items.until("both rows", |rows| rows.len() == 2).await;
+    assert_eq!(items.refetches, 1, "rows that no slot brought can only come with a new snapshot");
+    world.sql("INSERT INTO items VALUES (3, 3, 'x')").await;
+    items.until("the stream goes on", |rows| rows.len() == 3).await;
+}
+
+#[tokio::test]
+async fn a_slot_dropped_behind_a_running_server_is_noticed() {
+    let world = World::new().await;
+    world.sql(TABLE).await;
+    world.sql("INSERT INTO items VALUES (1, 1, 'x')").await;
+    let mut items = world.follow(Shape::of("items")).await.through_outages().through_refetches();
+    drop_slot(&world).await;
+    world.sql("INSERT INTO items VALUES (2, 2, 'missed')").await;
+    items.until("both rows", |rows| rows.len() == 2).await;
+    world.sql("INSERT INTO items VALUES (3, 3, 'x')").await;
+    items.until("the stream goes on", |rows| rows.len() == 3).await;
+    world.compare_all(&mut [items]).await;
+}
+
+/// Drops the slot, cutting the connection that uses it as often as it comes back.
+async fn drop_slot(world: &World) {
+    let drop_it = format!(
+        "DO $$ BEGIN LOOP
+           PERFORM pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = '{0}';
+           BEGIN
+             PERFORM pg_drop_replication_slot('{0}');
+             EXIT;
+           EXCEPTION WHEN object_in_use THEN
+             NULL;
+           END;
+         END LOOP; END $$",
+        world.db.slot()
+    );
+    world.sql(&drop_it).await;
+}
+
+#[tokio::test]
+async fn postgres_restarts_under_parked_clients_and_nothing_is_lost() {
+    let cluster = Arc::new(Cluster::own(Locale::CUtf8, &[]));
+    let world = World::with(Database::create(cluster.clone()).await, |_| {}).await;
+    world.sql(TABLE).await;
+    world.sql("INSERT INTO items VALUES (1, 1, 'x')").await;
+    let items = world.follow(Shape::of("items")).await;
+    let mut parked = Vec::new();
+    for filter in ["n > 0", "n > 1", "id > 0"] {
+        let follower = world.follow(Shape::of("items").filter(filter)).await;
+        parked.push(Following::start(follower.through_outages()));
+    }
+    for how in ["INT", "QUIT"] {
+        cluster.stop(how);
+        world.get("/v1/shape?table=items&offset=-1").await.expect(200);
+        world.get(&items.target(false)).await.expect(200);
+        cluster.start();
+        let session = Session::connect(&world.db.url()).await;
+        session.sql("UPDATE items SET n = n + 1; INSERT INTO items SELECT max(id) + 1, 5, 'new' FROM items").await;
+    }
+    let session = Session::connect(&world.db.url()).await;
+    let truth = session.rows("SELECT * FROM items").await.len();
+    for client in parked {
+        let mut follower = client.stop().await;
+        follower.until("every row", |rows| rows.len() == truth).await;
+    }
+    let mut items = items.through_outages();
+    items.until("every row", |rows| rows.len() == truth).await;
+}
+
+#[tokio::test]
+async fn the_slot_moves_while_only_other_tables_are_written() {
+    let world = World::new().await;
+    world.sql(TABLE).await;
+    world.sql("CREATE TABLE noise (body text)").await;
+    let items = world.follow(Shape::of("items")).await;
+    let confirmed = format!(
+        "SELECT confirmed_flush_lsn - '0/0'::pg_lsn FROM pg_replication_slots WHERE slot_name = '{}'",
+        world.db.slot()
+    );
+    for _ in 0..2 {
+        world
+            .sql("INSERT INTO noise SELECT repeat('x', 1000) FROM generate_series(1, 10000)")
+            .await;
+        let position = world.db.position().await;
+        eventually("the slot passes unrelated writes", async || {
+            let confirmed: u64 = world.db.value(&confirmed).await.parse().unwrap();
+            (confirmed >= position).then_some(())
+        })
+        .await;
+    }
+    drop(items);
+}

@@ -1,0 +1,44 @@
+//! What the tests stand on: Postgres clusters, the server process, and clients.
+//!
+//! Nothing here knows the product's code: everything goes through its command line, its HTTP and its Postgres.
+
+pub mod database;
+pub mod follower;
+pub mod following;
+pub mod http;
+pub mod log;
+pub mod postgres;
+pub mod rng;
+pub mod run_dir;
+pub mod server;
+pub mod shape;
+pub mod world;
+
+use std::time::{Duration, Instant};
+
+pub use database::{Database, Row, Session};
+pub use follower::{Follower, Step};
+pub use following::Following;
+pub use http::{Request, Response, encode};
+pub use postgres::{Cluster, Locale};
+pub use rng::Rng;
+pub use server::{Options, Process};
+pub use shape::Shape;
+pub use world::World;
+
+/// Asks again and again until there is an answer; fails after half a minute.
+pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// A number from the environment: how large a test is.
+pub fn size(variable: &str, usual: usize) -> usize {
+    std::env::var(variable).ok().and_then(|size| size.parse().ok()).unwrap_or(usual)
+}

@@ -1,0 +1,95 @@
+//! A database and a server for it: what nearly every test begins with.
+
+use super::database::{Database, Row};
+use super::follower::Follower;
+use super::http::{Request, Response};
+use super::server::{Options, Server};
+use super::shape::Shape;
+
+/// A database with a server; the server is killed before the database is dropped.
+pub struct World {
+    pub server: Server,
+    pub db: Database,
+}
+
+impl World {
+    /// The usual server over a new database in the shared cluster.
+    pub async fn new() -> World {
+        World::with(Database::shared().await, |_| {}).await
+    }
+
+    /// A server with changed options over a database.
+    pub async fn with(db: Database, change: impl FnOnce(&mut Options)) -> World {
+        let mut options = Options::of(&db);
+        change(&mut options);
+        World { server: Server::start(options).await, db }
+    }
+
+    /// Runs statements; more than one in a string are one transaction.
+    pub async fn sql(&self, sql: &str) {
+        self.db.sql(sql).await;
+    }
+
+    /// A client of a shape that has not asked yet.
+    pub fn client(&self, shape: Shape) -> Follower {
+        Follower::new(self.server.address, shape)
+    }
+
+    /// A client of a shape that has caught up.
+    pub async fn follow(&self, shape: Shape) -> Follower {
+        let mut follower = self.client(shape);
+        follower.catch_up().await;
+        follower
+    }
+
+    /// A GET.
+    pub async fn get(&self, target: &str) -> Response {
+        self.send(Request::get(target)).await
+    }
+
+    /// Any request.
+    pub async fn send(&self, request: Request) -> Response {
+        request.send(self.server.address).await.expect("an answer")
+    }
+
+    /// What Postgres says a shape's rows are.
+    pub async fn truth(&self, shape: &Shape) -> Vec<Row> {
+        let mut rows = self.db.rows(&shape.sql()).await;
+        rows.sort();
+        rows
+    }
+
+    /// A position that all commits so far lie below and that the stream is certain to pass: one more commit is
+    /// made, on a followed table kept for this purpose.
+    pub async fn mark(&self) -> u64 {
+        self.sql("CREATE TABLE IF NOT EXISTS suite_mark (at bigserial PRIMARY KEY)").await;
+        self.client(Shape::of("suite_mark")).through_outages().catch_up().await;
+        let position = self.db.position().await;
+        self.sql("INSERT INTO suite_mark DEFAULT VALUES").await;
+        position
+    }
+
+    /// Marks the position and compares clients' rows with Postgres' there.
+    pub async fn compare_all(&self, followers: &mut [Follower]) {
+        let position = self.mark().await;
+        for follower in followers {
+            self.compare(follower, position).await;
+        }
+    }
+
+    /// Brings a client up to a position and compares its rows with Postgres'.
+    pub async fn compare(&self, follower: &mut Follower, position: u64) {
+        follower.reach(position).await;
+        let (truth, rows) = (self.truth(&follower.shape).await, follower.rows());
+        if rows != truth {
+            let missing: Vec<_> = truth.iter().filter(|row| !rows.contains(row)).take(5).collect();
+            let surplus: Vec<_> = rows.iter().filter(|row| !truth.contains(row)).take(5).collect();
+            panic!(
+                "{} differs from Postgres ({} rows against {})\nmissing: {missing:#?}\nsurplus: {surplus:#?}",
+                follower.shape.sql(),
+                rows.len(),
+                truth.len()
+            );
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The server's own life: ports, health, signals, configuration.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::{Database, Options, Process, Request, Shape, World, run_dir};
+
+#[tokio::test]
+async fn port_zero_is_any_free_port_and_the_line_names_it() {
+    let world = World::with(Database::shared().await, |options| options.port = 0).await;
+    assert_ne!(world.server.address.port(), 0);
+    world.get("/v1/health").await.expect(200);
+}
+
+#[tokio::test]
+async fn health_says_active_and_is_never_cached() {
+    let world = World::new().await;
+    let health = world.get("/v1/health").await.expect(200);
+    assert_eq!(health.json(), serde_json::json!({"status": "active"}));
+    assert_eq!(health.header("content-type"), Some("application/json; charset=utf-8"));
+}
+
+#[tokio::test]
+async fn the_environment_configures_like_the_flags_and_our_own_names_win() {
+    let db = Database::shared().await;
+    db.sql("CREATE TABLE items (id int PRIMARY KEY)").await;
+    let options = Options::of(&db);
+    let storage = options.storage.display().to_string();
+    for prefix in ["BROOKLET", "ELECTRIC"] {
+        let mut command = crate::harness::server::brooklet();
+        command.arg("serve").env("DATABASE_URL", db.url());
+        for (name, value) in [
+            ("PORT", "0"),
+            ("STORAGE_DIR", storage.as_str()),
+            ("REPLICATION_STREAM_ID", db.stream.as_str()),
+            ("LONG_POLL_TIMEOUT", "300"),
+            ("SECRET", "from-the-environment"),
+        ] {
+            command.env(format!("{prefix}_{name}"), value);
+        }
+        if prefix == "BROOKLET" {
+            command.env("ELECTRIC_SECRET", "the-other-one").env("ELECTRIC_PORT", "1");
+        }
+        let mut process = Process::spawn(&mut command);
+        let address =
+            process.line("brooklet is listening on http://", Duration::from_secs(30)).await;
+        let address = address.trim().replace("0.0.0.0", "127.0.0.1").parse().expect("an address");
+        crate::harness::eventually("it is ready", async || {
+            let health = Request::get("/v1/health").send(address).await.ok()?;
+            (health.status == 200).then_some(())
+        })
+        .await;
+        let target = "/v1/shape?table=items&offset=now&secret=";
+        Request::get(format!("{target}the-other-one")).send(address).await.unwrap().expect(401);
+        Request::get(format!("{target}from-the-environment"))
+            .send(address)
+            .await
+            .unwrap()
+            .expect(200);
+        run_dir::signal(process.id(), "TERM");
+        process.exit(Duration::from_secs(20)).await;
+        let slot = db
+            .value(&format!(
+                "SELECT count(*) FROM pg_replication_slots WHERE slot_name = '{}'",
+                db.slot()
+            ))
+            .await;
+        assert_eq!(slot, "1", "the slot has another name");
+    }
+}
+
+#[tokio::test]
+async fn a_graceful_stop_is_quick_although_clients_are_parked() {
+    let mut world = World::with(Database::shared().await, |options| {
+        options.long_poll = Duration::from_secs(25)
+    })
+    .await;
+    world.sql("CREATE TABLE items (id int PRIMARY KEY)").await;
+    let items = world.follow(Shape::of("items")).await;
+    let (target, address) = (items.target(true), world.server.address);
+    let parked: Vec<_> = (0..10)
+        .map(|_| {
+            let target = target.clone();
+            tokio::spawn(async move { Request::get(target).send(address).await })
+        })
+        .collect();
+    world.get(&items.target(false)).await.expect(200);
+    let start = Instant::now();
+    world.server.stop().await;
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    for poll in parked {
+        // An answer or a cut connection: both make a client ask again.
+        if let Ok(answer) = poll.await.unwrap() {
+            assert!(answer.status == 200 || answer.status == 503, "{}", answer.shown());
+        }
+    }
+    let active =
+        format!("SELECT active FROM pg_replication_slots WHERE slot_name = '{}'", world.db.slot());
+    assert_eq!(world.db.value(&active).await, "f", "the slot is still held");
+    world.server.restart().await;
+}
+
+#[tokio::test]
+async fn a_taken_port_is_refused_with_its_number() {
+    let db = Database::shared().await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut options = Options::of(&db);
+    options.port = taken.local_addr().unwrap().port();
+    let mut process = Process::spawn(&mut options.command());
+    let status = process.exit(Duration::from_secs(20)).await;
+    assert!(
+        !status.success() && process.output().contains(&options.port.to_string()),
+        "{}",
+        process.output()
+    );
+}
+
+#[tokio::test]
+async fn slot_and_publication_carry_the_stream_id() {
+    let world = World::new().await;
+    world.sql("CREATE TABLE items (id int PRIMARY KEY)").await;
+    world.follow(Shape::of("items")).await;
+    let published = format!(
+        "SELECT tablename FROM pg_publication_tables WHERE pubname = '{}'",
+        world.db.slot()
+    );
+    assert_eq!(world.db.value(&published).await, "items");
+    let identity = "SELECT relreplident FROM pg_class WHERE relname = 'items'";
+    assert_eq!(world.db.value(identity).await, "f");
+}
+
+#[tokio::test]
+async fn two_requests_share_a_connection() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let world = World::new().await;
+    let mut stream = tokio::net::TcpStream::connect(world.server.address).await.unwrap();
+    for _ in 0..2 {
+        stream.write_all(b"GET /v1/health HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\"}") {
+            assert_ne!(
+                stream.read_buf(&mut answer).await.unwrap(),
+                0,
+                "{}",
+                String::from_utf8_lossy(&answer)
+            );
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    }
+}
+
+#[tokio::test]
+async fn options_that_make_no_sense_are_refused_by_name() {
+    let db = Database::shared().await;
+    let cases: &[(&[&str], &str)] = &[
+        (&["--long-poll-timeout", "soon"], "long-poll-timeout"),
+        (&["--shape-chunk-bytes-threshold", "-5"], "shape-chunk-bytes-threshold"),
+        (&["--no-such-flag"], "no-such-flag"),
+        (&["--stream-id", "not an id; DROP"], "stream-id"),
+    ];
+    for (arguments, named) in cases {
+        let mut options = Options::of(&db);
+        let mut command = crate::harness::server::brooklet();
+        command.args([
+            "serve",
+            "--database-url",
+            &options.database_url,
+            "--insecure",
+            "--port",
+            "0",
+        ]);
+        command.arg("--storage-dir").arg(std::mem::take(&mut options.storage)).args(*arguments);
+        let mut process = Process::spawn(&mut command);
+        let status = process.exit(Duration::from_secs(20)).await;
+        assert!(
+            !status.success() && process.output().contains(named),
+            "{arguments:?}: {}",
+            process.output()
+        );
+    }
+}

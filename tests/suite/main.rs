@@ -1,0 +1,19 @@
+//! Black-box tests: the `brooklet` binary over real Postgres clusters, looked at through HTTP only.
+//!
+//! Run them with `./tests/run`. A run that finds no Postgres fails. Every random test prints its seed.
+
+// In a test a panic is the report.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod bad_input;
+mod durability;
+mod harness;
+mod lifecycle;
+mod npm;
+mod oracle;
+mod page;
+mod preflight;
+mod protocol;
+mod secrets;
+mod snapshot;
+mod strict;
