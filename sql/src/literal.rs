@@ -186,7 +186,10 @@ fn input_float(sql_type: SqlType, text: &str) -> Result<f64, String> {
     let special = ["nan", "inf", "infinity"].iter().any(|name| bare.eq_ignore_ascii_case(name));
     let decimal = bare.bytes().all(|b| b.is_ascii_digit() || b".eE+-".contains(&b));
     if !special && !decimal {
-        return Err(invalid(sql_type, text));
+        let hexadecimal = bare.starts_with("0x") || bare.starts_with("0X");
+        let named = bare.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("nan("));
+        let hint = if hexadecimal || named { " (hexadecimal is not supported)" } else { "" };
+        return Err(invalid(sql_type, text) + hint);
     }
     let float = match sql_type {
         SqlType::Float4 => word.parse::<f32>().map(f64::from),

@@ -224,13 +224,16 @@ fn cost(expr: &Expr) -> u8 {
     }
 }
 
-/// Puts a constant right and two columns in order; says whether the sides were exchanged.
+/// Puts a constant right and sides of one kind in order; says whether the sides were exchanged.
 fn arrange(left: Operand, right: Operand) -> Result<(Operand, Operand, bool), String> {
     let turned = match (&left, &right) {
         (Operand::Constant(_), Operand::Constant(_)) => false,
         (Operand::Constant(_), _) => true,
         (Operand::Column { column: one, .. }, Operand::Column { column: other, .. }) => one > other,
         (Operand::Predicate(_), Operand::Column { .. }) => true,
+        (Operand::Predicate(one), Operand::Predicate(other)) => {
+            print::expr_by_number(one) > print::expr_by_number(other)
+        }
         _ => false,
     };
     let (left, right) = if turned { (right, left) } else { (left, right) };

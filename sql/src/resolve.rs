@@ -127,6 +127,7 @@ impl Resolver<'_> {
                     Kind::Constant(Constant::new(SqlType::Bool, Stored::Bool(value)))
                 }
                 Expr::Constant(None) => Kind::Null(Some(SqlType::Bool)),
+                Expr::Flag { column, expected: true } => Kind::Column(column, SqlType::Bool),
                 expr => Kind::Predicate(expr),
             },
         };

@@ -1,0 +1,672 @@
+//! Random tables, rows and clauses, with the values that go wrong.
+
+#![allow(dead_code, clippy::unwrap_used)]
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use brooklet_sql::{CaseMap, Collation, Column, RelationName, Row, TableSchema, TextOrder};
+
+/// A small generator of random numbers; the seed is all of its state.
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Random {
+        Random(seed)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
+    }
+
+    pub fn chance(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+
+    pub fn pick<'a, T: ?Sized>(&mut self, list: &[&'a T]) -> &'a T {
+        list[self.below(list.len())]
+    }
+}
+
+/// What a column holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Number,
+    Text,
+    Bool,
+    Uuid,
+    Calendar,
+    Opaque,
+}
+
+/// Name, type in SQL, `pg_type.oid` of the base type, what it holds.
+pub const COLUMNS: [(&str, &str, u32, Kind); 20] = [
+    ("i2", "int2", 21, Kind::Number),
+    ("i4", "int4", 23, Kind::Number),
+    ("Quoted i4", "int4", 23, Kind::Number),
+    ("i8", "int8", 20, Kind::Number),
+    ("f4", "float4", 700, Kind::Number),
+    ("f8", "float8", 701, Kind::Number),
+    ("n", "numeric", 1700, Kind::Number),
+    ("n2", "numeric(12,2)", 1700, Kind::Number),
+    ("di", "domain_int", 23, Kind::Number),
+    ("t", "text", 25, Kind::Text),
+    ("v", "varchar", 1043, Kind::Text),
+    ("c", "text COLLATE \"C\"", 25, Kind::Text),
+    ("dt", "domain_text", 25, Kind::Text),
+    ("b", "bool", 16, Kind::Bool),
+    ("b2", "bool", 16, Kind::Bool),
+    ("u", "uuid", 2950, Kind::Uuid),
+    ("d", "date", 1082, Kind::Calendar),
+    ("ts", "timestamp", 1114, Kind::Calendar),
+    ("tz", "timestamptz", 1184, Kind::Calendar),
+    ("j", "jsonb", 3802, Kind::Opaque),
+];
+
+/// The table, given the collation of its columns without one of their own.
+pub fn table(default: &Collation) -> TableSchema {
+    let column = |&(name, sql_type, oid, kind): &(&str, &str, u32, Kind)| Column {
+        name: name.to_owned(),
+        type_oid: oid,
+        base_type_oid: oid,
+        type_name: sql_type.to_owned(),
+        type_modifier: -1,
+        dimensions: 0,
+        not_null: false,
+        key_position: None,
+        generated: false,
+        collation: match (kind, name) {
+            (Kind::Text, "c") => Some(Collation::c()),
+            (Kind::Text, _) => Some(default.clone()),
+            _ => None,
+        },
+    };
+    TableSchema {
+        oid: 1,
+        name: RelationName { schema: "public".into(), table: "oracle".into() },
+        columns: COLUMNS.iter().map(column).collect(),
+    }
+}
+
+/// A collation that orders bytes and folds Latin letters.
+pub fn latin() -> Collation {
+    let pairs = ('A'..='Z').chain('À'..='Ö').map(|c| (c, c.to_lowercase().next().unwrap()));
+    Collation {
+        name: "latin".into(),
+        order: TextOrder::Bytes,
+        deterministic: true,
+        case_map: Some(Arc::new(CaseMap::new(pairs))),
+    }
+}
+
+/// A column's value as Postgres prints it.
+pub fn value(random: &mut Random, column: usize) -> Option<String> {
+    if random.chance(15) {
+        return None;
+    }
+    let (_, sql_type, _, _) = COLUMNS[column];
+    let text = match sql_type {
+        "int2" => random.pick(&["-32768", "-1", "0", "1", "2", "7", "32767"]),
+        "int4" | "domain_int" => {
+            random.pick(&["-2147483648", "-1", "0", "1", "2", "16777217", "2147483647"])
+        }
+        "int8" => random.pick(&[
+            "-9223372036854775808",
+            "-1",
+            "0",
+            "1",
+            "2",
+            "16777217",
+            "3000000000",
+            "9007199254740992",
+            "9007199254740993",
+            "9223372036854775807",
+        ]),
+        "float4" => random.pick(&[
+            "NaN",
+            "Infinity",
+            "-Infinity",
+            "-0",
+            "0",
+            "1.1",
+            "1.5",
+            "2",
+            "1.6777216e+07",
+            "1e-45",
+            "3.4028235e+38",
+            "0.1",
+        ]),
+        "float8" => random.pick(&[
+            "NaN",
+            "Infinity",
+            "-Infinity",
+            "-0",
+            "0",
+            "1.1",
+            "1.5",
+            "2",
+            "16777217",
+            "5e-324",
+            "1.7976931348623157e+308",
+            "0.1",
+            "9007199254740992",
+            "1.100000023841858",
+            "1e+15",
+            "9.223372036854776e+18",
+        ]),
+        "numeric(12,2)" => random.pick(&["0.00", "1.00", "1.50", "-2.25", "NaN", "9999999999.99"]),
+        "numeric" => return Some(numeric(random)),
+        "bool" => random.pick(&["t", "f"]),
+        "uuid" => random.pick(&[
+            "00000000-0000-0000-0000-000000000000",
+            "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+            "ffffffff-ffff-ffff-ffff-ffffffffffff",
+        ]),
+        "date" => random.pick(&[
+            "4714-11-24 BC",
+            "0044-03-15 BC",
+            "0001-12-31 BC",
+            "0001-01-01",
+            "1999-12-31",
+            "2000-01-01",
+            "2024-01-31",
+            "2024-02-29",
+            "12024-01-01",
+            "294277-01-01",
+            "5874897-12-31",
+            "infinity",
+            "-infinity",
+        ]),
+        "timestamp" => return Some(random.pick(&TIMESTAMPS).to_owned()),
+        "timestamptz" => {
+            let text = random.pick(&TIMESTAMPS);
+            return Some(match text.strip_suffix(" BC") {
+                _ if text.ends_with("infinity") => text.to_owned(),
+                Some(bare) => format!("{bare}+00 BC"),
+                None => format!("{text}+00"),
+            });
+        }
+        "jsonb" => random.pick(&["{}", "1", "null"]),
+        _ => return Some(text(random)),
+    };
+    Some(text.to_owned())
+}
+
+const TIMESTAMPS: [&str; 12] = [
+    "4714-11-24 00:00:00 BC",
+    "0044-03-15 12:00:00 BC",
+    "0001-01-01 00:00:00",
+    "1999-12-31 23:59:59.999999",
+    "2000-01-01 00:00:00",
+    "2024-01-31 00:00:00",
+    "2024-01-31 12:30:00.123456",
+    "2024-01-31 12:30:00.5",
+    "12024-01-01 00:00:00",
+    "294276-12-31 23:59:59.999999",
+    "infinity",
+    "-infinity",
+];
+
+fn numeric(random: &mut Random) -> String {
+    if random.chance(4) {
+        return format!("1{}", "0".repeat(400));
+    }
+    if random.chance(2) {
+        return format!("0.{}1", "0".repeat(399));
+    }
+    random
+        .pick(&[
+            "0",
+            "0.00",
+            "1",
+            "1.50",
+            "1.5",
+            "1.500000",
+            "-0.001",
+            "2",
+            "12345678901234567890.1",
+            "12345678901234567890.2",
+            "NaN",
+            "Infinity",
+            "-Infinity",
+            "9007199254740993",
+            "0.1",
+            "-9223372036854775808",
+            "9223372036854775808.00",
+            "1.1",
+            "16777217",
+        ])
+        .to_owned()
+}
+
+fn text(random: &mut Random) -> String {
+    if random.chance(20) {
+        let alphabet = ['a', 'b', 'A', '%', '_', '\\', 'é', '\n', '日', ' '];
+        return (0..random.below(6)).map(|_| alphabet[random.below(alphabet.len())]).collect();
+    }
+    random
+        .pick(&[
+            "",
+            "a",
+            "A",
+            "a ",
+            " a",
+            "a%b",
+            "a_b",
+            "a\\b",
+            "a\nb",
+            "é",
+            "É",
+            "e\u{301}",
+            "日本",
+            "ß",
+            "SS",
+            "İ",
+            "ı",
+            "abc",
+            "ABC",
+            "%",
+            "_",
+            "\\",
+            "10",
+            "9",
+            "t",
+            "NULL",
+            "it's",
+            "ǅ",
+            "Äb",
+            "äb",
+            "\u{10FFFF}",
+            "abc\n",
+        ])
+        .to_owned()
+}
+
+fn pattern(random: &mut Random) -> String {
+    if random.chance(30) {
+        return text(random);
+    }
+    random
+        .pick(&[
+            "a%", "%b", "_", "__", "a\\%b", "a\\\\b", "%é%", "É", "%", "", "%_", "_%_", "a%b",
+            "\\\\", "日_", "%a%b%", "%\\_%", "ä%", "İ", "%B", "A%", "%%", "%\\", "a\\",
+        ])
+        .to_owned()
+}
+
+/// A row of such values.
+pub fn row(random: &mut Random) -> (Vec<Option<String>>, Row) {
+    let values: Vec<Option<String>> =
+        (0..COLUMNS.len()).map(|column| value(random, column)).collect();
+    let row = Row::new(values.iter().map(Option::as_deref).collect::<Vec<_>>()).unwrap();
+    (values, row)
+}
+
+/// A clause and its parameters.
+pub struct Clause {
+    pub text: String,
+    pub params: Vec<String>,
+}
+
+impl Clause {
+    /// The clause with its parameters as string constants, which is what they stand for.
+    pub fn inlined(&self) -> String {
+        let mut text = self.text.clone();
+        for (index, value) in self.params.iter().enumerate().rev() {
+            let quoted = brooklet_sql::name::literal(value);
+            text = text.replace(&format!("${}", index + 1), &quoted);
+        }
+        text
+    }
+}
+
+/// A random clause.
+pub fn clause(random: &mut Random) -> Clause {
+    let mut generator = Generator { random, params: Vec::new() };
+    let depth = generator.random.below(4);
+    let text = generator.predicate(depth);
+    Clause { text, params: generator.params }
+}
+
+struct Generator<'a> {
+    random: &'a mut Random,
+    params: Vec<String>,
+}
+
+impl Generator<'_> {
+    fn predicate(&mut self, depth: usize) -> String {
+        if depth == 0 {
+            return self.leaf();
+        }
+        match self.random.below(10) {
+            0..=2 => {
+                let (left, right) = (self.predicate(depth - 1), self.predicate(depth - 1));
+                format!("({left} AND {right})")
+            }
+            3..=5 => {
+                let (left, right) = (self.predicate(depth - 1), self.predicate(depth - 1));
+                format!("({left} or {right})")
+            }
+            6 => format!("NOT {}", self.predicate(depth - 1)),
+            7 => {
+                let test = self.random.pick(&[
+                    "TRUE",
+                    "NOT TRUE",
+                    "FALSE",
+                    "NOT FALSE",
+                    "UNKNOWN",
+                    "NOT UNKNOWN",
+                    "NULL",
+                    "NOT NULL",
+                ]);
+                format!("({}) IS {test}", self.predicate(depth - 1))
+            }
+            8 => {
+                let operator = self.random.pick(&["=", "<>", "<", "IS DISTINCT FROM"]);
+                let (left, right) = (self.predicate(depth - 1), self.predicate(depth - 1));
+                format!("(({left}) {operator} ({right}))")
+            }
+            _ => self.leaf(),
+        }
+    }
+
+    fn leaf(&mut self) -> String {
+        let kinds = [
+            Kind::Number,
+            Kind::Number,
+            Kind::Text,
+            Kind::Text,
+            Kind::Calendar,
+            Kind::Calendar,
+            Kind::Bool,
+            Kind::Uuid,
+        ];
+        let kind = kinds[self.random.below(kinds.len())];
+        match self.random.below(20) {
+            0..=7 => {
+                let operator = self.random.pick(&["=", "=", "=", "<>", "!=", "<", "<=", ">", ">="]);
+                let (left, right) = (self.operand(kind), self.operand(kind));
+                format!("{left} {operator} {right}")
+            }
+            8 => {
+                let not = self.not();
+                let (left, right) = (self.operand(kind), self.operand(kind));
+                format!("({left} IS {not}DISTINCT FROM {right})")
+            }
+            9..=11 => self.list(kind),
+            12 => {
+                let (not, symmetric) = (self.not(), self.random.pick(&["", "", "SYMMETRIC "]));
+                let operand = self.untyped(kind);
+                let (low, high) = (self.operand(kind), self.operand(kind));
+                format!("({operand} {not}BETWEEN {symmetric}{low} AND {high})")
+            }
+            13..=15 => self.like(),
+            16 => {
+                let column = self.random.below(COLUMNS.len());
+                format!("{} IS {}NULL", self.name(column), self.not())
+            }
+            17 => self
+                .random
+                .pick(&[
+                    "b",
+                    "b2",
+                    "true",
+                    "false",
+                    "NULL",
+                    "NOT b",
+                    "b IS NOT TRUE",
+                    "'yes'",
+                    "oracle.b",
+                ])
+                .to_owned(),
+            18 => {
+                // Sides of different kinds: mostly refusals, by both.
+                let other = kinds[self.random.below(kinds.len())];
+                format!("{} = {}", self.operand(kind), self.operand(other))
+            }
+            _ => format!("{} = {}", self.column(kind), self.constant(kind)),
+        }
+    }
+
+    fn not(&mut self) -> &'static str {
+        if self.random.chance(40) { "NOT " } else { "" }
+    }
+
+    fn list(&mut self, kind: Kind) -> String {
+        let not = self.not();
+        let operand = if self.random.chance(85) { self.column(kind) } else { self.untyped(kind) };
+        let mut text = format!("{operand} {not}IN (");
+        for element in 0..=self.random.below(5) {
+            let next = match self.random.below(20) {
+                0 => "NULL".to_owned(),
+                1 => self.column(kind),
+                _ => self.constant(kind),
+            };
+            write!(text, "{}{next}", if element > 0 { ", " } else { "" }).unwrap();
+        }
+        text + ")"
+    }
+
+    fn like(&mut self) -> String {
+        let (not, operator) = (self.not(), self.random.pick(&["LIKE", "ILIKE"]));
+        let operand = if self.random.chance(90) {
+            self.column(Kind::Text)
+        } else {
+            self.constant(Kind::Text)
+        };
+        let pattern = match self.random.below(10) {
+            0 => self.column(Kind::Text),
+            1 => {
+                let pattern = text(self.random);
+                let escape = self.random.pick(&["'!'", "''", "'a'", "'é'", "'\\'", "'ab'"]);
+                format!("{} ESCAPE {escape}", brooklet_sql::name::literal(&pattern))
+            }
+            2 => {
+                let pattern = pattern(self.random);
+                self.parameter(pattern)
+            }
+            _ => brooklet_sql::name::literal(&pattern(self.random)),
+        };
+        format!("({operand} {not}{operator} {pattern})")
+    }
+
+    fn operand(&mut self, kind: Kind) -> String {
+        match self.random.below(20) {
+            0 => "NULL".to_owned(),
+            1..=10 => self.column(kind),
+            _ => self.constant(kind),
+        }
+    }
+
+    /// An operand that Postgres compares more than once: a parameter would keep the type of the
+    /// first comparison, where the string constant it is replaced with would not.
+    fn untyped(&mut self, kind: Kind) -> String {
+        let before = self.params.len();
+        let operand = self.operand(kind);
+        if self.params.len() == before {
+            return operand;
+        }
+        self.params.truncate(before);
+        self.column(kind)
+    }
+
+    fn column(&mut self, kind: Kind) -> String {
+        let of_kind: Vec<usize> = (0..COLUMNS.len()).filter(|at| COLUMNS[*at].3 == kind).collect();
+        let column = of_kind[self.random.below(of_kind.len())];
+        self.name(column)
+    }
+
+    fn name(&mut self, column: usize) -> String {
+        let (name, ..) = COLUMNS[column];
+        match self.random.below(6) {
+            _ if name.contains(' ') => format!("\"{name}\""),
+            0 => format!("oracle.{name}"),
+            1 => name.to_uppercase(),
+            2 => format!("(\"{name}\")"),
+            _ => name.to_owned(),
+        }
+    }
+
+    fn parameter(&mut self, value: String) -> String {
+        self.params.push(value);
+        format!("${}", self.params.len())
+    }
+
+    fn constant(&mut self, kind: Kind) -> String {
+        let types: &[&str] = match kind {
+            Kind::Number => &["int2", "int4", "bigint", "real", "double precision", "numeric"],
+            Kind::Text => &["text", "varchar", "character varying"],
+            Kind::Bool => &["bool", "boolean"],
+            Kind::Uuid => &["uuid"],
+            Kind::Calendar => &["date", "timestamp", "timestamptz", "timestamp with time zone"],
+            Kind::Opaque => unreachable!(),
+        };
+        if kind == Kind::Number && self.random.chance(45) {
+            let number = self.random.pick(&[
+                "0",
+                "1",
+                "2",
+                "-1",
+                "1.5",
+                "1.50",
+                "1.1",
+                "16777217",
+                "3000000000",
+                "9007199254740993",
+                "-2147483648",
+                "9223372036854775808",
+                "1e3",
+                ".5",
+                "5.",
+                "1e-2",
+                "1e400",
+                "- 2",
+                "+7",
+                "-32768",
+                "100000",
+                "2.5",
+            ]);
+            return match self.random.below(8) {
+                0 => format!("{number}::{}", self.random.pick(types)),
+                1 => format!("CAST({number} AS {})", self.random.pick(types)),
+                _ => number.to_owned(),
+            };
+        }
+        if kind == Kind::Bool && self.random.chance(40) {
+            return self.random.pick(&["true", "FALSE"]).to_owned();
+        }
+        let value = self.constant_text(kind);
+        let quoted = brooklet_sql::name::literal(&value);
+        let sql_type = self.random.pick(types);
+        match self.random.below(10) {
+            0 => format!("{quoted}::{sql_type}"),
+            1 => format!("CAST({quoted} AS {sql_type})"),
+            2 => format!("{sql_type} {quoted}"),
+            // Postgres casts text to a date only when it gets there, so its refusals are no guide.
+            3 if kind != Kind::Calendar => format!("{quoted}::text::{sql_type}"),
+            4 | 5 => self.parameter(value),
+            _ => quoted,
+        }
+    }
+
+    fn constant_text(&mut self, kind: Kind) -> String {
+        let odd = match kind {
+            Kind::Number => self.random.pick(&[
+                " 1 ",
+                "+2",
+                "1e2",
+                "nan",
+                "inf",
+                "-INFINITY",
+                "abc",
+                "",
+                "1e400",
+                "1e-400",
+                "1e39",
+                "1e-46",
+                "99999",
+                "1.",
+                ".",
+                "0x10",
+                "1_0",
+                "9223372036854775808",
+                "1.5",
+                "-0",
+                "1e",
+                "0.1e1",
+                "\t3\n",
+                "++1",
+            ]),
+            Kind::Text => return text(self.random),
+            Kind::Bool => self.random.pick(&[
+                "true", "t", "YES", "n", "off", "1", "0", " T ", "o", "maybe", "", "of", "on",
+            ]),
+            Kind::Uuid => self.random.pick(&[
+                "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11",
+                "{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}",
+                "a0eebc999c0b4ef8bb6d6bb9bd380a11",
+                "a0ee-bc99-9c0b-4ef8-bb6d-6bb9-bd38-0a11",
+                "a0eebc99",
+                " a0eebc999c0b4ef8bb6d6bb9bd380a11",
+                "{a0eebc999c0b4ef8bb6d6bb9bd380a11",
+                "00000000-0000-0000-0000-000000000000",
+                "a0eebc999c0b4ef8bb6d6bb9bd380a11-",
+            ]),
+            _ => self.random.pick(&[
+                "epoch",
+                "20240131",
+                "2024-1-31",
+                "2024-02-30",
+                "2024-01-31",
+                "2024-01-31 10:00",
+                "2024-01-31T24:00:00Z",
+                "2024-01-31 00:00:00",
+                "2024-01-31 12:30:00.1234565",
+                "2024-01-31 12:30:00.0000005",
+                "INFINITY",
+                "2024-01-31 23:59:60",
+                "2024-01-31 10:00:00+05:30",
+                "2024-01-31 10:00 -08",
+                "2024-01-31 25:00",
+                "0001-01-01 00:00:00+15 BC",
+                "0044-03-15 bc",
+                "0000-01-01",
+                "12024-01-01",
+                "5874897-12-31",
+                "5874898-01-01",
+                "294277-01-01",
+                "4714-11-23 BC",
+                "2024-01-31 12:30:00.5+00",
+                " 2024-01-31 ",
+                "today",
+                "Jan 5 2024",
+                "",
+                "garbage",
+                "2024-01-31 12:30:60.5",
+                "1999-12-31 23:59:59.9999999",
+                "2024-01-31 10:00+15:59:59",
+                "2024-01-31 10:00+16",
+                "294276-12-31 23:59:59.9999999",
+                "99-01-01",
+                "2024-01",
+                "2024-01-31 AD",
+                "2024-01-31 12:30:00 +00:00 BC",
+                "2024-01-31 1:2:3",
+            ]),
+        };
+        if self.random.chance(35) {
+            return odd.to_owned();
+        }
+        let of_kind: Vec<usize> = (0..COLUMNS.len()).filter(|at| COLUMNS[*at].3 == kind).collect();
+        let column = of_kind[self.random.below(of_kind.len())];
+        value(self.random, column).unwrap_or_else(|| odd.to_owned())
+    }
+}

@@ -1,0 +1,259 @@
+//! Postgres as the oracle: random clauses over random rows must have the same outcome there and
+//! here, by the text the user wrote and by the text we print.
+//!
+//! `BROOKLET_TEST_SEED` replays a run; `BROOKLET_TEST_PAIRS` sets how many (clause, row) pairs are
+//! compared.
+
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use brooklet_sql::{
+    Access, CaseMap, Collation, Predicate, Row, RowKey, TableSchema, TextOrder, Truth, compile,
+    row_key,
+};
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+
+mod generate;
+
+use generate::{COLUMNS, Clause, Random};
+
+const ROWS: usize = 100;
+/// Clauses before the rows are replaced.
+const CLAUSES_PER_ROWS: usize = 250;
+/// Errors that depend on the row: Postgres may or may not reach them, as it orders AND and OR.
+const ROW_ERRORS: [&str; 2] = ["22003", "22025"];
+
+#[derive(Default)]
+struct Tally {
+    pairs: usize,
+    /// By outcome: true, false, NULL, error.
+    outcomes: [usize; 4],
+    refused_by_both: usize,
+    refused_by_us: usize,
+    errors_in_postgres: usize,
+    indexed: usize,
+}
+
+#[tokio::test]
+async fn postgres_agrees_on_random_clauses() {
+    let url = std::env::var("BROOKLET_TEST_DATABASE_URL").expect(
+        "this test compares with a real Postgres: set BROOKLET_TEST_DATABASE_URL, \
+         as the repository's test command does",
+    );
+    let number = |name: &str, default: u64| {
+        std::env::var(name).ok().map_or(default, |text| text.parse().unwrap())
+    };
+    let clock = std::time::UNIX_EPOCH.elapsed().unwrap().as_micros() as u64;
+    let seed = number("BROOKLET_TEST_SEED", clock);
+    let pairs = number("BROOKLET_TEST_PAIRS", 200_000) as usize;
+    println!("BROOKLET_TEST_SEED={seed}");
+    let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client.batch_execute(SETUP).await.unwrap();
+    let table = generate::table(&default_collation(&client).await);
+    let mut random = Random::new(seed);
+    let mut tally = Tally::default();
+    let mut rows = Vec::new();
+    for round in 0.. {
+        if tally.pairs >= pairs {
+            break;
+        }
+        if round % CLAUSES_PER_ROWS == 0 {
+            rows = replace_rows(&client, &mut random).await;
+        }
+        let clause = generate::clause(&mut random);
+        check(&client, &table, &rows, &clause, &mut tally).await;
+    }
+    println!(
+        "{} pairs: {:?} true/false/NULL/error; clauses refused by both {}, by us alone {}, \
+         errors in Postgres {}, indexed {}",
+        tally.pairs,
+        tally.outcomes,
+        tally.refused_by_both,
+        tally.refused_by_us,
+        tally.errors_in_postgres,
+        tally.indexed
+    );
+}
+
+const SETUP: &str = "
+    SET TimeZone = 'UTC'; SET DateStyle = 'ISO, DMY'; SET extra_float_digits = 1;
+    SET bytea_output = hex; SET IntervalStyle = iso_8601; SET client_min_messages = error;
+    CREATE DOMAIN pg_temp.domain_int AS int4 CHECK (VALUE IS DISTINCT FROM 77);
+    CREATE DOMAIN pg_temp.domain_text AS text;
+";
+
+async fn default_collation(client: &Client) -> Collation {
+    let row = client
+        .query_one(
+            "SELECT datcollate, datlocprovider = 'c' FROM pg_database
+             WHERE datname = current_database()",
+            &[],
+        )
+        .await
+        .unwrap();
+    let (name, libc): (String, bool) = (row.get(0), row.get(1));
+    let bytes = libc && ["C", "POSIX", "C.UTF-8", "C.utf8"].contains(&name.as_str());
+    let pairs = client
+        .query(
+            "SELECT chr(n), lower(chr(n)) FROM generate_series(1, 1114111) n
+             WHERE n NOT BETWEEN 55296 AND 57343 AND lower(chr(n)) <> chr(n)",
+            &[],
+        )
+        .await
+        .unwrap();
+    let first = |text: String| text.chars().next().unwrap();
+    let map = CaseMap::new(pairs.iter().map(|pair| (first(pair.get(0)), first(pair.get(1)))));
+    Collation {
+        name,
+        order: if bytes { TextOrder::Bytes } else { TextOrder::Locale },
+        deterministic: true,
+        case_map: libc.then(|| Arc::new(map)),
+    }
+}
+
+/// Fills the table anew and reads it back as Postgres prints it.
+async fn replace_rows(client: &Client, random: &mut Random) -> Vec<Row> {
+    let columns: Vec<String> =
+        COLUMNS.iter().map(|(name, sql_type, ..)| format!("\"{name}\" {sql_type}")).collect();
+    let columns = columns.join(", ").replace("domain_", "pg_temp.domain_");
+    let mut sql = format!(
+        "DROP TABLE IF EXISTS pg_temp.oracle;
+         CREATE TEMP TABLE oracle (row_number int4, {columns});"
+    );
+    for number in 0..ROWS {
+        let (values, _) = generate::row(random);
+        let values: Vec<String> = (values.into_iter())
+            .map(|v| v.map_or("NULL".to_owned(), |text| brooklet_sql::name::literal(&text)))
+            .collect();
+        sql += &format!("INSERT INTO oracle VALUES ({number}, {});", values.join(", "));
+    }
+    client.batch_execute(&sql).await.unwrap();
+    let printed = client.simple_query("SELECT * FROM oracle ORDER BY row_number").await.unwrap();
+    let rows = printed.into_iter().filter_map(|message| match message {
+        SimpleQueryMessage::Row(row) => {
+            Some(Row::new((1..=COLUMNS.len()).map(|at| row.get(at)).collect::<Vec<_>>()).unwrap())
+        }
+        _ => None,
+    });
+    rows.collect()
+}
+
+/// Postgres' outcome for every row, or the code and text of its error.
+async fn ask(client: &Client, sql: &str) -> Result<Vec<Truth>, (String, String)> {
+    let sql = format!("SELECT ({sql})::bool FROM oracle ORDER BY row_number");
+    let messages = client.simple_query(&sql).await.map_err(|error| {
+        let error = error.as_db_error().expect("only errors of the query itself");
+        (error.code().code().to_owned(), error.message().to_owned())
+    })?;
+    let outcomes = messages.into_iter().filter_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(match row.get(0) {
+            None => Truth::Null,
+            Some("t") => Truth::True,
+            Some("f") => Truth::False,
+            Some(other) => panic!("{sql} gave {other}"),
+        }),
+        _ => None,
+    });
+    Ok(outcomes.collect())
+}
+
+async fn check(
+    client: &Client,
+    table: &TableSchema,
+    rows: &[Row],
+    clause: &Clause,
+    tally: &mut Tally,
+) {
+    let inlined = clause.inlined();
+    let theirs = ask(client, &inlined).await;
+    let predicate = match (compile(&clause.text, &clause.params, table), &theirs) {
+        (Ok(predicate), _) => predicate,
+        (Err(_), Err(_)) => {
+            tally.refused_by_both += 1;
+            return;
+        }
+        (Err(refusal), Ok(_)) => {
+            // Casts of constants fail in Postgres only if it gets there.
+            let hidden = ["::", "CAST", "ESCAPE"].iter().any(|part| inlined.contains(part))
+                && ["AND", "or", "IN"].iter().any(|part| inlined.contains(part));
+            let known = ["supported", "must not end with escape"];
+            let known = hidden || known.iter().any(|words| refusal.reason.contains(words));
+            assert!(known, "Postgres accepts {inlined}\nbut we say: {refusal}");
+            tally.refused_by_us += 1;
+            return;
+        }
+    };
+    let ours: Vec<Truth> = rows.iter().map(|row| predicate.matches(row)).collect();
+    compare(&inlined, &predicate, rows, &ours, theirs, tally);
+    let printed = ask(client, predicate.sql()).await;
+    compare(predicate.sql(), &predicate, rows, &ours, printed, tally);
+    let again = compile(predicate.sql(), &[], table).unwrap_or_else(|error| {
+        panic!("we refuse our own text {}\n{error}", predicate.sql());
+    });
+    assert_eq!(again.sql(), predicate.sql(), "printing is not stable");
+    check_access(table, rows, &predicate, &ours, tally);
+    tally.pairs += rows.len();
+    for truth in ours {
+        tally.outcomes[truth as usize] += 1;
+    }
+}
+
+fn compare(
+    sql: &str,
+    predicate: &Predicate,
+    rows: &[Row],
+    ours: &[Truth],
+    theirs: Result<Vec<Truth>, (String, String)>,
+    tally: &mut Tally,
+) {
+    match theirs {
+        Ok(theirs) => {
+            for ((row, ours), theirs) in rows.iter().zip(ours).zip(&theirs) {
+                assert_eq!(
+                    ours,
+                    theirs,
+                    "ours (left) and Postgres' (right)\nasked:    {sql}\ncompiled: {}\nrow: {row:?}",
+                    predicate.sql()
+                );
+            }
+        }
+        Err((code, message)) => {
+            assert!(
+                ROW_ERRORS.contains(&code.as_str()),
+                "we accept {sql}\nas {}\nbut Postgres says {code}: {message}",
+                predicate.sql()
+            );
+            tally.errors_in_postgres += 1;
+        }
+    }
+}
+
+/// A row that matches is found by a probe.
+fn check_access(
+    table: &TableSchema,
+    rows: &[Row],
+    predicate: &Predicate,
+    ours: &[Truth],
+    tally: &mut Tally,
+) {
+    let probes = match predicate.access() {
+        Access::All => return,
+        Access::Nothing => &[][..],
+        Access::Equality(probes) => probes,
+    };
+    tally.indexed += 1;
+    for (row, truth) in rows.iter().zip(ours) {
+        let found = probes.iter().any(|probe| match row_key(table, &probe.columns, row) {
+            RowKey::Key(key) => key == probe.key,
+            RowKey::Null => false,
+            RowKey::Unknown => true,
+        });
+        assert!(
+            found || *truth != Truth::True,
+            "no probe of {} finds {row:?}: {probes:?}",
+            predicate.sql()
+        );
+    }
+}
