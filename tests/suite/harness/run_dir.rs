@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -29,8 +29,8 @@ rm -rf "$RUN_DIR"
 
 struct RunDir {
     path: PathBuf,
-    /// Held open until this process ends; never written to.
-    _leash: ChildStdin,
+    /// Its standard input is held open until this process ends; nothing is ever written to it.
+    _watchdog: Child,
 }
 
 static RUN_DIR: OnceLock<RunDir> = OnceLock::new();
@@ -45,21 +45,15 @@ fn create() -> RunDir {
     let nanos = SystemTime::now().duration_since(UNIX_EPOCH).expect("clock before 1970").as_nanos();
     let path = std::env::temp_dir().join(format!("{PREFIX}{}-{nanos}", std::process::id()));
     fs::create_dir_all(path.join("pids")).expect("create the run's directory");
-    let leash = start_watchdog(&path);
-    RunDir { path, _leash: leash }
+    let watchdog = start_watchdog(&path);
+    RunDir { path, _watchdog: watchdog }
 }
 
-fn start_watchdog(path: &Path) -> ChildStdin {
-    let mut child = Command::new("sh")
-        .args(["-c", WATCHDOG])
-        .env("RUN_DIR", path)
-        .current_dir("/")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("start the watchdog");
-    child.stdin.take().expect("the watchdog's pipe")
+fn start_watchdog(path: &Path) -> Child {
+    let mut command = Command::new("sh");
+    command.args(["-c", WATCHDOG]).env("RUN_DIR", path).current_dir("/");
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().expect("start the watchdog")
 }
 
 /// Ends and removes what runs without a watchdog left: their process is gone, their directory is not.
