@@ -6,6 +6,7 @@
 
 use crate::expr::{Expr, Like, Operand};
 use crate::like;
+use crate::sql_type::SqlType;
 use crate::value::{Constant, Value};
 use crate::{Row, Truth};
 
@@ -61,7 +62,7 @@ fn truth(value: Option<bool>) -> Truth {
     value.map_or(Truth::Null, Truth::from)
 }
 
-/// A value that is not what Postgres prints for its type.
+/// A value that cannot be read or cast.
 struct Unreadable;
 
 type Pair<'a> = (Option<Value<'a>>, Option<Value<'a>>);
@@ -72,7 +73,24 @@ fn pair<'a>(left: &'a Operand, right: &'a Operand, row: &'a Row) -> Result<Pair<
         Found::Null => Ok(None),
         Found::Error => Err(Unreadable),
     };
-    Ok((value(left)?, value(right)?))
+    let (one, other) = (value(left)?, value(right)?);
+    if !widens(one, right, other) || !widens(other, left, one) {
+        return Err(Unreadable);
+    }
+    Ok((one, other))
+}
+
+/// Postgres casts a decimal to a float before it looks whether the float is NULL, and that cast can
+/// fail.
+fn widens(value: Option<Value<'_>>, operand: &Operand, other: Option<Value<'_>>) -> bool {
+    match (value, operand, other) {
+        (
+            Some(value @ Value::Numeric(_)),
+            Operand::Column { sql_type: SqlType::Float4 | SqlType::Float8, .. },
+            None,
+        ) => value.to_f64().is_some(),
+        _ => true,
+    }
 }
 
 fn find<'a>(operand: &'a Operand, row: &'a Row) -> Found<'a> {

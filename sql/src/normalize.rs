@@ -100,7 +100,7 @@ pub(crate) fn is_in(
     }
     let mut list = settle_all(&operand, list)?;
     // Elements of one type always compare; equal ones are neighbours afterwards.
-    list.sort_by(|left, right| order(left, right));
+    list.sort_by(order);
     list.dedup_by(|left, right| order(left, right).is_eq());
     match (list.len(), null) {
         (0, _) => Ok(Expr::Constant(None)),

@@ -1,1 +1,375 @@
+use super::*;
+use crate::{Collation, Column, Probe, RelationName, RowKey, TextOrder, row_key};
 
+/// `name:type`, the type by its OID.
+fn table() -> TableSchema {
+    let columns = [
+        ("id", 23),
+        ("small", 21),
+        ("big", 20),
+        ("f4", 700),
+        ("f8", 701),
+        ("n", 1700),
+        ("t", 25),
+        ("v", 1043),
+        ("b", 16),
+        ("u", 2950),
+        ("d", 1082),
+        ("ts", 1114),
+        ("tz", 1184),
+        ("j", 3802),
+        ("order", 25),
+        ("g", 23),
+        ("locale", 25),
+        ("icu", 25),
+    ];
+    let column = |(name, oid): (&str, u32)| Column {
+        name: name.to_owned(),
+        type_oid: oid,
+        base_type_oid: oid,
+        type_name: if oid == 3802 { "jsonb".to_owned() } else { String::new() },
+        type_modifier: -1,
+        dimensions: 0,
+        not_null: false,
+        key_position: None,
+        generated: name == "g",
+        collation: match name {
+            "locale" => {
+                Some(Collation { name: "en_US".into(), order: TextOrder::Locale, ..Collation::c() })
+            }
+            "icu" => {
+                let base = Collation::c();
+                let name = "en-x-icu".into();
+                Some(Collation { name, order: TextOrder::Locale, case_map: None, ..base })
+            }
+            _ if oid == 25 || oid == 1043 => Some(Collation::c()),
+            _ => None,
+        },
+    };
+    TableSchema {
+        oid: 1,
+        name: RelationName { schema: "public".into(), table: "items".into() },
+        columns: columns.into_iter().map(column).collect(),
+    }
+}
+
+/// A row of NULLs but for the named columns.
+fn row(values: &[(&str, &str)]) -> Row {
+    let table = table();
+    let value = |column: &Column| {
+        values.iter().find(|(name, _)| *name == column.name).map(|(_, value)| *value)
+    };
+    let values: Vec<Option<&str>> = table.columns.iter().map(value).collect();
+    Row::new(values).unwrap()
+}
+
+fn outcome(clause: &str, values: &[(&str, &str)]) -> Truth {
+    compile(clause, &[], &table()).unwrap_or_else(|e| panic!("{clause}: {e}")).matches(&row(values))
+}
+
+fn sql(clause: &str, params: &[&str]) -> String {
+    let params: Vec<String> = params.iter().map(|param| (*param).to_owned()).collect();
+    compile(clause, &params, &table()).unwrap_or_else(|e| panic!("{clause}: {e}")).sql().to_owned()
+}
+
+fn refusal(clause: &str, params: &[&str]) -> String {
+    let params: Vec<String> = params.iter().map(|param| (*param).to_owned()).collect();
+    match compile(clause, &params, &table()) {
+        Ok(predicate) => panic!("{clause} is {}", predicate.sql()),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn null_is_not_false() {
+    use Truth::{False, Null, True};
+    for (clause, values, expected) in [
+        ("id NOT IN (1, NULL)", &[("id", "2")][..], Null),
+        ("id NOT IN (1, NULL)", &[("id", "1")], False),
+        ("id IN (1, 2)", &[], Null),
+        ("5 BETWEEN 9 AND NULL", &[], False),
+        ("id NOT BETWEEN NULL AND 1", &[("id", "5")], True),
+        ("b AND NULL", &[("b", "f")], False),
+        ("b OR NULL", &[("b", "t")], True),
+        ("NOT b", &[], Null),
+        ("(NULL = NULL) IS UNKNOWN", &[], True),
+        ("NULL IS DISTINCT FROM NULL", &[], False),
+        ("id IS DISTINCT FROM NULL", &[], False),
+        ("id IS NOT DISTINCT FROM 1", &[], False),
+        ("t IS NULL", &[("t", "")], False),
+        ("t = NULL", &[("t", "")], Null),
+        ("b IS NOT TRUE", &[], True),
+        ("(id = 1) IS NULL", &[], True),
+        ("j IS NOT NULL", &[("j", "{}")], True),
+        ("j IS NULL", &[("j", "{}")], False),
+        ("NULL", &[], Null),
+        ("b = (id > 1)", &[("b", "t"), ("id", "2")], True),
+    ] {
+        assert_eq!(outcome(clause, values), expected, "{clause}");
+    }
+}
+
+#[test]
+fn numbers_compare_as_postgres_compares_them() {
+    use Truth::{False, Null, True};
+    for (clause, values, expected) in [
+        ("small = 100000", &[("small", "1")][..], False),
+        ("id = 3000000000", &[("id", "1")], False),
+        ("id = 1.0", &[("id", "1")], True),
+        ("id = 1.5", &[("id", "1")], False),
+        ("id = 1.5", &[], Null),
+        ("id = ' 5 '", &[("id", "5")], True),
+        ("n = '12345678901234567890.1'", &[("n", "12345678901234567890.2")], False),
+        ("n = 1.5", &[("n", "1.500")], True),
+        ("big = n", &[("big", "9007199254740993"), ("n", "9007199254740993")], True),
+        ("big = f8", &[("big", "9007199254740993"), ("f8", "9007199254740992")], True),
+        ("f4 = 1.1", &[("f4", "1.1")], False),
+        ("f4 = '1.1'", &[("f4", "1.1")], True),
+        ("f4 IN (1.1)", &[("f4", "1.1")], False),
+        ("f4 IN (1.1, 2.2)", &[("f4", "1.1")], True),
+        ("4 IN (1.5, '4.0')", &[], True),
+        ("f8 = 'NaN'", &[("f8", "NaN")], True),
+        ("f8 > 'Infinity'", &[("f8", "NaN")], True),
+        ("n > 'Infinity'", &[("n", "NaN")], True),
+        ("f8 = 0", &[("f8", "-0")], True),
+        ("id = -2147483648", &[("id", "-2147483648")], True),
+        ("n = f8", &[("n", &"9".repeat(400)), ("f8", "1")], Truth::Error),
+        ("n = f8 OR id = 1", &[("n", &"9".repeat(400)), ("f8", "1"), ("id", "1")], True),
+    ] {
+        assert_eq!(outcome(clause, values), expected, "{clause}");
+    }
+}
+
+#[test]
+fn text_and_dates_compare_as_postgres_compares_them() {
+    use Truth::{False, True};
+    for (clause, values, expected) in [
+        ("t = 'a'", &[("t", "a ")][..], False),
+        ("t < 'B'", &[("t", "a")], False),
+        ("t < 'é'", &[("t", "z")], True),
+        (r"t LIKE 'a\%b'", &[("t", "a%b")], True),
+        ("t LIKE 'a%b'", &[("t", "a\nb")], True),
+        ("t LIKE '_'", &[("t", "é")], True),
+        ("t ILIKE 'A%'", &[("t", "abc")], True),
+        ("t ILIKE 'É'", &[("t", "é")], False),
+        ("t LIKE 'a!%b' ESCAPE '!'", &[("t", "a%b")], True),
+        (r"t LIKE v", &[("t", "a"), ("v", r"\")], Truth::Error),
+        ("b = 'yes'", &[("b", "t")], True),
+        (
+            "u = '{A0EEBC99-9C0B4EF8-BB6D6BB9BD380A11}'",
+            &[("u", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11")],
+            True,
+        ),
+        ("tz > '2024-01-01'", &[("tz", "2024-01-01 00:00:01+00")], True),
+        ("ts = '2024-01-01 00:00:00+05'", &[("ts", "2024-01-01 00:00:00")], True),
+        ("ts = tz", &[("ts", "2024-01-01 00:00:00"), ("tz", "2024-01-01 00:00:00+00")], True),
+        ("d = ts", &[("d", "infinity"), ("ts", "infinity")], True),
+        ("d < '0001-01-01'", &[("d", "0044-03-15 BC")], True),
+        ("d > '9999-12-31'", &[("d", "12024-01-01")], True),
+        ("d <> DATE '2024-01-01'", &[("d", "2024-01-02")], True),
+    ] {
+        assert_eq!(outcome(clause, values), expected, "{clause}");
+    }
+    assert_eq!(outcome("id = 1", &[("id", "broken")]), Truth::Error);
+}
+
+#[test]
+fn one_predicate_has_one_text() {
+    for (text, spellings) in [
+        (
+            "(\"id\" = '5'::int4)",
+            &[
+                "id = 5",
+                "5 = ID",
+                "id = '5'",
+                "items.id = 5.0",
+                "id = 5::int8",
+                "public.items.id IN (5)",
+                "NOT id <> +5",
+                "id in (5, 5)",
+            ][..],
+        ),
+        (
+            "\"b\"",
+            &["b", "b = true", "b <> 'no'", "true = b", "NOT NOT b", "b IN (true)", "b AND true"],
+        ),
+        ("(NOT \"b\")", &["NOT b", "b = false", "b = 'f'"]),
+        (
+            "((\"id\" = '1'::int4) AND (\"t\" = 'x'::text))",
+            &["id = 1 AND t = 'x'", "t = 'x' AND (id = 1)", "id = 1 AND t = 'x' AND 1 = id"],
+        ),
+        ("((\"id\" >= '1'::int4) OR (\"t\" <> 'x'::text))", &["NOT (id < 1 AND t = 'x')"]),
+        ("(\"id\" IN ('1'::int4, '2'::int4))", &["id IN (2, 1)", "id IN ('1', 2.0, 1)"]),
+        ("(\"id\" NOT IN ('1'::int4, '2'::int4, NULL))", &["id NOT IN (NULL, 2, 1)"]),
+        ("(\"n\" = '1.5'::numeric)", &["n = 1.50", "n = '15e-1'"]),
+        ("(\"f8\" = '1.5e0'::float8)", &["f8 = 1.5", "f8 = '1.50'", "f8 = 1.5::real"]),
+        (
+            "(\"tz\" > '2024-01-01 00:00:00+00'::timestamptz)",
+            &["tz > '2024-01-01'", "tz > '2024-01-01T02:00:00+02'", "tz > date '2024-01-01'"],
+        ),
+        (
+            "(\"order\" = E'it''s \\\\'::text)",
+            &["\"order\" = 'it''s \\'", "items.order = E'it\\'s \\\\'"],
+        ),
+        ("true", &["1 = 1", "true", "NOT false", "'a' LIKE '_'", "id IS NULL OR true"]),
+        ("false", &["1 = 2", "id = 1 AND false"]),
+        ("NULL::bool", &["NULL", "id = NULL", "id IN (NULL)"]),
+        (
+            "(\"id\" IS NOT NULL)",
+            &["id IS NOT NULL", "id NOTNULL", "NOT id ISNULL", "id IS DISTINCT FROM NULL"],
+        ),
+    ] {
+        for spelling in spellings {
+            assert_eq!(sql(spelling, &[]), text, "{spelling}");
+            assert_eq!(sql(text, &[]), text);
+        }
+    }
+}
+
+#[test]
+fn parameters_are_constants_that_keep_their_first_type() {
+    assert_eq!(sql("id = $1", &["5"]), "(\"id\" = '5'::int4)");
+    assert_eq!(
+        sql("id = $1 OR big = $1", &["5"]),
+        "((\"id\" = '5'::int4) OR (\"big\" = '5'::int8))"
+    );
+    assert_eq!(sql("t = $2", &["unused", "'; DROP"]), "(\"t\" = '''; DROP'::text)");
+    assert_eq!(sql("$1::date = d", &["20240105"]), "(\"d\" = '2024-01-05'::date)");
+    assert_eq!(sql("$1", &["on"]), "true");
+    assert_eq!(sql("$1 IS NULL", &["x"]), "false");
+    assert_eq!(refusal("t = $2", &["a"]), "At location 4: parameter $2 was not provided");
+    assert!(
+        refusal("id = $1 OR t = $1", &["5"])
+            .starts_with("At location 13: no operator = for text and integer")
+    );
+}
+
+#[test]
+fn refusals_say_what_and_where() {
+    for (clause, message) in [
+        ("colour = 1", "At location 0: unknown reference colour"),
+        ("id = 1 AND other.id = 2", "At location 11: unknown reference other.id"),
+        ("id", "WHERE clause must return a boolean"),
+        ("5", "WHERE clause must return a boolean"),
+        ("j", "WHERE clause must return a boolean"),
+        ("id AND b", "At location 0: argument of AND must be type boolean, not type integer"),
+        ("id = 'abc'", "At location 5: invalid input syntax for type integer: \"abc\""),
+        ("é = 1", "At location 0: unknown reference é"),
+        ("t = 'é' AND id = 'x'", "At location 17: invalid input syntax for type integer: \"x\""),
+        ("id = '1.0'", "At location 5: invalid input syntax for type integer: \"1.0\""),
+        (
+            "id = '100000000000'",
+            "At location 5: value \"100000000000\" is out of range for type integer",
+        ),
+        ("4 IN (1, '4.0')", "At location 9: invalid input syntax for type integer: \"4.0\""),
+        (
+            "t = 1",
+            "At location 2: no operator = for text and integer; an explicit cast may be needed",
+        ),
+        ("t = u", "At location 2: no operator = for text and uuid; an explicit cast may be needed"),
+        (
+            "id LIKE t",
+            "At location 3: no operator LIKE for integer and text; an explicit cast may be needed",
+        ),
+        (
+            "j = '{}'",
+            "At location 0: column j has type jsonb, for which only IS [NOT] NULL is supported",
+        ),
+        ("g = 1", "At location 0: column g is generated, which replication leaves out"),
+        ("locale < 'a'", "At location 7: ordering text under the collation en_US is not supported"),
+        (
+            "locale BETWEEN 'a' AND 'b'",
+            "At location 7: ordering text under the collation en_US is not supported",
+        ),
+        ("icu ILIKE 'a'", "At location 4: ILIKE under the collation en-x-icu is not supported"),
+        ("t = locale", "At location 2: comparing columns of different collations is not supported"),
+        ("t LIKE 'a\\'", "At location 2: LIKE pattern must not end with escape character"),
+        ("id::text = '1'", "At location 0: casting integer to text is not supported"),
+        (
+            "d = 'today'",
+            "At location 4: invalid input syntax for type date: \"today\" (only ISO forms such as 2024-01-31 are supported)",
+        ),
+        ("d = '2024-02-30'", "At location 4: date/time field value out of range: \"2024-02-30\""),
+        ("-id = 1", "At location 0: the operator - is only supported on numbers"),
+        ("id = 1 2", "At location 7: syntax error at or near \"2\""),
+    ] {
+        assert_eq!(refusal(clause, &[]), message, "{clause}");
+    }
+    let long = format!("t = '{}'", "x".repeat(WHERE_BYTES_MAX));
+    assert_eq!(refusal(&long, &[]), "WHERE clause is bigger than the maximum of 65536 bytes");
+}
+
+#[test]
+fn equalities_become_probes() {
+    let columns = |clause: &str| match compile(clause, &[], &table()).unwrap().access() {
+        Access::Nothing => "nothing".to_owned(),
+        Access::All => "all".to_owned(),
+        Access::Equality(probes) => {
+            let shown: Vec<String> =
+                probes.iter().map(|Probe { columns, .. }| format!("{columns:?}")).collect();
+            shown.join(" ")
+        }
+    };
+    for (clause, expected) in [
+        ("id = 1", "[0]"),
+        ("id = 1 AND t = 'x' AND big > 5", "[0, 6]"),
+        ("t = 'x' AND (big > 5 OR b)", "[6]"),
+        ("id IN (1, 2, 3)", "[0] [0] [0]"),
+        ("id IN (1, NULL)", "[0]"),
+        ("id IN (1, 2) AND t IN ('x', 'y')", "[0, 6] [0, 6] [0, 6] [0, 6]"),
+        ("(id = 1 OR t = 'x') AND b", "[0, 8] [6, 8]"),
+        ("id = 1 OR t > 'x'", "all"),
+        ("id = 1 AND id = 2", "nothing"),
+        ("id = 1 AND id IN (1, 2)", "[0]"),
+        ("b", "[8]"),
+        ("NOT b", "[8]"),
+        ("(id = 1) IS TRUE", "[0]"),
+        ("id IS NOT DISTINCT FROM 1", "[0]"),
+        ("id = 1.0", "[0]"),
+        ("id = 1.5", "nothing"),
+        ("small = 100000", "nothing"),
+        ("big = 9e15::float8", "[2]"),
+        ("big = 1e16::float8", "all"),
+        ("n = 1.5::float8", "all"),
+        ("d = timestamp '2024-01-01'", "[10]"),
+        ("d = timestamp '2024-01-01 00:00:01'", "nothing"),
+        ("id <> 1", "all"),
+        ("id NOT IN (1)", "all"),
+        ("true", "all"),
+        ("false", "nothing"),
+        ("id = NULL", "nothing"),
+        ("id = big", "all"),
+    ] {
+        assert_eq!(columns(clause), expected, "{clause}");
+    }
+    let list: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+    let list = list.join(",");
+    let three = format!("id IN ({list}) AND small IN ({list}) AND big = 1");
+    let Access::Equality(probes) = compile(&three, &[], &table()).unwrap().access().clone() else {
+        panic!("no probes");
+    };
+    assert_eq!(probes.len(), 100, "10,000 would be over the limit");
+    assert_eq!(probes[0].columns.len(), 2);
+}
+
+#[test]
+fn row_keys_meet_probes() {
+    let Access::Equality(probes) =
+        compile("n = 1.5 AND t = ''", &[], &table()).unwrap().access().clone()
+    else {
+        panic!("no probes");
+    };
+    let key = |values: &[(&str, &str)]| row_key(&table(), &probes[0].columns, &row(values));
+    assert_eq!(key(&[("n", "1.500"), ("t", "")]), RowKey::Key(probes[0].key.clone()));
+    assert_ne!(key(&[("n", "1.500"), ("t", "x")]), RowKey::Key(probes[0].key.clone()));
+    assert_eq!(key(&[("n", "1.500")]), RowKey::Null);
+    assert_eq!(key(&[("n", "broken"), ("t", "")]), RowKey::Unknown);
+}
+
+#[test]
+fn columns_are_what_is_read() {
+    let predicate = compile("t = 'a' AND (id > 1 OR v = t) AND j IS NULL", &[], &table()).unwrap();
+    assert_eq!(predicate.columns(), [0, 6, 7, 13]);
+    let short = Row::new([Some("1")]).unwrap();
+    assert_eq!(compile("t IS NULL", &[], &table()).unwrap().matches(&short), Truth::True);
+}

@@ -1,0 +1,185 @@
+//! Whatever a user sends, compiling ends in a predicate or a refusal that points into the text.
+
+#![allow(clippy::unwrap_used)]
+
+use brooklet_sql::{Row, compile, limits};
+
+mod generate;
+
+use generate::Random;
+
+const FRAGMENTS: [&str; 84] = [
+    "a",
+    "i4",
+    "t",
+    "b",
+    "\"Quoted i4\"",
+    "n",
+    "d",
+    "j",
+    "oracle",
+    ".",
+    "public",
+    "$1",
+    "$2",
+    "$0",
+    "$",
+    "1",
+    "1.5",
+    "1e5",
+    ".",
+    "-",
+    "+",
+    "'x'",
+    "''",
+    "'",
+    "\"",
+    "\"\"",
+    "E'\\n'",
+    "E'\\",
+    "$$",
+    "$q$",
+    "(",
+    ")",
+    ",",
+    "=",
+    "<>",
+    "!=",
+    "<",
+    "<=",
+    ">",
+    ">=",
+    "==",
+    "::",
+    ":",
+    ";",
+    "[",
+    "]",
+    "*",
+    "/",
+    "and",
+    "or",
+    "not",
+    "is",
+    "null",
+    "true",
+    "false",
+    "unknown",
+    "distinct",
+    "from",
+    "in",
+    "between",
+    "symmetric",
+    "like",
+    "ilike",
+    "escape",
+    "cast",
+    "as",
+    "int4",
+    "date",
+    "timestamp",
+    "with",
+    "time",
+    "zone",
+    "double",
+    "precision",
+    "case",
+    "any",
+    "--",
+    "/*",
+    "*/",
+    "\n",
+    "é",
+    "\u{A0}",
+    "\0",
+    "🦀",
+];
+
+fn check(text: &str, params: &[String], row: &Row) {
+    let table = generate::table(&generate::latin());
+    match compile(text, params, &table) {
+        Ok(predicate) => {
+            let _ = predicate.matches(row);
+            if predicate.sql().len() <= limits::WHERE_BYTES_MAX {
+                let again = compile(predicate.sql(), &[], &table);
+                assert_eq!(again.unwrap().sql(), predicate.sql(), "{text}");
+            }
+        }
+        Err(error) => {
+            let length = text.chars().count();
+            assert!(error.location.is_none_or(|at| at <= length), "{text:?} {error}");
+            assert!(!error.reason.is_empty());
+        }
+    }
+}
+
+#[test]
+fn garbage_is_refused_without_panic() {
+    let mut random = Random::new(0x6a5ba6e);
+    let (_, row) = generate::row(&mut random);
+    let params = ["1".to_owned(), "x\\".to_owned()];
+    for _ in 0..60_000 {
+        let mut text = String::new();
+        for _ in 0..random.below(14) {
+            text += FRAGMENTS[random.below(FRAGMENTS.len())];
+            if random.chance(70) {
+                text.push(' ');
+            }
+        }
+        check(&text, &params, &row);
+    }
+    for _ in 0..20_000 {
+        let length = random.below(24);
+        let text: String =
+            (0..length).map(|_| char::from_u32(random.below(0x300) as u32).unwrap()).collect();
+        check(&text, &params, &row);
+    }
+}
+
+#[test]
+fn damaged_clauses_are_refused_without_panic() {
+    let mut random = Random::new(0xdeadbeef);
+    for _ in 0..10_000 {
+        let (_, row) = generate::row(&mut random);
+        let clause = generate::clause(&mut random);
+        let mut characters: Vec<char> = clause.text.chars().collect();
+        for _ in 0..=random.below(3) {
+            let at = random.below(characters.len());
+            match random.below(3) {
+                0 => drop(characters.remove(at)),
+                1 => characters.insert(at, characters[random.below(characters.len())]),
+                _ => characters.truncate(at.max(1)),
+            }
+            if characters.is_empty() {
+                break;
+            }
+        }
+        check(&characters.into_iter().collect::<String>(), &clause.params, &row);
+    }
+}
+
+#[test]
+fn the_largest_clauses_end_quickly() {
+    let mut random = Random::new(1);
+    let (_, row) = generate::row(&mut random);
+    let fill = |fragment: &str| fragment.repeat(limits::WHERE_BYTES_MAX / fragment.len());
+    let wide = |head: &str, fragment: &str, tail: &str| {
+        let room = limits::WHERE_BYTES_MAX - head.len() - tail.len();
+        format!("{head}{}{tail}", fragment.repeat(room / fragment.len()))
+    };
+    for fragment in
+        ["(", "not ", "- ", "b and ", "/*", "'", "$", "i4=1 or ", "b is ", "::int4", "="]
+    {
+        check(&fill(fragment), &[], &row);
+    }
+    check(&wide("b", " and b", ""), &[], &row);
+    check(&wide("i4 = 0", " or i4 = 1 and i8 = 2", ""), &[], &row);
+    check(&wide("i4 in (1", ",2", ")"), &[], &row);
+    check(&wide("n in (1", ",1e999", ")"), &[], &row);
+    check(&wide("t like '", "%a_", "'"), &[], &row);
+    let nested = format!("{}b{}", "(b or not (b2 and ".repeat(60), "))".repeat(60));
+    check(&nested, &[], &row);
+    let list: Vec<String> = (0..2_000).map(|number| number.to_string()).collect();
+    let list = list.join(",");
+    check(&format!("i4 in ({list}) and i8 in ({list}) and i2 in ({list})"), &[], &row);
+}
