@@ -178,53 +178,6 @@ async fn a_second_server_on_the_same_directory_is_refused() {
 }
 
 #[tokio::test]
-async fn a_slot_dropped_while_the_server_is_down_ends_the_shapes() {
-    let mut world = World::new().await;
-    world.sql(TABLE).await;
-    world.sql("INSERT INTO items VALUES (1, 1, 'x')").await;
-    let mut items = world.follow(Shape::of("items")).await.through_outages().through_refetches();
-    world.server.kill().await;
-    drop_slot(&world).await;
-    world.sql("INSERT INTO items VALUES (2, 2, 'missed by every slot')").await;
-    world.server.restart().await;
-    items.until("both rows", |rows| rows.len() == 2).await;
-    assert_eq!(items.refetches, 1, "rows that no slot brought can only come with a new snapshot");
-    world.sql("INSERT INTO items VALUES (3, 3, 'x')").await;
-    items.until("the stream goes on", |rows| rows.len() == 3).await;
-}
-
-#[tokio::test]
-async fn a_slot_dropped_behind_a_running_server_is_noticed() {
-    let world = World::new().await;
-    world.sql(TABLE).await;
-    world.sql("INSERT INTO items VALUES (1, 1, 'x')").await;
-    let mut items = world.follow(Shape::of("items")).await.through_outages().through_refetches();
-    drop_slot(&world).await;
-    world.sql("INSERT INTO items VALUES (2, 2, 'missed')").await;
-    items.until("both rows", |rows| rows.len() == 2).await;
-    world.sql("INSERT INTO items VALUES (3, 3, 'x')").await;
-    items.until("the stream goes on", |rows| rows.len() == 3).await;
-    world.compare_all(&mut [items]).await;
-}
-
-/// Drops the slot, cutting the connection that uses it as often as it comes back.
-async fn drop_slot(world: &World) {
-    let drop_it = format!(
-        "DO $$ BEGIN LOOP
-           PERFORM pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = '{0}';
-           BEGIN
-             PERFORM pg_drop_replication_slot('{0}');
-             EXIT;
-           EXCEPTION WHEN object_in_use THEN
-             NULL;
-           END;
-         END LOOP; END $$",
-        world.db.slot()
-    );
-    world.sql(&drop_it).await;
-}
-
-#[tokio::test]
 async fn postgres_restarts_under_parked_clients_and_nothing_is_lost() {
     let cluster = Arc::new(Cluster::own(Locale::CUtf8, &[]));
     let world = World::with(Database::create(cluster.clone()).await, |_| {}).await;

@@ -178,3 +178,27 @@ async fn options_that_make_no_sense_are_refused_by_name() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_first_start_behind_an_open_transaction_loses_nothing_of_it() {
+    // A slot cannot be made before the transactions that are open have ended: what they wrote must still arrive.
+    let db = Database::shared().await;
+    db.sql("CREATE TABLE items (id int PRIMARY KEY)").await;
+    let writer = db.session().await;
+    writer.sql("BEGIN; INSERT INTO items VALUES (1)").await;
+    let begun =
+        format!("SELECT count(*) FROM pg_replication_slots WHERE slot_name = '{}'", db.slot());
+    let watcher = db.session().await;
+    let release = async {
+        crate::harness::eventually("the slot is being made", async || {
+            (watcher.value(&begun).await == "1").then_some(())
+        })
+        .await;
+        writer.sql("INSERT INTO items VALUES (2)").await;
+        writer.sql("COMMIT").await;
+    };
+    let (world, ()) = tokio::join!(World::with(db, |_| {}), release);
+    let items = world.follow(Shape::of("items")).await;
+    assert_eq!(items.rows().len(), 2);
+    world.compare_all(&mut [items]).await;
+}

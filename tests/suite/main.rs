@@ -17,3 +17,4 @@ mod protocol;
 mod secrets;
 mod snapshot;
 mod strict;
+mod tampering;
