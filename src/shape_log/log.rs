@@ -1,0 +1,231 @@
+//! The log of one shape, in memory: where its entries are and who waits for more.
+
+use std::sync::{Mutex, MutexGuard};
+
+use brooklet_dataflows::{EndReason, Posting, ShapeId};
+use brooklet_sql::Lsn;
+use tokio::sync::watch;
+
+use super::Offset;
+use super::postings::{Block, last_op};
+use crate::limits::ENTRY_OVERHEAD_BYTES;
+use crate::shapes::visibility::Visibility;
+
+/// The shape has ended: its clients fetch anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogEnded;
+
+/// A transaction that waits for the shape's snapshot.
+#[derive(Debug, Clone)]
+pub struct HeldTransaction {
+    /// Its place.
+    pub lsn: Lsn,
+    /// Its 32-bit id.
+    pub xid: u32,
+    /// What it brings to the shape.
+    pub postings: Vec<Posting>,
+}
+
+/// Which transactions of the stream the shape takes.
+#[derive(Debug)]
+enum Phase {
+    /// The snapshot is not taken yet: all are held.
+    Waiting(Vec<HeldTransaction>),
+    /// The stream has not passed the snapshot yet: those it contains are dropped.
+    Filtering { visibility: Visibility, until: Lsn },
+    /// All.
+    Following,
+}
+
+/// What a reader gets next.
+#[derive(Debug)]
+pub struct Slice {
+    /// Where the entries are; the first and the last block may reach beyond the slice.
+    pub blocks: Vec<Block>,
+    /// Entries after this one,
+    pub after: Offset,
+    /// up to this one.
+    pub end: Offset,
+    /// Whether that is the end of the log.
+    pub up_to_date: bool,
+}
+
+/// The log of one shape.
+pub struct ShapeLog {
+    shape: ShapeId,
+    chunk_bytes: u64,
+    /// Held for a few pointer moves only, never across I/O or an await.
+    state: Mutex<State>,
+}
+
+struct State {
+    phase: Phase,
+    installed_after: Option<Lsn>,
+    blocks: Vec<Block>,
+    chunk_ends: Vec<Offset>,
+    /// Bytes of the chunk that is being filled.
+    filled: u64,
+    end: Offset,
+    ended: Option<EndReason>,
+    /// Exists only while somebody waits.
+    waiters: Option<watch::Sender<()>>,
+}
+
+impl ShapeLog {
+    /// A log that holds back all transactions until [`ShapeLog::begin`].
+    #[must_use]
+    pub fn new(shape: ShapeId, chunk_bytes: u64) -> ShapeLog {
+        ShapeLog::with_phase(shape, chunk_bytes, Phase::Waiting(Vec::new()))
+    }
+
+    /// A log that is read back at a restart.
+    #[must_use]
+    pub fn restored(shape: ShapeId, chunk_bytes: u64, visibility: Visibility, until: Lsn) -> ShapeLog {
+        ShapeLog::with_phase(shape, chunk_bytes, Phase::Filtering { visibility, until })
+    }
+
+    fn with_phase(shape: ShapeId, chunk_bytes: u64, phase: Phase) -> ShapeLog {
+        let state = State {
+            phase,
+            installed_after: None,
+            blocks: Vec::new(),
+            chunk_ends: Vec::new(),
+            filled: 0,
+            end: Offset::SNAPSHOT_END,
+            ended: None,
+            waiters: None,
+        };
+        ShapeLog { shape, chunk_bytes, state: Mutex::new(state) }
+    }
+
+    /// Which shape.
+    #[must_use]
+    pub fn shape(&self) -> ShapeId {
+        self.shape
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// A receiver that changes whenever the log does. Subscribe first, look second.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<()> {
+        let mut state = self.state();
+        state.waiters.get_or_insert_with(|| watch::channel(()).0).subscribe()
+    }
+
+    /// The last entry's offset, `0_inf` for none.
+    pub fn end(&self) -> Result<Offset, LogEnded> {
+        let state = self.state();
+        if state.ended.is_some() { Err(LogEnded) } else { Ok(state.end) }
+    }
+
+    /// Why the shape ended, if it has.
+    #[must_use]
+    pub fn ended(&self) -> Option<EndReason> {
+        self.state().ended
+    }
+
+    /// The last transaction the dataflow did not show this shape, once known.
+    #[must_use]
+    pub fn installed_after(&self) -> Option<Lsn> {
+        self.state().installed_after
+    }
+
+    /// The entries after `after`, up to the end of the chunk that the first of them is in.
+    pub fn slice(&self, after: Offset) -> Result<Slice, LogEnded> {
+        let state = self.state();
+        if state.ended.is_some() {
+            return Err(LogEnded);
+        }
+        let chunk = state.chunk_ends.partition_point(|end| *end <= after);
+        let end = state.chunk_ends.get(chunk).copied().unwrap_or(state.end);
+        let first = state.blocks.partition_point(|block| block.end() <= after);
+        let rest = &state.blocks[first..];
+        let count = rest.partition_point(|block| block.end() < end) + 1;
+        let blocks = rest[..count.min(rest.len())].to_vec();
+        let up_to_date = end == state.end;
+        Ok(Slice { blocks, after, end: end.max(after), up_to_date })
+    }
+
+    /// Notes where in the stream the dataflow began.
+    pub(super) fn install(&self, after: Lsn) {
+        let mut state = self.state();
+        state.installed_after = Some(after);
+        state.wake();
+    }
+
+    /// Whether a transaction's postings are to be appended now. If not, they are dropped (the
+    /// snapshot has them) or held.
+    pub(super) fn admit(&self, lsn: Lsn, xid: u32, postings: &[Posting]) -> bool {
+        let mut state = self.state();
+        if state.ended.is_some() {
+            return false;
+        }
+        match &mut state.phase {
+            Phase::Following => true,
+            Phase::Filtering { until, .. } if lsn > *until => {
+                state.phase = Phase::Following;
+                true
+            }
+            Phase::Filtering { visibility, .. } => !visibility.contains(xid),
+            Phase::Waiting(held) => {
+                held.push(HeldTransaction { lsn, xid, postings: postings.to_vec() });
+                false
+            }
+        }
+    }
+
+    /// The snapshot is taken: returns the held transactions it does not contain, in order; from now
+    /// on those up to `until` are filtered as they come.
+    pub(super) fn begin(&self, visibility: Visibility, until: Lsn) -> Vec<HeldTransaction> {
+        let mut state = self.state();
+        let next = Phase::Filtering { visibility: visibility.clone(), until };
+        let held = match std::mem::replace(&mut state.phase, next) {
+            Phase::Waiting(held) => held,
+            _ => Vec::new(),
+        };
+        held.into_iter().filter(|t| t.lsn > until || !visibility.contains(t.xid)).collect()
+    }
+
+    /// Adds what one transaction brought, now that it can be read.
+    pub(crate) fn publish(&self, postings: &[Posting], blocks: &[Block]) {
+        let mut state = self.state();
+        let Some(lsn) = blocks.first().map(|block| block.lsn) else { return };
+        state.blocks.extend_from_slice(blocks);
+        for posting in postings {
+            state.filled += u64::from(posting.weight) + ENTRY_OVERHEAD_BYTES;
+            state.end = Offset { tx: lsn.0, op: last_op(posting) };
+            if state.filled >= self.chunk_bytes {
+                state.filled = 0;
+                let end = state.end;
+                state.chunk_ends.push(end);
+            }
+        }
+        state.wake();
+    }
+
+    /// Ends the shape; its waiters learn of it at once.
+    pub(crate) fn close(&self, why: EndReason) {
+        let mut state = self.state();
+        state.ended.get_or_insert(why);
+        state.phase = Phase::Following;
+        state.blocks = Vec::new();
+        state.wake();
+    }
+}
+
+impl State {
+    fn wake(&mut self) {
+        match &self.waiters {
+            Some(waiters) if waiters.receiver_count() > 0 => {
+                waiters.send_replace(());
+            }
+            _ => self.waiters = None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

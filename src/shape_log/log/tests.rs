@@ -1,0 +1,69 @@
+//! Admission by snapshot, and chunks that never move.
+
+use brooklet_dataflows::Verdict;
+
+use super::super::postings::PostingWriter;
+use super::*;
+
+fn posting(seq: u64, op_position: u64, verdict: Verdict) -> Posting {
+    Posting { seq, op_position, verdict, last: false, weight: 100 }
+}
+
+fn visibility(text: &str) -> Visibility {
+    text.parse().unwrap()
+}
+
+#[test]
+fn held_transactions_are_filtered_by_visibility_and_later_ones_until_the_stream_has_passed() {
+    let log = ShapeLog::new(ShapeId(1), 1000);
+    let one = [posting(0, 0, Verdict::Insert)];
+    // In commit order: 12 commits before 10.
+    assert!(!log.admit(Lsn(100), 12, &one));
+    assert!(!log.admit(Lsn(200), 10, &one));
+    assert!(!log.admit(Lsn(300), 14, &one));
+    let kept = log.begin(visibility("10:14:10"), Lsn(500));
+    assert_eq!(kept.iter().map(|t| t.xid).collect::<Vec<_>>(), [10, 14]);
+    // 13 was visible though its commit is streamed after one that was not.
+    assert!(log.admit(Lsn(400), 15, &one));
+    assert!(!log.admit(Lsn(500), 13, &one));
+    assert!(log.admit(Lsn(600), 16, &one));
+}
+
+#[test]
+fn a_completed_chunk_is_the_same_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut file = PostingWriter::open(dir.path(), Lsn(u64::MAX), |_| {}).unwrap();
+    let log = ShapeLog::new(ShapeId(1), 500);
+    log.begin(visibility("1:1:"), Lsn(0));
+    let mut ends = Vec::new();
+    for n in 1..=10u64 {
+        let verdict = if n % 3 == 0 { Verdict::Rekey } else { Verdict::Update };
+        let postings = [posting(2 * n, 0, Verdict::Insert), posting(2 * n + 1, 2, verdict)];
+        let blocks = file.append(Lsn(n), n as u32, &[(ShapeId(1), &postings)], false);
+        file.flush().unwrap();
+        log.publish(&postings, &blocks[0]);
+        // Two entries fill a chunk of 500 bytes (weight and overhead are 300 each).
+        let slice = log.slice(Offset::SNAPSHOT_END).unwrap();
+        ends.push((slice.end, slice.up_to_date));
+    }
+    assert_eq!(ends[0], (Offset { tx: 1, op: 2 }, true));
+    assert_eq!(ends[1..], [(Offset { tx: 1, op: 2 }, false); 9]);
+    let third = log.slice(Offset { tx: 2, op: 2 }).unwrap();
+    assert_eq!(third.end, Offset { tx: 3, op: 3 });
+    let read = file.reader().read(&third.blocks[0]).unwrap();
+    assert_eq!(read.iter().map(|p| p.seq).collect::<Vec<_>>(), [6, 7]);
+    let end = log.slice(Offset { tx: 10, op: 2 }).unwrap();
+    assert!(end.up_to_date && end.blocks.is_empty());
+    log.close(EndReason::Removed);
+    assert!(log.slice(Offset::SNAPSHOT_END).is_err());
+}
+
+#[tokio::test]
+async fn a_subscriber_that_looked_before_the_entry_is_woken() {
+    let log = ShapeLog::new(ShapeId(1), 500);
+    log.begin(visibility("1:1:"), Lsn(0));
+    let mut waiter = log.subscribe();
+    assert!(log.slice(Offset::SNAPSHOT_END).unwrap().blocks.is_empty());
+    log.close(EndReason::Removed);
+    waiter.changed().await.unwrap();
+}

@@ -1,0 +1,21 @@
+//! What a shape's readers read: snapshot rows, then entries that point into the change log.
+//!
+//! *Enters*: collated transactions ([`appender`]), snapshot rows ([`pack`]). *Leaves*: slices of a
+//! log by offset ([`log::ShapeLog::slice`]), their JSON ([`encode`]).
+//! *Invariant*: offsets rise strictly; what stands between two offsets of a completed chunk never
+//! changes; nothing is readable before everything it depends on is. *Must not know*: Postgres, HTTP.
+
+pub mod appender;
+pub mod encode;
+pub mod group_sync;
+pub mod log;
+pub mod offset;
+pub mod pack;
+pub mod postings;
+
+pub use appender::{Appender, AppenderHandle};
+pub use encode::View;
+pub use log::{LogEnded, ShapeLog, Slice};
+pub use offset::{Offset, RequestOffset};
+pub use pack::{BatchPlace, PackStore};
+pub use postings::{Block, PostingReader};

@@ -1,0 +1,229 @@
+//! Rows of snapshots on disk: Arrow record batches of many shapes in shared files.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, StringArray, StringBuilder};
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::ipc::reader::StreamReader;
+use arrow::ipc::writer::StreamWriter;
+use brooklet_dataflows::ShapeId;
+use brooklet_sql::{Row, RowBuilder};
+use bytes::BufMut;
+use serde::{Deserialize, Serialize};
+
+use super::group_sync::GroupSync;
+use crate::frame::{FileKind, FrameError, FrameFile};
+use crate::limits::PACK_BYTES_MAX;
+
+const BATCH: u8 = 1;
+const BATCH_HEAD: u64 = 8 + 4 + 4;
+
+/// Where a batch of rows is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchPlace {
+    /// The offset chunk its rows belong to.
+    pub chunk: u32,
+    pack: u32,
+    at: u64,
+    length: u64,
+}
+
+/// Why rows cannot be stored or read.
+#[derive(Debug, thiserror::Error)]
+pub enum PackError {
+    /// A file is unusable.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// Arrow refused.
+    #[error("snapshot rows: {0}")]
+    Arrow(#[from] arrow::error::ArrowError),
+    /// What was read is not what was written.
+    #[error("snapshot rows in {0} are damaged")]
+    Damaged(PathBuf),
+}
+
+/// All snapshot rows; cheap to clone.
+#[derive(Clone)]
+pub struct PackStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    dir: PathBuf,
+    /// Held while one batch is written to the page cache.
+    writer: Mutex<Packs>,
+    group: GroupSync,
+}
+
+struct Packs {
+    current: Option<(u32, FrameFile)>,
+    next: u32,
+    files: HashMap<u32, Arc<File>>,
+    /// Written and not known to be durable.
+    dirty: HashSet<u32>,
+}
+
+impl PackStore {
+    /// Opens the store; packs outside of `live` are deleted, nothing refers to them.
+    pub fn open(dir: &Path, live: &HashSet<u32>) -> Result<PackStore, PackError> {
+        let at = |source| FrameError::Io { path: dir.to_owned(), source };
+        std::fs::create_dir_all(dir).map_err(at)?;
+        let mut packs =
+            Packs { current: None, next: 0, files: HashMap::new(), dirty: HashSet::new() };
+        for entry in std::fs::read_dir(dir).map_err(at)? {
+            let path = entry.map_err(at)?.path();
+            let stem = path.file_stem().and_then(|stem| stem.to_str());
+            let Some(number) = stem.and_then(|stem| stem.parse::<u32>().ok()) else { continue };
+            packs.next = packs.next.max(number + 1);
+            if live.contains(&number) {
+                packs.files.insert(number, Arc::new(File::open(&path).map_err(at)?));
+            } else {
+                std::fs::remove_file(&path).map_err(at)?;
+            }
+        }
+        let inner =
+            Inner { dir: dir.to_owned(), writer: Mutex::new(packs), group: GroupSync::default() };
+        Ok(PackStore { inner: Arc::new(inner) })
+    }
+
+    /// Stores rows of `chunk`; they can be read at once and are durable after [`PackStore::sync`].
+    pub fn append(
+        &self,
+        shape: ShapeId,
+        chunk: u32,
+        number: u32,
+        names: &[&str],
+        rows: &[Row],
+    ) -> Result<BatchPlace, PackError> {
+        let arrow = encode(names, rows)?;
+        let mut head = Vec::with_capacity(BATCH_HEAD as usize);
+        head.put_u64_le(shape.0);
+        head.put_u32_le(chunk);
+        head.put_u32_le(number);
+        let mut packs = self.packs();
+        let (pack, file) = packs.current(&self.inner.dir)?;
+        let at = file.append(BATCH, &[&head, &arrow]) + BATCH_HEAD;
+        file.flush()?;
+        packs.dirty.insert(pack);
+        Ok(BatchPlace { chunk, pack, at, length: arrow.len() as u64 })
+    }
+
+    /// Waits until everything stored before is durable.
+    pub async fn sync(&self) -> Result<(), PackError> {
+        self.inner.group.sync(|| self.fsync()).await
+    }
+
+    async fn fsync(&self) -> Result<(), PackError> {
+        let files: Vec<(u32, Arc<File>)> = {
+            let mut packs = self.packs();
+            let dirty: Vec<u32> = packs.dirty.drain().collect();
+            dirty.iter().filter_map(|n| Some((*n, Arc::clone(packs.files.get(n)?)))).collect()
+        };
+        let dir = self.inner.dir.clone();
+        let synced = tokio::task::spawn_blocking(move || {
+            files.iter().try_for_each(|(number, file)| {
+                file.sync_data().map_err(|source| FrameError::Io { path: path(&dir, *number), source })
+            })
+        });
+        let source = |e| FrameError::Io { path: self.inner.dir.clone(), source: std::io::Error::other(e) };
+        Ok(synced.await.map_err(source)??)
+    }
+
+    /// The rows of a batch, in order.
+    pub fn read(&self, place: &BatchPlace) -> Result<Vec<Row>, PackError> {
+        let damaged = || PackError::Damaged(path(&self.inner.dir, place.pack));
+        let file = self.packs().files.get(&place.pack).cloned().ok_or_else(damaged)?;
+        let mut bytes = vec![0; place.length as usize];
+        file.read_exact_at(&mut bytes, place.at).map_err(|_| damaged())?;
+        let batch = StreamReader::try_new(&bytes[..], None)?.next().ok_or_else(damaged)??;
+        decode(&batch).ok_or_else(damaged)
+    }
+
+    fn packs(&self) -> MutexGuard<'_, Packs> {
+        self.inner.writer.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+impl BatchPlace {
+    /// Which pack it is in.
+    #[must_use]
+    pub fn pack(&self) -> u32 {
+        self.pack
+    }
+}
+
+impl Packs {
+    fn current(&mut self, dir: &Path) -> Result<(u32, &mut FrameFile), FrameError> {
+        let full = |(_, file): &(u32, FrameFile)| file.end() > PACK_BYTES_MAX;
+        if self.current.as_ref().is_none_or(full) {
+            let number = self.next;
+            let file = FrameFile::create(&path(dir, number), FileKind::Pack)?;
+            self.next += 1;
+            self.files.insert(number, Arc::clone(file.file()));
+            self.current = Some((number, file));
+        }
+        match &mut self.current {
+            Some((number, file)) => Ok((*number, file)),
+            None => Err(FrameError::Foreign(dir.to_owned())),
+        }
+    }
+}
+
+fn path(dir: &Path, number: u32) -> PathBuf {
+    dir.join(format!("{number:06}.pack"))
+}
+
+fn encode(names: &[&str], rows: &[Row]) -> Result<Vec<u8>, arrow::error::ArrowError> {
+    let fields: Vec<Field> =
+        names.iter().map(|name| Field::new(*name, DataType::Utf8, true)).collect();
+    let schema = Arc::new(Schema::new(fields));
+    let columns = (0..names.len()).map(|number| {
+        let mut column = StringBuilder::new();
+        rows.iter().for_each(|row| column.append_option(row.text(number)));
+        Arc::new(column.finish()) as ArrayRef
+    });
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+    let batch =
+        RecordBatch::try_new_with_options(Arc::clone(&schema), columns.collect(), &options)?;
+    let mut writer = StreamWriter::try_new(Vec::new(), &schema)?;
+    writer.write(&batch)?;
+    writer.into_inner()
+}
+
+fn decode(batch: &RecordBatch) -> Option<Vec<Row>> {
+    let columns: Option<Vec<&StringArray>> =
+        batch.columns().iter().map(|column| column.as_any().downcast_ref()).collect();
+    let columns = columns?;
+    let row = |at: usize| {
+        let mut row = RowBuilder::new(columns.len()).ok()?;
+        for column in &columns {
+            row.push(column.is_valid(at).then(|| column.value(at).as_bytes())).ok()?;
+        }
+        row.finish().ok()
+    };
+    (0..batch.num_rows()).map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn rows_come_back_and_unused_packs_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let rows =
+            [Row::new([Some("1"), None]).unwrap(), Row::new([Some(""), Some("süd")]).unwrap()];
+        let store = PackStore::open(dir.path(), &HashSet::new()).unwrap();
+        let place = store.append(ShapeId(1), 0, 0, &["id", "body"], &rows).unwrap();
+        assert_eq!(store.read(&place).unwrap(), rows);
+        store.sync().await.unwrap();
+        let store = PackStore::open(dir.path(), &HashSet::from([place.pack()])).unwrap();
+        assert_eq!(store.read(&place).unwrap(), rows);
+        let store = PackStore::open(dir.path(), &HashSet::new()).unwrap();
+        assert!(store.read(&place).is_err());
+    }
+}

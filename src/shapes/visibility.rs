@@ -1,0 +1,80 @@
+//! Which transactions a Postgres snapshot sees.
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// What `pg_current_snapshot()` says; 64-bit transaction ids.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Visibility {
+    /// Every transaction before it is over.
+    pub xmin: u64,
+    /// No transaction from it on had begun.
+    pub xmax: u64,
+    /// The ones between that were still at work.
+    pub in_progress: Vec<u64>,
+}
+
+/// Text that is not a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a snapshot: {0}")]
+pub struct VisibilityError(String);
+
+impl Visibility {
+    /// Whether the snapshot contains what the transaction with this 32-bit id did. The stream only
+    /// tells of committed ones.
+    ///
+    /// The id's upper half is the one that puts it nearest to `xmax`: ids of one stream are never
+    /// more than 2³¹ apart.
+    #[must_use]
+    pub fn contains(&self, xid: u32) -> bool {
+        let distance = i64::from(xid.wrapping_sub(self.xmax as u32) as i32);
+        let Some(xid) = self.xmax.checked_add_signed(distance) else { return true };
+        xid < self.xmin || (xid < self.xmax && !self.in_progress.contains(&xid))
+    }
+}
+
+impl FromStr for Visibility {
+    type Err = VisibilityError;
+
+    /// Reads Postgres' form, `xmin:xmax:xip,xip`.
+    fn from_str(text: &str) -> Result<Visibility, VisibilityError> {
+        let refuse = || VisibilityError(text.to_owned());
+        let mut parts = text.split(':');
+        let mut number = || parts.next().and_then(|part| part.parse().ok()).ok_or_else(refuse);
+        let (xmin, xmax) = (number()?, number()?);
+        let list = parts.next().ok_or_else(refuse)?;
+        let ids = list.split(',').filter(|id| !id.is_empty());
+        let in_progress = ids.map(|id| id.parse().map_err(|_| refuse())).collect::<Result<_, _>>()?;
+        Ok(Visibility { xmin, xmax, in_progress })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commit_order_is_not_id_order() {
+        let snapshot: Visibility = "100:110:100,105".parse().unwrap();
+        assert!(snapshot.contains(99));
+        assert!(!snapshot.contains(100));
+        assert!(snapshot.contains(101));
+        assert!(!snapshot.contains(105));
+        assert!(snapshot.contains(109));
+        assert!(!snapshot.contains(110));
+        assert!("100:110:".parse::<Visibility>().unwrap().in_progress.is_empty());
+        assert!("100".parse::<Visibility>().is_err());
+    }
+
+    #[test]
+    fn ids_wrap_at_32_bits() {
+        let epoch = 5u64 << 32;
+        let text = format!("{}:{}:", epoch - 10, epoch + 10);
+        let snapshot: Visibility = text.parse().unwrap();
+        assert!(snapshot.contains(u32::MAX - 20), "of the epoch before");
+        assert!(snapshot.contains(5));
+        assert!(!snapshot.contains(10));
+        assert!(!snapshot.contains(1000));
+    }
+}
