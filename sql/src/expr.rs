@@ -26,7 +26,7 @@ pub(crate) enum Expr {
         left: Operand,
         right: Operand,
     },
-    /// IS [NOT] DISTINCT FROM; `negated` is the form with NOT, an equality.
+    /// `IS [NOT] DISTINCT FROM`; `negated` is the form with NOT, an equality.
     Distinct {
         left: Operand,
         right: Operand,

@@ -1,1 +1,92 @@
-//! Statements we send to Postgres, built from parsed names only.
+//! Statements we send to Postgres.
+//!
+//! Fixed ones are files beside this crate's source; the others are built here, from parsed names and
+//! printed predicates only. User text never becomes part of a statement.
+
+use crate::name::{literal, quote};
+use crate::{Predicate, TableSchema};
+
+/// What a server must be: version, settings, the role's rights.
+pub const PREFLIGHT: &str = include_str!("../statements/preflight.sql");
+/// `$1` slot name.
+pub const SLOT: &str = include_str!("../statements/slot.sql");
+/// `$1` schema, `$2` table.
+pub const TABLE: &str = include_str!("../statements/table.sql");
+/// `$1` table oid.
+pub const COLUMNS: &str = include_str!("../statements/columns.sql");
+/// `$1` collation oid.
+pub const COLLATION: &str = include_str!("../statements/collation.sql");
+/// `$1` publication name.
+pub const PUBLICATION: &str = include_str!("../statements/publication.sql");
+/// `$1` publication name, `$2` table oid.
+pub const PUBLISHED: &str = include_str!("../statements/published.sql");
+/// `$1` table oid.
+pub const WRITERS: &str = include_str!("../statements/writers.sql");
+
+/// Begins a snapshot transaction whose values print exactly as those of the stream.
+pub const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
+    SET LOCAL DateStyle = 'ISO, DMY'; SET LOCAL TimeZone = 'UTC'; \
+    SET LOCAL IntervalStyle = 'iso_8601'; SET LOCAL extra_float_digits = 1; \
+    SET LOCAL bytea_output = 'hex'; SET LOCAL statement_timeout = 0; \
+    SET LOCAL idle_in_transaction_session_timeout = 0";
+
+/// The same settings as start-up options of the replication session.
+pub const DISPLAY_OPTIONS: &str = "-c DateStyle=ISO,DMY -c TimeZone=UTC \
+    -c IntervalStyle=iso_8601 -c extra_float_digits=1 -c bytea_output=hex -c client_encoding=UTF8";
+
+/// The rows of a table that a filter lets in, the given columns of them.
+#[must_use]
+pub fn select(table: &TableSchema, columns: &[usize], predicate: Option<&Predicate>) -> String {
+    let names: Vec<String> = columns.iter().map(|at| quote(&table.columns[*at].name)).collect();
+    let filter = predicate.map(|p| format!(" WHERE ({}) IS TRUE", p.sql())).unwrap_or_default();
+    format!("SELECT {} FROM {}{filter}", names.join(", "), table.name.quoted())
+}
+
+/// [`select`], streamed as text.
+#[must_use]
+pub fn copy(table: &TableSchema, columns: &[usize], predicate: Option<&Predicate>) -> String {
+    format!("COPY ({}) TO STDOUT", select(table, columns, predicate))
+}
+
+/// A publication without tables; they are added when shapes need them.
+#[must_use]
+pub fn create_publication(name: &str) -> String {
+    format!(
+        "CREATE PUBLICATION {} WITH (publish = 'insert, update, delete, truncate')",
+        quote(name)
+    )
+}
+
+/// Publishes a table.
+#[must_use]
+pub fn publish(publication: &str, table: &TableSchema) -> String {
+    format!("ALTER PUBLICATION {} ADD TABLE {}", quote(publication), table.name.quoted())
+}
+
+/// Makes old rows complete.
+#[must_use]
+pub fn full_identity(table: &TableSchema) -> String {
+    format!("ALTER TABLE {} REPLICA IDENTITY FULL", table.name.quoted())
+}
+
+/// Every character that a collation folds, with its lower-case form. `collation` is schema and name,
+/// `None` the database's default.
+#[must_use]
+pub fn case_map(collation: Option<(&str, &str)>) -> String {
+    let collate = collation
+        .map(|(schema, name)| format!(" COLLATE {}.{}", quote(schema), quote(name)))
+        .unwrap_or_default();
+    format!(
+        "SELECT chr(n), lower(chr(n){collate}) FROM generate_series(1, 1114111) n \
+         WHERE n NOT BETWEEN 55296 AND 57343 AND lower(chr(n){collate}) <> chr(n) COLLATE \"C\""
+    )
+}
+
+/// Creates a logical slot.
+#[must_use]
+pub fn create_slot(slot: &str) -> String {
+    format!(
+        "SELECT lsn::text FROM pg_create_logical_replication_slot({}, 'pgoutput')",
+        literal(slot)
+    )
+}

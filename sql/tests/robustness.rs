@@ -142,19 +142,7 @@ fn damaged_clauses_are_refused_without_panic() {
     for _ in 0..10_000 {
         let (_, row) = generate::row(&mut random);
         let clause = generate::clause(&mut random);
-        let mut characters: Vec<char> = clause.text.chars().collect();
-        for _ in 0..=random.below(3) {
-            let at = random.below(characters.len());
-            match random.below(3) {
-                0 => drop(characters.remove(at)),
-                1 => characters.insert(at, characters[random.below(characters.len())]),
-                _ => characters.truncate(at.max(1)),
-            }
-            if characters.is_empty() {
-                break;
-            }
-        }
-        check(&characters.into_iter().collect::<String>(), &clause.params, &row);
+        check(&generate::damage(&mut random, &clause.text), &clause.params, &row);
     }
 }
 

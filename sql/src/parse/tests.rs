@@ -124,7 +124,7 @@ fn depth_is_bounded_and_chains_are_not() {
         nested(WHERE_NESTING_MAX),
         "(".repeat(60_000),
         "not ".repeat(16_000) + "a",
-        "-".repeat(1) + &" -".repeat(20_000) + "1",
+        "-".to_owned() + &" -".repeat(20_000) + "1",
         format!("1{}", "::int4".repeat(5_000)),
         format!("a{}", " is null".repeat(5_000)),
         format!("a{}", " in (1)".repeat(5_000)),
