@@ -4,6 +4,8 @@ pub mod change_log;
 pub mod decode;
 pub mod engine;
 pub mod frame;
+pub mod ingest;
 pub mod limits;
+pub mod replication;
 pub mod shapes;
 pub mod shape_log;

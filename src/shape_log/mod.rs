@@ -13,9 +13,9 @@ pub mod offset;
 pub mod pack;
 pub mod postings;
 
-pub use appender::{Appender, AppenderHandle};
+pub use appender::{Appender, AppenderHandle, ShapeLogs};
 pub use encode::View;
-pub use log::{LogEnded, ShapeLog, Slice};
+pub use log::{HeldTransaction, LogEnded, ShapeLog, Slice};
 pub use offset::{Offset, RequestOffset};
 pub use pack::{BatchPlace, PackStore};
 pub use postings::{Block, PostingReader};

@@ -1,2 +1,20 @@
-//! x
+//! Shapes: what is asked, what exists, how one comes to be and ends.
+//!
+//! *Enters*: definitions checked against a table, news of the stream. *Leaves*: [`shape::Shape`]s
+//! with a handle, a log and a snapshot. *Invariant*: equal definitions share one shape; a handle
+//! means the same content for ever; a shape whose log cannot be right has ended. *Must not know*:
+//! HTTP.
+
+pub mod catalog;
+pub mod create;
+pub mod definition;
+pub mod recent;
+pub mod registry;
+pub mod schema_header;
+pub mod shape;
 pub mod visibility;
+
+pub use create::CreateError;
+pub use definition::{Defined, Definition, DefinitionError};
+pub use registry::Registry;
+pub use shape::Shape;

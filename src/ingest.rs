@@ -1,0 +1,147 @@
+//! The thread between the stream and everything else: append, hand on, fsync, confirm.
+//!
+//! *Enters*: slices of the stream ([`Entry`]). *Leaves*: numbered events to the dataflow, the durable
+//! position to the replication session. *Invariant*: a position is published only after an fsync
+//! that covers it; an error ends the thread, and with it the process, before anything is confirmed.
+//!
+//! A plain thread: it blocks on files. Events go to the dataflow before the fsync, since postings
+//! are a function of the stream: after a crash they are made again, the same.
+
+use std::sync::Arc;
+
+use brooklet_dataflows::{Change, Event};
+use brooklet_sql::{Lsn, Relation};
+use tokio::sync::{mpsc, watch};
+
+use crate::change_log::{ChangeLogError, Rolled, Writer};
+use crate::engine::{Engine, EngineStopped};
+use crate::limits::SLICES_PER_FLUSH_MAX;
+use crate::shapes::recent::RecentCommits;
+
+/// A part of the stream, in order.
+#[derive(Debug)]
+pub enum Entry {
+    /// A transaction begins.
+    Begin {
+        /// Where its commit record begins.
+        lsn: Lsn,
+        /// Its 32-bit id.
+        xid: u32,
+    },
+    /// Row operations of the open transaction; their seq is given here.
+    Changes(Vec<Change>),
+    /// A table's definition from here on.
+    Relation(Arc<Relation>),
+    /// The open transaction emptied these tables.
+    Truncate(Vec<u32>),
+    /// The open transaction is complete.
+    Commit {
+        /// Where its commit record ends.
+        end_lsn: Lsn,
+        /// When, microseconds since 2000-01-01.
+        time: i64,
+    },
+    /// The connection broke: an open transaction will come again.
+    Cut,
+    /// Nothing of interest up to here.
+    Idle(Lsn),
+}
+
+/// Why the thread ended.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// The change log cannot be written. The process must end: after a failed fsync nobody knows
+    /// what the disk holds.
+    #[error("the change log cannot be written: {0}")]
+    Log(#[from] ChangeLogError),
+    /// The dataflow is gone.
+    #[error(transparent)]
+    Engine(#[from] EngineStopped),
+}
+
+/// The thread's state.
+pub struct Ingest {
+    /// Where to append.
+    pub writer: Writer,
+    /// Where to hand on.
+    pub engine: Engine,
+    /// Told of every commit before the dataflow is.
+    pub recent: Arc<RecentCommits>,
+    /// Told the durable position.
+    pub durable: watch::Sender<Lsn>,
+    /// Told of files that may be sealed. Unbounded, one message per 64 MiB.
+    pub rolled: mpsc::UnboundedSender<Rolled>,
+    /// A transaction we have already is being skipped.
+    pub skipping: bool,
+}
+
+impl Ingest {
+    /// Runs until the stream's side hangs up.
+    pub fn run(mut self, mut slices: mpsc::Receiver<Vec<Entry>>) -> Result<(), IngestError> {
+        while let Some(slice) = slices.blocking_recv() {
+            self.slice(slice)?;
+            for _ in 1..SLICES_PER_FLUSH_MAX {
+                let Ok(slice) = slices.try_recv() else { break };
+                self.slice(slice)?;
+            }
+            self.writer.sync()?;
+            self.durable.send_replace(self.writer.end());
+        }
+        Ok(())
+    }
+
+    fn slice(&mut self, slice: Vec<Entry>) -> Result<(), IngestError> {
+        let mut events = Vec::with_capacity(slice.len());
+        for entry in slice {
+            self.entry(entry, &mut events)?;
+        }
+        // Readers follow postings into the file, so it is written before the dataflow sees them.
+        self.writer.flush()?;
+        if !events.is_empty() {
+            self.engine.send_blocking(events)?;
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, entry: Entry, events: &mut Vec<Event>) -> Result<(), IngestError> {
+        match entry {
+            Entry::Begin { lsn, xid } => {
+                self.skipping = lsn <= self.writer.last_commit();
+                if !self.skipping && self.writer.begin(lsn, xid)? {
+                    events.push(Event::Abort);
+                }
+            }
+            Entry::Relation(relation) => {
+                self.writer.append_relation(&relation);
+                events.push(Event::Relation(relation));
+            }
+            Entry::Cut => {
+                if self.writer.abort()? {
+                    events.push(Event::Abort);
+                }
+            }
+            Entry::Idle(lsn) => {
+                self.writer.position(lsn);
+                events.push(Event::Position(lsn));
+            }
+            _ if self.skipping => {}
+            Entry::Changes(mut changes) => {
+                self.writer.append(&mut changes);
+                events.extend(changes.into_iter().map(Event::Change));
+            }
+            Entry::Truncate(tables) => {
+                self.writer.append_truncate(&tables);
+                events.push(Event::Truncate(tables));
+            }
+            Entry::Commit { end_lsn, time } => {
+                if let Some((commit, rolled)) = self.writer.commit(end_lsn, time)? {
+                    self.recent.push(commit);
+                    events.push(Event::Commit { lsn: commit.lsn, xid: commit.xid });
+                    // Nobody listening means that the process is ending.
+                    rolled.into_iter().for_each(|rolled| _ = self.rolled.send(rolled));
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,160 @@
+//! Connections to Postgres.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
+use pgwire_replication::{ReplicationConfig, SslMode as WireSslMode, TlsConfig};
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::{Client, Config};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::tls::{TlsError, client_config};
+
+/// Why a statement or a connection failed.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// The URL.
+    #[error("the database URL cannot be used: {0}")]
+    Url(String),
+    /// TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Postgres, or the way to it.
+    #[error("{}", postgres_message(.0))]
+    Postgres(#[from] tokio_postgres::Error),
+    /// The pool.
+    #[error("no database connection was free within {0:?}; raise --db-pool-size")]
+    PoolBusy(Duration),
+}
+
+/// The words of Postgres, or of the network.
+fn postgres_message(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(db) => db.message().to_owned(),
+        None => {
+            let source = std::error::Error::source(error);
+            source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
+        }
+    }
+}
+
+impl DatabaseError {
+    /// The SQLSTATE, if Postgres answered.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            DatabaseError::Postgres(error) => error.code().map(|code| code.code()),
+            _ => None,
+        }
+    }
+}
+
+/// A database, and how to reach it.
+#[derive(Clone)]
+pub struct Database {
+    config: Config,
+    tls: MakeRustlsConnect,
+    ca: Option<PathBuf>,
+    pool: Pool,
+}
+
+/// How long a statement waits for a free connection.
+const POOL_WAIT: Duration = Duration::from_secs(30);
+
+impl Database {
+    /// Reads the URL; connects to nothing yet.
+    pub fn new(url: &str, ca: Option<&Path>, pool_size: usize) -> Result<Database, DatabaseError> {
+        let refuse = |reason: String| DatabaseError::Url(reason);
+        let mut config: Config = url.parse().map_err(|e: tokio_postgres::Error| {
+            let source = std::error::Error::source(&e).map(ToString::to_string);
+            refuse(source.unwrap_or_else(|| e.to_string()))
+        })?;
+        if config.get_user().is_none() {
+            return Err(refuse("it names no user (postgresql://USER:PASSWORD@HOST/DATABASE)".into()));
+        }
+        if config.get_dbname().is_none() {
+            return Err(refuse("it names no database (postgresql://…/DATABASE)".into()));
+        }
+        if config.get_hosts().is_empty() {
+            return Err(refuse("it names no host".into()));
+        }
+        if ca.is_some() && config.get_ssl_mode() == SslMode::Disable {
+            return Err(refuse("sslmode=disable and a CA certificate contradict each other".into()));
+        }
+        if ca.is_some() {
+            config.ssl_mode(SslMode::Require);
+        }
+        config.application_name("brooklet").connect_timeout(Duration::from_secs(10));
+        config.keepalives_idle(Duration::from_secs(60));
+        let tls = MakeRustlsConnect::new(client_config(ca)?);
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = Manager::from_config(config.clone(), tls.clone(), recycling);
+        let pool = Pool::builder(manager)
+            .max_size(pool_size)
+            .wait_timeout(Some(POOL_WAIT))
+            .runtime(deadpool_postgres::Runtime::Tokio1)
+            .build()
+            .map_err(|e| refuse(e.to_string()))?;
+        Ok(Database { config, tls, ca: ca.map(Path::to_owned), pool })
+    }
+
+    /// A connection of one's own, for work that may block others.
+    pub async fn connect(&self) -> Result<Client, DatabaseError> {
+        let (client, connection) = self.config.connect(self.tls.clone()).await?;
+        // Ends with the client; its error is the client's, too.
+        tokio::spawn(async move { _ = connection.await });
+        Ok(client)
+    }
+
+    /// A connection of the pool.
+    pub async fn pooled(&self) -> Result<Object, DatabaseError> {
+        self.pool.get().await.map_err(|error| match error {
+            deadpool_postgres::PoolError::Backend(error) => error.into(),
+            _ => DatabaseError::PoolBusy(POOL_WAIT),
+        })
+    }
+
+    /// How the replication session connects.
+    #[must_use]
+    pub fn replication(&self, slot: &str, publication: &str) -> ReplicationConfig {
+        let host = match self.config.get_hosts().first() {
+            Some(Host::Tcp(host)) => host.clone(),
+            Some(Host::Unix(path)) => path.display().to_string(),
+            None => String::new(),
+        };
+        let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
+        let password = self.config.get_password().unwrap_or_default();
+        let password = String::from_utf8_lossy(password).into_owned();
+        let mode = match (self.config.get_ssl_mode(), &self.ca) {
+            (_, Some(_)) => WireSslMode::VerifyFull,
+            (SslMode::Disable, None) => WireSslMode::Disable,
+            (SslMode::Prefer, None) => WireSslMode::Prefer,
+            (_, None) => WireSslMode::Require,
+        };
+        let unix = matches!(self.config.get_hosts().first(), Some(Host::Unix(_)));
+        let mode = if unix { WireSslMode::Disable } else { mode };
+        let tls = TlsConfig { mode, ca_pem_path: self.ca.clone(), ..TlsConfig::default() };
+        let port = self.config.get_ports().first().copied().unwrap_or(5432);
+        let (user, dbname) = (text(self.config.get_user()), text(self.config.get_dbname()));
+        ReplicationConfig::new(host, user, password, dbname, slot, publication)
+            .with_port(port)
+            .with_tls(tls)
+            .with_application_name("brooklet")
+            .with_options(brooklet_sql::statement::DISPLAY_OPTIONS)
+            .with_buffer_size(crate::limits::WIRE_EVENTS_MAX)
+            .with_status_interval(crate::limits::STATUS_INTERVAL)
+    }
+
+    /// Host and database for messages; never the password.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let host = match self.config.get_hosts().first() {
+            Some(Host::Tcp(host)) => host.clone(),
+            Some(Host::Unix(path)) => path.display().to_string(),
+            None => "?".to_owned(),
+        };
+        let port = self.config.get_ports().first().copied().unwrap_or(5432);
+        format!("{host}:{port}/{}", self.config.get_dbname().unwrap_or("?"))
+    }
+}

@@ -1,0 +1,18 @@
+//! Everything that talks to Postgres.
+//!
+//! *Enters*: a database URL. *Leaves*: the stream in slices ([`session`]), schemas ([`schema`]),
+//! snapshots ([`snapshot`]), a database prepared for both ([`preflight`], [`publication`],
+//! [`slot`]). *Invariant*: only positions that are durable are confirmed; every statement is built
+//! from parsed names. *Must not know*: shapes' logs, HTTP.
+
+pub mod assemble;
+pub mod database;
+pub mod preflight;
+pub mod publication;
+pub mod schema;
+pub mod session;
+pub mod slot;
+pub mod snapshot;
+pub mod tls;
+
+pub use database::{Database, DatabaseError};

@@ -1,0 +1,149 @@
+//! Making a table's changes reach us, before its first snapshot.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use brooklet_sql::{TableSchema, statement};
+use deadpool_postgres::Object;
+
+use super::database::{Database, DatabaseError};
+use crate::limits::{TABLE_LOCK_TIMEOUT, TABLE_LOCK_TRIES, TABLE_WRITERS_MAX};
+
+/// Why a table cannot be prepared now. All may pass: the client is told to come again.
+#[derive(Debug, thiserror::Error)]
+pub enum PublicationError {
+    /// Somebody holds it.
+    #[error("timed out waiting for the lock on table {0}: another session holds it")]
+    Locked(String),
+    /// A writer goes on and on.
+    #[error(
+        "a transaction has been writing to table {table} since before it was published (process {pid}); its earlier rows would be missed, so the snapshot waits for it"
+    )]
+    Writer {
+        /// Which table.
+        table: String,
+        /// Whose.
+        pid: i32,
+    },
+    /// Postgres refused.
+    #[error("{0}")]
+    Database(#[from] DatabaseError),
+}
+
+impl From<tokio_postgres::Error> for PublicationError {
+    fn from(error: tokio_postgres::Error) -> PublicationError {
+        PublicationError::Database(error.into())
+    }
+}
+
+/// Prepares tables, each once per process.
+pub struct Publication {
+    database: Database,
+    name: String,
+    /// Tables that this process has seen prepared, with no writer from before.
+    prepared: Mutex<HashSet<u32>>,
+    /// Requests for one table wait for each other; async, held across statements.
+    busy: Mutex<HashMap<u32, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl Publication {
+    /// The publication of this name.
+    #[must_use]
+    pub fn new(database: Database, name: String) -> Publication {
+        let (prepared, busy) = (Mutex::default(), Mutex::default());
+        Publication { database, name, prepared, busy }
+    }
+
+    /// Returns once every change of the table that commits after now is in the stream, with its
+    /// whole old row.
+    pub async fn prepare(&self, table: &TableSchema) -> Result<(), PublicationError> {
+        let turn = {
+            let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(busy.entry(table.oid).or_default())
+        };
+        let _turn = turn.lock().await;
+        let mut client = self.database.pooled().await?;
+        let row = client.query_opt(statement::PUBLISHED, &[&self.name, &table.oid]).await?;
+        let state = |name: &str| row.as_ref().is_some_and(|row| row.get(name));
+        let (full, published) = (state("full_identity"), state("published"));
+        let seen = {
+            let prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+            prepared.contains(&table.oid)
+        };
+        if full && published && seen {
+            return Ok(());
+        }
+        if !full || !published {
+            self.alter(&mut client, table, full, published).await?;
+        }
+        // ALTER TABLE waits for all writers itself. Where it was not needed, they may still be at
+        // work, and what they wrote before is in neither the snapshot nor the stream.
+        if full {
+            self.wait_for_writers(&client, table).await?;
+        }
+        self.prepared.lock().unwrap_or_else(PoisonError::into_inner).insert(table.oid);
+        Ok(())
+    }
+
+    /// Identity first: the other order lets the application's own UPDATE fail on a table without a
+    /// key. A short lock time-out, so that writers never queue behind us for long.
+    async fn alter(
+        &self,
+        client: &mut Object,
+        table: &TableSchema,
+        full: bool,
+        published: bool,
+    ) -> Result<(), PublicationError> {
+        let mut statements = vec![format!("SET LOCAL lock_timeout = {}", TABLE_LOCK_TIMEOUT.as_millis())];
+        if !full {
+            statements.push(statement::full_identity(table));
+        }
+        if !published {
+            statements.push(statement::publish(&self.name, table));
+        }
+        for attempt in 0..TABLE_LOCK_TRIES {
+            let transaction = client.transaction().await?;
+            let done = transaction.batch_execute(&statements.join(";\n")).await;
+            let error = match done {
+                Ok(()) => return Ok(transaction.commit().await?),
+                Err(error) => error,
+            };
+            transaction.rollback().await?;
+            let error = DatabaseError::from(error);
+            match error.code() {
+                // lock_not_available
+                Some("55P03") => {}
+                // duplicate_object: somebody else has published it meanwhile.
+                Some("42710") => return Ok(()),
+                _ => return Err(error.into()),
+            }
+            tokio::time::sleep(Duration::from_millis(20 * u64::from(attempt.min(10)))).await;
+        }
+        Err(PublicationError::Locked(table.name.to_string()))
+    }
+
+    async fn wait_for_writers(
+        &self,
+        client: &Object,
+        table: &TableSchema,
+    ) -> Result<(), PublicationError> {
+        let deadline = Instant::now() + TABLE_WRITERS_MAX;
+        let mut waited_for: Option<HashSet<String>> = None;
+        let mut pause = Duration::from_millis(2);
+        loop {
+            let rows = client.query(statement::WRITERS, &[&table.oid]).await?;
+            let found = rows.iter().map(|row| (row.get::<_, String>(0), row.get::<_, Option<i32>>(1)));
+            let found: HashMap<String, Option<i32>> = found.collect();
+            let first = waited_for.get_or_insert_with(|| found.keys().cloned().collect());
+            first.retain(|writer| found.contains_key(writer));
+            let Some(writer) = first.iter().next() else { return Ok(()) };
+            if Instant::now() > deadline {
+                let pid = found.get(writer).copied().flatten().unwrap_or(0);
+                return Err(PublicationError::Writer { table: table.name.to_string(), pid });
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(200));
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Tables as the catalogue describes them, and whether they can be served rightly.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use brooklet_sql::{
+    CaseMap, Collation, Column, RelationName, TableSchema, TextOrder, statement,
+};
+use tokio_postgres::{Client, Row};
+
+use super::database::{Database, DatabaseError};
+
+/// Why a table cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum SchemaError {
+    /// There is none, or it is not a table.
+    #[error(
+        "Table {0} does not exist. If the table name contains capitals or special characters you must quote it."
+    )]
+    Missing(RelationName),
+    /// It is there, but would be served wrongly.
+    #[error("Table {table} cannot be served: {reason}")]
+    Unservable {
+        /// Which.
+        table: RelationName,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// Postgres did not answer.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+}
+
+impl From<tokio_postgres::Error> for SchemaError {
+    fn from(error: tokio_postgres::Error) -> SchemaError {
+        SchemaError::Database(error.into())
+    }
+}
+
+/// What is known of tables; shared by all requests.
+pub struct Schemas {
+    database: Database,
+    /// Each lock is held for a look-up only.
+    tables: Mutex<HashMap<(RelationName, bool), Arc<TableSchema>>>,
+    case_maps: Mutex<HashMap<u32, Option<Arc<CaseMap>>>>,
+}
+
+impl Schemas {
+    /// Knows nothing yet.
+    #[must_use]
+    pub fn new(database: Database) -> Schemas {
+        Schemas {
+            database,
+            tables: Mutex::new(HashMap::new()),
+            case_maps: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// A table that shapes already use is known without Postgres.
+    pub fn restore(&self, table: &Arc<TableSchema>) {
+        let fold = table.columns.iter().any(|column| {
+            column.collation.as_ref().is_some_and(|collation| collation.case_map.is_some())
+        });
+        self.put(&table.name, fold, Arc::clone(table));
+    }
+
+    /// A table from memory, else from Postgres. `fold` asks for case folding, which takes the server
+    /// half a second the first time.
+    pub async fn lookup(
+        &self,
+        name: &RelationName,
+        fold: bool,
+    ) -> Result<Arc<TableSchema>, SchemaError> {
+        let known = {
+            let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+            tables.get(&(name.clone(), fold)).cloned()
+        };
+        match known {
+            Some(table) => Ok(table),
+            None => self.refresh(name, fold).await,
+        }
+    }
+
+    /// A table from Postgres. Keeps what is known if it is still so, so that shapes share it.
+    pub async fn refresh(
+        &self,
+        name: &RelationName,
+        fold: bool,
+    ) -> Result<Arc<TableSchema>, SchemaError> {
+        let client = self.database.pooled().await?;
+        let loaded = self.load(&client, name, fold).await;
+        if matches!(loaded, Err(SchemaError::Missing(_) | SchemaError::Unservable { .. })) {
+            self.forget(name);
+        }
+        let loaded = loaded?;
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = tables.entry((name.clone(), fold)).or_insert_with(|| Arc::new(loaded.clone()));
+        if **known != loaded {
+            *known = Arc::new(loaded);
+        }
+        Ok(Arc::clone(known))
+    }
+
+    /// Forgets a table whose definition has changed.
+    pub fn forget(&self, name: &RelationName) {
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        tables.retain(|(known, _), _| known != name);
+    }
+
+    fn put(&self, name: &RelationName, fold: bool, table: Arc<TableSchema>) {
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        tables.insert((name.clone(), fold), table);
+    }
+
+    async fn load(
+        &self,
+        client: &Client,
+        name: &RelationName,
+        fold: bool,
+    ) -> Result<TableSchema, SchemaError> {
+        let found = client.query_opt(statement::TABLE, &[&name.schema, &name.table]).await?;
+        let row = found.ok_or_else(|| SchemaError::Missing(name.clone()))?;
+        servable(name, &row)?;
+        let oid: u32 = row.get("oid");
+        let rows = client.query(statement::COLUMNS, &[&oid]).await?;
+        if rows.is_empty() {
+            return Err(SchemaError::Missing(name.clone()));
+        }
+        let mut columns = Vec::with_capacity(rows.len());
+        for row in rows {
+            columns.push(self.column(client, &row, fold).await?);
+        }
+        Ok(TableSchema { oid, name: name.clone(), columns })
+    }
+
+    async fn column(
+        &self,
+        client: &Client,
+        row: &Row,
+        fold: bool,
+    ) -> Result<Column, SchemaError> {
+        let key_position: Option<i32> = row.get("key_position");
+        let collation = match row.get::<_, u32>("collation") {
+            0 => None,
+            oid => Some(self.collation(client, oid, fold).await?),
+        };
+        Ok(Column {
+            name: row.get("name"),
+            type_oid: row.get("type_oid"),
+            base_type_oid: row.get("base_type_oid"),
+            type_name: row.get("type_name"),
+            type_modifier: row.get("type_modifier"),
+            dimensions: row.get("dimensions"),
+            not_null: row.get("not_null"),
+            key_position: key_position.and_then(|position| usize::try_from(position).ok()),
+            generated: row.get("generated"),
+            collation,
+        })
+    }
+
+    async fn collation(
+        &self,
+        client: &Client,
+        oid: u32,
+        fold: bool,
+    ) -> Result<Collation, SchemaError> {
+        let row = client.query_one(statement::COLLATION, &[&oid]).await?;
+        let text = |name: &str| row.get::<_, String>(name);
+        let (provider, utf8) = (text("provider"), text("encoding") == "UTF8");
+        // The builtin provider keeps its locale apart; libc has one for order, one for characters.
+        let builtin = provider == "b";
+        let (order, ctype) = if builtin {
+            (text("locale"), text("locale"))
+        } else {
+            (text("collate"), text("ctype"))
+        };
+        let libc_like = provider == "c" || builtin;
+        let bytes = libc_like && utf8 && (builtin || by_bytes(&order));
+        // One character to one: libc always, builtin but for the full Unicode mapping, never ICU.
+        let foldable = libc_like && utf8 && ctype != "PG_UNICODE_FAST";
+        let case_map = match (fold && foldable, matches!(ctype.as_str(), "C" | "POSIX")) {
+            (false, _) => None,
+            (true, true) => Some(Arc::new(CaseMap::ascii())),
+            (true, false) => self.case_map(client, oid, &row).await?,
+        };
+        let name = if order.is_empty() { text("name") } else { order };
+        Ok(Collation {
+            name,
+            order: if bytes { TextOrder::Bytes } else { TextOrder::Locale },
+            deterministic: row.get("deterministic"),
+            case_map,
+        })
+    }
+
+    /// The server's own case folding under a collation; asked once.
+    async fn case_map(
+        &self,
+        client: &Client,
+        oid: u32,
+        row: &Row,
+    ) -> Result<Option<Arc<CaseMap>>, SchemaError> {
+        let known = {
+            let maps = self.case_maps.lock().unwrap_or_else(PoisonError::into_inner);
+            maps.get(&oid).cloned()
+        };
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let (schema, name): (String, String) = (row.get("schema"), row.get("name"));
+        let named = (!row.get::<_, bool>("is_default")).then_some((&*schema, &*name));
+        let rows = client.query(&statement::case_map(named), &[]).await?;
+        let one = |text: &str| -> Option<char> {
+            let mut chars = text.chars();
+            chars.next().filter(|_| chars.next().is_none())
+        };
+        let pairs: Option<Vec<(char, char)>> =
+            rows.iter().map(|row| Some((one(row.get(0))?, one(row.get(1))?))).collect();
+        let map = pairs.map(|pairs| Arc::new(CaseMap::new(pairs)));
+        self.case_maps.lock().unwrap_or_else(PoisonError::into_inner).insert(oid, map.clone());
+        Ok(map)
+    }
+}
+
+/// Locales in which glibc and Postgres compare text byte by byte.
+fn by_bytes(locale: &str) -> bool {
+    let plain = locale.to_ascii_lowercase().replace('-', "");
+    matches!(plain.as_str(), "c" | "posix" | "c.utf8" | "ucs_basic")
+}
+
+/// Snapshots and stream must agree on what the table's rows are.
+fn servable(name: &RelationName, row: &Row) -> Result<(), SchemaError> {
+    let refuse = |reason: String| {
+        Err(SchemaError::Unservable { table: name.clone(), reason })
+    };
+    match row.get::<_, &str>("kind") {
+        "r" => {}
+        "p" => {
+            return refuse("it is partitioned, which is not supported yet; use one of its partitions".into());
+        }
+        _ => return Err(SchemaError::Missing(name.clone())),
+    }
+    match row.get::<_, &str>("persistence") {
+        "p" => {}
+        "u" => {
+            return refuse(format!(
+                "it is unlogged, so its changes are not replicated; run ALTER TABLE {} SET LOGGED",
+                name.quoted()
+            ));
+        }
+        _ => return refuse("it is temporary".into()),
+    }
+    if row.get("has_children") {
+        return refuse("other tables inherit from it: their rows would be in its snapshot but not in its changes".into());
+    }
+    if row.get("row_security") {
+        return refuse(
+            "row level security applies to our role there: snapshots would obey it, the stream of changes does not. Give our role BYPASSRLS (ALTER ROLE … BYPASSRLS, as a superuser), or connect as the table's owner".into(),
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,224 @@
+//! The replication session: tail the slot, hand slices on, confirm what is durable.
+//!
+//! The wire (authentication, TLS, keepalive answers while we are held up, status updates apart from
+//! the start position) is the crate `pgwire-replication`'s: it leaves pgoutput's bodies to us, where
+//! the other candidate, `pg_walstream`, decodes them into its own values in files of thousands of
+//! lines, and a session of our own over `postgres-protocol` would be the same work again.
+//!
+//! *Enters*: wire events. *Leaves*: slices for the change log. *Invariant*: the position confirmed is
+//! never ahead of the durable one. Keepalive positions count as progress: the walsender sends what it
+//! has read in order, so everything that committed before has been sent before.
+
+use std::time::Instant;
+
+use brooklet_sql::{Lsn, statement};
+use pgwire_replication::{Lsn as WireLsn, PgWireError, ReplicationClient, ReplicationConfig, ReplicationEvent};
+use tokio::sync::{mpsc, watch};
+
+use super::assemble::Assembler;
+use super::database::Database;
+use super::preflight::{self, PreflightError};
+use super::slot::{self, Names, SlotState};
+use crate::decode::{DecodeError, Message, pgoutput};
+use crate::ingest::Entry;
+use crate::limits::{IDLE_POSITION_INTERVAL, RECONNECT_PAUSE};
+
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The connection or the server.
+    #[error(transparent)]
+    Wire(#[from] PgWireError),
+    /// Asking about the slot.
+    #[error(transparent)]
+    Preflight(#[from] PreflightError),
+    /// A message we cannot read: a bug, or a server we do not know.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// The slot is gone, or its WAL is: what we hold cannot be continued.
+    #[error("the replication slot cannot be continued: {0}")]
+    SlotLost(String),
+    /// Another cluster or timeline answered.
+    #[error("the database is another one now: {0}")]
+    OtherDatabase(String),
+    /// The change log has stopped; the process is ending.
+    #[error("the change log has stopped")]
+    Stopped,
+}
+
+impl From<tokio_postgres::Error> for SessionError {
+    fn from(error: tokio_postgres::Error) -> SessionError {
+        SessionError::Preflight(error.into())
+    }
+}
+
+/// Which cluster a storage directory belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Cluster {
+    /// `system_identifier`.
+    pub system_id: String,
+    /// The timeline; another one after a fail-over.
+    pub timeline: u32,
+}
+
+/// What a session needs.
+pub struct Session {
+    /// How to connect.
+    pub database: Database,
+    /// Slot and publication.
+    pub names: Names,
+    /// The cluster that is expected.
+    pub cluster: Cluster,
+    /// Where slices go; waits while the log is behind.
+    pub slices: mpsc::Sender<Vec<Entry>>,
+    /// The durable end of the log.
+    pub durable: watch::Receiver<Lsn>,
+    /// Told whether the stream is connected.
+    pub connected: watch::Sender<bool>,
+}
+
+/// Asks the server which cluster it is.
+pub async fn identify(wire: ReplicationConfig) -> Result<Cluster, SessionError> {
+    let mut client = ReplicationClient::connect_gated(wire).await?;
+    let found = client.identify_system().await?;
+    Ok(Cluster { system_id: found.system_id, timeline: found.timeline })
+}
+
+impl Session {
+    /// Streams, and connects again after every loss; returns only what cannot be retried.
+    pub async fn run(mut self) -> SessionError {
+        let mut pause = RECONNECT_PAUSE.0;
+        loop {
+            let begun = Instant::now();
+            let error = match self.stream().await {
+                Ok(never) => match never {},
+                Err(error) => error,
+            };
+            self.connected.send_replace(false);
+            if matches!(
+                error,
+                SessionError::SlotLost(_) | SessionError::OtherDatabase(_) | SessionError::Stopped
+            ) {
+                return error;
+            }
+            tracing::warn!(%error, "replication stopped; connecting again");
+            if self.slices.send(vec![Entry::Cut]).await.is_err() {
+                return SessionError::Stopped;
+            }
+            if begun.elapsed() > RECONNECT_PAUSE.1 {
+                pause = RECONNECT_PAUSE.0;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RECONNECT_PAUSE.1);
+        }
+    }
+
+    async fn stream(&mut self) -> Result<std::convert::Infallible, SessionError> {
+        let start = *self.durable.borrow_and_update();
+        self.check_slot(start).await?;
+        let wire = self.database.replication(&self.names.slot, &self.names.publication);
+        let wire = wire.with_start_lsn(WireLsn(start.0));
+        let mut client = ReplicationClient::connect_gated(wire).await?;
+        let found = client.identify_system().await?;
+        if found.system_id != self.cluster.system_id || found.timeline != self.cluster.timeline {
+            return Err(SessionError::OtherDatabase(format!(
+                "system {} on timeline {}",
+                found.system_id, found.timeline
+            )));
+        }
+        client.start().await?;
+        client.wait_started().await?;
+        tracing::info!(%start, "replication is running");
+        self.connected.send_replace(true);
+        let mut gather = Gather::default();
+        loop {
+            tokio::select! {
+                biased;
+                changed = self.durable.changed() => {
+                    changed.map_err(|_| SessionError::Stopped)?;
+                    client.update_applied_lsn(WireLsn(self.durable.borrow_and_update().0));
+                }
+                event = client.recv() => match event? {
+                    Some(event) => gather.event(event)?,
+                    None => return Err(PgWireError::Protocol("the server ended the stream".into()).into()),
+                },
+                // Nothing more has arrived: hand on what there is.
+                () = std::future::ready(()), if gather.ready() => self.hand_on(&mut gather).await?,
+            }
+            if gather.assembler.is_full() {
+                self.hand_on(&mut gather).await?;
+            }
+        }
+    }
+
+    /// A slot that is gone, invalidated, or ahead of what we hold cannot be continued. Asked by SQL:
+    /// the walsender's own refusal comes in the server's language.
+    async fn check_slot(&self, start: Lsn) -> Result<(), SessionError> {
+        let lost = |reason: String| Err(SessionError::SlotLost(reason));
+        let (client, server) = preflight::server(&self.database).await?;
+        let publication = &self.names.publication;
+        if client.query_opt(statement::PUBLICATION, &[publication]).await?.is_none() {
+            return lost(format!("publication {publication} is gone"));
+        }
+        match slot::state(&client, &server, &self.names.slot).await? {
+            SlotState::Missing => lost(format!("slot {} is gone", self.names.slot)),
+            SlotState::Lost => lost(format!("slot {} was invalidated: its WAL is gone", self.names.slot)),
+            SlotState::At(confirmed) if confirmed > start => {
+                lost(format!("slot {} is at {confirmed}, we hold up to {start}", self.names.slot))
+            }
+            SlotState::At(_) => Ok(()),
+        }
+    }
+
+    async fn hand_on(&self, gather: &mut Gather) -> Result<(), SessionError> {
+        let slice = gather.take();
+        self.slices.send(slice).await.map_err(|_| SessionError::Stopped)
+    }
+}
+
+/// What has arrived and is not handed on.
+#[derive(Default)]
+struct Gather {
+    assembler: Assembler,
+    idle: Option<Lsn>,
+    idle_noted: Option<Instant>,
+}
+
+impl Gather {
+    fn event(&mut self, event: ReplicationEvent) -> Result<(), SessionError> {
+        match event {
+            ReplicationEvent::Begin { final_lsn, xid, commit_time_micros: time } => {
+                self.idle = None;
+                let final_lsn = Lsn(final_lsn.0);
+                self.assembler.message(Message::Begin { final_lsn, xid, time })?;
+            }
+            ReplicationEvent::Commit { lsn, end_lsn, commit_time_micros: time } => {
+                let (lsn, end_lsn) = (Lsn(lsn.0), Lsn(end_lsn.0));
+                self.assembler.message(Message::Commit { lsn, end_lsn, time })?;
+            }
+            ReplicationEvent::XLogData { data, .. } => {
+                self.assembler.message(pgoutput::decode(data)?)?;
+            }
+            ReplicationEvent::KeepAlive { wal_end, .. } if !self.assembler.in_transaction() => {
+                self.idle = Some(Lsn(wal_end.0));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Whether there is something to hand on. Idle positions cost an fsync, so they are noted at
+    /// intervals; the next keepalive comes when we confirm this one.
+    fn ready(&self) -> bool {
+        let due = self.idle_noted.is_none_or(|noted| noted.elapsed() >= IDLE_POSITION_INTERVAL);
+        !self.assembler.is_empty() || (self.idle.is_some() && due)
+    }
+
+    fn take(&mut self) -> Vec<Entry> {
+        if let Some(lsn) = self.idle.take() {
+            self.idle_noted = Some(Instant::now());
+            self.assembler.push(Entry::Idle(lsn));
+        }
+        self.assembler.take()
+    }
+}

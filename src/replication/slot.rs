@@ -1,0 +1,109 @@
+//! Our replication slot and publication: found, made, dropped.
+
+use std::time::Duration;
+
+use brooklet_sql::name::quote;
+use brooklet_sql::{Lsn, statement};
+use tokio_postgres::Client;
+
+use super::preflight::{PreflightError, Server};
+
+/// Names of what we own in the database.
+#[derive(Debug, Clone)]
+pub struct Names {
+    /// The slot.
+    pub slot: String,
+    /// The publication.
+    pub publication: String,
+}
+
+impl Names {
+    /// `brooklet_<stream id>` for both.
+    #[must_use]
+    pub fn new(stream_id: &str) -> Names {
+        let name = format!("brooklet_{stream_id}");
+        Names { slot: name.clone(), publication: name }
+    }
+}
+
+/// A slot as it was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlotState {
+    /// There is none.
+    Missing,
+    /// There is one, but its WAL is gone.
+    Lost,
+    /// Usable; nothing before this position can be had from it.
+    At(Lsn),
+}
+
+/// Looks at the slot.
+pub async fn state(
+    client: &Client,
+    server: &Server,
+    slot: &str,
+) -> Result<SlotState, PreflightError> {
+    let Some(row) = client.query_opt(statement::SLOT, &[&slot]).await? else {
+        return Ok(SlotState::Missing);
+    };
+    let (plugin, database): (Option<String>, Option<String>) =
+        (row.get("plugin"), row.get("database"));
+    if plugin.as_deref() != Some("pgoutput") || database.as_ref() != Some(&server.database_name) {
+        return Err(PreflightError::ForeignSlot(slot.to_owned()));
+    }
+    if row.get::<_, String>("wal_status") == "lost" {
+        return Ok(SlotState::Lost);
+    }
+    let confirmed: Option<String> = row.get("confirmed");
+    Ok(confirmed.and_then(|lsn| lsn.parse().ok()).map_or(SlotState::Lost, SlotState::At))
+}
+
+/// Drops the slot if it is there and makes a new one; returns where it begins. Postgres waits for
+/// every transaction that has an id; who they are is logged.
+pub async fn recreate(client: &Client, slot: &str) -> Result<Lsn, PreflightError> {
+    let drop = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots \
+                WHERE slot_name = $1 AND NOT active";
+    client.query(drop, &[&slot]).await?;
+    let sql = statement::create_slot(slot);
+    let create = client.query_one(&sql, &[]);
+    let mut create = std::pin::pin!(create);
+    let row = loop {
+        tokio::select! {
+            row = &mut create => break row,
+            () = tokio::time::sleep(Duration::from_secs(10)) => {
+                tracing::warn!(
+                    slot,
+                    "creating the replication slot waits for transactions that are still open; \
+                     see SELECT pid, xact_start, query FROM pg_stat_activity WHERE backend_xid IS NOT NULL"
+                );
+            }
+        }
+    };
+    let refuse = |reason: String| PreflightError::Slot { slot: slot.to_owned(), reason };
+    let row = row.map_err(|error| {
+        refuse(error.as_db_error().map_or_else(|| error.to_string(), |db| db.message().to_owned()))
+    })?;
+    let lsn: String = row.get(0);
+    lsn.parse().map_err(|_| refuse(format!("it begins at {lsn}")))
+}
+
+/// Makes the publication unless it is there; `true` if it was made.
+pub async fn publication(
+    client: &Client,
+    server: &Server,
+    name: &str,
+) -> Result<bool, PreflightError> {
+    if let Some(row) = client.query_opt(statement::PUBLICATION, &[&name]).await? {
+        if !row.get::<_, bool>("complete") || row.get::<_, bool>("via_root") {
+            return Err(PreflightError::PublicationIncomplete(quote(name)));
+        }
+        return Ok(false);
+    }
+    let created = client.batch_execute(&statement::create_publication(name)).await;
+    created.map(|()| true).map_err(|error| PreflightError::Publication {
+        publication: quote(name),
+        reason: error.as_db_error().map_or_else(|| error.to_string(), |db| db.message().to_owned()),
+        database: server.database.clone(),
+        role: server.role.clone(),
+    })
+}

@@ -1,0 +1,112 @@
+//! Rows as one Postgres snapshot sees them.
+
+use brooklet_sql::{Lsn, Predicate, Row, TableSchema, statement};
+use bytes::Bytes;
+use deadpool_postgres::Object;
+use futures_util::{Stream, StreamExt};
+use std::pin::Pin;
+
+use super::database::{Database, DatabaseError};
+use crate::decode::copy::{self, CopyError};
+use crate::shapes::visibility::Visibility;
+
+/// Why rows cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// Postgres refused.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// Postgres sent something unexpected.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
+    /// Postgres described its snapshot in an unexpected way.
+    #[error("the snapshot's description cannot be read: {0}")]
+    Description(String),
+}
+
+impl From<tokio_postgres::Error> for SnapshotError {
+    fn from(error: tokio_postgres::Error) -> SnapshotError {
+        SnapshotError::Database(error.into())
+    }
+}
+
+/// An open snapshot transaction. Dropping it without [`Snapshot::end`] closes its connection.
+pub struct Snapshot {
+    client: Option<Object>,
+    /// What it contains.
+    pub visibility: Visibility,
+    /// No transaction whose commit record begins after this position is in it: the insert position,
+    /// read after the snapshot was taken. (The write position would not do: a commit that does not
+    /// wait for the disk is visible before it is written.)
+    pub until: Lsn,
+}
+
+impl Snapshot {
+    /// Takes a snapshot.
+    pub async fn take(database: &Database) -> Result<Snapshot, SnapshotError> {
+        let client = database.pooled().await?;
+        let mut snapshot = Snapshot {
+            client: Some(client),
+            visibility: Visibility { xmin: 0, xmax: 0, in_progress: Vec::new() },
+            until: Lsn::ZERO,
+        };
+        let client = snapshot.client()?;
+        client.batch_execute(statement::BEGIN_SNAPSHOT).await?;
+        let seen = client.query_one("SELECT pg_current_snapshot()::text", &[]).await?;
+        let until = client.query_one("SELECT pg_current_wal_insert_lsn()::text", &[]).await?;
+        let (seen, until): (String, String) = (seen.get(0), until.get(0));
+        snapshot.visibility = seen.parse().map_err(|_| SnapshotError::Description(seen.clone()))?;
+        snapshot.until = until.parse().map_err(|_| SnapshotError::Description(until.clone()))?;
+        Ok(snapshot)
+    }
+
+    /// Begins to read the rows of a table that a filter lets in.
+    pub async fn copy(
+        &self,
+        table: &TableSchema,
+        columns: &[usize],
+        predicate: Option<&Predicate>,
+    ) -> Result<Rows, SnapshotError> {
+        let statement = statement::copy(table, columns, predicate);
+        let stream = self.client()?.copy_out(&statement).await?;
+        Ok(Rows { stream: Box::pin(stream), columns: columns.len(), scratch: Vec::new() })
+    }
+
+    /// Ends the transaction and gives the connection back.
+    pub async fn end(mut self) -> Result<(), SnapshotError> {
+        if let Some(client) = self.client.take() {
+            client.batch_execute("COMMIT").await?;
+        }
+        Ok(())
+    }
+
+    fn client(&self) -> Result<&Object, SnapshotError> {
+        self.client.as_ref().ok_or_else(|| SnapshotError::Description("it has ended".into()))
+    }
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        // In a transaction, maybe amid a COPY: not fit for the pool.
+        if let Some(client) = self.client.take() {
+            drop(Object::take(client));
+        }
+    }
+}
+
+/// The rows of a running `COPY`.
+pub struct Rows {
+    stream: Pin<Box<dyn Stream<Item = Result<Bytes, tokio_postgres::Error>> + Send>>,
+    columns: usize,
+    scratch: Vec<u8>,
+}
+
+impl Rows {
+    /// The next row; `None` after the last one. Safe to cancel.
+    pub async fn next(&mut self) -> Result<Option<Row>, SnapshotError> {
+        match self.stream.next().await {
+            None => Ok(None),
+            Some(line) => Ok(Some(copy::row(&line?, self.columns, &mut self.scratch)?)),
+        }
+    }
+}

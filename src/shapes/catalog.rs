@@ -1,0 +1,261 @@
+//! The finished shapes, on disk: what survives a restart.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use brooklet_dataflows::ShapeId;
+use brooklet_sql::{Lsn, TableSchema};
+use serde::{Deserialize, Serialize};
+
+use super::definition::{Definition, FilterSource};
+use super::visibility::Visibility;
+use crate::frame::{FileKind, FrameError, FrameFile, Tail, sync_dir};
+use crate::shape_log::BatchPlace;
+use crate::shape_log::group_sync::GroupSync;
+
+mod kind {
+    pub const SHAPE: u8 = 1;
+    pub const REMOVED: u8 = 2;
+    pub const TABLE: u8 = 3;
+}
+
+/// A finished shape.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShapeRecord {
+    /// Its number.
+    pub id: ShapeId,
+    /// Its name towards clients.
+    pub handle: String,
+    /// Its question.
+    pub definition: Definition,
+    /// Its filter as it was written.
+    pub source: Option<FilterSource>,
+    /// Which of the catalogue's tables the definition's places refer to.
+    table: u32,
+    /// Bytes of a chunk: part of the record, so that chunk ends never move.
+    pub chunk_bytes: u64,
+    /// What its snapshot contains.
+    pub visibility: Visibility,
+    /// No transaction after this position is in the snapshot.
+    pub until: Lsn,
+    /// Where its rows are.
+    pub batches: Vec<BatchPlace>,
+    /// How many chunks they make.
+    pub chunks: u32,
+}
+
+/// What a record is made of, but for what the catalogue adds.
+pub struct Finished {
+    /// See [`ShapeRecord`].
+    pub id: ShapeId,
+    /// See [`ShapeRecord`].
+    pub handle: String,
+    /// See [`ShapeRecord`].
+    pub definition: Definition,
+    /// See [`ShapeRecord`].
+    pub source: Option<FilterSource>,
+    /// The table.
+    pub table: Arc<TableSchema>,
+    /// See [`ShapeRecord`].
+    pub chunk_bytes: u64,
+    /// See [`ShapeRecord`].
+    pub visibility: Visibility,
+    /// See [`ShapeRecord`].
+    pub until: Lsn,
+    /// See [`ShapeRecord`].
+    pub batches: Vec<BatchPlace>,
+    /// See [`ShapeRecord`].
+    pub chunks: u32,
+}
+
+/// The catalogue.
+pub struct Catalog {
+    /// Held while a record is gathered, never across an fsync.
+    state: Mutex<State>,
+    group: GroupSync,
+}
+
+struct State {
+    file: Option<FrameFile>,
+    path: PathBuf,
+    tables: Vec<Arc<TableSchema>>,
+    written: HashSet<u32>,
+}
+
+/// What was found at a start.
+pub struct Recovered {
+    /// The finished shapes with their tables.
+    pub shapes: Vec<(ShapeRecord, Arc<TableSchema>)>,
+    /// A number above every shape's.
+    pub next_id: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TableRecord {
+    number: u32,
+    schema: TableSchema,
+}
+
+impl Catalog {
+    /// Reads the catalogue at `path`, without the shapes that `ended` names, and rewrites it.
+    pub fn open(
+        path: &Path,
+        ended: &HashSet<ShapeId>,
+    ) -> Result<(Catalog, Recovered), FrameError> {
+        let (mut tables, mut shapes) = (BTreeMap::new(), BTreeMap::new());
+        let (mut next_id, mut bad) = (1, None);
+        if path.exists() {
+            FrameFile::open(path, FileKind::Catalog, Tail::Newest, |frame| {
+                let read = read_frame(frame.kind, frame.payload, &mut tables, &mut shapes);
+                match read {
+                    Some(id) => next_id = next_id.max(id + 1),
+                    None => _ = bad.get_or_insert(frame.at),
+                }
+            })?;
+        }
+        if let Some(at) = bad {
+            return Err(FrameError::Damaged(path.to_owned(), at));
+        }
+        let alive = shapes.into_values().filter(|shape: &ShapeRecord| !ended.contains(&shape.id));
+        let shapes: Vec<(ShapeRecord, Arc<TableSchema>)> = alive
+            .filter_map(|shape| Some((shape.clone(), Arc::clone(tables.get(&shape.table)?))))
+            .collect();
+        let catalog = Catalog::rewrite(path, &shapes)?;
+        Ok((catalog, Recovered { shapes, next_id }))
+    }
+
+    fn rewrite(
+        path: &Path,
+        shapes: &[(ShapeRecord, Arc<TableSchema>)],
+    ) -> Result<Catalog, FrameError> {
+        let temporary = path.with_extension("tmp");
+        let at = |source| FrameError::Io { path: temporary.clone(), source };
+        if temporary.exists() {
+            std::fs::remove_file(&temporary).map_err(at)?;
+        }
+        let mut file = FrameFile::create(&temporary, FileKind::Catalog)?;
+        let mut state = State {
+            file: None,
+            path: path.to_owned(),
+            tables: Vec::new(),
+            written: HashSet::new(),
+        };
+        for (shape, table) in shapes {
+            let table = state.table(table, &mut file);
+            let shape = ShapeRecord { table, ..shape.clone() };
+            file.append(kind::SHAPE, &[&json(&shape)]);
+        }
+        file.sync()?;
+        std::fs::rename(&temporary, path).map_err(at)?;
+        sync_dir(path)?;
+        state.file = Some(file);
+        Ok(Catalog { state: Mutex::new(state), group: GroupSync::default() })
+    }
+
+    /// Adds a finished shape; durable when it returns.
+    pub async fn finish(&self, shape: Finished) -> Result<(), FrameError> {
+        self.append(|state, file| {
+            let table = state.table(&shape.table, file);
+            let record = ShapeRecord {
+                id: shape.id,
+                handle: shape.handle,
+                definition: shape.definition,
+                source: shape.source,
+                table,
+                chunk_bytes: shape.chunk_bytes,
+                visibility: shape.visibility,
+                until: shape.until,
+                batches: shape.batches,
+                chunks: shape.chunks,
+            };
+            file.append(kind::SHAPE, &[&json(&record)]);
+        });
+        self.sync().await
+    }
+
+    /// Forgets a shape; durable when it returns.
+    pub async fn remove(&self, shape: ShapeId) -> Result<(), FrameError> {
+        self.append(|_, file| _ = file.append(kind::REMOVED, &[&json(&shape)]));
+        self.sync().await
+    }
+
+    fn append(&self, record: impl FnOnce(&mut State, &mut FrameFile)) {
+        let mut state = self.state();
+        if let Some(mut file) = state.file.take() {
+            record(&mut state, &mut file);
+            state.file = Some(file);
+        }
+    }
+
+    async fn sync(&self) -> Result<(), FrameError> {
+        self.group
+            .sync(|| async {
+                let (file, path) = {
+                    let mut state = self.state();
+                    let path = state.path.clone();
+                    let Some(file) = &mut state.file else { return Ok(()) };
+                    file.flush()?;
+                    (Arc::clone(file.file()), path)
+                };
+                let at = |source| FrameError::Io { path, source };
+                match tokio::task::spawn_blocking(move || file.sync_data()).await {
+                    Ok(synced) => synced.map_err(at),
+                    Err(panicked) => Err(at(std::io::Error::other(panicked))),
+                }
+            })
+            .await
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The number of a table, which is written once.
+    fn table(&mut self, table: &Arc<TableSchema>, file: &mut FrameFile) -> u32 {
+        let same = |known: &Arc<TableSchema>| Arc::ptr_eq(known, table) || known == table;
+        let number = self.tables.iter().rposition(same).unwrap_or_else(|| {
+            self.tables.push(Arc::clone(table));
+            self.tables.len() - 1
+        }) as u32;
+        if self.written.insert(number) {
+            let schema = TableSchema::clone(table);
+            file.append(kind::TABLE, &[&json(&TableRecord { number, schema })]);
+        }
+        number
+    }
+}
+
+fn read_frame(
+    kind: u8,
+    payload: &[u8],
+    tables: &mut BTreeMap<u32, Arc<TableSchema>>,
+    shapes: &mut BTreeMap<ShapeId, ShapeRecord>,
+) -> Option<u64> {
+    match kind {
+        kind::TABLE => {
+            let table: TableRecord = serde_json::from_slice(payload).ok()?;
+            tables.insert(table.number, Arc::new(table.schema));
+            Some(0)
+        }
+        kind::SHAPE => {
+            let shape: ShapeRecord = serde_json::from_slice(payload).ok()?;
+            let id = shape.id.0;
+            shapes.insert(shape.id, shape);
+            Some(id)
+        }
+        kind::REMOVED => {
+            let shape: ShapeId = serde_json::from_slice(payload).ok()?;
+            shapes.remove(&shape);
+            Some(shape.0)
+        }
+        _ => None,
+    }
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    // Structs of strings, numbers and lists always have a JSON form.
+    serde_json::to_vec(value).unwrap_or_default()
+}

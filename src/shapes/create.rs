@@ -1,0 +1,342 @@
+//! How a shape comes to be.
+//!
+//! 1. The table is prepared: from here on every change of it is in the stream, with its old row.
+//! 2. The shape is added to the dataflow at an exact position of the stream; its postings are held.
+//! 3. A snapshot is taken, then the insert position read. Transactions up to that position are taken
+//!    or dropped by whether the snapshot contains them; commit order is not id order, so nothing less
+//!    will do.
+//! 4. Transactions from before 2. that the snapshot does not contain (streamed, but not yet visible)
+//!    are matched from the change log.
+//! 5. Readers may read; rows are copied into packs while they do.
+//! 6. Rows and postings are made durable, then the catalogue says so: the handle survives restarts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use brooklet_dataflows::{Event, Posting, verdict};
+use brooklet_sql::{Lsn, Row};
+use tokio::sync::watch;
+
+use super::catalog::{Catalog, Finished};
+use super::recent::RecentCommits;
+use super::shape::{Shape, Stage};
+use super::visibility::Visibility;
+use crate::change_log::{ChangeLog, StoredCommit};
+use crate::engine::Engine;
+use crate::limits::{BATCH_BYTES_MAX, RECENT_COMMITS_MAX};
+use crate::replication::publication::{Publication, PublicationError};
+use crate::replication::schema::Schemas;
+use crate::replication::snapshot::{Rows, Snapshot, SnapshotError};
+use crate::replication::{Database, DatabaseError};
+use crate::shape_log::{AppenderHandle, BatchPlace, HeldTransaction, PackStore, ShapeLogs};
+
+/// What shapes are made with.
+pub struct Workshop {
+    /// Where snapshots come from.
+    pub database: Database,
+    /// Prepares tables.
+    pub publication: Publication,
+    /// Knows tables.
+    pub schemas: Schemas,
+    /// Maintains shapes.
+    pub engine: Engine,
+    /// Holds the stream.
+    pub change_log: ChangeLog,
+    /// Transactions that may not be visible yet.
+    pub recent: Arc<RecentCommits>,
+    /// The logs of all shapes.
+    pub logs: Arc<ShapeLogs>,
+    /// Appends to them.
+    pub appender: AppenderHandle,
+    /// Holds snapshot rows.
+    pub packs: PackStore,
+    /// Remembers finished shapes.
+    pub catalog: Catalog,
+    /// The durable end of the change log.
+    pub durable: watch::Receiver<Lsn>,
+    /// Bytes of a chunk of new shapes.
+    pub chunk_bytes: u64,
+}
+
+/// Why a shape could not be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CreateError {
+    /// The question has no answer: Postgres refuses the filter at run time.
+    #[error("{0}")]
+    Refused(String),
+    /// It may work later: said with the reason, and after how many seconds to come again.
+    #[error("{reason}")]
+    Unavailable {
+        /// What is in the way.
+        reason: String,
+        /// Seconds.
+        retry_after: u32,
+    },
+    /// The table changed meanwhile: ask again from the start.
+    #[error("the shape ended before its snapshot was complete")]
+    Ended,
+    /// A bug or a broken disk.
+    #[error("Unexpected error while creating snapshot: {0}")]
+    Internal(String),
+}
+
+impl CreateError {
+    pub(super) fn ended() -> CreateError {
+        CreateError::Ended
+    }
+
+    pub(super) fn busy() -> CreateError {
+        let reason = "Failed to create shape, please retry".to_owned();
+        CreateError::Unavailable { reason, retry_after: 1 }
+    }
+
+    fn internal(error: impl std::fmt::Display) -> CreateError {
+        CreateError::Internal(error.to_string())
+    }
+}
+
+impl From<&DatabaseError> for CreateError {
+    fn from(error: &DatabaseError) -> CreateError {
+        let text = error.to_string();
+        let later = |reason: String| CreateError::Unavailable { reason, retry_after: 10 };
+        match error.code() {
+            // The table or a column is gone: what we know of it is out of date.
+            Some("42P01" | "42703" | "3F000") => CreateError::Ended,
+            Some("42501") => later(format!("Unable to create initial snapshot: {text}")),
+            // Division by zero, overflow and the like, in the filter.
+            Some(code) if code.starts_with("22") => CreateError::Refused(text),
+            Some(code) if code.starts_with("42") => CreateError::Internal(text),
+            _ => later(text),
+        }
+    }
+}
+
+impl From<PublicationError> for CreateError {
+    fn from(error: PublicationError) -> CreateError {
+        match &error {
+            PublicationError::Database(error) => error.into(),
+            _ => CreateError::Unavailable { reason: error.to_string(), retry_after: 10 },
+        }
+    }
+}
+
+impl From<SnapshotError> for CreateError {
+    fn from(error: SnapshotError) -> CreateError {
+        match &error {
+            SnapshotError::Database(error) => error.into(),
+            _ => CreateError::internal(error),
+        }
+    }
+}
+
+/// Tells a shape's readers that it could not be made.
+pub(super) fn fail(shape: &Shape, error: CreateError) {
+    shape.update(|state| state.stage = Stage::Failed(error));
+}
+
+/// Makes a shape whose handle is known already.
+pub(super) async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), CreateError> {
+    let defined = &shape.defined;
+    shop.publication.prepare(&defined.table).await?;
+    let after = install(shop, shape).await?;
+    let snapshot = Snapshot::take(&shop.database).await?;
+    let (visibility, until) = (snapshot.visibility.clone(), snapshot.until);
+    let early = early(shop, shape, &visibility, after).await?;
+    let begun = shop.appender.begin(shape.id, visibility.clone(), until, early).await;
+    begun.map_err(CreateError::internal)?;
+    shop.recent.forget_visible(&visibility);
+    shape.update(|state| state.stage = Stage::Running(visibility.clone()));
+
+    let columns = &defined.definition.columns;
+    let rows = snapshot.copy(&defined.table, columns, defined.predicate.as_ref()).await?;
+    let mut store = Store::new(shop, shape);
+    store.all(rows).await?;
+    snapshot.end().await?;
+    finish(shop, shape, store, visibility, until).await
+}
+
+/// Adds the shape to the dataflow; returns the last transaction that does not reach it.
+async fn install(shop: &Workshop, shape: &Arc<Shape>) -> Result<Lsn, CreateError> {
+    let mut changed = shape.log.subscribe();
+    shop.logs.insert(&shape.log);
+    let plan = Arc::new(shape.defined.plan(shape.id));
+    shop.engine.send(vec![Event::AddShape(plan)]).await.map_err(CreateError::internal)?;
+    loop {
+        if let Some(after) = shape.log.installed_after() {
+            return Ok(after);
+        }
+        if shape.log.ended().is_some() || changed.changed().await.is_err() {
+            return Err(CreateError::Ended);
+        }
+    }
+}
+
+/// What transactions up to `after` bring to the shape that the snapshot does not contain.
+async fn early(
+    shop: &Workshop,
+    shape: &Arc<Shape>,
+    visibility: &Visibility,
+    after: Lsn,
+) -> Result<Vec<HeldTransaction>, CreateError> {
+    let missing = shop.recent.missing_from(visibility, after);
+    if missing.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (log, plan) = (shop.change_log.clone(), shape.defined.plan(shape.id));
+    let matched = tokio::task::spawn_blocking(move || {
+        let one = |commit: &StoredCommit| {
+            let mut postings = Vec::new();
+            log.read_range(commit.first_seq..commit.next_seq, |change| {
+                let concerns = change.table == plan.table.oid;
+                let verdict = concerns.then(|| verdict(&plan, &change)).flatten();
+                postings.extend(verdict.map(|verdict| Posting::new(&change, verdict)));
+            })?;
+            if let Some(last) = postings.last_mut() {
+                last.last = true;
+            }
+            Ok(HeldTransaction { lsn: commit.lsn, xid: commit.xid, postings })
+        };
+        missing.iter().map(one).collect::<Result<Vec<_>, crate::change_log::ChangeLogError>>()
+    });
+    let mut matched =
+        matched.await.map_err(CreateError::internal)?.map_err(CreateError::internal)?;
+    matched.retain(|transaction| !transaction.postings.is_empty());
+    Ok(matched)
+}
+
+/// Durable in this order: rows, postings, the rows of the postings, the catalogue.
+async fn finish(
+    shop: &Workshop,
+    shape: &Arc<Shape>,
+    store: Store<'_>,
+    visibility: Visibility,
+    until: Lsn,
+) -> Result<(), CreateError> {
+    shop.packs.sync().await.map_err(CreateError::internal)?;
+    let reached = shop.appender.sync().await.map_err(CreateError::internal)?;
+    let mut durable = shop.durable.clone();
+    let covered = durable.wait_for(|durable| *durable >= reached).await;
+    covered.map_err(CreateError::internal)?;
+    if shape.log.ended().is_some() {
+        return Err(CreateError::Ended);
+    }
+    let finished = Finished {
+        id: shape.id,
+        handle: shape.handle.clone(),
+        definition: shape.defined.definition.clone(),
+        source: shape.defined.source.clone(),
+        table: Arc::clone(&shape.defined.table),
+        chunk_bytes: shop.chunk_bytes,
+        visibility: visibility.clone(),
+        until,
+        batches: store.places,
+        chunks: store.chunk + 1,
+    };
+    shop.catalog.finish(finished).await.map_err(CreateError::internal)?;
+    if shape.log.ended().is_some() {
+        // Ended while the record was written: the removal may have come before it.
+        return Err(CreateError::Ended);
+    }
+    shape.update(|state| state.stage = Stage::Complete(visibility));
+    Ok(())
+}
+
+/// Cuts rows into batches and chunks.
+struct Store<'a> {
+    shop: &'a Workshop,
+    shape: &'a Arc<Shape>,
+    names: Vec<&'a str>,
+    rows: Vec<Row>,
+    rows_bytes: usize,
+    places: Vec<BatchPlace>,
+    chunk: u32,
+    chunk_bytes: u64,
+    scratch: Vec<u8>,
+}
+
+/// How long rows may wait for a batch to fill while Postgres is slow to find more.
+const BATCH_WAIT: Duration = Duration::from_millis(100);
+
+impl<'a> Store<'a> {
+    fn new(shop: &'a Workshop, shape: &'a Arc<Shape>) -> Store<'a> {
+        let table = &shape.defined.table;
+        let columns = shape.defined.definition.columns.iter();
+        Store {
+            shop,
+            shape,
+            names: columns.map(|at| table.columns[*at].name.as_str()).collect(),
+            rows: Vec::new(),
+            rows_bytes: 0,
+            places: Vec::new(),
+            chunk: 0,
+            chunk_bytes: 0,
+            scratch: Vec::new(),
+        }
+    }
+
+    async fn all(&mut self, mut rows: Rows) -> Result<(), CreateError> {
+        loop {
+            let next = if self.rows.is_empty() {
+                rows.next().await
+            } else {
+                match tokio::time::timeout(BATCH_WAIT, rows.next()).await {
+                    Ok(next) => next,
+                    Err(_) => {
+                        self.flush()?;
+                        continue;
+                    }
+                }
+            };
+            match next? {
+                Some(row) => self.push(row)?,
+                None => return self.flush(),
+            }
+            if self.rows.is_empty() && self.shape.log.ended().is_some() {
+                return Err(CreateError::Ended);
+            }
+        }
+    }
+
+    /// A chunk ends with the row that fills it.
+    fn push(&mut self, row: Row) -> Result<(), CreateError> {
+        self.scratch.clear();
+        self.shape.view.snapshot_row(&row, &mut self.scratch);
+        self.chunk_bytes += self.scratch.len() as u64 + 1;
+        self.rows_bytes += row.as_bytes().len();
+        self.rows.push(row);
+        if self.chunk_bytes >= self.shop.chunk_bytes {
+            self.flush()?;
+            (self.chunk, self.chunk_bytes) = (self.chunk + 1, 0);
+            let chunk = self.chunk;
+            self.shape.update(|state| state.chunk = chunk);
+        } else if self.rows_bytes >= BATCH_BYTES_MAX {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), CreateError> {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        let number = self.places.len() as u32;
+        let stored =
+            self.shop.packs.append(self.shape.id, self.chunk, number, &self.names, &self.rows);
+        let place = stored.map_err(CreateError::internal)?;
+        self.places.push(place);
+        self.shape.update(|state| state.batches.push(place));
+        self.rows.clear();
+        self.rows_bytes = 0;
+        Ok(())
+    }
+}
+
+/// Forgets remembered commits that have become visible, when they grow many.
+pub async fn prune_recent(shop: &Workshop) -> Result<(), SnapshotError> {
+    if shop.recent.len() > RECENT_COMMITS_MAX {
+        let snapshot = Snapshot::take(&shop.database).await?;
+        shop.recent.forget_visible(&snapshot.visibility);
+        snapshot.end().await?;
+    }
+    Ok(())
+}

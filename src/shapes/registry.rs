@@ -1,0 +1,181 @@
+//! Which shapes exist, by question and by handle.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use brooklet_dataflows::{EndReason, Event, ShapeId};
+use tokio::sync::mpsc;
+
+use super::create::{self, CreateError, Workshop};
+use super::definition::{Defined, Definition};
+use super::shape::{Shape, SnapshotState};
+use crate::limits::CREATIONS_MAX;
+use crate::shape_log::ShapeLog;
+
+/// All shapes of a running server.
+pub struct Registry {
+    /// Held for look-ups and insertions only.
+    maps: Mutex<Maps>,
+    workshop: Arc<Workshop>,
+}
+
+struct Maps {
+    by_definition: HashMap<Definition, Arc<Shape>>,
+    by_handle: HashMap<String, Arc<Shape>>,
+    by_id: HashMap<ShapeId, Arc<Shape>>,
+    next_id: u64,
+    last_micros: u128,
+    creating: usize,
+}
+
+impl Registry {
+    /// A registry of the shapes that were found on disk.
+    #[must_use]
+    pub fn new(workshop: Arc<Workshop>, shapes: Vec<Shape>, next_id: u64) -> Arc<Registry> {
+        let mut maps = Maps {
+            by_definition: HashMap::new(),
+            by_handle: HashMap::new(),
+            by_id: HashMap::new(),
+            next_id,
+            last_micros: 0,
+            creating: 0,
+        };
+        shapes.into_iter().for_each(|shape| maps.insert(&Arc::new(shape)));
+        Arc::new(Registry { maps: Mutex::new(maps), workshop })
+    }
+
+    /// What shapes are made with.
+    #[must_use]
+    pub fn workshop(&self) -> &Arc<Workshop> {
+        &self.workshop
+    }
+
+    /// The shape of this handle, if it is alive.
+    #[must_use]
+    pub fn by_handle(&self, handle: &str) -> Option<Arc<Shape>> {
+        self.maps().by_handle.get(handle).cloned()
+    }
+
+    /// The shape that answers this question, if there is one.
+    #[must_use]
+    pub fn by_definition(&self, definition: &Definition) -> Option<Arc<Shape>> {
+        self.maps().by_definition.get(definition).cloned()
+    }
+
+    /// The shape that answers this question; made if there is none. Everybody who asks meanwhile
+    /// gets the same one. Making it goes on when the asker leaves.
+    pub fn get_or_create(self: &Arc<Registry>, defined: Defined) -> Result<Arc<Shape>, CreateError> {
+        let shape = {
+            let mut maps = self.maps();
+            if let Some(shape) = maps.by_definition.get(&defined.definition) {
+                return Ok(Arc::clone(shape));
+            }
+            if maps.creating >= CREATIONS_MAX {
+                return Err(CreateError::busy());
+            }
+            let id = ShapeId(maps.next_id);
+            maps.next_id += 1;
+            let handle = maps.handle(&defined.definition);
+            let log = Arc::new(ShapeLog::new(id, self.workshop.chunk_bytes));
+            let shape = Arc::new(Shape::new(handle, defined, log, SnapshotState::starting()));
+            maps.insert(&shape);
+            maps.creating += 1;
+            shape
+        };
+        let (registry, making) = (Arc::clone(self), Arc::clone(&shape));
+        tokio::spawn(async move {
+            let made = create::create(&registry.workshop, &making).await;
+            registry.maps().creating -= 1;
+            if let Err(error) = made {
+                registry.drop_failed(&making, error).await;
+            }
+        });
+        Ok(shape)
+    }
+
+    /// Ends a shape because somebody asked for it.
+    pub async fn remove(&self, shape: &Shape) {
+        self.maps().remove(shape.id);
+        self.workshop.logs.remove(shape.id, EndReason::Removed);
+        shape.log.close(EndReason::Removed);
+        self.retire(shape.id).await;
+    }
+
+    /// Ends every shape: the stream cannot be continued.
+    pub fn remove_all(&self) {
+        let shapes: Vec<Arc<Shape>> = self.maps().by_id.drain().map(|(_, shape)| shape).collect();
+        let mut maps = self.maps();
+        maps.by_definition.clear();
+        maps.by_handle.clear();
+        drop(maps);
+        for shape in shapes {
+            shape.log.close(EndReason::Removed);
+        }
+    }
+
+    /// Removes what the stream has ended, as long as it runs.
+    pub async fn follow(self: Arc<Registry>, mut ended: mpsc::UnboundedReceiver<(ShapeId, EndReason)>) {
+        while let Some((id, why)) = ended.recv().await {
+            let shape = self.maps().by_id.get(&id).cloned();
+            self.maps().remove(id);
+            if let Some(shape) = shape {
+                tracing::info!(handle = shape.handle, table = %shape.defined.table.name, ?why, "shape ended");
+                if why == EndReason::TableChanged {
+                    self.workshop.schemas.forget(&shape.defined.table.name);
+                }
+            }
+            self.forget_record(id).await;
+        }
+    }
+
+    async fn drop_failed(&self, shape: &Shape, error: CreateError) {
+        tracing::info!(handle = shape.handle, table = %shape.defined.table.name, %error, "shape not made");
+        self.maps().remove(shape.id);
+        create::fail(shape, error);
+        self.workshop.logs.remove(shape.id, EndReason::Removed);
+        shape.log.close(EndReason::Removed);
+        self.retire(shape.id).await;
+    }
+
+    /// Out of the dataflow and the catalogue. Both only fail when the process is ending.
+    async fn retire(&self, id: ShapeId) {
+        _ = self.workshop.engine.send(vec![Event::RemoveShape(id)]).await;
+        self.forget_record(id).await;
+    }
+
+    async fn forget_record(&self, id: ShapeId) {
+        if let Err(error) = self.workshop.catalog.remove(id).await {
+            tracing::error!(%error, "the catalogue cannot be written");
+        }
+    }
+
+    fn maps(&self) -> MutexGuard<'_, Maps> {
+        self.maps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Maps {
+    fn insert(&mut self, shape: &Arc<Shape>) {
+        self.by_definition.insert(shape.defined.definition.clone(), Arc::clone(shape));
+        self.by_handle.insert(shape.handle.clone(), Arc::clone(shape));
+        self.by_id.insert(shape.id, Arc::clone(shape));
+    }
+
+    fn remove(&mut self, id: ShapeId) {
+        let Some(shape) = self.by_id.remove(&id) else { return };
+        self.by_handle.remove(&shape.handle);
+        let definition = &shape.defined.definition;
+        if self.by_definition.get(definition).is_some_and(|known| known.id == id) {
+            self.by_definition.remove(definition);
+        }
+    }
+
+    /// `<27 bits of the definition>-<microseconds>`, each time another one.
+    fn handle(&mut self, definition: &Definition) -> String {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+        self.last_micros = now.max(self.last_micros + 1);
+        let text = serde_json::to_vec(definition).unwrap_or_default();
+        format!("{}-{}", crc32fast::hash(&text) >> 5, self.last_micros)
+    }
+}

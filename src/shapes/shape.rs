@@ -1,0 +1,106 @@
+//! One shape: its question, its snapshot as far as it is read, its log.
+
+use std::sync::Arc;
+
+use brooklet_dataflows::ShapeId;
+use tokio::sync::watch;
+
+use super::create::CreateError;
+use super::definition::Defined;
+use super::schema_header::schema_header;
+use super::visibility::Visibility;
+use crate::shape_log::{BatchPlace, ShapeLog, View};
+
+/// A shape that exists.
+pub struct Shape {
+    /// Its number.
+    pub id: ShapeId,
+    /// Its name towards clients; never used again.
+    pub handle: String,
+    /// Its question.
+    pub defined: Defined,
+    /// The `electric-schema` header.
+    pub schema: String,
+    /// How its rows look.
+    pub view: View,
+    /// What came after the snapshot.
+    pub log: Arc<ShapeLog>,
+    snapshot: watch::Sender<SnapshotState>,
+}
+
+/// How far the snapshot is.
+#[derive(Debug, Clone)]
+pub struct SnapshotState {
+    /// Where it stands.
+    pub stage: Stage,
+    /// Rows that can be read.
+    pub batches: Vec<BatchPlace>,
+    /// The chunk that rows are added to; those before it are complete.
+    pub chunk: u32,
+}
+
+/// Where a snapshot stands.
+#[derive(Debug, Clone)]
+pub enum Stage {
+    /// Not taken yet.
+    Starting,
+    /// Taken; rows are being read.
+    Running(Visibility),
+    /// All rows are there and durable, in chunks up to and including `SnapshotState::chunk`.
+    Complete(Visibility),
+    /// It could not be had; the shape has ended.
+    Failed(CreateError),
+}
+
+impl Shape {
+    /// A shape whose snapshot is at the given state.
+    #[must_use]
+    pub fn new(
+        handle: String,
+        defined: Defined,
+        log: Arc<ShapeLog>,
+        snapshot: SnapshotState,
+    ) -> Shape {
+        let columns = &defined.definition.columns;
+        Shape {
+            id: log.shape(),
+            handle,
+            schema: schema_header(&defined.table, columns),
+            view: View::new(&defined.table, columns, &defined.key),
+            defined,
+            log,
+            snapshot: watch::channel(snapshot).0,
+        }
+    }
+
+    /// Follows the snapshot.
+    #[must_use]
+    pub fn snapshot(&self) -> watch::Receiver<SnapshotState> {
+        self.snapshot.subscribe()
+    }
+
+    /// Waits until the snapshot is taken, so that there is something to answer.
+    pub async fn started(&self) -> Result<(), CreateError> {
+        let mut snapshot = self.snapshot();
+        let decided = |state: &SnapshotState| !matches!(state.stage, Stage::Starting);
+        // The sender is ours, so it cannot be gone.
+        let Ok(state) = snapshot.wait_for(decided).await else { return Err(CreateError::ended()) };
+        match &state.stage {
+            Stage::Failed(error) => Err(error.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Changes the snapshot's state and wakes its readers.
+    pub(super) fn update(&self, change: impl FnOnce(&mut SnapshotState)) {
+        self.snapshot.send_modify(change);
+    }
+}
+
+impl SnapshotState {
+    /// Nothing yet.
+    #[must_use]
+    pub fn starting() -> SnapshotState {
+        SnapshotState { stage: Stage::Starting, batches: Vec::new(), chunk: 0 }
+    }
+}
