@@ -1,1 +1,109 @@
-fn main() {}
+//! The `brooklet` program: reads flags, hands its world to the library.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use brooklet::config::{self, ServeArgs, Settings};
+use brooklet::demo::{self, DemoArgs};
+use brooklet::verify::{self, VerifyArgs};
+use clap::{CommandFactory, FromArgMatches, Parser};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// A self-hosted sync engine: any Postgres as a real-time database over plain HTTP.
+#[derive(Parser, Debug)]
+#[command(version)]
+enum Command {
+    /// Serve a database.
+    Serve(ServeArgs),
+    /// Serve a throw-away database with sample data and live writes.
+    Demo(DemoArgs),
+    /// Compare what a server serves with Postgres' own answer, row for row.
+    Verify(VerifyArgs),
+}
+
+fn main() -> ExitCode {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let command = ["serve", "verify", "demo"].iter().fold(Command::command(), |command, name| {
+        command.mut_subcommand(name, |part| config::accept_aliases(part, is_set))
+    });
+    let command = Command::from_arg_matches(&command.get_matches()).unwrap_or_else(|e| e.exit());
+    let outcome = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let outcome = outcome.map_err(Into::into).and_then(|runtime| {
+        let outcome = runtime.block_on(run(command));
+        // Plain threads may be blocked on files; the process ends without them.
+        runtime.shutdown_background();
+        outcome
+    });
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("brooklet: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Serve(args) => {
+            log_to_stderr(&args.log_level)?;
+            let settings = args.settings()?;
+            let listener = TcpListener::bind((settings.address, settings.port)).await?;
+            brooklet::server::run(settings, listener, announce, stopped()?).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Demo(args) => run_demo(args).await,
+        Command::Verify(args) => {
+            log_to_stderr("warn")?;
+            Ok(if verify::run(args).await? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+    }
+}
+
+async fn run_demo(args: DemoArgs) -> anyhow::Result<ExitCode> {
+    log_to_stderr("warn")?;
+    let mut stop = std::pin::pin!(stopped()?);
+    let listener = args.bind().await?;
+    let mut demo = tokio::select! {
+        demo = demo::start(&args) => demo?,
+        () = &mut stop => return Ok(ExitCode::SUCCESS),
+    };
+    let settings = Settings::demo(demo.database_url(), demo.storage_dir());
+    demo.begin_writes();
+    let instructions = |address: SocketAddr| {
+        println!("{}", demo.instructions(&format!("http://{address}")));
+    };
+    let outcome = brooklet::server::run(settings, listener, instructions, stop).await;
+    demo.stop().await;
+    outcome.map(|()| ExitCode::SUCCESS)
+}
+
+fn announce(address: SocketAddr) {
+    println!("brooklet is listening on http://{address}");
+}
+
+/// Completes on Ctrl-C and on SIGTERM.
+fn stopped() -> std::io::Result<impl Future<Output = ()>> {
+    let (mut interrupt, mut terminate) =
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// `RUST_LOG` wins over the level of the flag.
+fn log_to_stderr(level: &str) -> anyhow::Result<()> {
+    let level = if level == "warning" { "warn" } else { level };
+    let default = format!("{level},pgwire_replication=warn");
+    let filter = match std::env::var("RUST_LOG") {
+        Ok(filter) => EnvFilter::try_new(filter)?,
+        Err(_) => EnvFilter::try_new(default)?,
+    };
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    Ok(())
+}

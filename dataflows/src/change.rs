@@ -39,6 +39,8 @@ pub enum Event {
         /// Its 32-bit transaction id.
         xid: u32,
     },
+    /// No transaction that commits before this position is still to come.
+    Position(Lsn),
     /// The open transaction was cut off and will be sent again from its beginning.
     Abort,
     /// A shape begins to be maintained, after the last complete transaction.

@@ -67,6 +67,8 @@ pub enum Collated {
         /// By shape, sorted.
         shapes: Vec<ShapePostings>,
     },
+    /// No transaction that commits before this position is still to come.
+    Position(Lsn),
     /// A shape is maintained: every transaction after `after` reaches it.
     Installed {
         /// Which shape.
@@ -122,6 +124,7 @@ impl Collator {
                 self.closed = lsn;
                 Some(Collated::Transaction { lsn, xid, shapes: self.close() })
             }
+            Routed::Position(lsn) => Some(Collated::Position(lsn)),
             Routed::Abort => {
                 self.open.clear();
                 None

@@ -36,6 +36,8 @@ pub enum Routed {
         /// Its 32-bit transaction id.
         xid: u32,
     },
+    /// No transaction that commits before this position is still to come.
+    Position(Lsn),
     /// The open transaction was cut off.
     Abort,
     /// A shape is maintained from here on.
@@ -96,6 +98,7 @@ impl Router {
                 give(Routed::Commit { lsn, xid });
                 self.close(give);
             }
+            Event::Position(lsn) => give(Routed::Position(lsn)),
             Event::Abort => {
                 give(Routed::Abort);
                 self.close(give);

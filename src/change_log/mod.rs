@@ -120,6 +120,16 @@ impl ChangeLog {
         Ok(())
     }
 
+    /// Files that are complete and still row-wise; asked at a start.
+    #[must_use]
+    pub fn unsealed(&self) -> Vec<Rolled> {
+        let segments = self.all();
+        let complete = segments.split_last().map(|(_, complete)| complete).unwrap_or_default();
+        let raw = complete.iter().filter(|segment| matches!(&***segment, Segment::Raw(_)));
+        // They are replayed before this is acted on, so nothing has to be waited for.
+        raw.map(|segment| Rolled { first_seq: segment.first_seq(), end: Lsn::ZERO }).collect()
+    }
+
     fn all(&self) -> Vec<Arc<Segment>> {
         self.segments.read().unwrap_or_else(|e| e.into_inner()).clone()
     }

@@ -1,0 +1,284 @@
+//! Refusals and the headers of answers: the one place where facts become status codes.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::response::Response;
+use serde_json::{Value, json};
+
+use crate::config::Settings;
+use crate::replication::schema::SchemaError;
+use crate::shape_log::encode::MUST_REFETCH;
+use crate::shape_log::{LogEnded, Offset, RequestOffset};
+use crate::shapes::{CreateError, DefinitionError};
+
+/// Why a request gets no data.
+#[derive(Debug)]
+pub enum Refusal {
+    /// Parameters, by name.
+    Invalid(Value),
+    /// The secret.
+    Unauthorized,
+    /// The client must fetch anew; the handle to do it with, if known.
+    MustRefetch(Option<String>),
+    /// DELETE is off.
+    DeletionOff,
+    /// DELETE of what is not there.
+    NoShape,
+    /// DELETE of two different shapes.
+    Mismatch,
+    /// It may work later: why, and after how many seconds to come again.
+    Unavailable(String, u32),
+    /// A bug or a broken disk.
+    Internal(String),
+    /// A method that has no answer yet.
+    Unsupported(&'static str),
+}
+
+impl Refusal {
+    /// One parameter, one reason.
+    #[must_use]
+    pub fn field(name: &str, reason: impl Into<String>) -> Refusal {
+        Refusal::Invalid(json!({ name: [reason.into()] }))
+    }
+
+    /// The answer.
+    #[must_use]
+    pub fn response(self, method: &Method) -> Response {
+        let cached = *method == Method::GET || *method == Method::HEAD;
+        let (status, body) = self.status_and_body();
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        if !matches!(self, Refusal::Unauthorized) {
+            put(headers, "content-type", "application/json; charset=utf-8");
+        }
+        match &self {
+            // The framework's default stands: it says nothing of shapes.
+            Refusal::Unauthorized => {}
+            Refusal::MustRefetch(handle) if cached => {
+                let age = if handle.is_some() { 60 } else { 1 };
+                put(headers, "cache-control", &format!("public, max-age={age}, must-revalidate"));
+            }
+            _ if cached => {
+                put(headers, "cache-control", "no-store");
+                put(headers, "surrogate-control", "no-store");
+            }
+            _ => put(headers, "cache-control", "no-cache"),
+        }
+        match self {
+            Refusal::MustRefetch(Some(handle)) => {
+                put(headers, "etag", &format!("\"{handle}::\""));
+                put(headers, "electric-handle", &handle);
+            }
+            Refusal::Unavailable(_, seconds) => {
+                put(headers, "retry-after", &seconds.to_string());
+                put(headers, "electric-internal-known-error", "true");
+            }
+            _ => {}
+        }
+        response
+    }
+
+    fn status_and_body(&self) -> (StatusCode, String) {
+        let message = |text: &str| json!({ "message": text }).to_string();
+        match self {
+            Refusal::Invalid(errors) => {
+                let body = json!({ "message": "Invalid request", "errors": errors });
+                (StatusCode::BAD_REQUEST, body.to_string())
+            }
+            Refusal::Unauthorized => {
+                (StatusCode::UNAUTHORIZED, message("Unauthorized - Invalid API secret"))
+            }
+            Refusal::MustRefetch(_) => (StatusCode::CONFLICT, MUST_REFETCH.to_owned()),
+            Refusal::DeletionOff => {
+                (StatusCode::METHOD_NOT_ALLOWED, message("DELETE not allowed"))
+            }
+            Refusal::NoShape => (StatusCode::NOT_FOUND, message("No existing shape found")),
+            Refusal::Mismatch => (
+                StatusCode::BAD_REQUEST,
+                message("the definition and the handle are those of different shapes"),
+            ),
+            Refusal::Unavailable(reason, _) => (StatusCode::SERVICE_UNAVAILABLE, message(reason)),
+            Refusal::Internal(reason) => (StatusCode::INTERNAL_SERVER_ERROR, message(reason)),
+            Refusal::Unsupported(reason) => (StatusCode::BAD_REQUEST, message(reason)),
+        }
+    }
+}
+
+impl From<LogEnded> for Refusal {
+    fn from(_: LogEnded) -> Refusal {
+        Refusal::MustRefetch(None)
+    }
+}
+
+impl From<CreateError> for Refusal {
+    fn from(error: CreateError) -> Refusal {
+        match error {
+            CreateError::Refused(reason) => Refusal::field("where", reason),
+            CreateError::Ended => Refusal::MustRefetch(None),
+            CreateError::Unavailable { reason, retry_after } => {
+                Refusal::Unavailable(reason, retry_after)
+            }
+            CreateError::Internal(_) => Refusal::Internal(error.to_string()),
+        }
+    }
+}
+
+impl From<SchemaError> for Refusal {
+    fn from(error: SchemaError) -> Refusal {
+        match error {
+            SchemaError::Missing(_) | SchemaError::Unservable { .. } => {
+                Refusal::field("table", error.to_string())
+            }
+            SchemaError::Database(error) => Refusal::Unavailable(
+                format!("Cannot reach the database to verify the shape: {error}"),
+                1,
+            ),
+        }
+    }
+}
+
+impl From<DefinitionError> for Refusal {
+    fn from(error: DefinitionError) -> Refusal {
+        let field = match &error {
+            DefinitionError::Columns(_) => "columns",
+            DefinitionError::Where(_) => "where",
+        };
+        Refusal::field(field, error.to_string())
+    }
+}
+
+/// What an answer with data says about itself.
+pub struct Answer<'a> {
+    /// The shape's handle.
+    pub handle: &'a str,
+    /// The shape's schema header.
+    pub schema: &'a str,
+    /// What was asked for.
+    pub requested: RequestOffset,
+    /// The last entry that is covered.
+    pub offset: Offset,
+    /// Whether that is the end of the log, and the body says so.
+    pub up_to_date: bool,
+    /// Whether there is anything but that.
+    pub has_data: bool,
+    /// Whether the request could wait.
+    pub live: bool,
+    /// The cursor that was sent.
+    pub cursor: Option<u64>,
+}
+
+impl Answer<'_> {
+    /// The entity tag, quotes included. An answer without data gets one of its own each time, so
+    /// that no cache ever revalidates it.
+    #[must_use]
+    pub fn etag(&self) -> String {
+        static EMPTY_ANSWERS: AtomicI64 = AtomicI64::new(0);
+        let (handle, requested, offset) = (self.handle, self.requested, self.offset);
+        if self.has_data {
+            format!("\"{handle}:{requested}:{offset}\"")
+        } else {
+            let started = since_epoch().as_micros() as i64;
+            let number = started.wrapping_add(EMPTY_ANSWERS.fetch_add(1, Ordering::Relaxed));
+            format!("\"{handle}:{requested}:{offset}:{number}\"")
+        }
+    }
+
+    /// Whether the client has this answer already: one of the tags it sent is ours.
+    #[must_use]
+    pub fn is_known(&self, headers: &HeaderMap) -> bool {
+        let etag = self.etag();
+        let plain = etag.trim_matches('"');
+        let lines = headers.get_all("if-none-match").iter().filter_map(|line| line.to_str().ok());
+        let mut tags = lines.flat_map(|line| line.split(','));
+        self.has_data && tags.any(|tag| tag.trim().trim_matches('"') == plain)
+    }
+
+    /// The response around a body.
+    #[must_use]
+    pub fn response(&self, settings: &Settings, status: StatusCode, body: Body) -> Response {
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        put(headers, "content-type", "application/json; charset=utf-8");
+        put(headers, "cache-control", &self.cache_control(settings));
+        put(headers, "etag", &self.etag());
+        put(headers, "electric-handle", self.handle);
+        put(headers, "electric-offset", &self.offset.to_string());
+        put(headers, "electric-has-data", if self.has_data { "true" } else { "false" });
+        if self.up_to_date {
+            put(headers, "electric-up-to-date", "");
+        }
+        if self.live {
+            let cursor = next_cursor(settings.long_poll, self.cursor, since_cursor_epoch());
+            put(headers, "electric-cursor", &cursor.to_string());
+        } else if status == StatusCode::OK {
+            put(headers, "electric-schema", self.schema);
+        }
+        response
+    }
+
+    fn cache_control(&self, settings: &Settings) -> String {
+        match self.requested {
+            // A week for the beginning of a log: it never changes under its handle.
+            RequestOffset::Before => {
+                "public, max-age=604800, s-maxage=3600, stale-while-revalidate=2629746".to_owned()
+            }
+            _ if self.live => "public, max-age=5, stale-while-revalidate=5".to_owned(),
+            _ => format!(
+                "public, max-age={}, stale-while-revalidate={}",
+                settings.cache_max_age, settings.cache_stale_age
+            ),
+        }
+    }
+}
+
+/// Live URLs carry a cursor that changes once per long poll, so that caches collapse the requests of
+/// one interval and never serve those of the last.
+fn next_cursor(long_poll: Duration, sent: Option<u64>, since_epoch: Duration) -> u64 {
+    let interval = long_poll.as_secs();
+    if interval == 0 {
+        return 0;
+    }
+    let cursor = since_epoch.as_secs_f64().ceil() as u64;
+    let cursor = cursor.div_ceil(interval) * interval;
+    match sent {
+        Some(sent) if cursor <= sent => sent.saturating_add(1 + super::fresh() % 3600),
+        _ => cursor,
+    }
+}
+
+/// Cursors count from 2024-10-09.
+fn since_cursor_epoch() -> Duration {
+    since_epoch().saturating_sub(Duration::from_secs(1_728_432_000))
+}
+
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+fn put(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    // Names of columns may be any UTF-8, which header values can carry as bytes; control characters
+    // cannot occur, JSON escapes them.
+    if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
+        headers.insert(HeaderName::from_static(name), value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cursor_is_that_of_the_protocols_example() {
+        let at = Duration::from_secs(57_405_607);
+        let interval = Duration::from_secs(20);
+        assert_eq!(next_cursor(interval, None, at), 57_405_620);
+        assert_eq!(next_cursor(interval, Some(57_405_600), at), 57_405_620);
+        assert!(next_cursor(interval, Some(57_405_620), at) > 57_405_620);
+        assert_eq!(next_cursor(Duration::from_millis(500), None, at), 0);
+    }
+}

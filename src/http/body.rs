@@ -1,0 +1,186 @@
+//! Bodies that are read while they are sent: flat memory, and a cut one never looks complete.
+
+use std::io;
+use std::sync::Arc;
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::stream;
+use tokio::sync::mpsc;
+
+use crate::core::Core;
+use crate::limits::{BODY_PIECE_BYTES, SNAPSHOT_STALL_MAX};
+use crate::shape_log::encode::snapshot_end;
+use crate::shape_log::{BatchPlace, Offset, Slice};
+use crate::shapes::Shape;
+use crate::shapes::shape::Stage;
+use crate::shapes::visibility::Visibility;
+
+/// Pieces between the reader of the log and the socket.
+const PIECES: usize = 4;
+
+/// A JSON array that is being sent.
+struct Array {
+    pieces: mpsc::Sender<io::Result<Bytes>>,
+    buffer: Vec<u8>,
+    empty: bool,
+}
+
+impl Array {
+    fn new() -> (Array, Body) {
+        let (pieces, receiver) = mpsc::channel(PIECES);
+        let stream = stream::unfold(receiver, |mut receiver| async move {
+            receiver.recv().await.map(|piece| (piece, receiver))
+        });
+        (Array { pieces, buffer: vec![b'['], empty: true }, Body::from_stream(stream))
+    }
+
+    fn push(&mut self, message: &[u8]) {
+        if !std::mem::take(&mut self.empty) {
+            self.buffer.push(b',');
+        }
+        self.buffer.extend_from_slice(message);
+    }
+
+    fn is_full(&self) -> bool {
+        self.buffer.len() >= BODY_PIECE_BYTES
+    }
+
+    fn piece(&mut self) -> io::Result<Bytes> {
+        Ok(Bytes::from(std::mem::take(&mut self.buffer)))
+    }
+
+    fn end(&mut self) -> io::Result<Bytes> {
+        self.buffer.push(b']');
+        self.piece()
+    }
+}
+
+/// The entries of a slice, then `last`, the message that says where the log stands.
+pub fn log(core: &Arc<Core>, shape: &Arc<Shape>, slice: Slice, last: Option<String>) -> Body {
+    let (mut array, body) = Array::new();
+    let (core, shape) = (Arc::clone(core), Arc::clone(shape));
+    tokio::task::spawn_blocking(move || {
+        let last_piece = match entries(&core, &shape, &slice, &mut array) {
+            Ok(true) => {
+                last.iter().for_each(|message| array.push(message.as_bytes()));
+                array.end()
+            }
+            // The client has gone.
+            Ok(false) => return,
+            Err(error) => {
+                tracing::error!(%error, handle = shape.handle, "a log cannot be read");
+                Err(error)
+            }
+        };
+        _ = array.pieces.blocking_send(last_piece);
+    });
+    body
+}
+
+/// Sends the entries; `false` if nobody listens any more.
+fn entries(core: &Core, shape: &Shape, slice: &Slice, array: &mut Array) -> io::Result<bool> {
+    let changes = &core.registry.workshop().change_log;
+    for block in &slice.blocks {
+        for posting in core.postings.read(block)? {
+            let last = Offset { tx: block.lsn.0, op: crate::shape_log::postings::last_op(&posting) };
+            if last <= slice.after {
+                continue;
+            }
+            if last > slice.end {
+                return Ok(true);
+            }
+            let change = changes.read(posting.seq).map_err(io::Error::other)?;
+            let each = |json: &[u8]| array.push(json);
+            shape.view.entries(block, &posting, &change, slice.after, each);
+            if array.is_full() {
+                let piece = array.piece();
+                if array.pieces.blocking_send(piece).is_err() {
+                    return Ok(false);
+                }
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// The rows of snapshot chunk `chunk`, as they come; the snapshot's end if this is the last one.
+pub fn snapshot(core: &Arc<Core>, shape: &Arc<Shape>, chunk: u32) -> Body {
+    let (mut array, body) = Array::new();
+    let (core, shape) = (Arc::clone(core), Arc::clone(shape));
+    tokio::spawn(async move {
+        let result = rows(&core, &shape, chunk, &mut array).await;
+        let last_piece = match result {
+            Ok(Some(end)) => {
+                end.iter().for_each(|seen| array.push(snapshot_end(seen).as_bytes()));
+                array.end()
+            }
+            Ok(None) => return,
+            Err(error) => {
+                tracing::warn!(%error, handle = shape.handle, "a snapshot cannot be sent to its end");
+                Err(error)
+            }
+        };
+        _ = array.pieces.send(last_piece).await;
+    });
+    body
+}
+
+/// Sends rows; then whether the snapshot ends with this chunk. `None` if nobody listens any more.
+async fn rows(
+    core: &Arc<Core>,
+    shape: &Arc<Shape>,
+    chunk: u32,
+    array: &mut Array,
+) -> io::Result<Option<Option<Visibility>>> {
+    let mut snapshot = shape.snapshot();
+    let mut next = snapshot.borrow().batches.partition_point(|batch| batch.chunk < chunk);
+    loop {
+        let (batches, complete, end) = {
+            let state = snapshot.borrow_and_update();
+            let ready = state.batches[next..].iter().take_while(|batch| batch.chunk == chunk);
+            let ready: Vec<BatchPlace> = ready.copied().collect();
+            let (complete, end) = match &state.stage {
+                Stage::Complete(seen) => (true, (state.chunk == chunk).then(|| seen.clone())),
+                Stage::Failed(error) => return Err(io::Error::other(error.clone())),
+                _ => (state.chunk > chunk, None),
+            };
+            (ready, complete, end)
+        };
+        next += batches.len();
+        for batch in batches {
+            if !send_batch(core, shape, batch, array).await? {
+                return Ok(None);
+            }
+        }
+        if complete {
+            return Ok(Some(end));
+        }
+        let changed = tokio::time::timeout(SNAPSHOT_STALL_MAX, snapshot.changed()).await;
+        changed.map_err(io::Error::other)?.map_err(io::Error::other)?;
+    }
+}
+
+async fn send_batch(
+    core: &Arc<Core>,
+    shape: &Arc<Shape>,
+    batch: BatchPlace,
+    array: &mut Array,
+) -> io::Result<bool> {
+    let (packs, reader) = (core.registry.workshop().packs.clone(), Arc::clone(shape));
+    let read = tokio::task::spawn_blocking(move || {
+        let rows = packs.read(&batch).map_err(io::Error::other)?;
+        let mut json = Vec::new();
+        for (number, row) in rows.iter().enumerate() {
+            if number > 0 {
+                json.push(b',');
+            }
+            reader.view.snapshot_row(row, &mut json);
+        }
+        Ok::<_, io::Error>(json)
+    });
+    let json = read.await.map_err(io::Error::other)??;
+    array.push(&json);
+    let piece = array.piece();
+    Ok(array.pieces.send(piece).await.is_ok())
+}

@@ -1,0 +1,287 @@
+//! `brooklet verify`: proves that what is served equals Postgres.
+//!
+//! It follows a shape over HTTP as any client does. Then it takes a snapshot in Postgres, waits until
+//! the shape has come as far, and applies exactly the transactions that the snapshot contains: so both
+//! sides are at one position, however busy the database is. Rows of one key are compared as text.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use brooklet_sql::{Lsn, RelationName};
+use serde_json::Value;
+
+use crate::replication::schema::Schemas;
+use crate::replication::snapshot::Snapshot;
+use crate::replication::{Database, slot};
+use crate::shape_log::View;
+use crate::shapes::Defined;
+use crate::shapes::definition::FilterSource;
+use crate::shapes::visibility::Visibility;
+
+/// Settings of `brooklet verify`.
+#[derive(clap::Args, Debug, Clone)]
+pub struct VerifyArgs {
+    /// The server, for example http://127.0.0.1:3000
+    #[arg(long)]
+    pub url: reqwest::Url,
+
+    /// The same database as the server's.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: String,
+
+    /// Certificates to check the database server against.
+    #[arg(long, env = "BROOKLET_DATABASE_CA_CERTIFICATE_FILE")]
+    pub database_ca_certificate_file: Option<PathBuf>,
+
+    /// The table; without one, every table the server has published.
+    #[arg(long)]
+    pub table: Option<String>,
+
+    /// A filter, as a client would send it.
+    #[arg(long = "where", requires = "table")]
+    pub filter: Option<String>,
+
+    /// The server's secret.
+    #[arg(long, env = "BROOKLET_SECRET", hide_env_values = true)]
+    pub secret: Option<String>,
+
+    /// The server's stream id: where to find which tables it has published.
+    #[arg(long, env = "BROOKLET_REPLICATION_STREAM_ID", default_value = "default")]
+    pub stream_id: String,
+
+    /// Seconds to wait for the shape to reach Postgres' position.
+    #[arg(long, default_value_t = 60)]
+    pub patience: u64,
+}
+
+/// Differences printed per shape.
+const SHOWN_MAX: usize = 10;
+/// Pause between looks at a shape that has not come far enough.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Compares; prints what was compared. `false` if anything differs.
+pub async fn run(args: VerifyArgs) -> anyhow::Result<bool> {
+    let ca = args.database_ca_certificate_file.as_deref();
+    let database = Database::new(&args.database_url, ca, 4)?;
+    let tables = match &args.table {
+        Some(table) => vec![RelationName::parse(table)?],
+        None => published(&database, &args.stream_id).await?,
+    };
+    anyhow::ensure!(!tables.is_empty(), "the server has published no table yet: name one with --table");
+    let schemas = Schemas::new(database.clone());
+    let mut equal = true;
+    for table in tables {
+        let source = args.filter.clone().map(|text| FilterSource { text, params: Vec::new() });
+        let schema = schemas.refresh(&table, source.is_some()).await?;
+        let defined = Defined::new(schema, source, None)?;
+        equal &= compare(&args, &database, &defined).await?;
+    }
+    Ok(equal)
+}
+
+async fn published(database: &Database, stream_id: &str) -> anyhow::Result<Vec<RelationName>> {
+    let name = slot::Names::new(stream_id).publication;
+    let sql = "SELECT schemaname::text, tablename::text FROM pg_publication_tables WHERE pubname = $1 ORDER BY 1, 2";
+    let rows = database.pooled().await?.query(sql, &[&name]).await?;
+    let name = |row: &tokio_postgres::Row| RelationName { schema: row.get(0), table: row.get(1) };
+    Ok(rows.iter().map(name).collect())
+}
+
+type Rows = BTreeMap<String, Value>;
+
+async fn compare(
+    args: &VerifyArgs,
+    database: &Database,
+    defined: &Defined,
+) -> anyhow::Result<bool> {
+    let mut client = Client::new(args, defined);
+    client.catch_up().await?;
+    let snapshot = Snapshot::take(database).await?;
+    let (visibility, until) = (snapshot.visibility.clone(), snapshot.until);
+    let expected = expected(&snapshot, defined).await?;
+    snapshot.end().await?;
+    let deadline = Instant::now() + Duration::from_secs(args.patience);
+    // A commit record begins before the position that was read after it became visible.
+    while client.seen.0 + 1 < until.0 {
+        anyhow::ensure!(
+            Instant::now() < deadline,
+            "after {} s the shape is at {}, Postgres was at {until}: the server is behind or stuck",
+            args.patience, client.seen
+        );
+        tokio::time::sleep(PAUSE).await;
+        client.catch_up().await?;
+    }
+    let found = client.at(&visibility)?;
+    Ok(report(defined, &expected, &found, client.entries.len(), &visibility, until))
+}
+
+async fn expected(snapshot: &Snapshot, defined: &Defined) -> anyhow::Result<Rows> {
+    let columns = &defined.definition.columns;
+    let view = View::new(&defined.table, columns, &defined.key);
+    let mut rows = snapshot.copy(&defined.table, columns, defined.predicate.as_ref()).await?;
+    let (mut expected, mut json) = (Rows::new(), Vec::new());
+    while let Some(row) = rows.next().await? {
+        json.clear();
+        view.snapshot_row(&row, &mut json);
+        let mut message: Value = serde_json::from_slice(&json)?;
+        expected.insert(key(&message)?, message["value"].take());
+    }
+    Ok(expected)
+}
+
+fn key(message: &Value) -> anyhow::Result<String> {
+    let key = message["key"].as_str();
+    key.map(str::to_owned).ok_or_else(|| anyhow::anyhow!("a message without a key: {message}"))
+}
+
+fn report(
+    defined: &Defined,
+    expected: &Rows,
+    found: &Rows,
+    entries: usize,
+    visibility: &Visibility,
+    until: Lsn,
+) -> bool {
+    let filter = defined.definition.filter.as_deref().map(|f| format!(" where {f}"));
+    let name = format!("{}{}", defined.table.name, filter.unwrap_or_default());
+    let keys: BTreeSet<&String> = expected.keys().chain(found.keys()).collect();
+    let differ = |key: &&&String| expected.get(**key) != found.get(**key);
+    let different: Vec<&&String> = keys.iter().filter(differ).collect();
+    let (rows, Visibility { xmin, xmax, .. }) = (expected.len(), visibility);
+    println!(
+        "{name}: {rows} rows in Postgres, {} served, {entries} log entries followed, at snapshot {xmin}:{xmax}, {until}: {}",
+        found.len(),
+        if different.is_empty() { "equal".to_owned() } else { format!("{} DIFFER", different.len()) }
+    );
+    for key in different.iter().take(SHOWN_MAX) {
+        match (expected.get(**key), found.get(**key)) {
+            (Some(_), None) => println!("  missing: {key}"),
+            (None, Some(_)) => println!("  not in Postgres: {key}"),
+            (Some(expected), Some(found)) => {
+                println!("  {key}:\n    Postgres {expected}\n    served   {found}");
+            }
+            (None, None) => {}
+        }
+    }
+    if different.len() > SHOWN_MAX {
+        println!("  and {} more", different.len() - SHOWN_MAX);
+    }
+    different.is_empty()
+}
+
+/// A client of one shape that keeps every entry, so that it can say what the rows were to any
+/// snapshot.
+struct Client<'a> {
+    args: &'a VerifyArgs,
+    defined: &'a Defined,
+    http: reqwest::Client,
+    offset: String,
+    handle: Option<String>,
+    base: Rows,
+    entries: Vec<Value>,
+    seen: Lsn,
+}
+
+impl<'a> Client<'a> {
+    fn new(args: &'a VerifyArgs, defined: &'a Defined) -> Client<'a> {
+        Client {
+            args,
+            defined,
+            http: reqwest::Client::new(),
+            offset: "-1".into(),
+            handle: None,
+            base: Rows::new(),
+            entries: Vec::new(),
+            seen: Lsn::ZERO,
+        }
+    }
+
+    /// Reads until the server says that this is all.
+    async fn catch_up(&mut self) -> anyhow::Result<()> {
+        loop {
+            let response = self.http.get(self.url()?).send().await?;
+            let status = response.status();
+            let header = |name: &str| {
+                response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+            };
+            let (handle, offset) = (header("electric-handle"), header("electric-offset"));
+            let up_to_date = header("electric-up-to-date").is_some();
+            let body = response.text().await?;
+            if status == reqwest::StatusCode::CONFLICT {
+                println!("{}: the server says must-refetch; beginning anew", self.defined.table.name);
+                *self = Client::new(self.args, self.defined);
+                continue;
+            }
+            anyhow::ensure!(status.is_success(), "the server answers {status}: {body}");
+            let messages: Vec<Value> = serde_json::from_str(&body)?;
+            messages.into_iter().try_for_each(|message| self.take(message))?;
+            self.offset = offset.ok_or_else(|| anyhow::anyhow!("no electric-offset header"))?;
+            self.handle = handle;
+            if up_to_date {
+                return Ok(());
+            }
+        }
+    }
+
+    fn url(&self) -> anyhow::Result<reqwest::Url> {
+        let mut url = self.args.url.join("/v1/shape")?;
+        let table = self.defined.table.name.quoted();
+        let mut query = url.query_pairs_mut();
+        query.append_pair("table", &table).append_pair("offset", &self.offset);
+        self.args.filter.iter().for_each(|filter| _ = query.append_pair("where", filter));
+        self.args.secret.iter().for_each(|secret| _ = query.append_pair("secret", secret));
+        self.handle.iter().for_each(|handle| _ = query.append_pair("handle", handle));
+        drop(query);
+        Ok(url)
+    }
+
+    fn take(&mut self, mut message: Value) -> anyhow::Result<()> {
+        let headers = &message["headers"];
+        if headers["control"] == "up-to-date" {
+            let seen = headers["global_last_seen_lsn"].as_str().unwrap_or_default();
+            self.seen = Lsn(seen.parse()?);
+        } else if headers["lsn"].is_string() {
+            self.entries.push(message);
+        } else if headers["operation"].is_string() {
+            let key = key(&message)?;
+            let twice = self.base.insert(key.clone(), message["value"].take());
+            anyhow::ensure!(twice.is_none(), "{key} is in the snapshot twice");
+        }
+        Ok(())
+    }
+
+    /// The rows after the transactions that a snapshot contains.
+    fn at(&self, visibility: &Visibility) -> anyhow::Result<Rows> {
+        let mut rows = self.base.clone();
+        for entry in &self.entries {
+            let xid = entry["headers"]["txids"][0].as_u64().and_then(|xid| u32::try_from(xid).ok());
+            let xid = xid.ok_or_else(|| anyhow::anyhow!("an entry without a transaction: {entry}"))?;
+            if visibility.contains(xid) {
+                apply(&mut rows, entry)?;
+            }
+        }
+        Ok(rows)
+    }
+}
+
+fn apply(rows: &mut Rows, entry: &Value) -> anyhow::Result<()> {
+    let key = key(entry)?;
+    match entry["headers"]["operation"].as_str() {
+        Some("insert") => {
+            let twice = rows.insert(key.clone(), entry["value"].clone());
+            anyhow::ensure!(twice.is_none(), "{key} is inserted although it is there");
+        }
+        Some("delete") => {
+            anyhow::ensure!(rows.remove(&key).is_some(), "{key} is deleted although it is not there");
+        }
+        _ => {
+            let row = rows.get_mut(&key);
+            let row = row.ok_or_else(|| anyhow::anyhow!("{key} is updated although it is not there"))?;
+            for (column, value) in entry["value"].as_object().into_iter().flatten() {
+                row[column] = value.clone();
+            }
+        }
+    }
+    Ok(())
+}
