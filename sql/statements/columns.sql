@@ -15,7 +15,8 @@ SELECT a.attname::text AS name,
        a.atttypmod AS type_modifier,
        CASE WHEN element.oid IS NULL THEN 0 ELSE a.attndims END::int4 AS dimensions,
        a.attnotnull AS not_null,
-       (array_position(i.indkey::int2[], a.attnum) - 1)::int4 AS key_position,
+       -- int2vector counts from 0.
+       array_position(i.indkey::int2[], a.attnum)::int4 AS key_position,
        a.attgenerated <> '' AS generated,
        a.attcollation AS collation
 FROM pg_attribute a
