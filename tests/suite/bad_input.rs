@@ -160,8 +160,7 @@ const REFUSED: &[&str] = &[
     "EXISTS (SELECT 1)",
     "count(*) > 1",
     "id IN ()",
-    "public.items.id = 1",
-    "items.id = 1",
+    "others.id = 1",
     "name ~ 'x'",
     "CASE WHEN ok THEN true END",
     "day = 'yesterday-ish'",
@@ -174,7 +173,7 @@ const REFUSED: &[&str] = &[
     "xmin = 1",
     "true AND",
     "id = 99999999999999999999999999999999x",
-    "name = E'\\xzz'",
+    "name = E'\\u12'",
     "id = 1 --\n OR",
     "/* id = 1",
     "s = 'abc'",
@@ -190,22 +189,26 @@ const REFUSED: &[&str] = &[
 #[tokio::test]
 async fn predicates_that_cannot_be_evaluated_are_refused_at_their_place() {
     let world = world_with_items().await;
+    let mut wrong = Vec::new();
     for predicate in REFUSED {
         let target = format!("{}&offset=-1", Shape::of("items").filter(predicate).target());
         let response = world.get(&target).await;
-        check_refusal(&response, predicate);
-        let errors = response.json()["errors"].clone();
-        let reason = errors["where"][0]
-            .as_str()
-            .unwrap_or_else(|| panic!("{predicate}: {}", response.shown()));
+        let reason =
+            (response.status == 400).then(|| response.json()["errors"]["where"][0].clone());
+        let reason = reason.as_ref().and_then(Value::as_str).unwrap_or_default();
         let placed = reason.strip_prefix("At location ").and_then(|rest| rest.split_once(": "));
         let is_place =
             |at: &str| at.parse::<usize>().is_ok_and(|at| at <= predicate.chars().count());
-        assert!(
-            placed.is_some_and(|(at, why)| is_place(at) && !why.is_empty()),
-            "{predicate}: {reason}"
-        );
+        if !placed.is_some_and(|(at, why)| is_place(at) && !why.is_empty()) {
+            wrong.push(format!("{predicate}: {}", response.shown()));
+        }
     }
+    assert!(
+        wrong.is_empty(),
+        "{} answers are no refusal with a place:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
     let located = world
         .get(&format!(
             "{}&offset=-1",

@@ -42,7 +42,7 @@ fn verify(world: &World, more: &[&str]) -> Process {
         "--database-url",
         &world.db.url(),
     ]);
-    Process::spawn(command.args(more))
+    Process::spawn(command.args(["--stream-id", &world.db.stream]).args(more))
 }
 
 #[tokio::test]
@@ -83,6 +83,28 @@ async fn killed_under_load_the_server_loses_and_repeats_nothing() {
     let mut verified = verify(&world, &[]);
     let status = verified.exit(Duration::from_secs(60)).await;
     assert!(status.success(), "verify: {status}\n{}", verified.output());
+}
+
+#[tokio::test]
+async fn killed_while_it_copies_a_snapshot_the_server_starts_it_anew() {
+    let mut world =
+        World::with(Database::shared().await, |options| options.chunk_bytes = Some(50_000)).await;
+    world.sql(TABLE).await;
+    world.sql("INSERT INTO items SELECT g, g % 100, repeat('x', 100) FROM generate_series(1, 50000) g").await;
+    let mut followers =
+        vec![world.follow(Shape::of("items").filter("n = 7")).await.through_outages()];
+    for filter in ["n < 90", "n < 95"] {
+        let mut follower = world.client(Shape::of("items").filter(filter)).through_outages();
+        follower.step(false).await;
+        assert!(!follower.log.snapshot_read, "the trap is not set: the snapshot was read at once");
+        world.server.kill().await;
+        world.sql("UPDATE items SET n = n + 1 WHERE id < 100").await;
+        world.server.restart().await;
+        follower.catch_up().await;
+        followers.push(follower);
+    }
+    world.compare_all(&mut followers).await;
+    assert_eq!(followers[0].refetches, 0, "a finished shape had to start anew");
 }
 
 #[tokio::test]

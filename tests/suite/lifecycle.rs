@@ -153,7 +153,7 @@ async fn options_that_make_no_sense_are_refused_by_name() {
     let db = Database::shared().await;
     let cases: &[(&[&str], &str)] = &[
         (&["--long-poll-timeout", "soon"], "long-poll-timeout"),
-        (&["--shape-chunk-bytes-threshold", "-5"], "shape-chunk-bytes-threshold"),
+        (&["--shape-chunk-bytes-threshold", "lots"], "shape-chunk-bytes-threshold"),
         (&["--no-such-flag"], "no-such-flag"),
         (&["--stream-id", "not an id; DROP"], "stream-id"),
     ];

@@ -62,6 +62,8 @@ impl Cluster {
     /// A cluster of long service: its positions are above 2^53 and its transaction ids about to pass 2^32.
     pub fn worn() -> Cluster {
         Cluster::prepared(Locale::CUtf8, &["autovacuum=off"], |dir| {
+            let freeze = "for db in postgres template1; do echo 'VACUUM FREEZE' | \"$0\" --single -D \"$1\" $db; done";
+            run(as_postgres("sh").args(["-c", freeze]).arg(program("postgres")).arg(dir));
             let reset = ["-x", "4294966900", "-u", "4200000000", "-l", "000000010020000000000001"];
             run(as_postgres(program("pg_resetwal")).arg("-D").arg(dir).args(reset));
             let states = dir.join("pg_xact/0FFF");

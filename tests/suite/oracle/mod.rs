@@ -18,8 +18,8 @@ use crate::harness::{
 };
 
 const TABLES: usize = 3;
-const SHAPES_PER_TABLE: usize = 5;
-const TRANSACTIONS: usize = 50;
+const SHAPES_PER_TABLE: usize = 2;
+const TRANSACTIONS: usize = 80;
 
 #[tokio::test]
 async fn oracle_agrees_with_postgres_where_text_is_bytes() {
@@ -50,7 +50,7 @@ struct Tally {
     refused: usize,
     transactions: usize,
     changes: usize,
-    kills: usize,
+    crashes: usize,
 }
 
 impl Tally {
@@ -59,11 +59,11 @@ impl Tally {
         self.refused += other.refused;
         self.transactions += other.transactions;
         self.changes += other.changes;
-        self.kills += other.kills;
+        self.crashes += other.crashes;
     }
 }
 
-/// One round: tables, clients, two bursts of writes with kills, a comparison after each.
+/// One round: tables, clients, two bursts of writes with crashes, a comparison after each.
 async fn play(world: &mut World, locale: Locale, rng: &mut Rng) -> Tally {
     let mut tally = Tally::default();
     let tables: Vec<Table> =
@@ -74,17 +74,16 @@ async fn play(world: &mut World, locale: Locale, rng: &mut Rng) -> Tally {
     }
     let mut followers: Vec<Follower> = Vec::new();
     for _ in 0..2 {
-        // Late shapes join early ones: their snapshots lie amid the history.
         for table in &tables {
-            for _ in 0..SHAPES_PER_TABLE / 2 + 1 {
+            for _ in 0..SHAPES_PER_TABLE {
                 match begin(world, table, locale, rng).await {
                     Some(follower) => followers.push(follower),
                     None => tally.refused += 1,
                 }
             }
         }
-        let following: Vec<_> = followers.drain(..).map(Following::start).collect();
-        tally.kills += burst(world, &tables, rng).await;
+        let mut following: Vec<_> = followers.drain(..).map(Following::start).collect();
+        tally.crashes += burst(world, &tables, locale, rng, &mut following).await;
         tally.transactions += TRANSACTIONS * TABLES;
         for client in following {
             followers.push(client.stop().await);
@@ -96,8 +95,8 @@ async fn play(world: &mut World, locale: Locale, rng: &mut Rng) -> Tally {
     tally
 }
 
-/// Starts a client of a random shape; `None` when the server may refuse it and does.
-async fn begin(world: &World, table: &Table, locale: Locale, rng: &mut Rng) -> Option<Follower> {
+/// A random question to a table, and whether it surely is in the server's language.
+fn random_shape(table: &Table, locale: Locale, rng: &mut Rng) -> (Shape, bool) {
     let mut shape = Shape::of(&table.name);
     let mut surely = true;
     if rng.percent(90) {
@@ -111,6 +110,12 @@ async fn begin(world: &World, table: &Table, locale: Locale, rng: &mut Rng) -> O
     if let Some(columns) = table.some_columns(rng) {
         shape = shape.columns(&columns);
     }
+    (shape, surely)
+}
+
+/// Starts a client of a random shape; `None` when the server may refuse it and does.
+async fn begin(world: &World, table: &Table, locale: Locale, rng: &mut Rng) -> Option<Follower> {
+    let (shape, surely) = random_shape(table, locale, rng);
     // What Postgres itself refuses must be refused, by our own reading of it.
     let makes_sense = world.db.session().await.try_sql(&shape.sql()).await;
     let target = format!("{}&offset=-1", shape.target());
@@ -125,8 +130,15 @@ async fn begin(world: &World, table: &Table, locale: Locale, rng: &mut Rng) -> O
     }
 }
 
-/// Writers on every table at once, the server killed now and then; how often it was.
-async fn burst(world: &mut World, tables: &[Table], rng: &mut Rng) -> usize {
+/// Writers on every table at once; meanwhile the server is killed or stopped now and then, and further clients
+/// begin, so that snapshots are taken among commits and crashes. Gives the number of crashes.
+async fn burst(
+    world: &mut World,
+    tables: &[Table],
+    locale: Locale,
+    rng: &mut Rng,
+    following: &mut Vec<Following>,
+) -> usize {
     let mut writers = Vec::new();
     for table in tables {
         let session = world.db.session().await;
@@ -137,17 +149,24 @@ async fn burst(world: &mut World, tables: &[Table], rng: &mut Rng) -> usize {
             }
         }));
     }
-    let mut kills = 0;
+    let mut crashes = 0;
     while writers.iter().any(|writer| !writer.is_finished()) {
-        let pause = Duration::from_millis(rng.between(20, 400) as u64); // The moment of the kill is random.
-        tokio::time::sleep(pause).await;
-        if rng.percent(40) {
-            world.server.crash().await;
-            kills += 1;
+        let (shape, surely) = random_shape(rng.pick(tables), locale, rng);
+        if surely {
+            following.push(Following::start(world.client(shape).through_outages()));
         }
+        let pause = Duration::from_millis(rng.between(5, 150) as u64); // The moment of the crash is random.
+        tokio::time::sleep(pause).await;
+        match rng.below(10) {
+            0..=1 => world.server.kill().await,
+            2 => world.server.stop().await,
+            _ => continue,
+        }
+        world.server.restart().await;
+        crashes += 1;
     }
     for writer in writers {
         writer.await.expect("a writer failed, see above");
     }
-    kills
+    crashes
 }

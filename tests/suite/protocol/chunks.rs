@@ -127,12 +127,14 @@ async fn an_offset_inside_a_transaction_is_answered_with_the_rest_of_it() {
         .filter_map(|message| message["value"]["id"].as_str())
         .collect();
     assert_eq!(ids, ["4", "5"]);
-    let whole = format!(
-        "/v1/shape?table=items&offset={}_inf&handle={}",
-        items.log.changes[0].lsn, items.handle
-    );
+    // The end of that transaction, when another one follows.
+    world.sql("INSERT INTO items VALUES (6)").await;
+    items.until("the sixth row", |rows| rows.len() == 6).await;
+    let lsn = items.log.changes[0].lsn;
+    let whole = format!("/v1/shape?table=items&offset={lsn}_inf&handle={}", items.handle);
     let after = world.get(&whole).await.expect(200).json();
-    assert_eq!(after.as_array().unwrap().len(), 1, "nothing follows the transaction: {after}");
+    assert_eq!(after[0]["value"]["id"], "6", "{after}");
+    assert_eq!(after.as_array().unwrap().len(), 2, "{after}");
 }
 
 #[tokio::test]
