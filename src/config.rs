@@ -253,7 +253,8 @@ fn duration(text: &str) -> Result<Duration, String> {
 fn size(text: &str) -> Result<u64, String> {
     let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(at);
-    let number: u64 = number.parse().map_err(|_| "a number of bytes, KiB, MiB or GiB".to_owned())?;
+    let number: u64 =
+        number.parse().map_err(|_| "a number of bytes, KiB, MiB or GiB".to_owned())?;
     let unit: u64 = match unit.trim() {
         "" | "B" => 1,
         "KB" => 1000,

@@ -25,7 +25,9 @@ use crate::replication::session::{self, Cluster, Session, SessionError};
 use crate::replication::slot::{self, Names, SlotState};
 use crate::replication::{Database, preflight};
 use crate::shape_log::postings::{PostingWriter, Recovered};
-use crate::shape_log::{Appender, AppenderHandle, Block, PackStore, PostingReader, ShapeLog, ShapeLogs};
+use crate::shape_log::{
+    Appender, AppenderHandle, Block, PackStore, PostingReader, ShapeLog, ShapeLogs,
+};
 use crate::shapes::catalog::{Catalog, ShapeRecord};
 use crate::shapes::create::{Workshop, prune_recent};
 use crate::shapes::recent::RecentCommits;
@@ -159,7 +161,8 @@ fn write_meta(path: &Path, meta: &Meta) -> anyhow::Result<()> {
 fn remove_other_epochs(dir: &Path, keep: &Path) {
     let Ok(entries) = std::fs::read_dir(dir) else { return };
     for path in entries.flatten().map(|entry| entry.path()) {
-        let named = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("epoch-"));
+        let named =
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("epoch-"));
         if named && path != keep {
             _ = std::fs::remove_dir_all(&path);
         }
@@ -178,15 +181,14 @@ async fn wire(
 ) -> anyhow::Result<Arc<Core>> {
     let Epoch { cluster, dir, log, writer, commits } = epoch;
     let (mut found, mut ended, mut last_id) = (FoundPostings::new(), HashSet::new(), 0);
-    let posting_writer = PostingWriter::open(&dir.join("postings"), writer.end(), |recovered| {
-        match recovered {
+    let posting_writer =
+        PostingWriter::open(&dir.join("postings"), writer.end(), |recovered| match recovered {
             Recovered::Postings(shape, postings, blocks) => {
                 last_id = last_id.max(shape.0);
                 found.entry(shape).or_default().push((postings.to_vec(), blocks));
             }
             Recovered::Ended(shape) => _ = ended.insert(shape),
-        }
-    })?;
+        })?;
     let (catalog, recovered) = Catalog::open(&dir.join("catalog.log"), &ended)?;
     let packs_used = recovered.shapes.iter().flat_map(|(shape, _)| &shape.batches);
     let packs = PackStore::open(&dir.join("snapshots"), &packs_used.map(|b| b.pack()).collect())?;
@@ -195,7 +197,8 @@ async fn wire(
     let (ended_sender, ended_shapes) = mpsc::unbounded_channel();
     let position = posting_writer.position();
     let postings = posting_writer.reader();
-    let (appender, appender_handle) = Appender::new(posting_writer, Arc::clone(&logs), ended_sender);
+    let (appender, appender_handle) =
+        Appender::new(posting_writer, Arc::clone(&logs), ended_sender);
     let emitter = appender_handle.clone();
     let (engine, _) = Engine::start(move |collated| emitter.collated(collated.clone()))?;
     spawn_thread("postings", ends.clone(), move || Ok(appender.run()?))?;

@@ -260,7 +260,9 @@ mod tests {
 
     fn frames(path: &Path, tail: Tail) -> Result<Vec<(u8, Vec<u8>)>, FrameError> {
         let mut found = Vec::new();
-        FrameFile::open(path, FileKind::Changes, tail, |f| found.push((f.kind, f.payload.to_vec())))?;
+        FrameFile::open(path, FileKind::Changes, tail, |f| {
+            found.push((f.kind, f.payload.to_vec()))
+        })?;
         Ok(found)
     }
 

@@ -12,6 +12,6 @@ pub mod ingest;
 pub mod limits;
 pub mod replication;
 pub mod server;
-pub mod shapes;
 pub mod shape_log;
+pub mod shapes;
 pub mod verify;

@@ -68,7 +68,10 @@ pub async fn run(args: VerifyArgs) -> anyhow::Result<bool> {
         Some(table) => vec![RelationName::parse(table)?],
         None => published(&database, &args.stream_id).await?,
     };
-    anyhow::ensure!(!tables.is_empty(), "the server has published no table yet: name one with --table");
+    anyhow::ensure!(
+        !tables.is_empty(),
+        "the server has published no table yet: name one with --table"
+    );
     let schemas = Schemas::new(database.clone());
     let mut equal = true;
     for table in tables {
@@ -107,7 +110,8 @@ async fn compare(
         anyhow::ensure!(
             Instant::now() < deadline,
             "after {} s the shape is at {}, Postgres was at {until}: the server is behind or stuck",
-            args.patience, client.seen
+            args.patience,
+            client.seen
         );
         tokio::time::sleep(PAUSE).await;
         client.catch_up().await?;
@@ -152,7 +156,11 @@ fn report(
     println!(
         "{name}: {rows} rows in Postgres, {} served, {entries} log entries followed, at snapshot {xmin}:{xmax}, {until}: {}",
         found.len(),
-        if different.is_empty() { "equal".to_owned() } else { format!("{} DIFFER", different.len()) }
+        if different.is_empty() {
+            "equal".to_owned()
+        } else {
+            format!("{} DIFFER", different.len())
+        }
     );
     for key in different.iter().take(SHOWN_MAX) {
         match (expected.get(**key), found.get(**key)) {
@@ -203,13 +211,20 @@ impl<'a> Client<'a> {
             let response = self.http.get(self.url()?).send().await?;
             let status = response.status();
             let header = |name: &str| {
-                response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+                response
+                    .headers()
+                    .get(name)
+                    .and_then(|value| value.to_str().ok())
+                    .map(str::to_owned)
             };
             let (handle, offset) = (header("electric-handle"), header("electric-offset"));
             let up_to_date = header("electric-up-to-date").is_some();
             let body = response.text().await?;
             if status == reqwest::StatusCode::CONFLICT {
-                println!("{}: the server says must-refetch; beginning anew", self.defined.table.name);
+                println!(
+                    "{}: the server says must-refetch; beginning anew",
+                    self.defined.table.name
+                );
                 *self = Client::new(self.args, self.defined);
                 continue;
             }
@@ -256,7 +271,8 @@ impl<'a> Client<'a> {
         let mut rows = self.base.clone();
         for entry in &self.entries {
             let xid = entry["headers"]["txids"][0].as_u64().and_then(|xid| u32::try_from(xid).ok());
-            let xid = xid.ok_or_else(|| anyhow::anyhow!("an entry without a transaction: {entry}"))?;
+            let xid =
+                xid.ok_or_else(|| anyhow::anyhow!("an entry without a transaction: {entry}"))?;
             if visibility.contains(xid) {
                 apply(&mut rows, entry)?;
             }
@@ -273,11 +289,15 @@ fn apply(rows: &mut Rows, entry: &Value) -> anyhow::Result<()> {
             anyhow::ensure!(twice.is_none(), "{key} is inserted although it is there");
         }
         Some("delete") => {
-            anyhow::ensure!(rows.remove(&key).is_some(), "{key} is deleted although it is not there");
+            anyhow::ensure!(
+                rows.remove(&key).is_some(),
+                "{key} is deleted although it is not there"
+            );
         }
         _ => {
             let row = rows.get_mut(&key);
-            let row = row.ok_or_else(|| anyhow::anyhow!("{key} is updated although it is not there"))?;
+            let row =
+                row.ok_or_else(|| anyhow::anyhow!("{key} is updated although it is not there"))?;
             for (column, value) in entry["value"].as_object().into_iter().flatten() {
                 row[column] = value.clone();
             }

@@ -93,11 +93,7 @@ impl ChangeLog {
 
     /// Shows everything that belongs to transactions after `after`, in stream order. Only what is
     /// not yet sealed can be asked for: sealing waits for the posting log.
-    pub fn replay(
-        &self,
-        after: Lsn,
-        mut each: impl FnMut(Replayed),
-    ) -> Result<(), ChangeLogError> {
+    pub fn replay(&self, after: Lsn, mut each: impl FnMut(Replayed)) -> Result<(), ChangeLogError> {
         for segment in self.all() {
             segment.replay(after, &mut each)?;
         }

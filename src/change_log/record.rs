@@ -1,8 +1,8 @@
 //! The payloads of change log frames.
 
-use bytes::{Buf, BufMut, Bytes};
 use brooklet_dataflows::Change;
 use brooklet_sql::{Lsn, Row};
+use bytes::{Buf, BufMut, Bytes};
 use serde::{Deserialize, Serialize};
 
 /// Frame kinds of change log files.

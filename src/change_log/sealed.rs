@@ -33,7 +33,9 @@ pub(super) struct BlockCache(moka::sync::Cache<(u64, usize), Arc<Block>>);
 impl Default for BlockCache {
     fn default() -> BlockCache {
         let weigh = |_: &_, block: &Arc<Block>| u32::try_from(block.bytes).unwrap_or(u32::MAX);
-        BlockCache(moka::sync::Cache::builder().weigher(weigh).max_capacity(BLOCK_CACHE_BYTES_MAX).build())
+        BlockCache(
+            moka::sync::Cache::builder().weigher(weigh).max_capacity(BLOCK_CACHE_BYTES_MAX).build(),
+        )
     }
 }
 
@@ -90,9 +92,8 @@ impl SealedFile {
     }
 
     pub fn read(&self, seq: u64, cache: &BlockCache) -> Result<Change, ChangeLogError> {
-        let holds = |(_, entry): &(usize, &BlockEntry)| {
-            entry.first_seq <= seq && seq <= entry.last_seq
-        };
+        let holds =
+            |(_, entry): &(usize, &BlockEntry)| entry.first_seq <= seq && seq <= entry.last_seq;
         for (number, entry) in self.directory.blocks.iter().enumerate().filter(holds) {
             let key = (self.directory.first_seq, number);
             let load = || self.load(entry).map(Arc::new);
@@ -223,8 +224,8 @@ impl SealedWriter {
         xid: u32,
         change: Change,
     ) -> Result<(), ChangeLogError> {
-        let block = (self.open.entry(change.table))
-            .or_insert_with(|| OpenBlock::new(Arc::clone(relation)));
+        let block =
+            (self.open.entry(change.table)).or_insert_with(|| OpenBlock::new(Arc::clone(relation)));
         block.push(lsn, xid, change);
         if block.seq.len() >= BLOCK_CHANGES_MAX || block.bytes >= BLOCK_BYTES_MAX {
             let table = relation.oid;
@@ -256,8 +257,7 @@ impl SealedWriter {
         for table in tables {
             self.end_table(table)?;
         }
-        let json =
-            serde_json::to_vec(&self.directory).map_err(|e| self.error(&e.to_string()))?;
+        let json = serde_json::to_vec(&self.directory).map_err(|e| self.error(&e.to_string()))?;
         let size = u32::try_from(json.len()).map_err(|e| self.error(&e.to_string()))?;
         let crc = crc32fast::hash(&json);
         self.write(&json)?;

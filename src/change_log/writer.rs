@@ -208,9 +208,7 @@ fn raw_path(dir: &Path, first_seq: u64) -> PathBuf {
 }
 
 /// Opens or creates the log in `dir`.
-pub(super) fn open(
-    dir: &Path,
-) -> Result<(ChangeLog, Writer, Vec<StoredCommit>), ChangeLogError> {
+pub(super) fn open(dir: &Path) -> Result<(ChangeLog, Writer, Vec<StoredCommit>), ChangeLogError> {
     let at = |source| FrameError::Io { path: dir.to_owned(), source };
     std::fs::create_dir_all(dir).map_err(at)?;
     let mut names = list(dir).map_err(at)?;

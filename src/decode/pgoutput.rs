@@ -1,9 +1,7 @@
 //! Messages of `pgoutput`, protocol version 1 (Postgres manual, "Logical Replication Message
 //! Formats").
 
-use brooklet_sql::{
-    Lsn, Relation, RelationColumn, RelationName, ReplicaIdentity, Row, RowBuilder,
-};
+use brooklet_sql::{Lsn, Relation, RelationColumn, RelationName, ReplicaIdentity, Row, RowBuilder};
 use bytes::{Buf, Bytes};
 
 /// Bytes that are not a `pgoutput` message.
@@ -104,7 +102,9 @@ pub fn decode(bytes: Bytes) -> Result<Message, DecodeError> {
     let kind = reader.u8()?;
     reader.kind = char::from(kind);
     let message = match kind {
-        b'B' => Message::Begin { final_lsn: reader.lsn()?, time: reader.i64()?, xid: reader.u32()? },
+        b'B' => {
+            Message::Begin { final_lsn: reader.lsn()?, time: reader.i64()?, xid: reader.u32()? }
+        }
         b'C' => {
             reader.u8()?;
             Message::Commit { lsn: reader.lsn()?, end_lsn: reader.lsn()?, time: reader.i64()? }

@@ -93,9 +93,7 @@ impl Refusal {
                 (StatusCode::UNAUTHORIZED, message("Unauthorized - Invalid API secret"))
             }
             Refusal::MustRefetch(_) => (StatusCode::CONFLICT, MUST_REFETCH.to_owned()),
-            Refusal::DeletionOff => {
-                (StatusCode::METHOD_NOT_ALLOWED, message("DELETE not allowed"))
-            }
+            Refusal::DeletionOff => (StatusCode::METHOD_NOT_ALLOWED, message("DELETE not allowed")),
             Refusal::NoShape => (StatusCode::NOT_FOUND, message("No existing shape found")),
             Refusal::Mismatch => (
                 StatusCode::BAD_REQUEST,

@@ -83,7 +83,8 @@ fn entries(core: &Core, shape: &Shape, slice: &Slice, array: &mut Array) -> io::
     let changes = &core.registry.workshop().change_log;
     for block in &slice.blocks {
         for posting in core.postings.read(block)? {
-            let last = Offset { tx: block.lsn.0, op: crate::shape_log::postings::last_op(&posting) };
+            let last =
+                Offset { tx: block.lsn.0, op: crate::shape_log::postings::last_op(&posting) };
             if last <= slice.after {
                 continue;
             }

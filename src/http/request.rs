@@ -135,7 +135,9 @@ fn check_values(query: &Query, errors: &mut Errors) -> Option<Vec<String>> {
     }
     match query.filled("log") {
         None | Some("full") => {}
-        Some("changes_only") => errors.add("log", "'changes_only' is not supported yet; use 'full'"),
+        Some("changes_only") => {
+            errors.add("log", "'changes_only' is not supported yet; use 'full'")
+        }
         Some(_) => errors.add("log", "is invalid"),
     }
     if query.any_prefixed("subset__") {
@@ -149,7 +151,8 @@ fn check_values(query: &Query, errors: &mut Errors) -> Option<Vec<String>> {
 }
 
 fn check_server_sent_events(query: &Query, live: bool, errors: &mut Errors) {
-    let aliased = if query.get("live_sse").is_some() { "live_sse" } else { "experimental_live_sse" };
+    let aliased =
+        if query.get("live_sse").is_some() { "live_sse" } else { "experimental_live_sse" };
     match (query.flag(aliased), live) {
         (false, _) => {}
         (true, false) => errors.add("live_sse", "can't be true unless live is also true"),

@@ -48,8 +48,7 @@ async fn get(http: &Http, query: &Query, headers: &HeaderMap) -> Result<Response
     let started = timeout(SNAPSHOT_START_MAX, shape.started()).await;
     let waited = || Refusal::Unavailable("the snapshot has not begun yet".to_owned(), 10);
     started.map_err(|_| waited())??;
-    let reading =
-        Reading { http, headers, request: &request, core: &core, shape: &shape };
+    let reading = Reading { http, headers, request: &request, core: &core, shape: &shape };
     match request.offset {
         RequestOffset::Before => Ok(reading.snapshot(0)),
         RequestOffset::Now => reading.now(),
@@ -213,11 +212,7 @@ impl Reading<'_> {
     fn nothing(&self, offset: Offset, processed: Lsn) -> Response {
         let answer = Answer { up_to_date: true, has_data: false, ..self.answer(offset) };
         let message = up_to_date(processed.max(Lsn(offset.tx)));
-        answer.response(
-            &self.http.settings,
-            StatusCode::OK,
-            Body::from(format!("[{message}]")),
-        )
+        answer.response(&self.http.settings, StatusCode::OK, Body::from(format!("[{message}]")))
     }
 
     fn processed(&self) -> Lsn {

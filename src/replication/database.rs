@@ -71,7 +71,9 @@ impl Database {
             refuse(source.unwrap_or_else(|| e.to_string()))
         })?;
         if config.get_user().is_none() {
-            return Err(refuse("it names no user (postgresql://USER:PASSWORD@HOST/DATABASE)".into()));
+            return Err(refuse(
+                "it names no user (postgresql://USER:PASSWORD@HOST/DATABASE)".into(),
+            ));
         }
         if config.get_dbname().is_none() {
             return Err(refuse("it names no database (postgresql://…/DATABASE)".into()));
@@ -80,7 +82,9 @@ impl Database {
             return Err(refuse("it names no host".into()));
         }
         if ca.is_some() && config.get_ssl_mode() == SslMode::Disable {
-            return Err(refuse("sslmode=disable and a CA certificate contradict each other".into()));
+            return Err(refuse(
+                "sslmode=disable and a CA certificate contradict each other".into(),
+            ));
         }
         if ca.is_some() {
             config.ssl_mode(SslMode::Require);

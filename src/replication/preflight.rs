@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use brooklet_sql::statement;
 use brooklet_sql::name::quote;
+use brooklet_sql::statement;
 use tokio_postgres::Client;
 
 use super::database::{Database, DatabaseError};
@@ -35,7 +35,9 @@ pub enum PreflightError {
     )]
     WalLevel(String),
     /// No right to replicate.
-    #[error("role {role} may not replicate. Run as a superuser:\n  ALTER ROLE {role} WITH REPLICATION;")]
+    #[error(
+        "role {role} may not replicate. Run as a superuser:\n  ALTER ROLE {role} WITH REPLICATION;"
+    )]
     Replication {
         /// Quoted.
         role: String,
@@ -46,7 +48,9 @@ pub enum PreflightError {
     )]
     Encoding(String),
     /// A standby.
-    #[error("this server is a standby: publications can be made on a primary only. Point DATABASE_URL at the primary.")]
+    #[error(
+        "this server is a standby: publications can be made on a primary only. Point DATABASE_URL at the primary."
+    )]
     Standby,
     /// Somebody else.
     #[error(

@@ -95,7 +95,8 @@ impl Publication {
         full: bool,
         published: bool,
     ) -> Result<(), PublicationError> {
-        let mut statements = vec![format!("SET LOCAL lock_timeout = {}", TABLE_LOCK_TIMEOUT.as_millis())];
+        let mut statements =
+            vec![format!("SET LOCAL lock_timeout = {}", TABLE_LOCK_TIMEOUT.as_millis())];
         if !full {
             statements.push(statement::full_identity(table));
         }
@@ -133,7 +134,8 @@ impl Publication {
         let mut pause = Duration::from_millis(2);
         loop {
             let rows = client.query(statement::WRITERS, &[&table.oid]).await?;
-            let found = rows.iter().map(|row| (row.get::<_, String>(0), row.get::<_, Option<i32>>(1)));
+            let found =
+                rows.iter().map(|row| (row.get::<_, String>(0), row.get::<_, Option<i32>>(1)));
             let found: HashMap<String, Option<i32>> = found.collect();
             let first = waited_for.get_or_insert_with(|| found.keys().cloned().collect());
             first.retain(|writer| found.contains_key(writer));

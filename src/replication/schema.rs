@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use brooklet_sql::{
-    CaseMap, Collation, Column, RelationName, TableSchema, TextOrder, statement,
-};
+use brooklet_sql::{CaseMap, Collation, Column, RelationName, TableSchema, TextOrder, statement};
 use tokio_postgres::{Client, Row};
 
 use super::database::{Database, DatabaseError};
@@ -133,12 +131,7 @@ impl Schemas {
         Ok(TableSchema { oid, name: name.clone(), columns })
     }
 
-    async fn column(
-        &self,
-        client: &Client,
-        row: &Row,
-        fold: bool,
-    ) -> Result<Column, SchemaError> {
+    async fn column(&self, client: &Client, row: &Row, fold: bool) -> Result<Column, SchemaError> {
         let key_position: Option<i32> = row.get("key_position");
         let collation = match row.get::<_, u32>("collation") {
             0 => None,
@@ -229,13 +222,13 @@ fn by_bytes(locale: &str) -> bool {
 
 /// Snapshots and stream must agree on what the table's rows are.
 fn servable(name: &RelationName, row: &Row) -> Result<(), SchemaError> {
-    let refuse = |reason: String| {
-        Err(SchemaError::Unservable { table: name.clone(), reason })
-    };
+    let refuse = |reason: String| Err(SchemaError::Unservable { table: name.clone(), reason });
     match row.get::<_, &str>("kind") {
         "r" => {}
         "p" => {
-            return refuse("it is partitioned, which is not supported yet; use one of its partitions".into());
+            return refuse(
+                "it is partitioned, which is not supported yet; use one of its partitions".into(),
+            );
         }
         _ => return Err(SchemaError::Missing(name.clone())),
     }

@@ -12,7 +12,9 @@
 use std::time::Instant;
 
 use brooklet_sql::{Lsn, statement};
-use pgwire_replication::{Lsn as WireLsn, PgWireError, ReplicationClient, ReplicationConfig, ReplicationEvent};
+use pgwire_replication::{
+    Lsn as WireLsn, PgWireError, ReplicationClient, ReplicationConfig, ReplicationEvent,
+};
 use tokio::sync::{mpsc, watch};
 
 use super::assemble::Assembler;
@@ -162,7 +164,9 @@ impl Session {
         }
         match slot::state(&client, &server, &self.names.slot).await? {
             SlotState::Missing => lost(format!("slot {} is gone", self.names.slot)),
-            SlotState::Lost => lost(format!("slot {} was invalidated: its WAL is gone", self.names.slot)),
+            SlotState::Lost => {
+                lost(format!("slot {} was invalidated: its WAL is gone", self.names.slot))
+            }
             SlotState::At(confirmed) if confirmed > start => {
                 lost(format!("slot {} is at {confirmed}, we hold up to {start}", self.names.slot))
             }

@@ -149,8 +149,7 @@ impl Appender {
         logs.durable.store(file.position().0, Ordering::Release);
         let reached = file.position();
         let (unpublished, begun, syncs) = (Vec::new(), Vec::new(), Vec::new());
-        let appender =
-            Appender { file, logs, commands, ended, unpublished, reached, begun, syncs };
+        let appender = Appender { file, logs, commands, ended, unpublished, reached, begun, syncs };
         (appender, AppenderHandle { commands: sender })
     }
 

@@ -80,7 +80,12 @@ impl ShapeLog {
 
     /// A log that is read back at a restart.
     #[must_use]
-    pub fn restored(shape: ShapeId, chunk_bytes: u64, visibility: Visibility, until: Lsn) -> ShapeLog {
+    pub fn restored(
+        shape: ShapeId,
+        chunk_bytes: u64,
+        visibility: Visibility,
+        until: Lsn,
+    ) -> ShapeLog {
         ShapeLog::with_phase(shape, chunk_bytes, Phase::Filtering { visibility, until })
     }
 

@@ -7,9 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// A place: `<transaction>_<operation>`. Transaction 0 is the snapshot, whose operations are chunk
 /// numbers; operation `inf` is after all others.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Offset {
     /// Where the transaction's commit record begins; 0 for the snapshot.
     pub tx: u64,

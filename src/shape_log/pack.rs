@@ -126,10 +126,12 @@ impl PackStore {
         let dir = self.inner.dir.clone();
         let synced = tokio::task::spawn_blocking(move || {
             files.iter().try_for_each(|(number, file)| {
-                file.sync_data().map_err(|source| FrameError::Io { path: path(&dir, *number), source })
+                file.sync_data()
+                    .map_err(|source| FrameError::Io { path: path(&dir, *number), source })
             })
         });
-        let source = |e| FrameError::Io { path: self.inner.dir.clone(), source: std::io::Error::other(e) };
+        let source =
+            |e| FrameError::Io { path: self.inner.dir.clone(), source: std::io::Error::other(e) };
         Ok(synced.await.map_err(source)??)
     }
 

@@ -131,7 +131,11 @@ impl PostingWriter {
             None => {
                 number = 1;
                 let file = FrameFile::create(&path(dir, 0), FileKind::Postings)?;
-                reader.files.write().unwrap_or_else(|e| e.into_inner()).push(Arc::clone(file.file()));
+                reader
+                    .files
+                    .write()
+                    .unwrap_or_else(|e| e.into_inner())
+                    .push(Arc::clone(file.file()));
                 file
             }
         };

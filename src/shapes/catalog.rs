@@ -99,10 +99,7 @@ struct TableRecord {
 
 impl Catalog {
     /// Reads the catalogue at `path`, without the shapes that `ended` names, and rewrites it.
-    pub fn open(
-        path: &Path,
-        ended: &HashSet<ShapeId>,
-    ) -> Result<(Catalog, Recovered), FrameError> {
+    pub fn open(path: &Path, ended: &HashSet<ShapeId>) -> Result<(Catalog, Recovered), FrameError> {
         let (mut tables, mut shapes) = (BTreeMap::new(), BTreeMap::new());
         let (mut next_id, mut bad) = (1, None);
         if path.exists() {

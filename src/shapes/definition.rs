@@ -110,10 +110,7 @@ fn key_columns(table: &TableSchema) -> Vec<usize> {
     all
 }
 
-fn selected(
-    table: &TableSchema,
-    listed: Option<&[String]>,
-) -> Result<Vec<usize>, DefinitionError> {
+fn selected(table: &TableSchema, listed: Option<&[String]>) -> Result<Vec<usize>, DefinitionError> {
     let refuse = |text: String| Err(DefinitionError::Columns(text));
     let Some(listed) = listed else {
         let generated = names(table, |at| table.columns[at].generated);
@@ -156,10 +153,7 @@ fn names(table: &TableSchema, chosen: impl Fn(usize) -> bool) -> String {
     names.join(", ")
 }
 
-fn predicate(
-    source: &FilterSource,
-    table: &TableSchema,
-) -> Result<Predicate, DefinitionError> {
+fn predicate(source: &FilterSource, table: &TableSchema) -> Result<Predicate, DefinitionError> {
     let predicate = compile(&source.text, &source.params, table)
         .map_err(|error: WhereError| DefinitionError::Where(error.to_string()))?;
     match predicate.columns().iter().find(|at| table.columns[**at].generated) {

@@ -65,7 +65,10 @@ impl Registry {
 
     /// The shape that answers this question; made if there is none. Everybody who asks meanwhile
     /// gets the same one. Making it goes on when the asker leaves.
-    pub fn get_or_create(self: &Arc<Registry>, defined: Defined) -> Result<Arc<Shape>, CreateError> {
+    pub fn get_or_create(
+        self: &Arc<Registry>,
+        defined: Defined,
+    ) -> Result<Arc<Shape>, CreateError> {
         let shape = {
             let mut maps = self.maps();
             if let Some(shape) = maps.by_definition.get(&defined.definition) {
@@ -115,7 +118,10 @@ impl Registry {
     }
 
     /// Removes what the stream has ended, as long as it runs.
-    pub async fn follow(self: Arc<Registry>, mut ended: mpsc::UnboundedReceiver<(ShapeId, EndReason)>) {
+    pub async fn follow(
+        self: Arc<Registry>,
+        mut ended: mpsc::UnboundedReceiver<(ShapeId, EndReason)>,
+    ) {
         while let Some((id, why)) = ended.recv().await {
             let shape = self.maps().by_id.get(&id).cloned();
             self.maps().remove(id);

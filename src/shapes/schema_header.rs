@@ -92,10 +92,7 @@ mod tests {
         assert_eq!(of("varbit", -1), json!({"length": -1}));
         assert_eq!(of("timestamp", 3), json!({"precision": 3}));
         assert_eq!(of("interval", (6 << 16) | 0xFFFF), json!({"fields": "YEAR TO MONTH"}));
-        assert_eq!(
-            of("interval", (4096 << 16) | 2),
-            json!({"fields": "SECOND", "precision": 2})
-        );
+        assert_eq!(of("interval", (4096 << 16) | 2), json!({"fields": "SECOND", "precision": 2}));
         assert_eq!(of("geometry", 1107460), json!({"type_mod": 1107460}));
         assert_eq!(of("int8", -1), json!({}));
     }

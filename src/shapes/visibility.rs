@@ -45,7 +45,8 @@ impl FromStr for Visibility {
         let (xmin, xmax) = (number()?, number()?);
         let list = parts.next().ok_or_else(refuse)?;
         let ids = list.split(',').filter(|id| !id.is_empty());
-        let in_progress = ids.map(|id| id.parse().map_err(|_| refuse())).collect::<Result<_, _>>()?;
+        let in_progress =
+            ids.map(|id| id.parse().map_err(|_| refuse())).collect::<Result<_, _>>()?;
         Ok(Visibility { xmin, xmax, in_progress })
     }
 }

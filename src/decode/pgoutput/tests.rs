@@ -9,18 +9,14 @@ fn bytes(parts: &[&[u8]]) -> Bytes {
 fn samples() -> Vec<(Bytes, Message)> {
     let text = |t: &'static str| TupleColumn::Text(Bytes::from_static(t.as_bytes()));
     let begin = bytes(&[b"B", &7u64.to_be_bytes(), &8i64.to_be_bytes(), &9u32.to_be_bytes()]);
-    let commit =
-        bytes(&[b"C\0", &7u64.to_be_bytes(), &8u64.to_be_bytes(), &9i64.to_be_bytes()]);
+    let commit = bytes(&[b"C\0", &7u64.to_be_bytes(), &8u64.to_be_bytes(), &9i64.to_be_bytes()]);
     let relation = bytes(&[
         b"R\0\0\0\x2apublic\0issues\0f\0\x02",
         b"\x01id\0\0\0\0\x14\xff\xff\xff\xff",
         b"\x01title\0\0\0\0\x19\xff\xff\xff\xff",
     ]);
-    let column = |name: &str, type_oid| RelationColumn {
-        name: name.into(),
-        type_oid,
-        type_modifier: -1,
-    };
+    let column =
+        |name: &str, type_oid| RelationColumn { name: name.into(), type_oid, type_modifier: -1 };
     let tuple: &[u8] = b"\0\x03t\0\0\0\x011nu";
     let columns = || vec![text("1"), TupleColumn::Null, TupleColumn::Unchanged];
     let update = |parts: &[&[u8]]| bytes(&[b"U\0\0\0\x2a", &parts.concat()]);
@@ -54,7 +50,10 @@ fn samples() -> Vec<(Bytes, Message)> {
             bytes(&[b"D\0\0\0\x2aK", tuple]),
             Message::Delete { table: 42, old: OldTuple::Key(columns()) },
         ),
-        (bytes(&[b"T\0\0\0\x02\x01\0\0\0\x2a\0\0\0\x2b"]), Message::Truncate { tables: vec![42, 43] }),
+        (
+            bytes(&[b"T\0\0\0\x02\x01\0\0\0\x2a\0\0\0\x2b"]),
+            Message::Truncate { tables: vec![42, 43] },
+        ),
         (bytes(&[b"Y\0\0\0\x2apublic\0mood\0"]), Message::Type),
         (bytes(&[b"O", &7u64.to_be_bytes(), b"origin\0"]), Message::Origin),
         (bytes(&[b"M\x01", &7u64.to_be_bytes(), b"p\0\0\0\0\x02ab"]), Message::Logical),
