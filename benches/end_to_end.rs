@@ -1,7 +1,8 @@
 //! What the whole server does, beside what Postgres can do at all, in one run.
 //!
 //! `throughput`: N shapes `project_id = n`; changes are committed while the server is stopped by a
-//! signal, then it is let go: rows a second from the WAL to readable logs. The floor is
+//! signal and disconnected, then it is let go: rows a second from the moment it holds its slot again
+//! to readable logs. The floor is
 //! `pg_recvlogical` draining the same WAL with the same plugin into /dev/null. Afterwards every
 //! shape's log is replayed and compared with Postgres.
 //! `memory`: a table is synced and one large transaction passes; the peak of resident memory over
@@ -11,7 +12,7 @@
 //! `BENCH_TABLE_ROWS`, `BENCH_TRANSACTION_ROWS`.
 
 // In a bench a panic is the report.
-#![allow(clippy::unwrap_used, missing_docs, dead_code)]
+#![allow(clippy::unwrap_used, missing_docs, dead_code, unused_imports)]
 
 #[path = "../tests/suite/harness/mod.rs"]
 mod harness;
@@ -57,17 +58,27 @@ async fn throughput(shapes: usize, changes: usize) {
     let logs = create_shapes(&world, shapes).await;
     let created = begun.elapsed();
     let stream = &world.db.stream;
-    let slot = "SELECT pg_create_logical_replication_slot('floor', 'pgoutput')::text";
-    world.db.value(slot).await;
+    let floor_slot = "SELECT pg_create_logical_replication_slot('floor', 'pgoutput')::text";
+    world.db.value(floor_slot).await;
 
     run_dir::signal(world.server.id(), "STOP");
+    // Its connection goes too: or else the sockets' buffers would hold a part of the WAL already.
+    let slot = world.db.slot();
+    let cut = format!(
+        "SELECT pg_terminate_backend(active_pid)::text FROM pg_replication_slots WHERE slot_name = '{slot}'"
+    );
+    world.db.value(&cut).await;
     write(&world, shapes, changes).await;
     let target = world.db.position().await;
     let lsn = world.db.value("SELECT pg_current_wal_flush_lsn()::text").await;
     let floor = drain_floor(&world, stream, &lsn);
     let idle = "table=issues&where=project_id%20%3D%201";
-    let begun = Instant::now();
+    let active =
+        format!("SELECT active::text FROM pg_replication_slots WHERE slot_name = '{slot}'");
     run_dir::signal(world.server.id(), "CONT");
+    let session = world.db.session().await;
+    while session.value(&active).await != "true" {}
+    let begun = Instant::now();
     eventually("the logs have every change", async || {
         (seen(&world, idle).await >= target - 1).then_some(())
     })
@@ -196,12 +207,14 @@ async fn check(world: &World, logs: Vec<(usize, String)>) -> usize {
         }
     })
     .await;
-    let rows =
-        world.db.rows("SELECT project_id::text, id::text, title, priority::text FROM issues").await;
+    let rows = world.db.rows("SELECT project_id, id, title, priority FROM issues").await;
     let mut expected: BTreeMap<String, BTreeMap<String, (String, String)>> = BTreeMap::new();
     for row in &rows {
-        let text = |column: usize| row[column].clone().unwrap_or_default();
-        expected.entry(text(0)).or_default().insert(text(1), (text(2), text(3)));
+        let text = |column: &str| row[column].clone().unwrap_or_default();
+        expected
+            .entry(text("project_id"))
+            .or_default()
+            .insert(text("id"), (text("title"), text("priority")));
     }
     for (n, found) in &found {
         let expected = expected.remove(&n.to_string()).unwrap_or_default();

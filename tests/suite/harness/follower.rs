@@ -123,6 +123,16 @@ impl Follower {
         self
     }
 
+    /// Follows live until there are so many rows; cheap where there are very many.
+    pub async fn until_count(&mut self, count: usize) -> &mut Follower {
+        let deadline = Instant::now() + PATIENCE;
+        while self.log.count() != count {
+            assert!(Instant::now() < deadline, "never {count} rows, but {}", self.log.count());
+            self.patient_step(true, deadline).await;
+        }
+        self
+    }
+
     /// Catches up until the server says that everything up to a position has been delivered.
     pub async fn reach(&mut self, position: u64) -> &mut Follower {
         let deadline = Instant::now() + PATIENCE;

@@ -79,6 +79,11 @@ impl Log {
         rows
     }
 
+    /// How many rows there are.
+    pub fn count(&self) -> usize {
+        self.rows.values().map(|(count, _)| count).sum()
+    }
+
     /// Replays one body; `up_to_date` is what the headers claim. Returns the offset of its last change.
     pub fn replay(&mut self, body: &Value, schema: &Schema, up_to_date: bool) -> Option<String> {
         let messages = body.as_array().unwrap_or_else(|| panic!("the body is no array: {body}"));

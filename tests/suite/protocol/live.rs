@@ -154,12 +154,9 @@ async fn a_transaction_is_never_up_to_date_in_its_middle() {
         let insert = format!(
             "INSERT INTO items SELECT g, 'x' FROM generate_series({first}, {first} + {size} - 1) g"
         );
-        let before = items.rows().len();
+        let before = items.log.count();
         // `Log` fails when an answer says up-to-date before the change marked `last`.
-        tokio::join!(
-            world.sql(&insert),
-            items.until("the whole transaction", |rows| rows.len() == before + size)
-        );
+        tokio::join!(world.sql(&insert), items.until_count(before + size));
     }
 }
 
