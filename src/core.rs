@@ -4,26 +4,25 @@
 //! a new core starts in a new *epoch*, an empty directory of its own, while HTTP stays up.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use brooklet_dataflows::{Event, ShapeId};
+use brooklet_dataflows::{EndReason, Event, ShapeId};
 use brooklet_sql::{Lsn, TableSchema};
-use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::change_log::{ChangeLog, Replayed, Rolled, StoredCommit, Writer};
+use crate::change_log::{ChangeLog, Replayed, Rolled};
 use crate::config::Settings;
 use crate::engine::Engine;
-use crate::frame::sync_dir;
+use crate::epoch::{self, Epoch};
 use crate::ingest::{Entry, Ingest};
 use crate::limits::{POSTING_SYNC_INTERVAL, SLICES_IN_FLIGHT_MAX};
+use crate::replication::Database;
 use crate::replication::publication::Publication;
 use crate::replication::schema::Schemas;
-use crate::replication::session::{self, Cluster, Session, SessionError};
-use crate::replication::slot::{self, Names, SlotState};
-use crate::replication::{Database, preflight};
+use crate::replication::session::{Session, SessionError};
+use crate::replication::slot::Names;
 use crate::shape_log::postings::{PostingWriter, Recovered};
 use crate::shape_log::{
     Appender, AppenderHandle, Block, PackStore, PostingReader, ShapeLog, ShapeLogs,
@@ -47,6 +46,9 @@ pub struct Core {
     tasks: JoinSet<()>,
 }
 
+/// Where the parts of a core say that it has ended; unbounded, each says so once.
+type Ends = mpsc::UnboundedSender<CoreEnd>;
+
 /// Why a core ended.
 #[derive(Debug)]
 pub enum CoreEnd {
@@ -56,165 +58,88 @@ pub enum CoreEnd {
     Failed(anyhow::Error),
 }
 
-/// What a storage directory belongs to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Meta {
-    format: u16,
-    epoch: u64,
-    cluster: Cluster,
-    database: String,
-    slot: String,
-}
-
-/// A directory to work in, and where its log ends.
-struct Epoch {
-    cluster: Cluster,
-    dir: PathBuf,
-    log: ChangeLog,
-    writer: Writer,
-    commits: Vec<StoredCommit>,
-}
-
 /// Checks the database, opens or begins an epoch, restores its shapes and starts the stream.
 pub async fn start(
     settings: &Settings,
     database: &Database,
 ) -> anyhow::Result<(Arc<Core>, mpsc::UnboundedReceiver<CoreEnd>)> {
     let names = Names::new(&settings.stream_id);
-    let epoch = open_epoch(settings, database, &names).await?;
+    let epoch = epoch::open(settings, database, &names).await?;
     let (ends, ended) = mpsc::unbounded_channel();
     let core = wire(settings, database, names, epoch, ends).await?;
     Ok((core, ended))
 }
 
-async fn open_epoch(
-    settings: &Settings,
-    database: &Database,
-    names: &Names,
-) -> anyhow::Result<Epoch> {
-    let (client, server) = preflight::server(database).await?;
-    preflight::slot_is_free(&client, &names.slot).await?;
-    let published_anew = slot::publication(&client, &server, &names.publication).await?;
-    let cluster = session::identify(database.replication(&names.slot, &names.publication)).await?;
-    let meta_path = settings.dir.join("meta.json");
-    let known: Option<Meta> = match std::fs::read(&meta_path) {
-        Ok(bytes) => Some(serde_json::from_slice(&bytes)?),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error.into()),
-    };
-    let state = slot::state(&client, &server, &names.slot).await?;
-    if let Some(known) = &known {
-        anyhow::ensure!(
-            known.format == crate::frame::VERSION,
-            "{} was written by another version of Brooklet: use that one, or an empty storage directory",
-            settings.dir.display()
-        );
-        let dir = epoch_dir(&settings.dir, known.epoch);
-        let same = known.cluster == cluster
-            && known.database == server.database_name
-            && known.slot == names.slot;
-        let (log, writer, commits) = ChangeLog::open(&dir.join("changes"))?;
-        match state {
-            SlotState::At(confirmed) if same && !published_anew && confirmed <= writer.end() => {
-                return Ok(Epoch { cluster, dir, log, writer, commits });
-            }
-            _ => tracing::warn!(
-                slot = names.slot, ?state, held = %writer.end(), same_database = same,
-                "what is stored cannot be continued from this slot: starting over, clients fetch anew"
-            ),
-        }
-    }
-    let epoch = known.map_or(1, |known| known.epoch + 1);
-    let begin = slot::recreate(&client, &names.slot).await?;
-    let dir = epoch_dir(&settings.dir, epoch);
-    if dir.exists() {
-        std::fs::remove_dir_all(&dir)?;
-    }
-    let (log, mut writer, commits) = ChangeLog::open(&dir.join("changes"))?;
-    writer.position(begin);
-    writer.sync()?;
-    let meta = Meta {
-        format: crate::frame::VERSION,
-        epoch,
-        cluster: cluster.clone(),
-        database: server.database_name,
-        slot: names.slot.clone(),
-    };
-    write_meta(&meta_path, &meta)?;
-    remove_other_epochs(&settings.dir, &dir);
-    Ok(Epoch { cluster, dir, log, writer, commits })
-}
-
-fn epoch_dir(dir: &Path, epoch: u64) -> PathBuf {
-    dir.join(format!("epoch-{epoch}"))
-}
-
-fn write_meta(path: &Path, meta: &Meta) -> anyhow::Result<()> {
-    let temporary = path.with_extension("tmp");
-    std::fs::write(&temporary, serde_json::to_vec_pretty(meta)?)?;
-    std::fs::File::open(&temporary)?.sync_all()?;
-    std::fs::rename(&temporary, path)?;
-    Ok(sync_dir(path)?)
-}
-
-/// Best effort: an old epoch costs disk, nothing else.
-fn remove_other_epochs(dir: &Path, keep: &Path) {
-    let Ok(entries) = std::fs::read_dir(dir) else { return };
-    for path in entries.flatten().map(|entry| entry.path()) {
-        let named =
-            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("epoch-"));
-        if named && path != keep {
-            _ = std::fs::remove_dir_all(&path);
-        }
-    }
-}
-
 /// What is found of one shape in the posting log.
 type FoundPostings = HashMap<ShapeId, Vec<(Vec<brooklet_dataflows::Posting>, Vec<Block>)>>;
+
+/// What an epoch's directory holds beside the change log.
+struct Stores {
+    appender: AppenderHandle,
+    logs: Arc<ShapeLogs>,
+    postings: PostingReader,
+    /// Where the posting log ends: the dataflow is told again what comes after.
+    position: Lsn,
+    ended: mpsc::UnboundedReceiver<(ShapeId, EndReason)>,
+    catalog: Catalog,
+    records: Vec<(ShapeRecord, Arc<TableSchema>)>,
+    next_id: u64,
+    found: FoundPostings,
+    packs: PackStore,
+}
+
+fn open_stores(dir: &Path, end: Lsn, ends: &Ends) -> anyhow::Result<Stores> {
+    let (mut found, mut gone, mut last_id) = (FoundPostings::new(), HashSet::new(), 0);
+    let writer = PostingWriter::open(&dir.join("postings"), end, |recovered| match recovered {
+        Recovered::Postings(shape, postings, blocks) => {
+            last_id = last_id.max(shape.0);
+            found.entry(shape).or_default().push((postings.to_vec(), blocks));
+        }
+        Recovered::Ended(shape) => _ = gone.insert(shape),
+    })?;
+    let (catalog, recovered) = Catalog::open(&dir.join("catalog.log"), &gone)?;
+    let used = recovered.shapes.iter().flat_map(|(shape, _)| &shape.batches);
+    let packs = PackStore::open(&dir.join("snapshots"), &used.map(|b| b.pack()).collect())?;
+    let logs = Arc::new(ShapeLogs::default());
+    let (ended_sender, ended) = mpsc::unbounded_channel();
+    let (position, postings) = (writer.position(), writer.reader());
+    let (appender, handle) = Appender::new(writer, Arc::clone(&logs), ended_sender);
+    spawn_thread("postings", ends.clone(), move || Ok(appender.run()?))?;
+    Ok(Stores {
+        appender: handle,
+        logs,
+        postings,
+        position,
+        ended,
+        catalog,
+        next_id: recovered.next_id.max(last_id + 1),
+        records: recovered.shapes,
+        found,
+        packs,
+    })
+}
 
 async fn wire(
     settings: &Settings,
     database: &Database,
     names: Names,
     epoch: Epoch,
-    ends: mpsc::UnboundedSender<CoreEnd>,
+    ends: Ends,
 ) -> anyhow::Result<Arc<Core>> {
     let Epoch { cluster, dir, log, writer, commits } = epoch;
-    let (mut found, mut ended, mut last_id) = (FoundPostings::new(), HashSet::new(), 0);
-    let posting_writer =
-        PostingWriter::open(&dir.join("postings"), writer.end(), |recovered| match recovered {
-            Recovered::Postings(shape, postings, blocks) => {
-                last_id = last_id.max(shape.0);
-                found.entry(shape).or_default().push((postings.to_vec(), blocks));
-            }
-            Recovered::Ended(shape) => _ = ended.insert(shape),
-        })?;
-    let (catalog, recovered) = Catalog::open(&dir.join("catalog.log"), &ended)?;
-    let packs_used = recovered.shapes.iter().flat_map(|(shape, _)| &shape.batches);
-    let packs = PackStore::open(&dir.join("snapshots"), &packs_used.map(|b| b.pack()).collect())?;
-
-    let logs = Arc::new(ShapeLogs::default());
-    let (ended_sender, ended_shapes) = mpsc::unbounded_channel();
-    let position = posting_writer.position();
-    let postings = posting_writer.reader();
-    let (appender, appender_handle) =
-        Appender::new(posting_writer, Arc::clone(&logs), ended_sender);
-    let emitter = appender_handle.clone();
+    let stores = open_stores(&dir, writer.end(), &ends)?;
+    let emitter = stores.appender.clone();
     let (engine, _) = Engine::start(move |collated| emitter.collated(collated.clone()))?;
-    spawn_thread("postings", ends.clone(), move || Ok(appender.run()?))?;
-
     let schemas = Schemas::new(database.clone());
-    let next_id = recovered.next_id.max(last_id + 1);
-    let shapes = restore(recovered.shapes, found, &logs, &schemas);
+    let shapes = restore(stores.records, stores.found, &stores.logs, &schemas);
     let plans = shapes.iter().map(|shape| Event::AddShape(Arc::new(shape.defined.plan(shape.id))));
     engine.send(plans.collect()).await?;
-    replay(&log, position, &engine).await?;
+    replay(&log, stores.position, &engine).await?;
 
     let recent = Arc::new(RecentCommits::new(commits));
     let (durable_sender, durable) = watch::channel(writer.end());
     let (rolled, rolled_files) = mpsc::unbounded_channel();
-    let (slices, slices_receiver) = mpsc::channel::<Vec<Entry>>(SLICES_IN_FLIGHT_MAX);
-    let waiting_to_be_sealed = log.unsealed();
+    let unsealed = log.unsealed();
     let ingest = Ingest {
         writer,
         engine: engine.clone(),
@@ -223,51 +148,55 @@ async fn wire(
         rolled,
         skipping: false,
     };
-    spawn_thread("changes", ends.clone(), move || Ok(ingest.run(slices_receiver)?))?;
-
+    let (slices, receiver) = mpsc::channel::<Vec<Entry>>(SLICES_IN_FLIGHT_MAX);
+    spawn_thread("changes", ends.clone(), move || Ok(ingest.run(receiver)?))?;
+    let (connected_sender, connected) = watch::channel(false);
+    let session = Session {
+        database: database.clone(),
+        names: names.clone(),
+        cluster,
+        slices,
+        durable: durable.clone(),
+        connected: connected_sender,
+    };
     let workshop = Arc::new(Workshop {
-        publication: Publication::new(database.clone(), names.publication.clone()),
+        publication: Publication::new(database.clone(), names.publication),
         database: database.clone(),
         schemas,
         engine,
         change_log: log.clone(),
         recent,
-        logs: Arc::clone(&logs),
-        appender: appender_handle.clone(),
-        packs,
-        catalog,
-        durable: durable.clone(),
+        logs: Arc::clone(&stores.logs),
+        appender: stores.appender.clone(),
+        packs: stores.packs,
+        catalog: stores.catalog,
+        durable,
         chunk_bytes: settings.chunk_bytes,
     });
-    let registry = Registry::new(Arc::clone(&workshop), shapes, next_id);
-    let (connected_sender, connected) = watch::channel(false);
-    let session = Session {
-        database: database.clone(),
-        names,
-        cluster,
-        slices,
-        durable,
-        connected: connected_sender,
-    };
+    let registry = Registry::new(Arc::clone(&workshop), shapes, stores.next_id);
     let mut tasks = JoinSet::new();
-    tasks.spawn(Arc::clone(&registry).follow(ended_shapes));
-    tasks.spawn(keep_synced(workshop, appender_handle));
-    tasks.spawn(seal(log, logs, waiting_to_be_sealed, rolled_files));
-    tasks.spawn(async move {
-        let error = session.run().await;
-        let end = match error {
-            SessionError::SlotLost(_) | SessionError::OtherDatabase(_) => CoreEnd::StartOver(error),
-            other => CoreEnd::Failed(other.into()),
-        };
-        _ = ends.send(end);
-    });
-    Ok(Arc::new(Core { registry, postings, connected, tasks }))
+    tasks.spawn(Arc::clone(&registry).follow(stores.ended));
+    tasks.spawn(keep_synced(workshop, stores.appender));
+    tasks.spawn(seal(log, stores.logs, unsealed, rolled_files));
+    tasks.spawn(stream(session, ends));
+    Ok(Arc::new(Core { registry, postings: stores.postings, connected, tasks }))
+}
+
+/// Runs the session; tells why it ended.
+async fn stream(session: Session, ends: Ends) {
+    let error = session.run().await;
+    let end = match error {
+        SessionError::SlotLost(_) | SessionError::OtherDatabase(_) => CoreEnd::StartOver(error),
+        other => CoreEnd::Failed(other.into()),
+    };
+    // Nobody listening means that the process is ending.
+    _ = ends.send(end);
 }
 
 /// A thread whose failure ends the process.
 fn spawn_thread(
     name: &'static str,
-    ends: mpsc::UnboundedSender<CoreEnd>,
+    ends: Ends,
     run: impl FnOnce() -> anyhow::Result<()> + Send + 'static,
 ) -> std::io::Result<()> {
     let body = move || {

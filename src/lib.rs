@@ -1,11 +1,23 @@
-//! Brooklet.
+//! Brooklet: a self-hosted sync engine. Any Postgres as a real-time database over plain HTTP.
+//!
+//! The modules in the order of a write's journey (`ARCHITECTURE.md` follows one):
+//!
+//! [`replication`] tails the slot · [`decode`] reads its messages · [`ingest`] appends them to the
+//! [`change_log`] and hands them to the [`engine`], behind which the dataflow finds what each change
+//! means for each shape · [`shape_log`] appends that and is read from · [`http`] serves it.
+//! [`shapes`] says which shapes exist and makes new ones. [`core`] wires all this over an [`epoch`]'s
+//! directory, [`server`] keeps one core behind one listener; [`frame`] is what files are made of,
+//! [`config`] and [`limits`] are all the numbers. [`demo`] and [`verify`] are programs beside it.
+
 #![cfg_attr(test, allow(clippy::unwrap_used))]
+
 pub mod change_log;
 pub mod config;
 pub mod core;
 pub mod decode;
 pub mod demo;
 pub mod engine;
+pub mod epoch;
 pub mod frame;
 pub mod http;
 pub mod ingest;

@@ -130,10 +130,8 @@ pub(super) fn rows(frame: Frame<'_>, mut each: impl FnMut(RowsHead, Change, Plac
 fn replay_frame(frame: Frame<'_>, after: Lsn, each: &mut impl FnMut(Replayed)) -> Option<()> {
     match frame.kind {
         kind::RELATION => each(Replayed::Relation(relation(frame.payload)?)),
-        kind::ROWS => {
-            if RowsHead::decode(frame.payload)?.lsn > after {
-                rows(frame, |_, change, _| each(Replayed::Change(change)))?;
-            }
+        kind::ROWS if RowsHead::decode(frame.payload)?.lsn > after => {
+            rows(frame, |_, change, _| each(Replayed::Change(change)))?;
         }
         kind::TRUNCATE => {
             let (lsn, tables) = frame.payload.split_first_chunk::<8>()?;

@@ -1,3 +1,5 @@
+//! Table tests of dates and times.
+
 use super::*;
 
 #[test]

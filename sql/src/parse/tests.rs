@@ -1,3 +1,5 @@
+//! Table tests of the grammar.
+
 use super::*;
 use crate::token::tokenize;
 

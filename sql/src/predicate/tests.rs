@@ -1,3 +1,5 @@
+//! Table tests of whole clauses.
+
 use super::*;
 use crate::{Collation, Column, Probe, RelationName, RowKey, TextOrder, row_key};
 

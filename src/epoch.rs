@@ -1,0 +1,156 @@
+//! Which directory a core works in, and whether what is there can be continued.
+//!
+//! *Enters*: the database as it is found, the directory as it was left. *Leaves*: an open change log.
+//! *Invariant*: an epoch's positions all belong to one history of one cluster.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::change_log::{ChangeLog, StoredCommit, Writer};
+use crate::config::Settings;
+use crate::frame::sync_dir;
+use crate::replication::preflight::Server;
+use crate::replication::session::{self, Cluster};
+use crate::replication::slot::{self, Names, SlotState};
+use crate::replication::{Database, preflight};
+
+/// What a storage directory belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Meta {
+    format: u16,
+    epoch: u64,
+    cluster: Cluster,
+    database: String,
+    slot: String,
+}
+
+/// A directory to work in, and where its log ends.
+pub struct Epoch {
+    /// Whose history it is.
+    pub cluster: Cluster,
+    /// The epoch's own directory.
+    pub dir: PathBuf,
+    /// The change log, for readers.
+    pub log: ChangeLog,
+    /// Its one writer.
+    pub writer: Writer,
+    /// Every commit it holds.
+    pub commits: Vec<StoredCommit>,
+}
+
+/// Checks the database; opens the epoch that can be continued from its slot, or begins one.
+pub async fn open(
+    settings: &Settings,
+    database: &Database,
+    names: &Names,
+) -> anyhow::Result<Epoch> {
+    let (client, server) = preflight::server(database).await?;
+    preflight::slot_is_free(&client, &names.slot).await?;
+    let published_anew = slot::publication(&client, &server, &names.publication).await?;
+    let cluster = session::identify(database.replication(&names.slot, &names.publication)).await?;
+    let state = slot::state(&client, &server, &names.slot).await?;
+    let known = read_meta(settings)?;
+    let found = Found { cluster, server, state, published_anew };
+    if let Some(known) = &known
+        && let Some(epoch) = found.continued(settings, names, known)?
+    {
+        return Ok(epoch);
+    }
+    let begin = slot::recreate(&client, &names.slot).await?;
+    let number = known.map_or(1, |known| known.epoch + 1);
+    let dir = epoch_dir(&settings.dir, number);
+    if dir.exists() {
+        std::fs::remove_dir_all(&dir)?;
+    }
+    let (log, mut writer, commits) = ChangeLog::open(&dir.join("changes"))?;
+    writer.position(begin);
+    writer.sync()?;
+    let meta = Meta {
+        format: crate::frame::VERSION,
+        epoch: number,
+        cluster: found.cluster.clone(),
+        database: found.server.database_name,
+        slot: names.slot.clone(),
+    };
+    write_meta(&settings.dir.join("meta.json"), &meta)?;
+    remove_other_epochs(&settings.dir, &dir);
+    Ok(Epoch { cluster: found.cluster, dir, log, writer, commits })
+}
+
+/// The database as it is found.
+struct Found {
+    cluster: Cluster,
+    server: Server,
+    state: SlotState,
+    published_anew: bool,
+}
+
+impl Found {
+    /// The known epoch, if it belongs to this database and the slot can continue it.
+    fn continued(
+        &self,
+        settings: &Settings,
+        names: &Names,
+        known: &Meta,
+    ) -> anyhow::Result<Option<Epoch>> {
+        let same = known.cluster == self.cluster
+            && known.database == self.server.database_name
+            && known.slot == names.slot;
+        let dir = epoch_dir(&settings.dir, known.epoch);
+        let (log, writer, commits) = ChangeLog::open(&dir.join("changes"))?;
+        match self.state {
+            SlotState::At(confirmed)
+                if same && !self.published_anew && confirmed <= writer.end() =>
+            {
+                let cluster = self.cluster.clone();
+                Ok(Some(Epoch { cluster, dir, log, writer, commits }))
+            }
+            state => {
+                tracing::warn!(
+                    slot = names.slot, ?state, held = %writer.end(), same_database = same,
+                    "what is stored cannot be continued from this slot: starting over, clients fetch anew"
+                );
+                Ok(None)
+            }
+        }
+    }
+}
+
+fn read_meta(settings: &Settings) -> anyhow::Result<Option<Meta>> {
+    let known: Meta = match std::fs::read(settings.dir.join("meta.json")) {
+        Ok(bytes) => serde_json::from_slice(&bytes)?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    anyhow::ensure!(
+        known.format == crate::frame::VERSION,
+        "{} was written by another version of Brooklet: use that one, or an empty storage directory",
+        settings.dir.display()
+    );
+    Ok(Some(known))
+}
+
+fn epoch_dir(dir: &Path, epoch: u64) -> PathBuf {
+    dir.join(format!("epoch-{epoch}"))
+}
+
+fn write_meta(path: &Path, meta: &Meta) -> anyhow::Result<()> {
+    let temporary = path.with_extension("tmp");
+    std::fs::write(&temporary, serde_json::to_vec_pretty(meta)?)?;
+    std::fs::File::open(&temporary)?.sync_all()?;
+    std::fs::rename(&temporary, path)?;
+    Ok(sync_dir(path)?)
+}
+
+/// Best effort: an old epoch costs disk, nothing else.
+fn remove_other_epochs(dir: &Path, keep: &Path) {
+    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let named =
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("epoch-"));
+        if named && path != keep {
+            _ = std::fs::remove_dir_all(&path);
+        }
+    }
+}
