@@ -12,6 +12,7 @@ pub(super) mod kind {
     pub const TRUNCATE: u8 = 3;
     pub const COMMIT: u8 = 4;
     pub const POSITION: u8 = 5;
+    pub const KNOWN_RELATION: u8 = 6;
 }
 
 const OLD: u8 = 1;

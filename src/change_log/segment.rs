@@ -61,8 +61,9 @@ impl Segment {
     ) -> Result<(), ChangeLogError> {
         let Segment::Raw(raw) = self else { return Ok(()) };
         let mut bad = false;
+        let mut replay = Replay { after, announced: Vec::new() };
         FrameFile::open(&raw.path, FileKind::Changes, Tail::Closed, |frame| {
-            bad |= replay_frame(frame, after, each).is_none();
+            bad |= replay.frame(frame, each).is_none();
         })?;
         if bad { Err(FrameError::Damaged(raw.path.clone(), 0).into()) } else { Ok(()) }
     }
@@ -127,27 +128,45 @@ pub(super) fn rows(frame: Frame<'_>, mut each: impl FnMut(RowsHead, Change, Plac
     Some(())
 }
 
-fn replay_frame(frame: Frame<'_>, after: Lsn, each: &mut impl FnMut(Replayed)) -> Option<()> {
-    match frame.kind {
-        kind::RELATION => each(Replayed::Relation(relation(frame.payload)?)),
-        kind::ROWS if RowsHead::decode(frame.payload)?.lsn > after => {
-            rows(frame, |_, change, _| each(Replayed::Change(change)))?;
-        }
-        kind::TRUNCATE => {
-            let (lsn, tables) = frame.payload.split_first_chunk::<8>()?;
-            if Lsn(u64::from_le_bytes(*lsn)) > after {
-                each(Replayed::Truncate(record::decode_tables(tables)?));
+/// Tells frames again, without those of transactions up to `after`.
+struct Replay {
+    after: Lsn,
+    /// Announced inside of a transaction that is not known to be wanted yet. A definition from
+    /// before `after` must not be told: shapes may have been made under a later one.
+    announced: Vec<Arc<Relation>>,
+}
+
+impl Replay {
+    fn frame(&mut self, frame: Frame<'_>, each: &mut impl FnMut(Replayed)) -> Option<()> {
+        match frame.kind {
+            kind::RELATION => self.announced.push(relation(frame.payload)?),
+            kind::ROWS if RowsHead::decode(frame.payload)?.lsn > self.after => {
+                self.announce(each);
+                rows(frame, |_, change, _| each(Replayed::Change(change)))?;
             }
-        }
-        kind::COMMIT => {
-            let commit = StoredCommit::decode(frame.payload)?;
-            if commit.lsn > after {
-                each(Replayed::Commit(commit));
+            kind::TRUNCATE => {
+                let (lsn, tables) = frame.payload.split_first_chunk::<8>()?;
+                if Lsn(u64::from_le_bytes(*lsn)) > self.after {
+                    self.announce(each);
+                    each(Replayed::Truncate(record::decode_tables(tables)?));
+                }
             }
+            kind::COMMIT => {
+                let commit = StoredCommit::decode(frame.payload)?;
+                if commit.lsn > self.after {
+                    self.announce(each);
+                    each(Replayed::Commit(commit));
+                }
+                self.announced.clear();
+            }
+            _ => {}
         }
-        _ => {}
+        Some(())
     }
-    Some(())
+
+    fn announce(&mut self, each: &mut impl FnMut(Replayed)) {
+        self.announced.drain(..).for_each(|relation| each(Replayed::Relation(relation)));
+    }
 }
 
 fn seal_frame(
@@ -159,7 +178,7 @@ fn seal_frame(
     let path = writer.path().to_owned();
     let damaged = || ChangeLogError::Sealed { path: path.clone(), reason: reason.clone() };
     match frame.kind {
-        kind::RELATION => {
+        kind::RELATION | kind::KNOWN_RELATION => {
             let relation = relation(frame.payload).ok_or_else(damaged)?;
             writer.end_table(relation.oid)?;
             relations.insert(relation.oid, relation);

@@ -119,3 +119,34 @@ fn sealing_changes_no_answer_and_survives_a_restart() {
     assert_eq!(replayed(&log, Lsn(600)), written[18..]);
     assert!(log.seal(&Rolled { first_seq: 77, end: Lsn::ZERO }).is_ok());
 }
+
+#[test]
+fn a_definition_is_told_again_only_with_the_transaction_that_announced_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, mut writer, _) = ChangeLog::open(dir.path()).unwrap();
+    let announce = |writer: &mut Writer, oid: u32, n: u64| {
+        writer.begin(Lsn(100 * n), n as u32).unwrap();
+        writer.append_relation(&relation(oid));
+        writer.append(&mut transaction(n));
+        writer.commit(Lsn(100 * n + 50), 0).unwrap();
+    };
+    announce(&mut writer, 1, 1);
+    announce(&mut writer, 2, 2);
+    writer.roll().unwrap();
+    announce(&mut writer, 3, 3);
+    writer.sync().unwrap();
+    let told = |after: u64| {
+        let mut found = Vec::new();
+        log.replay(Lsn(after), |event| match event {
+            Replayed::Relation(relation) => found.push(u64::from(relation.oid)),
+            Replayed::Commit(commit) => found.push(commit.lsn.0),
+            _ => {}
+        })
+        .unwrap();
+        found
+    };
+    assert_eq!(told(0), [1, 100, 2, 200, 3, 300]);
+    assert_eq!(told(100), [2, 200, 3, 300]);
+    assert_eq!(told(200), [3, 300]);
+    assert!(told(300).is_empty());
+}

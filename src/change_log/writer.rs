@@ -95,7 +95,7 @@ impl Writer {
 
     /// A table's definition from here on.
     pub fn append_relation(&mut self, relation: &Arc<Relation>) {
-        write_relation(&mut self.file, relation);
+        write_relation(&mut self.file, kind::RELATION, relation);
         self.relations.insert(relation.oid, Arc::clone(relation));
     }
 
@@ -173,7 +173,7 @@ impl Writer {
         let (file, segment) = create(&self.log.dir, self.next_seq)?;
         self.file = file;
         for relation in self.relations.values() {
-            write_relation(&mut self.file, relation);
+            write_relation(&mut self.file, kind::KNOWN_RELATION, relation);
         }
         self.segment = Arc::clone(&segment);
         self.log.segments.write().unwrap_or_else(|e| e.into_inner()).push(segment);
@@ -181,10 +181,10 @@ impl Writer {
     }
 }
 
-fn write_relation(file: &mut FrameFile, relation: &Relation) {
+fn write_relation(file: &mut FrameFile, kind: u8, relation: &Relation) {
     // A struct of strings and numbers always has a JSON form.
     let json = serde_json::to_vec(relation).unwrap_or_default();
-    file.append(kind::RELATION, &[&json]);
+    file.append(kind, &[&json]);
 }
 
 fn create(dir: &Path, first_seq: u64) -> Result<(FrameFile, Arc<Segment>), ChangeLogError> {
@@ -314,9 +314,11 @@ fn recover(path: &Path, first_seq: u64, tail: Tail) -> Result<Recovered, ChangeL
             kind::POSITION => frame.payload.first_chunk().map(|lsn| {
                 position = Lsn(u64::from_le_bytes(*lsn));
             }),
-            kind::RELATION => segment::relation(frame.payload).map(|relation| {
-                relations.insert(relation.oid, relation);
-            }),
+            kind::RELATION | kind::KNOWN_RELATION => {
+                segment::relation(frame.payload).map(|relation| {
+                    relations.insert(relation.oid, relation);
+                })
+            }
             kind::TRUNCATE => Some(()),
             _ => None,
         };

@@ -11,7 +11,8 @@ use tokio::sync::mpsc;
 use crate::core::Core;
 use crate::limits::{BODY_PIECE_BYTES, SNAPSHOT_STALL_MAX};
 use crate::shape_log::encode::snapshot_end;
-use crate::shape_log::{BatchPlace, Offset, Slice};
+use crate::shape_log::postings::{Posting, last_op};
+use crate::shape_log::{BatchPlace, Block, Offset, Slice};
 use crate::shapes::Shape;
 use crate::shapes::shape::Stage;
 use crate::shapes::visibility::Visibility;
@@ -60,49 +61,76 @@ impl Array {
 pub fn log(core: &Arc<Core>, shape: &Arc<Shape>, slice: Slice, last: Option<String>) -> Body {
     let (mut array, body) = Array::new();
     let (core, shape) = (Arc::clone(core), Arc::clone(shape));
-    tokio::task::spawn_blocking(move || {
-        let last_piece = match entries(&core, &shape, &slice, &mut array) {
-            Ok(true) => {
-                last.iter().for_each(|message| array.push(message.as_bytes()));
-                array.end()
+    let handle = shape.handle.clone();
+    let mut entries = Entries { core, shape, slice, next_block: 0, block: None, ended: false };
+    tokio::spawn(async move {
+        let last_piece = loop {
+            // A piece at a time: a slow client holds no thread and no more than a piece.
+            let filled = tokio::task::spawn_blocking(move || {
+                let filled = entries.fill(&mut array);
+                (entries, array, filled)
+            });
+            let Ok((rest, filling, filled)) = filled.await else { return };
+            (entries, array) = (rest, filling);
+            if let Err(error) = filled {
+                tracing::error!(%error, handle, "a log cannot be read");
+                break Err(error);
             }
-            // The client has gone.
-            Ok(false) => return,
-            Err(error) => {
-                tracing::error!(%error, handle = shape.handle, "a log cannot be read");
-                Err(error)
+            if entries.ended {
+                last.iter().for_each(|message| array.push(message.as_bytes()));
+                break array.end();
+            }
+            let piece = array.piece();
+            if array.pieces.send(piece).await.is_err() {
+                return;
             }
         };
-        _ = array.pieces.blocking_send(last_piece);
+        _ = array.pieces.send(last_piece).await;
     });
     body
 }
 
-/// Sends the entries; `false` if nobody listens any more.
-fn entries(core: &Core, shape: &Shape, slice: &Slice, array: &mut Array) -> io::Result<bool> {
-    let changes = &core.registry.workshop().change_log;
-    for block in &slice.blocks {
-        for posting in core.postings.read(block)? {
-            let last =
-                Offset { tx: block.lsn.0, op: crate::shape_log::postings::last_op(&posting) };
-            if last <= slice.after {
+/// The entries of a slice that are not sent yet.
+struct Entries {
+    core: Arc<Core>,
+    shape: Arc<Shape>,
+    slice: Slice,
+    next_block: usize,
+    block: Option<(Block, std::vec::IntoIter<Posting>)>,
+    ended: bool,
+}
+
+impl Entries {
+    /// Adds entries until a piece is full or all are there.
+    fn fill(&mut self, array: &mut Array) -> io::Result<()> {
+        let changes = &self.core.registry.workshop().change_log;
+        while !array.is_full() {
+            let Some((block, postings)) = &mut self.block else {
+                let Some(block) = self.slice.blocks.get(self.next_block) else {
+                    self.ended = true;
+                    return Ok(());
+                };
+                self.block = Some((*block, self.core.postings.read(block)?.into_iter()));
+                self.next_block += 1;
                 continue;
+            };
+            let Some(posting) = postings.next() else {
+                self.block = None;
+                continue;
+            };
+            let last = Offset { tx: block.lsn.0, op: last_op(&posting) };
+            if last > self.slice.end {
+                self.ended = true;
+                return Ok(());
             }
-            if last > slice.end {
-                return Ok(true);
-            }
-            let change = changes.read(posting.seq).map_err(io::Error::other)?;
-            let each = |json: &[u8]| array.push(json);
-            shape.view.entries(block, &posting, &change, slice.after, each);
-            if array.is_full() {
-                let piece = array.piece();
-                if array.pieces.blocking_send(piece).is_err() {
-                    return Ok(false);
-                }
+            if last > self.slice.after {
+                let change = changes.read(posting.seq).map_err(io::Error::other)?;
+                let each = |json: &[u8]| array.push(json);
+                self.shape.view.entries(block, &posting, &change, self.slice.after, each);
             }
         }
+        Ok(())
     }
-    Ok(true)
 }
 
 /// The rows of snapshot chunk `chunk`, as they come; the snapshot's end if this is the last one.

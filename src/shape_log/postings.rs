@@ -5,7 +5,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
-use brooklet_dataflows::{Posting, ShapeId, Verdict};
+pub use brooklet_dataflows::Posting;
+use brooklet_dataflows::{ShapeId, Verdict};
 use brooklet_sql::Lsn;
 use bytes::{Buf, BufMut};
 

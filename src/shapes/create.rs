@@ -139,9 +139,10 @@ pub(super) async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), Cr
     let defined = &shape.defined;
     shop.publication.prepare(&defined.table).await?;
     let after = install(shop, shape).await?;
+    let streamed = shop.recent.up_to(after);
     let snapshot = Snapshot::take(&shop.database).await?;
     let (visibility, until) = (snapshot.visibility.clone(), snapshot.until);
-    let early = early(shop, shape, &visibility, after).await?;
+    let early = early(shop, shape, &visibility, streamed).await?;
     let begun = shop.appender.begin(shape.id, visibility.clone(), until, early).await;
     begun.map_err(CreateError::internal)?;
     shop.recent.forget_visible(&visibility);
@@ -171,14 +172,15 @@ async fn install(shop: &Workshop, shape: &Arc<Shape>) -> Result<Lsn, CreateError
     }
 }
 
-/// What transactions up to `after` bring to the shape that the snapshot does not contain.
+/// What transactions from before the shape was installed bring to it, if the snapshot does not
+/// contain them.
 async fn early(
     shop: &Workshop,
     shape: &Arc<Shape>,
     visibility: &Visibility,
-    after: Lsn,
+    mut missing: Vec<StoredCommit>,
 ) -> Result<Vec<HeldTransaction>, CreateError> {
-    let missing = shop.recent.missing_from(visibility, after);
+    missing.retain(|commit| !visibility.contains(commit.xid));
     if missing.is_empty() {
         return Ok(Vec::new());
     }

@@ -48,11 +48,11 @@ impl RecentCommits {
         self.commits().retain(|commit| !visibility.contains(commit.xid));
     }
 
-    /// The commits up to `until` that a snapshot does not contain, in stream order.
+    /// The commits up to `until`, in stream order. To be asked *before* a snapshot is taken: what was
+    /// forgotten by then is visible in it, what is forgotten meanwhile may not be.
     #[must_use]
-    pub fn missing_from(&self, visibility: &Visibility, until: Lsn) -> Vec<StoredCommit> {
-        let missing = |c: &&StoredCommit| c.lsn <= until && !visibility.contains(c.xid);
-        self.commits().iter().filter(missing).copied().collect()
+    pub fn up_to(&self, until: Lsn) -> Vec<StoredCommit> {
+        self.commits().iter().filter(|commit| commit.lsn <= until).copied().collect()
     }
 
     fn commits(&self) -> MutexGuard<'_, VecDeque<StoredCommit>> {
