@@ -17,7 +17,7 @@ use crate::config::Settings;
 use crate::engine::Engine;
 use crate::epoch::{self, Epoch};
 use crate::ingest::{Entry, Ingest};
-use crate::limits::{POSTING_SYNC_INTERVAL, SLICES_IN_FLIGHT_MAX};
+use crate::limits::{POSTING_SYNC_INTERVAL, RECONCILE_INTERVAL, SLICES_IN_FLIGHT_MAX};
 use crate::replication::Database;
 use crate::replication::publication::Publication;
 use crate::replication::schema::Schemas;
@@ -30,6 +30,7 @@ use crate::shape_log::{
 use crate::shapes::catalog::{Catalog, ShapeRecord};
 use crate::shapes::create::{Workshop, prune_recent};
 use crate::shapes::recent::RecentCommits;
+use crate::shapes::reconcile::reconcile;
 use crate::shapes::registry::Registry;
 use crate::shapes::shape::{SnapshotState, Stage};
 use crate::shapes::{Defined, Shape};
@@ -174,7 +175,9 @@ async fn wire(
         chunk_bytes: settings.chunk_bytes,
     });
     let registry = Registry::new(Arc::clone(&workshop), shapes, stores.next_id);
+    reconcile(&registry).await?;
     let mut tasks = JoinSet::new();
+    tasks.spawn(keep_reconciled(Arc::clone(&registry)));
     tasks.spawn(Arc::clone(&registry).follow(stores.ended));
     tasks.spawn(keep_synced(workshop, stores.appender));
     tasks.spawn(seal(log, stores.logs, unsealed, rolled_files));
@@ -274,6 +277,17 @@ async fn keep_synced(workshop: Arc<Workshop>, appender: AppenderHandle) {
         }
         if let Err(error) = prune_recent(&workshop).await {
             tracing::debug!(%error, "cannot ask which commits are visible");
+        }
+    }
+}
+
+/// Looks after the tables at intervals.
+async fn keep_reconciled(registry: Arc<Registry>) {
+    let mut interval = tokio::time::interval(RECONCILE_INTERVAL);
+    loop {
+        interval.tick().await;
+        if let Err(error) = reconcile(&registry).await {
+            tracing::debug!(%error, "cannot look after the tables");
         }
     }
 }

@@ -83,6 +83,10 @@ pub const TABLE_LOCK_TRIES: u32 = 40;
 /// How long a new shape waits for writers that were already at work on its table.
 pub const TABLE_WRITERS_MAX: Duration = Duration::from_secs(30);
 
+/// The catalogue is asked at this interval whether tables are still what they were. One query for
+/// all of them; a table that changes and is written to is noticed at once, by the stream.
+pub const RECONCILE_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Reconnect back-off to Postgres, first and longest pause.
 pub const RECONNECT_PAUSE: (Duration, Duration) =
     (Duration::from_millis(250), Duration::from_secs(10));

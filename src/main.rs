@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use brooklet::config::{self, ServeArgs, Settings};
 use brooklet::demo::{self, DemoArgs};
 use brooklet::verify::{self, VerifyArgs};
@@ -50,7 +51,14 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => {
             log_to_stderr(&args.log_level)?;
             let settings = args.settings()?;
-            let listener = TcpListener::bind((settings.address, settings.port)).await?;
+            let place = (settings.address, settings.port);
+            let refused = || {
+                format!(
+                    "cannot listen on {}, port {}; choose another with --port",
+                    place.0, place.1
+                )
+            };
+            let listener = TcpListener::bind(place).await.with_context(refused)?;
             brooklet::server::run(settings, listener, announce, stopped()?).await?;
             Ok(ExitCode::SUCCESS)
         }

@@ -20,6 +20,8 @@ pub const COLLATION: &str = include_str!("../statements/collation.sql");
 pub const PUBLICATION: &str = include_str!("../statements/publication.sql");
 /// `$1` publication name, `$2` table oid.
 pub const PUBLISHED: &str = include_str!("../statements/published.sql");
+/// `$1` publication name, `$2` table oids.
+pub const RECONCILE: &str = include_str!("../statements/reconcile.sql");
 /// `$1` table oid.
 pub const WRITERS: &str = include_str!("../statements/writers.sql");
 

@@ -4,6 +4,13 @@ SELECT c.relreplident = 'f' AS full_identity,
          SELECT FROM pg_publication p
          LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid
          WHERE p.pubname = $1 AND (p.puballtables OR r.oid IS NOT NULL)
-       ) AS published
+       ) AS published,
+       EXISTS (
+         -- Columns of newer versions.
+         SELECT FROM pg_publication p
+         JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid
+         WHERE p.pubname = $1
+           AND (to_jsonb(r) ->> 'prqual' IS NOT NULL OR to_jsonb(r) ->> 'prattrs' IS NOT NULL)
+       ) AS filtered
 FROM pg_class c
 WHERE c.oid = $2

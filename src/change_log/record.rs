@@ -37,17 +37,20 @@ pub struct StoredCommit {
     pub first_seq: u64,
     /// The seq after its last change.
     pub next_seq: u64,
+    /// Whether it emptied a table, which no change says.
+    pub truncates: bool,
 }
 
 impl StoredCommit {
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(44);
+        let mut out = Vec::with_capacity(45);
         out.put_u64_le(self.lsn.0);
         out.put_u64_le(self.end_lsn.0);
         out.put_u32_le(self.xid);
         out.put_i64_le(self.time);
         out.put_u64_le(self.first_seq);
         out.put_u64_le(self.next_seq);
+        out.put_u8(u8::from(self.truncates));
         out
     }
 
@@ -60,6 +63,7 @@ impl StoredCommit {
             time: payload.try_get_i64_le().ok()?,
             first_seq: payload.try_get_u64_le().ok()?,
             next_seq: payload.try_get_u64_le().ok()?,
+            truncates: payload.try_get_u8().ok()? != 0,
         })
     }
 }

@@ -45,6 +45,7 @@ struct OpenTransaction {
     xid: u32,
     file_at: u64,
     first_seq: u64,
+    truncates: bool,
 }
 
 impl Writer {
@@ -64,7 +65,7 @@ impl Writer {
     pub fn begin(&mut self, lsn: Lsn, xid: u32) -> Result<bool, ChangeLogError> {
         let cut = self.abort()?;
         let (file_at, first_seq) = (self.file.end(), self.next_seq);
-        self.open = Some(OpenTransaction { lsn, xid, file_at, first_seq });
+        self.open = Some(OpenTransaction { lsn, xid, file_at, first_seq, truncates: false });
         Ok(cut)
     }
 
@@ -101,7 +102,8 @@ impl Writer {
 
     /// The open transaction emptied these tables.
     pub fn append_truncate(&mut self, tables: &[u32]) {
-        let Some(open) = &self.open else { return };
+        let Some(open) = &mut self.open else { return };
+        open.truncates = true;
         let lsn = open.lsn.0.to_le_bytes();
         self.file.append(kind::TRUNCATE, &[&lsn, &record::encode_tables(tables)]);
     }
@@ -114,8 +116,8 @@ impl Writer {
     ) -> Result<Option<(StoredCommit, Option<Rolled>)>, ChangeLogError> {
         let Some(open) = self.open.take() else { return Ok(None) };
         let (first_seq, next_seq) = (open.first_seq, self.next_seq);
-        let commit =
-            StoredCommit { lsn: open.lsn, end_lsn, xid: open.xid, time, first_seq, next_seq };
+        let (lsn, xid, truncates) = (open.lsn, open.xid, open.truncates);
+        let commit = StoredCommit { lsn, end_lsn, xid, time, first_seq, next_seq, truncates };
         self.file.append(kind::COMMIT, &[&commit.encode()]);
         self.end = self.end.max(end_lsn);
         self.last_commit = open.lsn;

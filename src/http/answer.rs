@@ -244,7 +244,10 @@ fn next_cursor(long_poll: Duration, sent: Option<u64>, since_epoch: Duration) ->
     let cursor = since_epoch.as_secs_f64().ceil() as u64;
     let cursor = cursor.div_ceil(interval) * interval;
     match sent {
-        Some(sent) if cursor <= sent => sent.saturating_add(1 + super::fresh() % 3600),
+        // A cursor that cannot be surpassed is none of ours: any other one will do.
+        Some(sent) if cursor <= sent => {
+            sent.checked_add(1 + super::fresh() % 3600).unwrap_or(cursor)
+        }
         _ => cursor,
     }
 }

@@ -4,7 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use brooklet_sql::{TableSchema, statement};
+use brooklet_sql::name::quote;
+use brooklet_sql::{
+    Relation, RelationColumn, RelationName, ReplicaIdentity, TableSchema, statement,
+};
 use deadpool_postgres::Object;
 
 use super::database::{Database, DatabaseError};
@@ -26,6 +29,16 @@ pub enum PublicationError {
         /// Whose.
         pid: i32,
     },
+    /// Somebody narrowed it.
+    #[error(
+        "publication {publication} has a row filter or a column list for {table}, so the stream would lack changes. Remove the table from it, Brooklet adds it again as a whole: ALTER PUBLICATION {publication} DROP TABLE {table}"
+    )]
+    Filtered {
+        /// Quoted.
+        publication: String,
+        /// Quoted.
+        table: String,
+    },
     /// Postgres refused.
     #[error("{0}")]
     Database(#[from] DatabaseError),
@@ -35,6 +48,19 @@ impl From<tokio_postgres::Error> for PublicationError {
     fn from(error: tokio_postgres::Error) -> PublicationError {
         PublicationError::Database(error.into())
     }
+}
+
+/// A table as the catalogue has it now.
+pub struct PreparedTable {
+    /// Its definition, as the stream would announce it.
+    pub relation: Relation,
+    /// Whether all of its changes are published.
+    pub whole: bool,
+}
+
+fn columns(names: Vec<String>, types: Vec<u32>) -> Vec<RelationColumn> {
+    let column = |(name, type_oid)| RelationColumn { name, type_oid, type_modifier: -1 };
+    names.into_iter().zip(types).map(column).collect()
 }
 
 /// Prepares tables, each once per process.
@@ -67,6 +93,10 @@ impl Publication {
         let row = client.query_opt(statement::PUBLISHED, &[&self.name, &table.oid]).await?;
         let state = |name: &str| row.as_ref().is_some_and(|row| row.get(name));
         let (full, published) = (state("full_identity"), state("published"));
+        if state("filtered") {
+            let (publication, table) = (quote(&self.name), table.name.quoted());
+            return Err(PublicationError::Filtered { publication, table });
+        }
         let seen = {
             let prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
             prepared.contains(&table.oid)
@@ -84,6 +114,30 @@ impl Publication {
         }
         self.prepared.lock().unwrap_or_else(PoisonError::into_inner).insert(table.oid);
         Ok(())
+    }
+
+    /// What was prepared is no longer so.
+    pub fn forget(&self, table: u32) {
+        self.prepared.lock().unwrap_or_else(PoisonError::into_inner).remove(&table);
+    }
+
+    /// What has become of tables that are prepared, as far as they still exist.
+    pub async fn inspect(&self, tables: &[u32]) -> Result<Vec<PreparedTable>, DatabaseError> {
+        let client = self.database.pooled().await?;
+        let rows = client.query(statement::RECONCILE, &[&self.name, &tables]).await?;
+        let found = |row: &tokio_postgres::Row| PreparedTable {
+            whole: row.get("whole"),
+            relation: Relation {
+                oid: row.get("oid"),
+                name: RelationName { schema: row.get("schema"), table: row.get("name") },
+                identity: match row.get("full_identity") {
+                    true => ReplicaIdentity::Full,
+                    false => ReplicaIdentity::Partial,
+                },
+                columns: columns(row.get("column_names"), row.get("column_types")),
+            },
+        };
+        Ok(rows.iter().map(found).collect())
     }
 
     /// Identity first: the other order lets the application's own UPDATE fail on a table without a

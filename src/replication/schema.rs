@@ -230,7 +230,17 @@ fn servable(name: &RelationName, row: &Row) -> Result<(), SchemaError> {
                 "it is partitioned, which is not supported yet; use one of its partitions".into(),
             );
         }
+        "v" | "m" => return refuse("it is a view; ask for the tables behind it".into()),
+        "f" => {
+            return refuse(
+                "it is a foreign table: its changes are not in this server's WAL".into(),
+            );
+        }
         _ => return Err(SchemaError::Missing(name.clone())),
+    }
+    // Everything below belongs to Postgres itself (FirstNormalObjectId).
+    if row.get::<_, u32>("oid") < 16_384 {
+        return refuse("it is a system catalogue, whose changes are never replicated".into());
     }
     match row.get::<_, &str>("persistence") {
         "p" => {}

@@ -184,6 +184,11 @@ async fn early(
     if missing.is_empty() {
         return Ok(Vec::new());
     }
+    if missing.iter().any(|commit| commit.truncates) {
+        // The snapshot still has the rows, and the stream will not say again that they are gone.
+        let reason = "a TRUNCATE has been streamed that is not visible yet".to_owned();
+        return Err(CreateError::Unavailable { reason, retry_after: 1 });
+    }
     let (log, plan) = (shop.change_log.clone(), shape.defined.plan(shape.id));
     let matched = tokio::task::spawn_blocking(move || {
         let one = |commit: &StoredCommit| {

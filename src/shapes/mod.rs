@@ -9,6 +9,7 @@ pub mod catalog;
 pub mod create;
 pub mod definition;
 pub mod recent;
+pub mod reconcile;
 pub mod registry;
 pub mod schema_header;
 pub mod shape;

@@ -63,6 +63,13 @@ impl Registry {
         self.maps().by_definition.get(definition).cloned()
     }
 
+    /// All shapes whose snapshot is complete.
+    #[must_use]
+    pub fn finished(&self) -> Vec<Arc<Shape>> {
+        let maps = self.maps();
+        maps.by_id.values().filter(|shape| shape.is_complete()).cloned().collect()
+    }
+
     /// The shape that answers this question; made if there is none. Everybody who asks meanwhile
     /// gets the same one. Making it goes on when the asker leaves.
     pub fn get_or_create(

@@ -91,6 +91,12 @@ impl Shape {
         }
     }
 
+    /// Whether the snapshot is complete.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        matches!(self.snapshot.borrow().stage, Stage::Complete(_))
+    }
+
     /// Changes the snapshot's state and wakes its readers.
     pub(super) fn update(&self, change: impl FnOnce(&mut SnapshotState)) {
         self.snapshot.send_modify(change);

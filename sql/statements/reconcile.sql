@@ -1,0 +1,22 @@
+-- What has become of the tables that shapes are about: one row for each that still exists.
+SELECT c.oid,
+       n.nspname::text AS schema,
+       c.relname::text AS name,
+       c.relreplident = 'f' AS full_identity,
+       EXISTS (
+         SELECT FROM pg_publication p
+         LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid
+         WHERE p.pubname = $1
+           AND (p.puballtables OR r.oid IS NOT NULL)
+           AND to_jsonb(r) ->> 'prqual' IS NULL AND to_jsonb(r) ->> 'prattrs' IS NULL
+       ) AS whole,
+       coalesce(array_agg(a.attname::text ORDER BY a.attnum) FILTER (WHERE a.attnum > 0), '{}')
+         AS column_names,
+       coalesce(array_agg(a.atttypid ORDER BY a.attnum) FILTER (WHERE a.attnum > 0), '{}')
+         AS column_types
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_attribute a
+  ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+WHERE c.oid = ANY ($2)
+GROUP BY c.oid, n.nspname, c.relname, c.relreplident

@@ -1,0 +1,47 @@
+//! Shapes whose table is no longer what it was end, also if no write ever says so.
+//!
+//! The stream announces a table's definition before its next change only. A table that was dropped
+//! and made again, renamed, altered, or taken out of the publication may never see one; so the
+//! catalogue is asked at intervals, one query for all tables.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::registry::Registry;
+use super::shape::Shape;
+use crate::replication::DatabaseError;
+use crate::replication::publication::PreparedTable;
+
+/// Ends every shape whose rows may no longer be what Postgres has.
+pub async fn reconcile(registry: &Arc<Registry>) -> Result<(), DatabaseError> {
+    let shapes = registry.finished();
+    if shapes.is_empty() {
+        return Ok(());
+    }
+    let mut by_table: HashMap<u32, Vec<Arc<Shape>>> = HashMap::new();
+    for shape in shapes {
+        by_table.entry(shape.defined.table.oid).or_default().push(shape);
+    }
+    let oids: Vec<u32> = by_table.keys().copied().collect();
+    let workshop = registry.workshop();
+    let found = workshop.publication.inspect(&oids).await?;
+    let found: HashMap<u32, PreparedTable> =
+        found.into_iter().map(|table| (table.relation.oid, table)).collect();
+    for (oid, shapes) in by_table {
+        let now = found.get(&oid);
+        let right = |shape: &&Arc<Shape>| {
+            now.is_some_and(|now| now.whole && shape.defined.table.describes(&now.relation))
+        };
+        let wrong: Vec<&Arc<Shape>> = shapes.iter().filter(|shape| !right(shape)).collect();
+        if let Some(shape) = wrong.first() {
+            let name = &shape.defined.table.name;
+            tracing::warn!(table = %name, shapes = wrong.len(), "the table changed behind the stream: its shapes end");
+            workshop.publication.forget(oid);
+            workshop.schemas.forget(name);
+        }
+        for shape in wrong {
+            registry.remove(shape).await;
+        }
+    }
+    Ok(())
+}
