@@ -17,7 +17,7 @@ use crate::config::Settings;
 use crate::engine::Engine;
 use crate::epoch::{self, Epoch};
 use crate::ingest::{Entry, Ingest};
-use crate::limits::{POSTING_SYNC_INTERVAL, RECONCILE_INTERVAL, SLICES_IN_FLIGHT_MAX};
+use crate::limits::{POSTING_SYNC_INTERVAL, RECONCILE_INTERVAL, SLICES_IN_FLIGHT_MAX, STOP_MAX};
 use crate::replication::Database;
 use crate::replication::publication::Publication;
 use crate::replication::schema::Schemas;
@@ -43,6 +43,7 @@ pub struct Core {
     pub postings: PostingReader,
     /// Whether the stream is connected.
     pub connected: watch::Receiver<bool>,
+    stop_stream: watch::Sender<bool>,
     /// Ends with the core.
     tasks: JoinSet<()>,
 }
@@ -152,6 +153,7 @@ async fn wire(
     let (slices, receiver) = mpsc::channel::<Vec<Entry>>(SLICES_IN_FLIGHT_MAX);
     spawn_thread("changes", ends.clone(), move || Ok(ingest.run(receiver)?))?;
     let (connected_sender, connected) = watch::channel(false);
+    let (stop_stream, stop) = watch::channel(false);
     let session = Session {
         database: database.clone(),
         names: names.clone(),
@@ -159,6 +161,7 @@ async fn wire(
         slices,
         durable: durable.clone(),
         connected: connected_sender,
+        stop,
     };
     let workshop = Arc::new(Workshop {
         publication: Publication::new(database.clone(), names.publication),
@@ -182,7 +185,7 @@ async fn wire(
     tasks.spawn(keep_synced(workshop, stores.appender));
     tasks.spawn(seal(log, stores.logs, unsealed, rolled_files));
     tasks.spawn(stream(session, ends));
-    Ok(Arc::new(Core { registry, postings: stores.postings, connected, tasks }))
+    Ok(Arc::new(Core { registry, postings: stores.postings, connected, stop_stream, tasks }))
 }
 
 /// Runs the session; tells why it ended.
@@ -321,8 +324,12 @@ async fn seal(
 }
 
 impl Core {
-    /// Makes durable what a clean stop can, so that the next start has nothing to replay.
+    /// Frees the slot and makes durable what can be, so that the next start has nothing to replay.
     pub async fn stop(&self) {
+        self.stop_stream.send_replace(true);
+        let mut connected = self.connected.clone();
+        let disconnected = connected.wait_for(|connected| !connected);
+        _ = tokio::time::timeout(STOP_MAX, disconnected).await;
         _ = self.registry.workshop().appender.sync().await;
     }
 

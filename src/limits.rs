@@ -91,6 +91,9 @@ pub const RECONCILE_INTERVAL: Duration = Duration::from_secs(10);
 pub const RECONNECT_PAUSE: (Duration, Duration) =
     (Duration::from_millis(250), Duration::from_secs(10));
 
+/// How long a clean stop waits for each of its parts.
+pub const STOP_MAX: Duration = Duration::from_secs(3);
+
 /// A start that finds its slot in use waits this long for the old connection to go.
 pub const SLOT_BUSY_MAX: Duration = Duration::from_secs(15);
 

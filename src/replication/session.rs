@@ -23,7 +23,7 @@ use super::preflight::{self, PreflightError};
 use super::slot::{self, Names, SlotState};
 use crate::decode::{DecodeError, Message, pgoutput};
 use crate::ingest::Entry;
-use crate::limits::{IDLE_POSITION_INTERVAL, RECONNECT_PAUSE};
+use crate::limits::{IDLE_POSITION_INTERVAL, RECONNECT_PAUSE, STOP_MAX};
 
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +43,7 @@ pub enum SessionError {
     /// Another cluster or timeline answered.
     #[error("the database is another one now: {0}")]
     OtherDatabase(String),
-    /// The change log has stopped; the process is ending.
+    /// The server or its change log has stopped; the process is ending.
     #[error("the change log has stopped")]
     Stopped,
 }
@@ -77,6 +77,8 @@ pub struct Session {
     pub durable: watch::Receiver<Lsn>,
     /// Told whether the stream is connected.
     pub connected: watch::Sender<bool>,
+    /// Changes when the server stops.
+    pub stop: watch::Receiver<bool>,
 }
 
 /// Asks the server which cluster it is.
@@ -133,12 +135,18 @@ impl Session {
         tracing::info!(%start, "replication is running");
         self.connected.send_replace(true);
         let mut gather = Gather::default();
+        let mut stop = self.stop.clone();
         loop {
             tokio::select! {
                 biased;
                 changed = self.durable.changed() => {
                     changed.map_err(|_| SessionError::Stopped)?;
                     client.update_applied_lsn(WireLsn(self.durable.borrow_and_update().0));
+                }
+                _ = stop.changed() => {
+                    // A clean end frees the slot at once, for whoever starts next.
+                    _ = tokio::time::timeout(STOP_MAX, client.shutdown()).await;
+                    return Err(SessionError::Stopped);
                 }
                 event = client.recv() => match event? {
                     Some(event) => gather.event(event)?,

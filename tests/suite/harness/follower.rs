@@ -108,7 +108,9 @@ impl Follower {
     /// Reads to the end of the log.
     pub async fn catch_up(&mut self) -> &mut Follower {
         let deadline = Instant::now() + PATIENCE;
-        while self.patient_step(false, deadline).await != Step::UpToDate {}
+        while self.patient_step(false, deadline).await != Step::UpToDate {
+            assert!(Instant::now() < deadline, "no end of {} in sight", self.shape.target());
+        }
         self
     }
 

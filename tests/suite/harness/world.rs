@@ -82,14 +82,24 @@ impl World {
         follower.reach(position).await;
         let (truth, rows) = (self.truth(&follower.shape).await, follower.rows());
         if rows != truth {
-            let missing: Vec<_> = truth.iter().filter(|row| !rows.contains(row)).take(5).collect();
-            let surplus: Vec<_> = rows.iter().filter(|row| !truth.contains(row)).take(5).collect();
             panic!(
-                "{} differs from Postgres ({} rows against {})\nmissing: {missing:#?}\nsurplus: {surplus:#?}",
+                "{} differs from Postgres ({} rows against {})\nmissing: {:#?}\nsurplus: {:#?}",
                 follower.shape.sql(),
                 rows.len(),
-                truth.len()
+                truth.len(),
+                without(&truth, &rows),
+                without(&rows, &truth)
             );
         }
     }
+}
+
+/// The first few of the sorted rows that the other sorted rows lack.
+fn without<'a>(rows: &'a [Row], others: &[Row]) -> Vec<&'a Row> {
+    let mut others = others.iter().peekable();
+    let lacks = |row: &&Row| {
+        while others.next_if(|other| other < row).is_some() {}
+        others.next_if(|other| other == row).is_none()
+    };
+    rows.iter().filter(lacks).take(5).collect()
 }
