@@ -184,6 +184,22 @@ async fn what_was_committed_while_the_server_was_down_arrives() {
 }
 
 #[tokio::test]
+async fn after_a_restart_an_open_writer_of_a_published_table_holds_no_new_shape_up() {
+    // Only writers from before the table was published have to be waited for, and it was published long ago.
+    let mut world = World::new().await;
+    world.sql(TABLE).await;
+    let items = world.follow(Shape::of("items")).await;
+    world.server.crash().await;
+    let writer = world.db.session().await;
+    writer.sql("BEGIN; INSERT INTO items VALUES (1, 1, 'x')").await;
+    let mut few = world.client(Shape::of("items").filter("n > 0"));
+    let waited = tokio::time::timeout(Duration::from_secs(10), few.step(false)).await;
+    assert!(waited.is_ok(), "the new shape waits for a writer that began after the publication");
+    writer.sql("COMMIT").await;
+    world.compare_all(&mut [items, few]).await;
+}
+
+#[tokio::test]
 async fn a_second_server_on_the_same_directory_is_refused() {
     let world = World::new().await;
     let mut options = Options { stream: format!("{}b", world.db.stream), ..Options::of(&world.db) };

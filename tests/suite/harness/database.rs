@@ -98,7 +98,9 @@ impl Drop for Database {
              PERFORM pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = '{0}'; END $$",
             self.name
         );
+        // A test that failed may have left commits waiting for a standby that never answers.
         let _ = Command::new(program("psql"))
+            .env("PGOPTIONS", "-c synchronous_commit=local")
             .args([
                 "-q",
                 "-X",

@@ -3,6 +3,7 @@
 use super::database::{Database, Row};
 use super::follower::Follower;
 use super::http::{Request, Response};
+use super::run_dir;
 use super::server::{Options, Server};
 use super::shape::Shape;
 
@@ -77,6 +78,15 @@ impl World {
         }
     }
 
+    /// Holds the stream up, so that a snapshot is taken ahead of it.
+    pub async fn hold_stream(&self) -> HeldStream {
+        let sender = "SELECT active_pid FROM pg_replication_slots WHERE slot_name = '";
+        let sender = self.db.value(&format!("{sender}{}'", self.db.slot())).await;
+        let held = HeldStream(sender.parse().expect("a process id"));
+        run_dir::signal(held.0, "STOP");
+        held
+    }
+
     /// Brings a client up to a position and compares its rows with Postgres'.
     pub async fn compare(&self, follower: &mut Follower, position: u64) {
         follower.reach(position).await;
@@ -91,6 +101,15 @@ impl World {
                 without(&rows, &truth)
             );
         }
+    }
+}
+
+/// The server's walsender, stopped until this is dropped: what commits meanwhile is streamed later.
+pub struct HeldStream(u32);
+
+impl Drop for HeldStream {
+    fn drop(&mut self) {
+        run_dir::signal(self.0, "CONT");
     }
 }
 
