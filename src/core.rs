@@ -61,12 +61,15 @@ pub enum CoreEnd {
 }
 
 /// Checks the database, opens or begins an epoch, restores its shapes and starts the stream.
+///
+/// `anew` begins an epoch in any case: the old core may not have let go of its own yet.
 pub async fn start(
     settings: &Settings,
     database: &Database,
+    anew: bool,
 ) -> anyhow::Result<(Arc<Core>, mpsc::UnboundedReceiver<CoreEnd>)> {
     let names = Names::new(&settings.stream_id);
-    let epoch = epoch::open(settings, database, &names).await?;
+    let epoch = epoch::open(settings, database, &names, anew).await?;
     let (ends, ended) = mpsc::unbounded_channel();
     let core = wire(settings, database, names, epoch, ends).await?;
     Ok((core, ended))
@@ -97,7 +100,10 @@ fn open_stores(dir: &Path, end: Lsn, ends: &Ends) -> anyhow::Result<Stores> {
             last_id = last_id.max(shape.0);
             found.entry(shape).or_default().push((postings.to_vec(), blocks));
         }
-        Recovered::Ended(shape) => _ = gone.insert(shape),
+        Recovered::Ended(shape) => {
+            last_id = last_id.max(shape.0);
+            gone.insert(shape);
+        }
     })?;
     let (catalog, recovered) = Catalog::open(&dir.join("catalog.log"), &gone)?;
     let used = recovered.shapes.iter().flat_map(|(shape, _)| &shape.batches);
@@ -131,17 +137,19 @@ async fn wire(
     let Epoch { cluster, dir, log, writer, commits } = epoch;
     let stores = open_stores(&dir, writer.end(), &ends)?;
     let emitter = stores.appender.clone();
-    let (engine, _) = Engine::start(move |collated| emitter.collated(collated.clone()))?;
+    let (engine, _) = Engine::start(move |collated| emitter.collated(collated))?;
     let schemas = Schemas::new(database.clone());
-    let shapes = restore(stores.records, stores.found, &stores.logs, &schemas);
-    let plans = shapes.iter().map(|shape| Event::AddShape(Arc::new(shape.defined.plan(shape.id))));
-    engine.send(plans.collect()).await?;
-    replay(&log, stores.position, &engine).await?;
+    let (shapes, left_out) = restore(stores.records, stores.found, &stores.logs, &schemas);
+    for shape in left_out {
+        stores.catalog.remove(shape).await?;
+    }
+    replay(&log, stores.position, &shapes, &engine).await?;
 
+    let unsealed = log.unsealed(&commits);
     let recent = Arc::new(RecentCommits::new(commits));
+    let begun_after = writer.last_commit();
     let (durable_sender, durable) = watch::channel(writer.end());
     let (rolled, rolled_files) = mpsc::unbounded_channel();
-    let unsealed = log.unsealed();
     let ingest = Ingest {
         writer,
         engine: engine.clone(),
@@ -152,6 +160,7 @@ async fn wire(
     };
     let (slices, receiver) = mpsc::channel::<Vec<Entry>>(SLICES_IN_FLIGHT_MAX);
     spawn_thread("changes", ends.clone(), move || Ok(ingest.run(receiver)?))?;
+    let prepared = shapes.iter().map(|shape| shape.defined.table.oid).collect();
     let (connected_sender, connected) = watch::channel(false);
     let (stop_stream, stop) = watch::channel(false);
     let session = Session {
@@ -164,7 +173,7 @@ async fn wire(
         stop,
     };
     let workshop = Arc::new(Workshop {
-        publication: Publication::new(database.clone(), names.publication),
+        publication: Publication::new(database.clone(), names.publication, prepared),
         database: database.clone(),
         schemas,
         engine,
@@ -175,6 +184,7 @@ async fn wire(
         packs: stores.packs,
         catalog: stores.catalog,
         durable,
+        begun_after,
         chunk_bytes: settings.chunk_bytes,
     });
     let registry = Registry::new(Arc::clone(&workshop), shapes, stores.next_id);
@@ -206,9 +216,13 @@ fn spawn_thread(
     run: impl FnOnce() -> anyhow::Result<()> + Send + 'static,
 ) -> std::io::Result<()> {
     let body = move || {
-        if let Err(error) = run() {
-            _ = ends.send(CoreEnd::Failed(error));
-        }
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+        let error = match ended {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error,
+            Err(_) => anyhow::anyhow!("thread {name} panicked"),
+        };
+        _ = ends.send(CoreEnd::Failed(error));
     };
     std::thread::Builder::new().name(name.into()).spawn(body).map(|_| ())
 }
@@ -218,14 +232,15 @@ fn restore(
     mut found: FoundPostings,
     logs: &ShapeLogs,
     schemas: &Schemas,
-) -> Vec<Shape> {
-    let mut shapes = Vec::with_capacity(records.len());
+) -> (Vec<Shape>, Vec<ShapeId>) {
+    let (mut shapes, mut left_out) = (Vec::with_capacity(records.len()), Vec::new());
     for (record, table) in records {
         schemas.restore(&table);
         let defined = match Defined::restore(record.definition, record.source, table) {
             Ok(defined) => defined,
             Err(error) => {
                 tracing::warn!(handle = record.handle, %error, "a stored shape is left out");
+                left_out.push(record.id);
                 continue;
             }
         };
@@ -244,11 +259,18 @@ fn restore(
         };
         shapes.push(Shape::new(record.handle, defined, log, snapshot));
     }
-    shapes
+    (shapes, left_out)
 }
 
-/// Sends the dataflow what the posting log does not have yet.
-async fn replay(log: &ChangeLog, after: Lsn, engine: &Engine) -> anyhow::Result<()> {
+/// Sends the dataflow the shapes, then what the posting log does not have yet.
+async fn replay(
+    log: &ChangeLog,
+    after: Lsn,
+    shapes: &[Shape],
+    engine: &Engine,
+) -> anyhow::Result<()> {
+    let plans = shapes.iter().map(|shape| Event::AddShape(Arc::new(shape.defined.plan(shape.id))));
+    engine.send(plans.collect()).await?;
     let (log, engine) = (log.clone(), engine.clone());
     let replayed = tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
         let mut batch = Vec::new();

@@ -39,7 +39,7 @@ impl Engine {
     /// Starts the dataflow on a thread of its own: it parks when idle and may block in `emit`,
     /// neither of which may happen on tokio's threads.
     pub fn start(
-        emit: impl Fn(&Collated) + Send + Sync + 'static,
+        emit: impl Fn(Collated) + Send + Sync + 'static,
     ) -> std::io::Result<(Engine, JoinHandle<()>)> {
         let (batches, receiver) = mpsc::channel::<Vec<Event>>(SLICES_IN_FLIGHT_MAX);
         // Taken by the closure on the one thread that runs it; the mutex is for the compiler.

@@ -44,6 +44,7 @@ pub async fn open(
     settings: &Settings,
     database: &Database,
     names: &Names,
+    anew: bool,
 ) -> anyhow::Result<Epoch> {
     let (client, server) = preflight::server(database).await?;
     preflight::slot_is_free(&client, &names.slot).await?;
@@ -53,6 +54,7 @@ pub async fn open(
     let known = read_meta(settings)?;
     let found = Found { cluster, server, state, published_anew };
     if let Some(known) = &known
+        && !anew
         && let Some(epoch) = found.continued(settings, names, known)?
     {
         return Ok(epoch);

@@ -131,6 +131,10 @@ impl FrameFile {
             tracing::info!(path = %path.display(), end, length, "cut a torn end");
             file.set_len(end).map_err(at)?;
         }
+        if tail == Tail::Newest {
+            // What was read may be in the page cache only: a process that was killed leaves it so.
+            file.sync_all().map_err(at)?;
+        }
         let file = Arc::new(file);
         Ok(FrameFile { path: path.to_owned(), file, flushed: end, pending: Vec::new() })
     }
@@ -138,8 +142,9 @@ impl FrameFile {
     /// Adds a frame of the given parts; returns where its payload begins.
     pub fn append(&mut self, kind: u8, parts: &[&[u8]]) -> u64 {
         let length: usize = parts.iter().map(|part| part.len()).sum();
-        let head = u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
-        debug_assert!(length < u32::MAX as usize);
+        // Callers slice by `limits::SLICE_BYTES_MAX` or so; a longer frame could not be read back.
+        assert!(u32::try_from(length).is_ok(), "a frame of {length} bytes");
+        let head = (length as u32).to_le_bytes();
         let mut crc = crc32fast::Hasher::new();
         crc.update(&head);
         crc.update(&[kind]);
@@ -214,6 +219,14 @@ pub fn head(kind: FileKind) -> [u8; FILE_HEAD as usize] {
     head[8..10].copy_from_slice(&VERSION.to_le_bytes());
     head[10..12].copy_from_slice(&(kind as u16).to_le_bytes());
     head
+}
+
+/// Ends the process: after a failed fsync nobody knows what the disk holds, and a second one would
+/// succeed and lie.
+pub fn fsync_failed(error: &FrameError) -> ! {
+    tracing::error!(%error, "the disk did not take what was written; stopping");
+    eprintln!("brooklet: the disk did not take what was written: {error}");
+    std::process::exit(2)
 }
 
 /// Makes a created, renamed or deleted name durable.

@@ -40,14 +40,17 @@ pub async fn run(
     let database =
         Database::new(&settings.database_url, settings.ca.as_deref(), settings.pool_size)?;
     let settings = Arc::new(settings);
-    let (core, mut ended) = core::start(&settings, &database).await?;
+    let mut stop = std::pin::pin!(stop);
+    let (core, mut ended) = tokio::select! {
+        core = core::start(&settings, &database, false) => core?,
+        () = &mut stop => return Ok(()),
+    };
     let (current, receiver) = watch::channel(Some(core));
     let (stopping, stopped) = watch::channel(false);
     let address = listener.local_addr()?;
     let serve = http::serve(listener, Arc::clone(&settings), receiver, stopped);
     let mut serve = tokio::spawn(serve);
     ready(address);
-    let mut stop = std::pin::pin!(stop);
     let outcome = loop {
         tokio::select! {
             () = &mut stop => break Ok(()),
@@ -55,7 +58,10 @@ pub async fn run(
             end = ended.recv() => match end {
                 Some(CoreEnd::StartOver(reason)) => {
                     tracing::error!(%reason, "starting over: all shapes end, clients fetch anew");
-                    ended = start_over(&settings, &database, &current).await;
+                    ended = tokio::select! {
+                        ended = start_over(&settings, &database, &current) => ended,
+                        () = &mut stop => break Ok(()),
+                    };
                 }
                 Some(CoreEnd::Failed(error)) => break Err(error),
                 None => break Err(anyhow::anyhow!("the server's tasks have ended")),
@@ -83,7 +89,7 @@ async fn start_over(
     }
     let mut pause = RECONNECT_PAUSE.0;
     loop {
-        match core::start(settings, database).await {
+        match core::start(settings, database, true).await {
             Ok((core, ended)) => {
                 current.send_replace(Some(core));
                 return ended;

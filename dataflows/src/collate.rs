@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use brooklet_sql::Lsn;
 use differential_dataflow::VecCollection;
+use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::operator::Operator;
@@ -85,20 +86,18 @@ pub enum Collated {
     },
 }
 
-/// Builds the operator.
+/// Builds the operator, which gives its results to `emit`, in order. The stream it returns is empty
+/// and tells how far it has come.
 pub fn collate<'scope>(
     routed: VecCollection<'scope, u64, Routed, isize>,
-) -> StreamVec<'scope, u64, Collated> {
-    routed.inner.unary(Pipeline, "Collate", |_, _| {
+    emit: impl Fn(Collated) + 'static,
+) -> StreamVec<'scope, u64, ()> {
+    routed.inner.unary::<CapacityContainerBuilder<Vec<()>>, _, _, _>(Pipeline, "Collate", |_, _| {
         let mut collator = Collator::default();
-        move |input, output| {
-            input.for_each(|time, batch| {
-                let mut session = output.session(&time);
-                for (routed, _, _) in batch.drain(..) {
-                    if let Some(collated) = collator.take(routed) {
-                        session.give(collated);
-                    }
-                }
+        move |input, _| {
+            input.for_each(|_, batch| {
+                let routed = batch.drain(..).map(|(routed, _, _)| routed);
+                routed.filter_map(|routed| collator.take(routed)).for_each(&emit);
             });
         }
     })

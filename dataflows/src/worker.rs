@@ -2,7 +2,7 @@
 
 use timely::dataflow::InputHandleVec;
 use timely::dataflow::ProbeHandle;
-use timely::dataflow::operators::{Input, Inspect, Probe};
+use timely::dataflow::operators::{Input, Probe};
 
 use crate::change::Event;
 use crate::collate::{Collated, collate};
@@ -29,14 +29,14 @@ pub enum Intake {
 pub fn run<I, E>(mut intake: I, emit: E)
 where
     I: FnMut(&mut Vec<Event>) -> Intake + Send + Sync + 'static,
-    E: Fn(&Collated) + Send + Sync + 'static,
+    E: Fn(Collated) + Send + Sync + 'static,
 {
     timely::execute_directly(move |worker| {
         let mut input = InputHandleVec::new();
         let probe = ProbeHandle::new();
         worker.dataflow_named::<u64, _, _>("Shapes", |scope| {
             let events = scope.input_from(&mut input);
-            collate(route(events)).inspect(move |collated| emit(collated)).probe_with(&probe);
+            collate(route(events), emit).probe_with(&probe);
         });
         let mut batch = Vec::new();
         let mut clock = 0;

@@ -48,8 +48,10 @@ impl TableSchema {
             && self.name == relation.name
             && relation.identity == ReplicaIdentity::Full
             && replicated.clone().count() == relation.columns.len()
-            && replicated
-                .zip(&relation.columns)
-                .all(|(ours, theirs)| ours.name == theirs.name && ours.type_oid == theirs.type_oid)
+            && replicated.zip(&relation.columns).all(|(ours, theirs)| {
+                ours.name == theirs.name
+                    && ours.type_oid == theirs.type_oid
+                    && ours.type_modifier == theirs.type_modifier
+            })
     }
 }

@@ -13,7 +13,15 @@ SELECT c.oid,
        coalesce(array_agg(a.attname::text ORDER BY a.attnum) FILTER (WHERE a.attnum > 0), '{}')
          AS column_names,
        coalesce(array_agg(a.atttypid ORDER BY a.attnum) FILTER (WHERE a.attnum > 0), '{}')
-         AS column_types
+         AS column_types,
+       coalesce(array_agg(a.atttypmod ORDER BY a.attnum) FILTER (WHERE a.attnum > 0), '{}')
+         AS column_modifiers,
+       coalesce(
+         (SELECT array_agg(k.attname::text ORDER BY array_position(i.indkey::int2[], k.attnum))
+          FROM pg_index i
+          JOIN pg_attribute k ON k.attrelid = i.indrelid AND k.attnum = ANY (i.indkey::int2[])
+          WHERE i.indrelid = c.oid AND i.indisprimary),
+         '{}') AS key
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_attribute a

@@ -73,22 +73,27 @@ impl ChangeLog {
         writer::open(dir)
     }
 
-    /// The change with this seq.
-    pub fn read(&self, seq: u64) -> Result<Change, ChangeLogError> {
-        let segment = self.segment_of(seq).ok_or(ChangeLogError::Missing(seq))?;
-        segment.read(seq, &self.cache)
+    /// The change with this seq, which is one of `table`.
+    pub fn read(&self, seq: u64, table: u32) -> Result<Change, ChangeLogError> {
+        self.find(seq, table)?.ok_or(ChangeLogError::Missing(seq))
     }
 
-    /// Shows every change with `first <= seq < end`, in order.
+    /// Shows every change of `table` with a seq in `range`, in order.
     pub fn read_range(
         &self,
         range: std::ops::Range<u64>,
+        table: u32,
         mut each: impl FnMut(Change),
     ) -> Result<(), ChangeLogError> {
         for seq in range {
-            each(self.read(seq)?);
+            self.find(seq, table)?.into_iter().for_each(&mut each);
         }
         Ok(())
+    }
+
+    fn find(&self, seq: u64, table: u32) -> Result<Option<Change>, ChangeLogError> {
+        let segment = self.segment_of(seq).ok_or(ChangeLogError::Missing(seq))?;
+        segment.find(seq, table, &self.cache)
     }
 
     /// Shows everything that belongs to transactions after `after`, in stream order. Only what is
@@ -116,14 +121,19 @@ impl ChangeLog {
         Ok(())
     }
 
-    /// Files that are complete and still row-wise; asked at a start.
+    /// Files that are complete and still row-wise; asked at a start, with all `commits` of the log.
     #[must_use]
-    pub fn unsealed(&self) -> Vec<Rolled> {
+    pub fn unsealed(&self, commits: &[StoredCommit]) -> Vec<Rolled> {
         let segments = self.all();
-        let complete = segments.split_last().map(|(_, complete)| complete).unwrap_or_default();
-        let raw = complete.iter().filter(|segment| matches!(&***segment, Segment::Raw(_)));
-        // They are replayed before this is acted on, so nothing has to be waited for.
-        raw.map(|segment| Rolled { first_seq: segment.first_seq(), end: Lsn::ZERO }).collect()
+        let pairs = segments.iter().zip(segments.iter().skip(1));
+        let raw = pairs.filter(|(segment, _)| matches!(&***segment, Segment::Raw(_)));
+        let rolled = |(segment, next): (&Arc<Segment>, &Arc<Segment>)| {
+            let before = commits.partition_point(|commit| commit.next_seq <= next.first_seq());
+            let last = before.checked_sub(1).and_then(|at| commits.get(at));
+            let end = last.map_or(Lsn::ZERO, |commit| commit.lsn);
+            Rolled { first_seq: segment.first_seq(), end }
+        };
+        raw.map(rolled).collect()
     }
 
     fn all(&self) -> Vec<Arc<Segment>> {

@@ -91,19 +91,36 @@ impl SealedFile {
         &self.directory.commits
     }
 
-    pub fn read(&self, seq: u64, cache: &BlockCache) -> Result<Change, ChangeLogError> {
-        let holds =
-            |(_, entry): &(usize, &BlockEntry)| entry.first_seq <= seq && seq <= entry.last_seq;
+    /// Sealing waits for the posting log, so there is never anything to tell again.
+    pub fn holds_nothing_after(&self, after: Lsn) -> Result<(), ChangeLogError> {
+        match self.directory.commits.last() {
+            Some(last) if last.lsn > after => {
+                Err(self.error("it was sealed before the posting log had all of it"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The change with this seq, if it is one of `table`.
+    pub fn find(
+        &self,
+        seq: u64,
+        table: u32,
+        cache: &BlockCache,
+    ) -> Result<Option<Change>, ChangeLogError> {
+        let holds = |(_, entry): &(usize, &BlockEntry)| {
+            entry.table == table && entry.first_seq <= seq && seq <= entry.last_seq
+        };
         for (number, entry) in self.directory.blocks.iter().enumerate().filter(holds) {
             let key = (self.directory.first_seq, number);
             let load = || self.load(entry).map(Arc::new);
             let block = cache.0.try_get_with(key, load);
             let block = block.map_err(|reason| self.error(reason.as_ref()))?;
             if let Some(change) = block.change(seq) {
-                return change.map_err(|reason| self.error(&reason));
+                return change.map(Some).map_err(|reason| self.error(&reason));
             }
         }
-        Err(ChangeLogError::Missing(seq))
+        Ok(None)
     }
 
     fn load(&self, entry: &BlockEntry) -> Result<Block, String> {

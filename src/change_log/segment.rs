@@ -45,10 +45,16 @@ impl Segment {
         }
     }
 
-    pub fn read(&self, seq: u64, cache: &BlockCache) -> Result<Change, ChangeLogError> {
+    /// The change with this seq, if it is one of `table`.
+    pub fn find(
+        &self,
+        seq: u64,
+        table: u32,
+        cache: &BlockCache,
+    ) -> Result<Option<Change>, ChangeLogError> {
         match self {
-            Segment::Raw(raw) => raw.read(seq),
-            Segment::Sealed(sealed) => sealed.read(seq, cache),
+            Segment::Raw(raw) => Ok(Some(raw.read(seq)?).filter(|change| change.table == table)),
+            Segment::Sealed(sealed) => sealed.find(seq, table, cache),
         }
     }
 
@@ -59,7 +65,10 @@ impl Segment {
         after: Lsn,
         each: &mut impl FnMut(Replayed),
     ) -> Result<(), ChangeLogError> {
-        let Segment::Raw(raw) = self else { return Ok(()) };
+        let raw = match self {
+            Segment::Raw(raw) => raw,
+            Segment::Sealed(sealed) => return sealed.holds_nothing_after(after),
+        };
         let mut bad = false;
         let mut replay = Replay { after, announced: Vec::new() };
         FrameFile::open(&raw.path, FileKind::Changes, Tail::Closed, |frame| {

@@ -70,7 +70,7 @@ fn a_cut_anywhere_leaves_whole_transactions_and_the_log_goes_on() {
         let next = write(&mut writer, 9);
         writer.sync().unwrap();
         assert_eq!(next[0].seq, whole.len() as u64);
-        assert_eq!(log.read(next[2].seq).unwrap(), next[2]);
+        assert_eq!(log.read(next[2].seq, next[2].table).unwrap(), next[2]);
         assert_eq!(replayed(&log, Lsn(899)), next);
     }
 }
@@ -90,8 +90,8 @@ fn a_transaction_that_is_cut_off_is_taken_back_and_its_numbers_are_used_again() 
     writer.commit(Lsn(250), 0).unwrap();
     writer.sync().unwrap();
     assert_eq!(again[0].seq, 3);
-    assert_eq!(log.read(3).unwrap(), again[0]);
-    assert!(log.read(6).is_err());
+    assert_eq!(log.read(3, 1).unwrap(), again[0]);
+    assert!(log.read(6, 1).is_err());
 }
 
 #[test]
@@ -104,12 +104,13 @@ fn sealing_changes_no_answer_and_survives_a_restart() {
     writer.append_relation(&relation(1));
     written.extend(write(&mut writer, 6));
     let rolled = writer.roll().unwrap();
+    assert_eq!(rolled.end, Lsn(600));
     written.extend(write(&mut writer, 7));
     writer.sync().unwrap();
     log.seal(&rolled).unwrap();
     drop(writer);
     let read = |log: &ChangeLog| -> Vec<Change> {
-        (0..written.len() as u64).map(|seq| log.read(seq).unwrap()).collect()
+        written.iter().map(|change| log.read(change.seq, change.table).unwrap()).collect()
     };
     assert_eq!(read(&log), written);
     let (log, writer, commits) = ChangeLog::open(dir.path()).unwrap();
@@ -117,6 +118,8 @@ fn sealing_changes_no_answer_and_survives_a_restart() {
     assert_eq!(commits.len(), 7);
     assert_eq!(writer.end(), Lsn(750));
     assert_eq!(replayed(&log, Lsn(600)), written[18..]);
+    assert!(log.replay(Lsn(599), |_| {}).is_err(), "a sealed file cannot be replayed");
+    assert!(log.read(written[0].seq, 2).is_err(), "another table's");
     assert!(log.seal(&Rolled { first_seq: 77, end: Lsn::ZERO }).is_ok());
 }
 

@@ -61,7 +61,7 @@ impl Array {
 pub fn log(core: &Arc<Core>, shape: &Arc<Shape>, slice: Slice, last: Option<String>) -> Body {
     let (mut array, body) = Array::new();
     let (core, shape) = (Arc::clone(core), Arc::clone(shape));
-    let handle = shape.handle.clone();
+    let (handle, pieces) = (shape.handle.clone(), array.pieces.clone());
     let mut entries = Entries { core, shape, slice, next_block: 0, block: None, ended: false };
     tokio::spawn(async move {
         let last_piece = loop {
@@ -70,7 +70,14 @@ pub fn log(core: &Arc<Core>, shape: &Arc<Shape>, slice: Slice, last: Option<Stri
                 let filled = entries.fill(&mut array);
                 (entries, array, filled)
             });
-            let Ok((rest, filling, filled)) = filled.await else { return };
+            let (rest, filling, filled) = match filled.await {
+                Ok(filled) => filled,
+                // Cut, not ended: what was sent must not look whole.
+                Err(error) => {
+                    _ = pieces.send(Err(io::Error::other(error))).await;
+                    return;
+                }
+            };
             (entries, array) = (rest, filling);
             if let Err(error) = filled {
                 tracing::error!(%error, handle, "a log cannot be read");
@@ -104,6 +111,7 @@ impl Entries {
     /// Adds entries until a piece is full or all are there.
     fn fill(&mut self, array: &mut Array) -> io::Result<()> {
         let changes = &self.core.registry.workshop().change_log;
+        let table = self.shape.defined.table.oid;
         while !array.is_full() {
             let Some((block, postings)) = &mut self.block else {
                 let Some(block) = self.slice.blocks.get(self.next_block) else {
@@ -124,7 +132,7 @@ impl Entries {
                 return Ok(());
             }
             if last > self.slice.after {
-                let change = changes.read(posting.seq).map_err(io::Error::other)?;
+                let change = changes.read(posting.seq, table).map_err(io::Error::other)?;
                 let each = |json: &[u8]| array.push(json);
                 self.shape.view.entries(block, &posting, &change, self.slice.after, each);
             }

@@ -107,11 +107,14 @@ async fn define(
 ) -> Result<Defined, Refusal> {
     let schemas = &core.registry.workshop().schemas;
     let fold = filter.as_ref().is_some_and(|filter| folds(&filter.text));
-    let schema = if fresh {
-        schemas.refresh(table, fold).await?
-    } else {
-        schemas.lookup(table, fold).await?
-    };
+    if !fresh {
+        let known = schemas.lookup(table, fold).await?;
+        if let Ok(defined) = Defined::new(known, filter.clone(), columns) {
+            return Ok(defined);
+        }
+        // What we know of the table may be out of date: no refusal without asking.
+    }
+    let schema = schemas.refresh(table, fold).await?;
     Ok(Defined::new(schema, filter.clone(), columns)?)
 }
 

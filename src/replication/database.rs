@@ -1,10 +1,12 @@
 //! Connections to Postgres.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
 use pgwire_replication::{ReplicationConfig, SslMode as WireSslMode, TlsConfig};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::{Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -57,6 +59,7 @@ pub struct Database {
     tls: MakeRustlsConnect,
     ca: Option<PathBuf>,
     pool: Pool,
+    snapshots: Arc<Semaphore>,
 }
 
 /// How long a statement waits for a free connection.
@@ -77,6 +80,9 @@ impl Database {
         }
         if config.get_dbname().is_none() {
             return Err(refuse("it names no database (postgresql://…/DATABASE)".into()));
+        }
+        if config.get_hosts().len() > 1 {
+            return Err(refuse("it names several hosts: slot and snapshots must be on one".into()));
         }
         if config.get_hosts().is_empty() {
             return Err(refuse("it names no host".into()));
@@ -100,7 +106,9 @@ impl Database {
             .runtime(deadpool_postgres::Runtime::Tokio1)
             .build()
             .map_err(|e| refuse(e.to_string()))?;
-        Ok(Database { config, tls, ca: ca.map(Path::to_owned), pool })
+        // Snapshots run for as long as tables are large: a part of the pool is kept for the rest.
+        let snapshots = Arc::new(Semaphore::new((pool_size - pool_size / 4).max(1)));
+        Ok(Database { config, tls, ca: ca.map(Path::to_owned), pool, snapshots })
     }
 
     /// A connection of one's own, for work that may block others.
@@ -117,6 +125,11 @@ impl Database {
             deadpool_postgres::PoolError::Backend(error) => error.into(),
             _ => DatabaseError::PoolBusy(POOL_WAIT),
         })
+    }
+
+    /// Leave to take a snapshot; waits for its turn.
+    pub async fn snapshot_turn(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.snapshots).acquire_owned().await.ok()
     }
 
     /// How the replication session connects.

@@ -56,18 +56,32 @@ pub struct PreparedTable {
     pub relation: Relation,
     /// Whether all of its changes are published.
     pub whole: bool,
+    /// The primary key's columns, in key order.
+    pub key: Vec<String>,
 }
 
-fn columns(names: Vec<String>, types: Vec<u32>) -> Vec<RelationColumn> {
-    let column = |(name, type_oid)| RelationColumn { name, type_oid, type_modifier: -1 };
-    names.into_iter().zip(types).map(column).collect()
+impl PreparedTable {
+    /// Whether shapes made under `schema` are still right: same rows, same key, all published.
+    #[must_use]
+    pub fn describes(&self, schema: &TableSchema) -> bool {
+        let key = schema.primary_key();
+        let names = key.iter().map(|at| &schema.columns[*at].name);
+        self.whole && schema.describes(&self.relation) && names.eq(&self.key)
+    }
+}
+
+fn columns(names: Vec<String>, types: Vec<u32>, modifiers: Vec<i32>) -> Vec<RelationColumn> {
+    let columns = names.into_iter().zip(types).zip(modifiers);
+    let column =
+        |((name, type_oid), type_modifier)| RelationColumn { name, type_oid, type_modifier };
+    columns.map(column).collect()
 }
 
 /// Prepares tables, each once per process.
 pub struct Publication {
     database: Database,
     name: String,
-    /// Tables that this process has seen prepared, with no writer from before.
+    /// Tables that are known to be prepared, with no writer from before.
     prepared: Mutex<HashSet<u32>>,
     /// Requests for one table wait for each other; async, held across statements.
     busy: Mutex<HashMap<u32, Arc<tokio::sync::Mutex<()>>>>,
@@ -76,9 +90,11 @@ pub struct Publication {
 impl Publication {
     /// The publication of this name.
     #[must_use]
-    pub fn new(database: Database, name: String) -> Publication {
-        let (prepared, busy) = (Mutex::default(), Mutex::default());
-        Publication { database, name, prepared, busy }
+    ///
+    /// `prepared` are tables that finished shapes are about: what they wrote before they were
+    /// published was waited for then.
+    pub fn new(database: Database, name: String, prepared: HashSet<u32>) -> Publication {
+        Publication { database, name, prepared: Mutex::new(prepared), busy: Mutex::default() }
     }
 
     /// Returns once every change of the table that commits after now is in the stream, with its
@@ -134,8 +150,13 @@ impl Publication {
                     true => ReplicaIdentity::Full,
                     false => ReplicaIdentity::Partial,
                 },
-                columns: columns(row.get("column_names"), row.get("column_types")),
+                columns: columns(
+                    row.get("column_names"),
+                    row.get("column_types"),
+                    row.get("column_modifiers"),
+                ),
             },
+            key: row.get("key"),
         };
         Ok(rows.iter().map(found).collect())
     }
@@ -149,8 +170,9 @@ impl Publication {
         full: bool,
         published: bool,
     ) -> Result<(), PublicationError> {
-        let mut statements =
-            vec![format!("SET LOCAL lock_timeout = {}", TABLE_LOCK_TIMEOUT.as_millis())];
+        // Ours need not wait for a standby: the stream has it once it is flushed here.
+        let mut statements = vec!["SET LOCAL synchronous_commit = local".to_owned()];
+        statements.push(format!("SET LOCAL lock_timeout = {}", TABLE_LOCK_TIMEOUT.as_millis()));
         if !full {
             statements.push(statement::full_identity(table));
         }

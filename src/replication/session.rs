@@ -145,7 +145,7 @@ impl Session {
                 }
                 _ = stop.changed() => {
                     // A clean end frees the slot at once, for whoever starts next.
-                    _ = tokio::time::timeout(STOP_MAX, client.shutdown()).await;
+                    _ = tokio::time::timeout(STOP_MAX, self.release(client)).await;
                     return Err(SessionError::Stopped);
                 }
                 event = client.recv() => match event? {
@@ -159,6 +159,13 @@ impl Session {
                 self.hand_on(&mut gather).await?;
             }
         }
+    }
+
+    /// Ends the session and waits until the server has let go of the slot.
+    async fn release(&self, mut client: ReplicationClient) -> Result<(), SessionError> {
+        client.shutdown().await?;
+        let (client, _) = preflight::server(&self.database).await?;
+        Ok(preflight::slot_is_free(&client, &self.names.slot).await?)
     }
 
     /// A slot that is gone, invalidated, or ahead of what we hold cannot be continued. Asked by SQL:

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use deadpool_postgres::Object;
 use futures_util::{Stream, StreamExt};
 use std::pin::Pin;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::database::{Database, DatabaseError};
 use crate::decode::copy::{self, CopyError};
@@ -33,6 +34,7 @@ impl From<tokio_postgres::Error> for SnapshotError {
 /// An open snapshot transaction. Dropping it without [`Snapshot::end`] closes its connection.
 pub struct Snapshot {
     client: Option<Object>,
+    _turn: Option<OwnedSemaphorePermit>,
     /// What it contains.
     pub visibility: Visibility,
     /// No transaction whose commit record begins after this position is in it: the insert position,
@@ -44,9 +46,11 @@ pub struct Snapshot {
 impl Snapshot {
     /// Takes a snapshot.
     pub async fn take(database: &Database) -> Result<Snapshot, SnapshotError> {
+        let turn = database.snapshot_turn().await;
         let client = database.pooled().await?;
         let mut snapshot = Snapshot {
             client: Some(client),
+            _turn: turn,
             visibility: Visibility { xmin: 0, xmax: 0, in_progress: Vec::new() },
             until: Lsn::ZERO,
         };

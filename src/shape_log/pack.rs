@@ -132,7 +132,9 @@ impl PackStore {
         });
         let source =
             |e| FrameError::Io { path: self.inner.dir.clone(), source: std::io::Error::other(e) };
-        Ok(synced.await.map_err(source)??)
+        let synced = synced.await.map_err(source).and_then(|synced| synced);
+        synced.unwrap_or_else(|error| crate::frame::fsync_failed(&error));
+        Ok(())
     }
 
     /// The rows of a batch, in order.

@@ -118,13 +118,14 @@ impl Catalog {
         let shapes: Vec<(ShapeRecord, Arc<TableSchema>)> = alive
             .filter_map(|shape| Some((shape.clone(), Arc::clone(tables.get(&shape.table)?))))
             .collect();
-        let catalog = Catalog::rewrite(path, &shapes)?;
+        let catalog = Catalog::rewrite(path, &shapes, next_id)?;
         Ok((catalog, Recovered { shapes, next_id }))
     }
 
     fn rewrite(
         path: &Path,
         shapes: &[(ShapeRecord, Arc<TableSchema>)],
+        next_id: u64,
     ) -> Result<Catalog, FrameError> {
         let temporary = path.with_extension("tmp");
         let at = |source| FrameError::Io { path: temporary.clone(), source };
@@ -142,6 +143,11 @@ impl Catalog {
             let table = state.table(table, &mut file);
             let shape = ShapeRecord { table, ..shape.clone() };
             file.append(kind::SHAPE, &[&json(&shape)]);
+        }
+        // Keeps the numbers rising, whoever was removed: no number is given twice.
+        let highest = ShapeId(next_id - 1);
+        if shapes.iter().all(|(shape, _)| shape.id != highest) {
+            file.append(kind::REMOVED, &[&json(&highest)]);
         }
         file.sync()?;
         std::fs::rename(&temporary, path).map_err(at)?;
@@ -196,10 +202,10 @@ impl Catalog {
                     (Arc::clone(file.file()), path)
                 };
                 let at = |source| FrameError::Io { path, source };
-                match tokio::task::spawn_blocking(move || file.sync_data()).await {
-                    Ok(synced) => synced.map_err(at),
-                    Err(panicked) => Err(at(std::io::Error::other(panicked))),
-                }
+                let synced = tokio::task::spawn_blocking(move || file.sync_data()).await;
+                let synced = synced.map_err(std::io::Error::other).and_then(|synced| synced);
+                synced.unwrap_or_else(|error| crate::frame::fsync_failed(&at(error)));
+                Ok(())
             })
             .await
     }

@@ -54,6 +54,9 @@ pub struct Workshop {
     pub catalog: Catalog,
     /// The durable end of the change log.
     pub durable: watch::Receiver<Lsn>,
+    /// The last transaction from before this process: no new shape sees it or an earlier one from
+    /// the dataflow.
+    pub begun_after: Lsn,
     /// Bytes of a chunk of new shapes.
     pub chunk_bytes: u64,
 }
@@ -150,6 +153,15 @@ pub(super) async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), Cr
 
     let columns = &defined.definition.columns;
     let rows = snapshot.copy(&defined.table, columns, defined.predicate.as_ref()).await?;
+    // COPY holds its lock by now, so a later change of the table comes after it in the stream. An
+    // earlier one may have been announced before the shape was there to hear it.
+    let now = shop.publication.inspect(&[defined.table.oid]).await;
+    let now = now.map_err(|error| CreateError::from(&error))?;
+    if !now.iter().any(|now| now.describes(&defined.table)) {
+        shop.schemas.forget(&defined.table.name);
+        shop.publication.forget(defined.table.oid);
+        return Err(CreateError::Ended);
+    }
     let mut store = Store::new(shop, shape);
     store.all(rows).await?;
     snapshot.end().await?;
@@ -164,7 +176,7 @@ async fn install(shop: &Workshop, shape: &Arc<Shape>) -> Result<Lsn, CreateError
     shop.engine.send(vec![Event::AddShape(plan)]).await.map_err(CreateError::internal)?;
     loop {
         if let Some(after) = shape.log.installed_after() {
-            return Ok(after);
+            return Ok(after.max(shop.begun_after));
         }
         if shape.log.ended().is_some() || changed.changed().await.is_err() {
             return Err(CreateError::Ended);
@@ -193,9 +205,8 @@ async fn early(
     let matched = tokio::task::spawn_blocking(move || {
         let one = |commit: &StoredCommit| {
             let mut postings = Vec::new();
-            log.read_range(commit.first_seq..commit.next_seq, |change| {
-                let concerns = change.table == plan.table.oid;
-                let verdict = concerns.then(|| verdict(&plan, &change)).flatten();
+            log.read_range(commit.first_seq..commit.next_seq, plan.table.oid, |change| {
+                let verdict = verdict(&plan, &change);
                 postings.extend(verdict.map(|verdict| Posting::new(&change, verdict)));
             })?;
             if let Some(last) = postings.last_mut() {

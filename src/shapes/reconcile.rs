@@ -29,9 +29,8 @@ pub async fn reconcile(registry: &Arc<Registry>) -> Result<(), DatabaseError> {
         found.into_iter().map(|table| (table.relation.oid, table)).collect();
     for (oid, shapes) in by_table {
         let now = found.get(&oid);
-        let right = |shape: &&Arc<Shape>| {
-            now.is_some_and(|now| now.whole && shape.defined.table.describes(&now.relation))
-        };
+        let right =
+            |shape: &&Arc<Shape>| now.is_some_and(|now| now.describes(&shape.defined.table));
         let wrong: Vec<&Arc<Shape>> = shapes.iter().filter(|shape| !right(shape)).collect();
         if let Some(shape) = wrong.first() {
             let name = &shape.defined.table.name;

@@ -104,12 +104,12 @@ impl Registry {
         Ok(shape)
     }
 
-    /// Ends a shape because somebody asked for it.
-    pub async fn remove(&self, shape: &Shape) {
-        self.maps().remove(shape.id);
-        self.workshop.logs.remove(shape.id, EndReason::Removed);
-        shape.log.close(EndReason::Removed);
-        self.retire(shape.id).await;
+    /// Ends a shape because somebody asked for it; goes on when the asker leaves.
+    pub async fn remove(self: &Arc<Registry>, shape: &Arc<Shape>) {
+        let (registry, shape) = (Arc::clone(self), Arc::clone(shape));
+        let ending = tokio::spawn(async move { registry.end(&shape).await });
+        // Only a panic could end it early, and it would be logged.
+        _ = ending.await;
     }
 
     /// Ends every shape: the stream cannot be continued.
@@ -144,17 +144,19 @@ impl Registry {
 
     async fn drop_failed(&self, shape: &Shape, error: CreateError) {
         tracing::info!(handle = shape.handle, table = %shape.defined.table.name, %error, "shape not made");
-        self.maps().remove(shape.id);
         create::fail(shape, error);
-        self.workshop.logs.remove(shape.id, EndReason::Removed);
-        shape.log.close(EndReason::Removed);
-        self.retire(shape.id).await;
+        self.end(shape).await;
     }
 
-    /// Out of the dataflow and the catalogue. Both only fail when the process is ending.
-    async fn retire(&self, id: ShapeId) {
-        _ = self.workshop.engine.send(vec![Event::RemoveShape(id)]).await;
-        self.forget_record(id).await;
+    /// Out of the maps first, so that nobody new finds it; out of the catalogue before its log stops
+    /// taking entries, so that no crash brings it back with a hole.
+    async fn end(&self, shape: &Shape) {
+        self.maps().remove(shape.id);
+        self.forget_record(shape.id).await;
+        self.workshop.logs.remove(shape.id, EndReason::Removed);
+        shape.log.close(EndReason::Removed);
+        // Fails only when the process is ending.
+        _ = self.workshop.engine.send(vec![Event::RemoveShape(shape.id)]).await;
     }
 
     async fn forget_record(&self, id: ShapeId) {
