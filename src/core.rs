@@ -134,7 +134,7 @@ async fn wire(
     epoch: Epoch,
     ends: Ends,
 ) -> anyhow::Result<Arc<Core>> {
-    let Epoch { cluster, dir, log, writer, commits } = epoch;
+    let Epoch { cluster, publication, dir, log, writer, commits } = epoch;
     let stores = open_stores(&dir, writer.end(), &ends)?;
     let emitter = stores.appender.clone();
     let (engine, _) = Engine::start(move |collated| emitter.collated(collated))?;
@@ -166,6 +166,7 @@ async fn wire(
     let session = Session {
         database: database.clone(),
         names: names.clone(),
+        publication,
         cluster,
         slices,
         durable: durable.clone(),

@@ -23,12 +23,15 @@ struct Meta {
     cluster: Cluster,
     database: String,
     slot: String,
+    publication: u32,
 }
 
 /// A directory to work in, and where its log ends.
 pub struct Epoch {
     /// Whose history it is.
     pub cluster: Cluster,
+    /// The publication's oid.
+    pub publication: u32,
     /// The epoch's own directory.
     pub dir: PathBuf,
     /// The change log, for readers.
@@ -48,11 +51,11 @@ pub async fn open(
 ) -> anyhow::Result<Epoch> {
     let (client, server) = preflight::server(database).await?;
     preflight::slot_is_free(&client, &names.slot).await?;
-    let published_anew = slot::publication(&client, &server, &names.publication).await?;
+    let publication = slot::publication(&client, &server, &names.publication).await?;
     let cluster = session::identify(database.replication(&names.slot, &names.publication)).await?;
     let state = slot::state(&client, &server, &names.slot).await?;
     let known = read_meta(settings)?;
-    let found = Found { cluster, server, state, published_anew };
+    let found = Found { cluster, server, state, publication };
     if let Some(known) = &known
         && !anew
         && let Some(epoch) = found.continued(settings, names, known)?
@@ -74,10 +77,11 @@ pub async fn open(
         cluster: found.cluster.clone(),
         database: found.server.database_name,
         slot: names.slot.clone(),
+        publication,
     };
     write_meta(&settings.dir.join("meta.json"), &meta)?;
     remove_other_epochs(&settings.dir, &dir);
-    Ok(Epoch { cluster: found.cluster, dir, log, writer, commits })
+    Ok(Epoch { cluster: found.cluster, publication, dir, log, writer, commits })
 }
 
 /// The database as it is found.
@@ -85,7 +89,7 @@ struct Found {
     cluster: Cluster,
     server: Server,
     state: SlotState,
-    published_anew: bool,
+    publication: u32,
 }
 
 impl Found {
@@ -98,15 +102,15 @@ impl Found {
     ) -> anyhow::Result<Option<Epoch>> {
         let same = known.cluster == self.cluster
             && known.database == self.server.database_name
-            && known.slot == names.slot;
+            && known.slot == names.slot
+            && known.publication == self.publication;
         let dir = epoch_dir(&settings.dir, known.epoch);
         let (log, writer, commits) = ChangeLog::open(&dir.join("changes"))?;
         match self.state {
-            SlotState::At(confirmed)
-                if same && !self.published_anew && confirmed <= writer.end() =>
-            {
+            SlotState::At(confirmed) if same && confirmed <= writer.end() => {
                 let cluster = self.cluster.clone();
-                Ok(Some(Epoch { cluster, dir, log, writer, commits }))
+                let publication = self.publication;
+                Ok(Some(Epoch { cluster, publication, dir, log, writer, commits }))
             }
             state => {
                 tracing::warn!(

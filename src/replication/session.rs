@@ -69,6 +69,8 @@ pub struct Session {
     pub database: Database,
     /// Slot and publication.
     pub names: Names,
+    /// The publication's oid, as it is expected.
+    pub publication: u32,
     /// The cluster that is expected.
     pub cluster: Cluster,
     /// Where slices go; waits while the log is behind.
@@ -174,8 +176,9 @@ impl Session {
         let lost = |reason: String| Err(SessionError::SlotLost(reason));
         let (client, server) = preflight::server(&self.database).await?;
         let publication = &self.names.publication;
-        if client.query_opt(statement::PUBLICATION, &[publication]).await?.is_none() {
-            return lost(format!("publication {publication} is gone"));
+        let found = client.query_opt(statement::PUBLICATION, &[publication]).await?;
+        if found.map(|row| row.get("oid")) != Some(self.publication) {
+            return lost(format!("publication {publication} is gone, or another one"));
         }
         match slot::state(&client, &server, &self.names.slot).await? {
             SlotState::Missing => lost(format!("slot {} is gone", self.names.slot)),

@@ -87,23 +87,25 @@ pub async fn recreate(client: &Client, slot: &str) -> Result<Lsn, PreflightError
     lsn.parse().map_err(|_| refuse(format!("it begins at {lsn}")))
 }
 
-/// Makes the publication unless it is there; `true` if it was made.
+/// Finds the publication, or makes it; its oid. Another oid is another publication: the WAL from
+/// before it cannot be decoded for it.
 pub async fn publication(
     client: &Client,
     server: &Server,
     name: &str,
-) -> Result<bool, PreflightError> {
+) -> Result<u32, PreflightError> {
     if let Some(row) = client.query_opt(statement::PUBLICATION, &[&name]).await? {
         if !row.get::<_, bool>("complete") || row.get::<_, bool>("via_root") {
             return Err(PreflightError::PublicationIncomplete(quote(name)));
         }
-        return Ok(false);
+        return Ok(row.get("oid"));
     }
     let created = client.batch_execute(&statement::create_publication(name)).await;
-    created.map(|()| true).map_err(|error| PreflightError::Publication {
+    created.map_err(|error| PreflightError::Publication {
         publication: quote(name),
         reason: error.as_db_error().map_or_else(|| error.to_string(), |db| db.message().to_owned()),
         database: server.database.clone(),
         role: server.role.clone(),
-    })
+    })?;
+    Ok(client.query_one(statement::PUBLICATION, &[&name]).await?.get("oid"))
 }

@@ -262,3 +262,6 @@ fn json(value: &impl Serialize) -> Vec<u8> {
     // Structs of strings, numbers and lists always have a JSON form.
     serde_json::to_vec(value).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;
