@@ -144,7 +144,6 @@ async fn wire(
         stores.catalog.remove(shape).await?;
     }
     replay(&log, stores.position, &shapes, &engine).await?;
-
     let unsealed = log.unsealed(&commits);
     let recent = Arc::new(RecentCommits::new(commits));
     let begun_after = writer.last_commit();
