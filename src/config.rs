@@ -81,7 +81,7 @@ pub struct ServeArgs {
     #[arg(long, env = "BROOKLET_STORAGE_DIR", default_value = "./persistent")]
     pub storage_dir: PathBuf,
 
-    /// Slot and publication are called brooklet_<stream id>: one per server of a database.
+    /// Slot and publication are called brooklet_ID: one per server of a database.
     #[arg(long, env = "BROOKLET_REPLICATION_STREAM_ID", default_value = "default", value_parser = stream_id)]
     pub stream_id: String,
 

@@ -72,7 +72,7 @@ struct State {
 }
 
 impl ShapeLog {
-    /// A log that holds back all transactions until [`ShapeLog::begin`].
+    /// A log that holds back all transactions until its snapshot is taken.
     #[must_use]
     pub fn new(shape: ShapeId, chunk_bytes: u64) -> ShapeLog {
         ShapeLog::with_phase(shape, chunk_bytes, Phase::Waiting(Vec::new()))
