@@ -1,5 +1,6 @@
 //! The `brooklet` program: reads flags, hands its world to the library.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
@@ -40,7 +41,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("brooklet: {error:#}");
+            eprintln!("brooklet: {}", explain(&error));
             ExitCode::from(2)
         }
     }
@@ -92,6 +93,13 @@ fn announce(address: SocketAddr) {
     println!("brooklet is listening on http://{address}");
 }
 
+/// The message and its causes, without those that the message has told already.
+fn explain(error: &anyhow::Error) -> String {
+    error.chain().skip(1).map(ToString::to_string).fold(error.to_string(), |text, cause| {
+        if text.contains(&cause) { text } else { format!("{text}: {cause}") }
+    })
+}
+
 /// Completes on Ctrl-C and on SIGTERM.
 fn stopped() -> std::io::Result<impl Future<Output = ()>> {
     let (mut interrupt, mut terminate) =
@@ -112,6 +120,10 @@ fn log_to_stderr(level: &str) -> anyhow::Result<()> {
         Ok(filter) => EnvFilter::try_new(filter)?,
         Err(_) => EnvFilter::try_new(default)?,
     };
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
     Ok(())
 }
