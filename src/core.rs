@@ -44,8 +44,8 @@ pub struct Core {
     /// Whether the stream is connected.
     pub connected: watch::Receiver<bool>,
     stop_stream: watch::Sender<bool>,
-    /// Ends with the core.
-    tasks: JoinSet<()>,
+    /// Ended when the core is dropped.
+    _tasks: JoinSet<()>,
 }
 
 /// Where the parts of a core say that it has ended; unbounded, each says so once.
@@ -195,7 +195,13 @@ async fn wire(
     tasks.spawn(keep_synced(workshop, stores.appender));
     tasks.spawn(seal(log, stores.logs, unsealed, rolled_files));
     tasks.spawn(stream(session, ends));
-    Ok(Arc::new(Core { registry, postings: stores.postings, connected, stop_stream, tasks }))
+    Ok(Arc::new(Core {
+        registry,
+        postings: stores.postings,
+        connected,
+        stop_stream,
+        _tasks: tasks,
+    }))
 }
 
 /// Runs the session; tells why it ended.
@@ -353,11 +359,5 @@ impl Core {
         let disconnected = connected.wait_for(|connected| !connected);
         _ = tokio::time::timeout(STOP_MAX, disconnected).await;
         _ = self.registry.workshop().appender.sync().await;
-    }
-
-    /// How many background tasks run; for diagnosis.
-    #[must_use]
-    pub fn task_count(&self) -> usize {
-        self.tasks.len()
     }
 }

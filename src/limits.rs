@@ -104,12 +104,6 @@ pub const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 /// Idle positions are logged and confirmed at most this often: each costs an fsync.
 pub const IDLE_POSITION_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Longest request line and longest header block, bytes: a definition with a long filter fits.
-pub const REQUEST_HEAD_BYTES_MAX: usize = 80 << 10;
-
-/// Longest query string, bytes; the where clause's own limit is below it.
-pub const QUERY_BYTES_MAX: usize = 72 << 10;
-
 /// Shapes that may be in creation at once; the rest is told to come again.
 pub const CREATIONS_MAX: usize = 10_000;
 

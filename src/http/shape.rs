@@ -235,7 +235,7 @@ impl Reading<'_> {
         while after.tx > 0 && after > self.shape.log.end()? {
             if timeout_at(deadline, changed.changed()).await.is_err() {
                 return Err(if Lsn(after.tx) <= self.processed() {
-                    Refusal::MustRefetch(Some(self.shape.handle.clone()))
+                    Refusal::MustRefetch(None)
                 } else {
                     Refusal::field("offset", "out of bounds for this shape")
                 });
