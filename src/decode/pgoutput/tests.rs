@@ -99,7 +99,12 @@ fn the_fuzzers_seeds_are_whole_messages_of_every_kind() {
     let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/pgoutput");
     let mut kinds = std::collections::BTreeSet::new();
     for entry in std::fs::read_dir(corpus).unwrap() {
-        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        let path = entry.unwrap().path();
+        // What the fuzzer has found by itself is named by its hash and not kept.
+        if path.file_name().unwrap().len() == 40 {
+            continue;
+        }
+        let bytes = std::fs::read(path).unwrap();
         kinds.insert(bytes[0]);
         assert!(decode(bytes.into()).is_ok());
     }
