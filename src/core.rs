@@ -12,7 +12,7 @@ use brooklet_sql::{Lsn, TableSchema};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::change_log::{ChangeLog, Replayed, Rolled};
+use crate::change_log::{ChangeLog, Replayed, Rolled, Writer};
 use crate::config::Settings;
 use crate::engine::Engine;
 use crate::epoch::{self, Epoch};
@@ -147,18 +147,9 @@ async fn wire(
     let unsealed = log.unsealed(&commits);
     let recent = Arc::new(RecentCommits::new(commits));
     let begun_after = writer.last_commit();
-    let (durable_sender, durable) = watch::channel(writer.end());
     let (rolled, rolled_files) = mpsc::unbounded_channel();
-    let ingest = Ingest {
-        writer,
-        engine: engine.clone(),
-        recent: Arc::clone(&recent),
-        durable: durable_sender,
-        rolled,
-        skipping: false,
-    };
-    let (slices, receiver) = mpsc::channel::<Vec<Entry>>(SLICES_IN_FLIGHT_MAX);
-    spawn_thread("changes", ends.clone(), move || Ok(ingest.run(receiver)?))?;
+    let (durable, slices) =
+        start_ingest(writer, engine.clone(), Arc::clone(&recent), rolled, &ends)?;
     let prepared = shapes.iter().map(|shape| shape.defined.table.oid).collect();
     let (connected_sender, connected) = watch::channel(false);
     let (stop_stream, stop) = watch::channel(false);
@@ -202,6 +193,21 @@ async fn wire(
         stop_stream,
         _tasks: tasks,
     }))
+}
+
+/// Starts the thread that appends; returns the durable position and where slices go.
+fn start_ingest(
+    writer: Writer,
+    engine: Engine,
+    recent: Arc<RecentCommits>,
+    rolled: mpsc::UnboundedSender<Rolled>,
+    ends: &Ends,
+) -> std::io::Result<(watch::Receiver<Lsn>, mpsc::Sender<Vec<Entry>>)> {
+    let (durable, position) = watch::channel(writer.end());
+    let (slices, receiver) = mpsc::channel::<Vec<Entry>>(SLICES_IN_FLIGHT_MAX);
+    let ingest = Ingest { writer, engine, recent, durable, rolled, skipping: false };
+    spawn_thread("changes", ends.clone(), move || Ok(ingest.run(receiver)?))?;
+    Ok((position, slices))
 }
 
 /// Runs the session; tells why it ended.
