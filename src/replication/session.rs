@@ -154,6 +154,10 @@ impl Session {
                     Some(event) => gather.event(event)?,
                     None => return Err(PgWireError::Protocol("the server ended the stream".into()).into()),
                 },
+                // An idle position that is not due yet must not wait for the next event.
+                () = tokio::time::sleep(IDLE_POSITION_INTERVAL), if gather.idle.is_some() => {
+                    self.hand_on(&mut gather).await?;
+                }
                 // Nothing more has arrived: hand on what there is.
                 () = std::future::ready(()), if gather.ready() => self.hand_on(&mut gather).await?,
             }
