@@ -183,6 +183,7 @@ async fn wire(
     let mut tasks = JoinSet::new();
     tasks.spawn(keep_reconciled(Arc::clone(&registry)));
     tasks.spawn(Arc::clone(&registry).follow(stores.ended));
+    tasks.spawn(keep_pruned(Arc::clone(&workshop)));
     tasks.spawn(keep_synced(workshop, stores.appender));
     tasks.spawn(seal(log, stores.logs, unsealed, rolled_files));
     tasks.spawn(stream(session, ends));
@@ -312,6 +313,15 @@ async fn keep_synced(workshop: Arc<Workshop>, appender: AppenderHandle) {
         if workshop.logs.processed() > workshop.logs.durable() && appender.sync().await.is_err() {
             return;
         }
+    }
+}
+
+/// Keeps the remembered commits few. A task of its own: it may have to wait for its turn to take a
+/// snapshot, and nothing else may wait with it.
+async fn keep_pruned(workshop: Arc<Workshop>) {
+    let mut interval = tokio::time::interval(POSTING_SYNC_INTERVAL);
+    loop {
+        interval.tick().await;
         if let Err(error) = prune_recent(&workshop).await {
             tracing::debug!(%error, "cannot ask which commits are visible");
         }
