@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::limits::{CHUNK_BYTES_DEFAULT, LONG_POLL_DEFAULT};
+use crate::limits::{CHUNK_BYTES_DEFAULT, LONG_POLL_DEFAULT, REQUESTS_DEFAULT};
 
 /// Electric's environment names, ours for the same setting, and its flag.
 const ALIASES: &[(&str, &str, &str)] = &[
@@ -36,6 +36,12 @@ const ALIASES: &[(&str, &str, &str)] = &[
     ("ELECTRIC_LISTEN_ON_IPV6", "BROOKLET_LISTEN_ON_IPV6", "listen_on_ipv6"),
     ("ELECTRIC_CACHE_MAX_AGE", "BROOKLET_CACHE_MAX_AGE", "cache_max_age"),
     ("ELECTRIC_CACHE_STALE_AGE", "BROOKLET_CACHE_STALE_AGE", "cache_stale_age"),
+    (
+        "ELECTRIC_MAX_CONCURRENT_REQUESTS",
+        "BROOKLET_MAX_CONCURRENT_REQUESTS",
+        "max_concurrent_requests",
+    ),
+    ("ELECTRIC_PROMETHEUS_PORT", "BROOKLET_PROMETHEUS_PORT", "prometheus_port"),
     ("ELECTRIC_LOG_LEVEL", "BROOKLET_LOG_LEVEL", "log_level"),
 ];
 
@@ -113,9 +119,45 @@ pub struct ServeArgs {
     #[arg(long, env = "BROOKLET_ENABLE_INTEGRATION_TESTING", num_args = 0..=1, default_value_t = false, default_missing_value = "true", value_parser = boolean, action = clap::ArgAction::Set)]
     pub enable_integration_testing: bool,
 
+    /// Requests answered at once: those that may make a shape, and those of shapes that exist.
+    #[arg(long, env = "BROOKLET_MAX_CONCURRENT_REQUESTS", default_value = r#"{"initial":300,"existing":10000}"#, value_parser = request_limits)]
+    pub max_concurrent_requests: RequestLimits,
+
+    /// Serve Prometheus metrics at /metrics on this port, without a secret. Off by default.
+    #[arg(long, env = "BROOKLET_PROMETHEUS_PORT")]
+    pub prometheus_port: Option<u16>,
+
     /// error, warn, info or debug.
     #[arg(long, env = "BROOKLET_LOG_LEVEL", default_value = "info")]
     pub log_level: String,
+}
+
+/// Requests answered at once, by kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequestLimits {
+    /// Those that may make a shape.
+    #[serde(default = "RequestLimits::initial")]
+    pub initial: usize,
+    /// Those of shapes that exist.
+    #[serde(default = "RequestLimits::existing")]
+    pub existing: usize,
+}
+
+impl RequestLimits {
+    fn initial() -> usize {
+        REQUESTS_DEFAULT.0
+    }
+
+    fn existing() -> usize {
+        REQUESTS_DEFAULT.1
+    }
+}
+
+impl Default for RequestLimits {
+    fn default() -> RequestLimits {
+        RequestLimits { initial: Self::initial(), existing: Self::existing() }
+    }
 }
 
 /// Why the settings do not go together.
@@ -150,6 +192,10 @@ pub struct Settings {
     pub cache_stale_age: u32,
     /// Whether DELETE is allowed.
     pub deletion: bool,
+    /// Requests answered at once.
+    pub requests: RequestLimits,
+    /// Where to serve metrics.
+    pub prometheus_port: Option<u16>,
     /// See [`ServeArgs`].
     pub database_url: String,
     /// See [`ServeArgs`].
@@ -186,6 +232,8 @@ impl ServeArgs {
             cache_max_age: self.cache_max_age,
             cache_stale_age: self.cache_stale_age,
             deletion: self.enable_integration_testing,
+            requests: self.max_concurrent_requests,
+            prometheus_port: self.prometheus_port,
             database_url: self.database_url,
             ca: self.database_ca_certificate_file,
             dir: self.storage_dir.join("brooklet"),
@@ -208,6 +256,8 @@ impl Settings {
             cache_max_age: 60,
             cache_stale_age: 300,
             deletion: false,
+            requests: RequestLimits::default(),
+            prometheus_port: None,
             database_url,
             ca: None,
             dir: storage_dir.join("brooklet"),
@@ -223,6 +273,15 @@ fn boolean(text: &str) -> Result<bool, String> {
         "false" | "0" | "no" | "off" | "" => Ok(false),
         _ => Err("say true or false".into()),
     }
+}
+
+/// `{"initial":300,"existing":10000}`; what is left out keeps its default.
+fn request_limits(text: &str) -> Result<RequestLimits, String> {
+    let limits: RequestLimits = serde_json::from_str(text)
+        .map_err(|_| "a JSON object with numbers `initial` and `existing`".to_owned())?;
+    let usable = |limit: usize| (1..=tokio::sync::Semaphore::MAX_PERMITS).contains(&limit);
+    let both = usable(limits.initial) && usable(limits.existing);
+    both.then_some(limits).ok_or_else(|| "each must be at least 1".into())
 }
 
 fn stream_id(text: &str) -> Result<String, String> {
@@ -282,6 +341,9 @@ mod tests {
         assert_eq!(size("10MiB"), Ok(10 << 20));
         assert_eq!(size("2000"), Ok(2000));
         assert!(size("99999999999GiB").is_err());
+        let limits = request_limits(r#"{"existing":7}"#).unwrap();
+        assert_eq!((limits.initial, limits.existing), (REQUESTS_DEFAULT.0, 7));
+        assert!(request_limits(r#"{"initial":0}"#).is_err() && request_limits("7").is_err());
         assert_eq!(stream_id("Prod_1"), Ok("prod_1".into()));
         assert!(stream_id("a-b").is_err());
     }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use brooklet_dataflows::{Change, Event};
 use brooklet_sql::{Lsn, Relation};
+use metrics::counter;
 use tokio::sync::{mpsc, watch};
 
 use crate::change_log::{ChangeLogError, Rolled, Writer};
@@ -135,6 +136,11 @@ impl Ingest {
             }
             Entry::Commit { end_lsn, time } => {
                 if let Some((commit, rolled)) = self.writer.commit(end_lsn, time)? {
+                    let operations = commit.next_seq - commit.first_seq;
+                    counter!("electric_postgres_replication_transaction_received_count")
+                        .increment(1);
+                    counter!("electric_postgres_replication_transaction_received_operations")
+                        .increment(operations);
                     self.recent.push(commit);
                     events.push(Event::Commit { lsn: commit.lsn, xid: commit.xid });
                     // Nobody listening means that the process is ending.

@@ -109,3 +109,54 @@ pub const CREATIONS_MAX: usize = 10_000;
 
 /// JSON is handed to the socket in pieces of about this size.
 pub const BODY_PIECE_BYTES: usize = 64 << 10;
+
+/// Pieces of a subset that may wait for its client: with [`BODY_PIECE_BYTES`] 8 MiB, so that a slow
+/// client seldom keeps a transaction open.
+pub const SUBSET_PIECES: usize = 128;
+
+/// How long a subset may take to its first row.
+pub const SUBSET_START_MAX: Duration = Duration::from_secs(30);
+
+/// How long a stream of events stays open. Caches keep it a second less.
+pub const EVENTS_MAX: Duration = Duration::from_secs(60);
+
+/// A stream of events is never silent for longer: proxies close silent connections.
+pub const EVENTS_KEEP_ALIVE: Duration = Duration::from_secs(21);
+
+/// Events between the log and a stream's socket.
+pub const EVENTS_IN_FLIGHT_MAX: usize = 64;
+
+/// Bytes of a POST's body.
+pub const BODY_BYTES_MAX: usize = 8_000_000;
+
+/// How long a POST's body may take to arrive.
+pub const BODY_READ_MAX: Duration = Duration::from_secs(30);
+
+/// Bytes of a request's first line and headers; more is answered with 431. A `where` may have 64
+/// KiB, and three times that when percent-encoded; longer ones go into a POST's body.
+pub const HEAD_BYTES_MAX: usize = 256 << 10;
+
+/// Headers of a request; more is answered with 431.
+pub const HEADERS_MAX: usize = 100;
+
+/// How long a connection may be silent before and between requests, and take to send a request's
+/// head. Longer than the idle time of the usual proxies in front (60 s), which otherwise send a
+/// request into a connection that is just being closed.
+pub const HEAD_READ_MAX: Duration = Duration::from_secs(120);
+
+/// A client that takes nothing for this long while there is something to send is cut off.
+pub const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
+
+/// How long a request waits for a server that starts over.
+pub const READY_MAX: Duration = Duration::from_secs(5);
+
+/// Requests answered at once, unless configured: those that may make a shape, and those of shapes
+/// that exist. Each waiting request costs a few KiB.
+pub const REQUESTS_DEFAULT: (usize, usize) = (300, 10_000);
+
+/// Seconds after which a request that was one too many may come again: so many, and up to so many
+/// more.
+pub const OVERLOAD_PAUSE: (u32, u32) = (5, 6);
+
+/// How often recorded metrics are folded together: what lies between is kept value by value.
+pub const METRICS_UPKEEP_INTERVAL: Duration = Duration::from_secs(5);

@@ -16,7 +16,7 @@ use crate::replication::snapshot::Snapshot;
 use crate::replication::{Database, slot};
 use crate::shape_log::View;
 use crate::shapes::Defined;
-use crate::shapes::definition::FilterSource;
+use crate::shapes::definition::{FilterSource, Question};
 use crate::shapes::visibility::Visibility;
 
 /// Settings of `brooklet verify`.
@@ -77,7 +77,7 @@ pub async fn run(args: VerifyArgs) -> anyhow::Result<bool> {
     for table in tables {
         let source = args.filter.clone().map(|text| FilterSource { text, params: Vec::new() });
         let schema = schemas.refresh(&table, source.is_some()).await?;
-        let defined = Defined::new(schema, source, None)?;
+        let defined = Defined::new(schema, Question::all(table, source))?;
         equal &= compare(&args, &database, &defined).await?;
     }
     Ok(equal)
@@ -121,9 +121,9 @@ async fn compare(
 }
 
 async fn expected(snapshot: &Snapshot, defined: &Defined) -> anyhow::Result<Rows> {
-    let columns = &defined.definition.columns;
-    let view = View::new(&defined.table, columns, &defined.key);
-    let mut rows = snapshot.copy(&defined.table, columns, defined.predicate.as_ref()).await?;
+    let definition = &defined.definition;
+    let view = View::new(&defined.table, &definition.columns, &defined.key, definition.replica);
+    let mut rows = snapshot.copy(&defined.table, definition, defined.predicate.as_ref()).await?;
     let (mut expected, mut json) = (Rows::new(), Vec::new());
     while let Some(row) = rows.next().await? {
         json.clear();

@@ -39,6 +39,7 @@ fn table(oid: u32) -> Arc<TableSchema> {
         key_position: key,
         generated: false,
         collation: text.then(Collation::c),
+        dropped: false,
     };
     let columns = vec![
         column("id", 23, Some(0), false),

@@ -27,6 +27,9 @@ pub struct Column {
     pub generated: bool,
     /// The collation of a text column, `None` for types without one.
     pub collation: Option<Collation>,
+    /// No column any more: its place stays, empty in every row, so that the others keep theirs.
+    #[serde(default)]
+    pub dropped: bool,
 }
 
 /// A table, as the catalogue describes it. Column indices everywhere are places in `columns`.
@@ -36,7 +39,7 @@ pub struct TableSchema {
     pub oid: u32,
     /// Schema and name.
     pub name: RelationName,
-    /// Columns in attribute order, dropped ones left out.
+    /// Columns in attribute order, generated ones last; see [`Column::dropped`].
     pub columns: Vec<Column>,
 }
 
@@ -44,7 +47,13 @@ impl TableSchema {
     /// The place of a column by its unquoted name.
     #[must_use]
     pub fn column(&self, name: &str) -> Option<usize> {
-        self.columns.iter().position(|column| column.name == name)
+        self.columns.iter().position(|column| !column.dropped && column.name == name)
+    }
+
+    /// The places of the columns that exist.
+    pub fn live(&self) -> impl Iterator<Item = usize> {
+        let live = self.columns.iter().enumerate().filter(|(_, column)| !column.dropped);
+        live.map(|(at, _)| at)
     }
 
     /// The primary key's columns in key order; empty where the table has none.

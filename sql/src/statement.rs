@@ -44,10 +44,16 @@ pub fn select(table: &TableSchema, columns: &[usize], predicate: Option<&Predica
     format!("SELECT {} FROM {}{filter}", names.join(", "), table.name.quoted())
 }
 
-/// [`select`], streamed as text.
+/// [`select`], streamed as text; at most `limit` rows.
 #[must_use]
-pub fn copy(table: &TableSchema, columns: &[usize], predicate: Option<&Predicate>) -> String {
-    format!("COPY ({}) TO STDOUT", select(table, columns, predicate))
+pub fn copy(
+    table: &TableSchema,
+    columns: &[usize],
+    predicate: Option<&Predicate>,
+    limit: Option<u64>,
+) -> String {
+    let limit = limit.map(|limit| format!(" LIMIT {limit}")).unwrap_or_default();
+    format!("COPY ({}{limit}) TO STDOUT", select(table, columns, predicate))
 }
 
 /// A publication without tables; they are added when shapes need them.

@@ -1,153 +1,16 @@
-//! Refusals and the headers of answers: the one place where facts become status codes.
+//! The headers of answers with data: the one place where facts become headers.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
-use serde_json::{Value, json};
 
+use super::request::Live;
 use crate::config::Settings;
-use crate::replication::schema::SchemaError;
-use crate::shape_log::encode::MUST_REFETCH;
-use crate::shape_log::{LogEnded, Offset, RequestOffset};
-use crate::shapes::{CreateError, DefinitionError};
-
-/// Why a request gets no data.
-#[derive(Debug)]
-pub enum Refusal {
-    /// Parameters, by name.
-    Invalid(Value),
-    /// The secret.
-    Unauthorized,
-    /// The client must fetch anew; the handle to do it with, if known.
-    MustRefetch(Option<String>),
-    /// DELETE is off.
-    DeletionOff,
-    /// DELETE of what is not there.
-    NoShape,
-    /// DELETE of two different shapes.
-    Mismatch,
-    /// It may work later: why, and after how many seconds to come again.
-    Unavailable(String, u32),
-    /// A bug or a broken disk.
-    Internal(String),
-    /// A method that has no answer yet.
-    Unsupported(&'static str),
-}
-
-impl Refusal {
-    /// One parameter, one reason.
-    #[must_use]
-    pub fn field(name: &str, reason: impl Into<String>) -> Refusal {
-        Refusal::Invalid(json!({ name: [reason.into()] }))
-    }
-
-    /// The answer.
-    #[must_use]
-    pub fn response(self, method: &Method) -> Response {
-        let cached = *method == Method::GET || *method == Method::HEAD;
-        let (status, body) = self.status_and_body();
-        let mut response = Response::new(Body::from(body));
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        if !matches!(self, Refusal::Unauthorized) {
-            put(headers, "content-type", "application/json; charset=utf-8");
-        }
-        match &self {
-            // The framework's default stands: it says nothing of shapes.
-            Refusal::Unauthorized => {}
-            Refusal::MustRefetch(handle) if cached => {
-                let age = if handle.is_some() { 60 } else { 1 };
-                put(headers, "cache-control", &format!("public, max-age={age}, must-revalidate"));
-            }
-            _ if cached => {
-                put(headers, "cache-control", "no-store");
-                put(headers, "surrogate-control", "no-store");
-            }
-            _ => put(headers, "cache-control", "no-cache"),
-        }
-        match self {
-            Refusal::MustRefetch(Some(handle)) => {
-                put(headers, "etag", &format!("\"{handle}::\""));
-                put(headers, "electric-handle", &handle);
-            }
-            Refusal::Unavailable(_, seconds) => {
-                put(headers, "retry-after", &seconds.to_string());
-                put(headers, "electric-internal-known-error", "true");
-            }
-            _ => {}
-        }
-        response
-    }
-
-    fn status_and_body(&self) -> (StatusCode, String) {
-        let message = |text: &str| json!({ "message": text }).to_string();
-        match self {
-            Refusal::Invalid(errors) => {
-                let body = json!({ "message": "Invalid request", "errors": errors });
-                (StatusCode::BAD_REQUEST, body.to_string())
-            }
-            Refusal::Unauthorized => {
-                (StatusCode::UNAUTHORIZED, message("Unauthorized - Invalid API secret"))
-            }
-            Refusal::MustRefetch(_) => (StatusCode::CONFLICT, MUST_REFETCH.to_owned()),
-            Refusal::DeletionOff => (StatusCode::METHOD_NOT_ALLOWED, message("DELETE not allowed")),
-            Refusal::NoShape => (StatusCode::NOT_FOUND, message("No existing shape found")),
-            Refusal::Mismatch => (
-                StatusCode::BAD_REQUEST,
-                message("the definition and the handle are those of different shapes"),
-            ),
-            Refusal::Unavailable(reason, _) => (StatusCode::SERVICE_UNAVAILABLE, message(reason)),
-            Refusal::Internal(reason) => (StatusCode::INTERNAL_SERVER_ERROR, message(reason)),
-            Refusal::Unsupported(reason) => (StatusCode::BAD_REQUEST, message(reason)),
-        }
-    }
-}
-
-impl From<LogEnded> for Refusal {
-    fn from(_: LogEnded) -> Refusal {
-        Refusal::MustRefetch(None)
-    }
-}
-
-impl From<CreateError> for Refusal {
-    fn from(error: CreateError) -> Refusal {
-        match error {
-            CreateError::Refused(reason) => Refusal::field("where", reason),
-            CreateError::Ended => Refusal::MustRefetch(None),
-            CreateError::Unavailable { reason, retry_after } => {
-                Refusal::Unavailable(reason, retry_after)
-            }
-            CreateError::Internal(_) => Refusal::Internal(error.to_string()),
-        }
-    }
-}
-
-impl From<SchemaError> for Refusal {
-    fn from(error: SchemaError) -> Refusal {
-        match error {
-            SchemaError::Missing(_) | SchemaError::Unservable { .. } => {
-                Refusal::field("table", error.to_string())
-            }
-            SchemaError::Database(error) => Refusal::Unavailable(
-                format!("Cannot reach the database to verify the shape: {error}"),
-                1,
-            ),
-        }
-    }
-}
-
-impl From<DefinitionError> for Refusal {
-    fn from(error: DefinitionError) -> Refusal {
-        let field = match &error {
-            DefinitionError::Columns(_) => "columns",
-            DefinitionError::Where(_) => "where",
-        };
-        Refusal::field(field, error.to_string())
-    }
-}
+use crate::limits::EVENTS_MAX;
+use crate::shape_log::{Offset, RequestOffset};
 
 /// What an answer with data says about itself.
 pub struct Answer<'a> {
@@ -163,10 +26,12 @@ pub struct Answer<'a> {
     pub up_to_date: bool,
     /// Whether there is anything but that.
     pub has_data: bool,
-    /// Whether the request could wait.
-    pub live: bool,
+    /// Whether and how the request could wait.
+    pub live: Option<Live>,
     /// The cursor that was sent.
     pub cursor: Option<u64>,
+    /// Whether a cache may keep it: not if it answers a POST.
+    pub cacheable: bool,
 }
 
 impl Answer<'_> {
@@ -201,7 +66,9 @@ impl Answer<'_> {
         let mut response = Response::new(body);
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        put(headers, "content-type", "application/json; charset=utf-8");
+        let events = self.live == Some(Live::Events) && status == StatusCode::OK;
+        let json = "application/json; charset=utf-8";
+        put(headers, "content-type", if events { "text/event-stream" } else { json });
         put(headers, "cache-control", &self.cache_control(settings));
         put(headers, "etag", &self.etag());
         put(headers, "electric-handle", self.handle);
@@ -210,7 +77,7 @@ impl Answer<'_> {
         if self.up_to_date {
             put(headers, "electric-up-to-date", "");
         }
-        if self.live {
+        if self.live.is_some() {
             let cursor = next_cursor(settings.long_poll, self.cursor, since_cursor_epoch());
             put(headers, "electric-cursor", &cursor.to_string());
         } else if status == StatusCode::OK {
@@ -221,11 +88,17 @@ impl Answer<'_> {
 
     fn cache_control(&self, settings: &Settings) -> String {
         match self.requested {
+            RequestOffset::Before if !self.cacheable => "no-cache".to_owned(),
             // A week for the beginning of a log: it never changes under its handle.
             RequestOffset::Before => {
                 "public, max-age=604800, s-maxage=3600, stale-while-revalidate=2629746".to_owned()
             }
-            _ if self.live => "public, max-age=5, stale-while-revalidate=5".to_owned(),
+            _ if !self.cacheable => "no-cache".to_owned(),
+            // Caches collapse streams that are still running, never one that has ended.
+            _ if self.live == Some(Live::Events) => {
+                format!("public, max-age={}", EVENTS_MAX.as_secs().saturating_sub(1).max(1))
+            }
+            _ if self.live.is_some() => "public, max-age=5, stale-while-revalidate=5".to_owned(),
             _ => format!(
                 "public, max-age={}, stale-while-revalidate={}",
                 settings.cache_max_age, settings.cache_stale_age
@@ -261,7 +134,8 @@ fn since_epoch() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-fn put(headers: &mut HeaderMap, name: &'static str, value: &str) {
+/// Sets a header.
+pub fn put(headers: &mut HeaderMap, name: &'static str, value: &str) {
     // Names of columns may be any UTF-8, which header values can carry as bytes; control characters
     // cannot occur, JSON escapes them.
     if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {

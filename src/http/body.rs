@@ -27,13 +27,19 @@ struct Array {
     empty: bool,
 }
 
+/// A body made of what is sent, and where to send it; `count` pieces may wait.
+pub fn pieces(count: usize) -> (mpsc::Sender<io::Result<Bytes>>, Body) {
+    let (pieces, receiver) = mpsc::channel(count);
+    let stream = stream::unfold(receiver, |mut receiver: mpsc::Receiver<_>| async move {
+        receiver.recv().await.map(|piece| (piece, receiver))
+    });
+    (pieces, Body::from_stream(stream))
+}
+
 impl Array {
     fn new() -> (Array, Body) {
-        let (pieces, receiver) = mpsc::channel(PIECES);
-        let stream = stream::unfold(receiver, |mut receiver| async move {
-            receiver.recv().await.map(|piece| (piece, receiver))
-        });
-        (Array { pieces, buffer: vec![b'['], empty: true }, Body::from_stream(stream))
+        let (pieces, body) = pieces(PIECES);
+        (Array { pieces, buffer: vec![b'['], empty: true }, body)
     }
 
     fn push(&mut self, message: &[u8]) {
@@ -41,10 +47,6 @@ impl Array {
             self.buffer.push(b',');
         }
         self.buffer.extend_from_slice(message);
-    }
-
-    fn is_full(&self) -> bool {
-        self.buffer.len() >= BODY_PIECE_BYTES
     }
 
     fn piece(&mut self) -> io::Result<Bytes> {
@@ -61,20 +63,20 @@ impl Array {
 pub fn log(core: &Arc<Core>, shape: &Arc<Shape>, slice: Slice, last: Option<String>) -> Body {
     let (mut array, body) = Array::new();
     let (core, shape) = (Arc::clone(core), Arc::clone(shape));
-    let (handle, pieces) = (shape.handle.clone(), array.pieces.clone());
-    let mut entries = Entries { core, shape, slice, next_block: 0, block: None, ended: false };
+    let (handle, cut) = (shape.handle.clone(), array.pieces.clone());
+    let mut entries = Entries::new(core, shape, slice);
     tokio::spawn(async move {
         let last_piece = loop {
             // A piece at a time: a slow client holds no thread and no more than a piece.
             let filled = tokio::task::spawn_blocking(move || {
-                let filled = entries.fill(&mut array);
+                let filled = entries.read(|message| array.push(message));
                 (entries, array, filled)
             });
             let (rest, filling, filled) = match filled.await {
                 Ok(filled) => filled,
                 // Cut, not ended: what was sent must not look whole.
                 Err(error) => {
-                    _ = pieces.send(Err(io::Error::other(error))).await;
+                    _ = cut.send(Err(io::Error::other(error))).await;
                     return;
                 }
             };
@@ -98,21 +100,33 @@ pub fn log(core: &Arc<Core>, shape: &Arc<Shape>, slice: Slice, last: Option<Stri
 }
 
 /// The entries of a slice that are not sent yet.
-struct Entries {
+pub struct Entries {
     core: Arc<Core>,
     shape: Arc<Shape>,
     slice: Slice,
     next_block: usize,
     block: Option<(Block, std::vec::IntoIter<Posting>)>,
-    ended: bool,
+    /// Whether all have been read.
+    pub ended: bool,
 }
 
 impl Entries {
-    /// Adds entries until a piece is full or all are there.
-    fn fill(&mut self, array: &mut Array) -> io::Result<()> {
-        let changes = &self.core.registry.workshop().change_log;
-        let table = self.shape.defined.table.oid;
-        while !array.is_full() {
+    /// All of a slice.
+    #[must_use]
+    pub fn new(core: Arc<Core>, shape: Arc<Shape>, slice: Slice) -> Entries {
+        Entries { core, shape, slice, next_block: 0, block: None, ended: false }
+    }
+
+    /// Gives messages to `each` until they fill a piece or all have been read. Blocks on files.
+    pub fn read(&mut self, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+        let mut bytes = 0;
+        let mut each = |message: &[u8]| {
+            bytes += message.len();
+            each(message);
+            bytes
+        };
+        let mut filled = 0;
+        while filled < BODY_PIECE_BYTES {
             let Some((block, postings)) = &mut self.block else {
                 let Some(block) = self.slice.blocks.get(self.next_block) else {
                     self.ended = true;
@@ -132,9 +146,11 @@ impl Entries {
                 return Ok(());
             }
             if last > self.slice.after {
+                let changes = &self.core.registry.workshop().change_log;
+                let table = self.shape.defined.table.oid;
                 let change = changes.read(posting.seq, table).map_err(io::Error::other)?;
-                let each = |json: &[u8]| array.push(json);
-                self.shape.view.entries(block, &posting, &change, self.slice.after, each);
+                let give = |json: &[u8]| filled = each(json);
+                self.shape.view.entries(block, &posting, &change, self.slice.after, give);
             }
         }
         Ok(())

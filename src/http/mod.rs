@@ -5,29 +5,39 @@
 //! input is parsed into types before anything else looks at it; no answer claims more than what was
 //! read. *Must not know*: the dataflow, Postgres, Arrow.
 
+mod admission;
 mod answer;
 mod body;
+mod events;
+mod listen;
+mod openapi;
+mod parameters;
 mod query;
+mod reading;
+mod refusal;
 mod request;
+mod scrape;
 mod shape;
+mod subset;
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use percent_encoding::percent_decode_str;
 use subtle::ConstantTimeEq;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::config::Settings;
 use crate::core::Core;
-use answer::Refusal;
+use admission::Admission;
+pub use listen::serve;
 use query::Query;
+use refusal::Refusal;
 
 /// The page for people, one file, nothing from elsewhere.
 const PAGE: &str = include_str!("page.html");
@@ -43,6 +53,7 @@ const ALLOWED_HEADERS: &str = "authorization, content-type, if-none-match, trace
 #[derive(Clone)]
 struct Http {
     settings: Arc<Settings>,
+    admission: Admission,
     core: watch::Receiver<Option<Arc<Core>>>,
     stopped: watch::Receiver<bool>,
 }
@@ -53,27 +64,18 @@ enum Route {
     Root,
     Shape,
     Health,
+    Description,
     Unknown,
 }
 
-/// Answers requests until `stopped` turns true.
-pub async fn serve(
-    listener: TcpListener,
-    settings: Arc<Settings>,
-    core: watch::Receiver<Option<Arc<Core>>>,
-    stopped: watch::Receiver<bool>,
-) -> anyhow::Result<()> {
-    let mut stop = stopped.clone();
-    let router = Router::new().fallback(dispatch).with_state(Http { settings, core, stopped });
-    let graceful = async move { _ = stop.wait_for(|stop| *stop).await };
-    Ok(axum::serve(listener, router).with_graceful_shutdown(graceful).await?)
-}
-
-async fn dispatch(State(http): State<Http>, request: Request) -> Response {
+async fn dispatch(http: Http, request: Request) -> Response {
+    let begun = Instant::now();
     let id = request_id(request.headers());
     let origin = single_origin(request.headers());
     let route = route(request.uri().path());
+    let told = Told::of(&request);
     let (mut response, cors) = answer(&http, route, request).await;
+    told.answered(route, &response, begun);
     let headers = response.headers_mut();
     set(headers, "electric-server", concat!("Brooklet/", env!("CARGO_PKG_VERSION")));
     headers.insert("x-request-id", id);
@@ -89,6 +91,37 @@ async fn dispatch(State(http): State<Http>, request: Request) -> Response {
     response
 }
 
+/// What is told of a request: to the log, without secrets, and to the metrics.
+struct Told {
+    method: Method,
+    target: Option<String>,
+}
+
+impl Told {
+    fn of(request: &Request) -> Told {
+        let uri = request.uri();
+        let target = tracing::enabled!(tracing::Level::DEBUG).then(|| match uri.query() {
+            None => uri.path().to_owned(),
+            Some(query) => format!("{}?{}", uri.path(), query::redacted(query)),
+        });
+        Told { method: request.method().clone(), target }
+    }
+
+    fn answered(self, route: Route, response: &Response, begun: Instant) {
+        let status = response.status().as_u16();
+        if route == Route::Shape {
+            let status = status.to_string();
+            metrics::counter!("electric_plug_serve_shape_requests_count", "status" => status)
+                .increment(1);
+            metrics::histogram!("electric_plug_serve_shape_duration_seconds")
+                .record(begun.elapsed());
+        }
+        if let Some(target) = self.target {
+            tracing::debug!(method = %self.method, target, status, elapsed = ?begun.elapsed(), "answered");
+        }
+    }
+}
+
 /// The answer, and whether a browser of another origin may read it: a 401 says nothing at all.
 async fn answer(http: &Http, route: Route, request: Request) -> (Response, bool) {
     let method = request.method().clone();
@@ -96,6 +129,7 @@ async fn answer(http: &Http, route: Route, request: Request) -> (Response, bool)
     match route {
         Route::Root if reads => (root(request.headers()), true),
         Route::Health if reads => (health(http), true),
+        Route::Description if reads => (openapi::answer(), true),
         Route::Shape if method == Method::OPTIONS => (preflight(), true),
         Route::Shape if reads || method == Method::POST || method == Method::DELETE => {
             let query = match Query::parse(request.uri().query().unwrap_or_default()) {
@@ -105,7 +139,7 @@ async fn answer(http: &Http, route: Route, request: Request) -> (Response, bool)
             if !authorized(&http.settings, &query) {
                 return (Refusal::Unauthorized.response(&method), false);
             }
-            (shape::answer(http, &method, &query, request.headers()).await, true)
+            (shape::answer(http, &query, request).await, true)
         }
         _ => (plain(StatusCode::NOT_FOUND, "Not found"), true),
     }
@@ -119,6 +153,7 @@ fn route(path: &str) -> Route {
         [] => Route::Root,
         ["v1", "shape"] => Route::Shape,
         ["v1", "health"] => Route::Health,
+        ["openapi.json"] => Route::Description,
         _ => Route::Unknown,
     }
 }

@@ -33,31 +33,29 @@ impl Query {
         self.pairs.iter().rev().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 
-    /// A value unless it is empty or blank.
-    #[must_use]
-    pub fn filled(&self, name: &str) -> Option<&str> {
-        self.get(name).filter(|value| !value.trim().is_empty())
+    /// Names and values in order.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
+}
 
-    /// Present means true, unless it says `false`.
-    #[must_use]
-    pub fn flag(&self, name: &str) -> bool {
-        self.get(name).is_some_and(|value| value != "false")
-    }
+/// Names whose values are never written down.
+const SECRET: [&str; 6] = ["secret", "api_secret", "token", "access_token", "api_key", "password"];
 
-    /// `name[key]=value` pairs.
-    pub fn map<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
-        self.pairs.iter().filter_map(move |(found, value)| {
-            let key = found.strip_prefix(name)?.strip_prefix('[')?.strip_suffix(']')?;
-            Some((key, value.as_str()))
-        })
-    }
+/// A query string fit for logs.
+#[must_use]
+pub fn redacted(query: &str) -> String {
+    let pairs = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((name, _)) if is_secret(name) => format!("{name}=[redacted]"),
+        _ => pair.to_owned(),
+    });
+    pairs.collect::<Vec<_>>().join("&")
+}
 
-    /// Whether any name begins so.
-    #[must_use]
-    pub fn any_prefixed(&self, prefix: &str) -> bool {
-        self.pairs.iter().any(|(name, _)| name.len() > prefix.len() && name.starts_with(prefix))
-    }
+fn is_secret(name: &str) -> bool {
+    // Judged as it will be read: percent-escapes do not hide a name.
+    let decoded = percent_decode_str(name).decode_utf8_lossy();
+    SECRET.iter().any(|secret| decoded.trim().eq_ignore_ascii_case(secret))
 }
 
 #[cfg(test)]
@@ -65,14 +63,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn decodes_names_values_and_maps() {
+    fn decodes_names_and_values() {
         let query = Query::parse("a=1&params%5B1%5D=x%26y&params[2]=z+w&a=2&b&c=%C3%BC").unwrap();
         assert_eq!(query.get("a"), Some("2"));
         assert_eq!(query.get("b"), Some(""));
-        assert_eq!(query.filled("b"), None);
         assert_eq!(query.get("c"), Some("ü"));
-        assert_eq!(query.map("params").collect::<Vec<_>>(), [("1", "x&y"), ("2", "z w")]);
-        assert!(query.flag("b") && query.flag("a") && !query.flag("d"));
+        assert_eq!(query.get("params[1]"), Some("x&y"));
+        assert_eq!(query.pairs().nth(2), Some(("params[2]", "z w")));
+        let shown = redacted("table=a&secret=x&%73ecret=y&api_secret=z&where=b");
+        assert_eq!(
+            shown,
+            "table=a&secret=[redacted]&%73ecret=[redacted]&api_secret=[redacted]&where=b"
+        );
         assert!(Query::parse("a=%ff").is_err());
         assert!(Query::parse("").unwrap().get("").is_none());
     }

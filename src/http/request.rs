@@ -1,4 +1,7 @@
 //! A shape request, checked as far as that goes without the database.
+//!
+//! The protocol checks in stages: errors of one stage are reported together, later stages run only
+//! without any. Which error wins is what clients and their tests see.
 
 use std::collections::BTreeMap;
 
@@ -6,45 +9,53 @@ use brooklet_sql::RelationName;
 use brooklet_sql::name::parse_list;
 use serde_json::{Map, Value, json};
 
-use super::answer::Refusal;
-use super::query::Query;
+use super::parameters::{Field, NotText, Parameters, filled, flag, text};
+use super::refusal::Refusal;
 use crate::shape_log::RequestOffset;
-use crate::shapes::definition::FilterSource;
+use crate::shapes::definition::{FilterSource, LogMode, Question, Replica};
 
 /// What a client asks for.
 #[derive(Debug)]
 pub struct ShapeRequest {
-    /// Which table.
-    pub table: RelationName,
-    /// Which rows.
-    pub filter: Option<FilterSource>,
-    /// Which columns.
-    pub columns: Option<Vec<String>>,
+    /// Of which shape.
+    pub question: Question,
     /// From where on.
     pub offset: RequestOffset,
-    /// Of which shape; `None` for the offsets that need none.
+    /// By which name; `None` for the offsets that need none.
     pub handle: Option<String>,
-    /// Whether to wait for news.
-    pub live: bool,
+    /// Whether and how to wait for news.
+    pub live: Option<Live>,
     /// The cursor of the last answer.
     pub cursor: Option<u64>,
+    /// A part of the shape's rows, not yet checked.
+    pub subset: Option<Map<String, Value>>,
+}
+
+/// How a client waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Live {
+    /// For one answer.
+    Poll,
+    /// For a stream of events.
+    Events,
 }
 
 /// Which shape is meant by a DELETE.
 #[derive(Debug)]
 pub struct DeleteRequest {
     /// By question,
-    pub definition: Option<(RelationName, Option<FilterSource>, Option<Vec<String>>)>,
+    pub question: Option<Question>,
     /// by name, or by both.
     pub handle: Option<String>,
 }
 
 /// Errors by parameter.
 #[derive(Default)]
-struct Errors(Map<String, Value>);
+pub struct Errors(Map<String, Value>);
 
 impl Errors {
-    fn add(&mut self, field: &str, text: impl Into<String>) {
+    /// One more.
+    pub fn add(&mut self, field: &str, text: impl Into<String>) {
         let texts = self.0.entry(field).or_insert_with(|| json!([]));
         if let Value::Array(texts) = texts {
             texts.push(Value::String(text.into()));
@@ -52,39 +63,51 @@ impl Errors {
     }
 
     /// Errors of one stage are reported together; later stages run only without any.
-    fn stage(&mut self) -> Result<(), Refusal> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(Refusal::Invalid(Value::Object(std::mem::take(&mut self.0))))
+    pub fn stage(&mut self) -> Result<(), Refusal> {
+        match self.take() {
+            None => Ok(()),
+            Some(errors) => Err(Refusal::Invalid(errors)),
         }
     }
+
+    /// What there is, if anything.
+    pub fn take(&mut self) -> Option<Value> {
+        (!self.0.is_empty()).then(|| Value::Object(std::mem::take(&mut self.0)))
+    }
+
+    /// A value, or an error of the first stage.
+    pub fn cast<T>(&mut self, field: &str, value: Result<T, NotText>) -> Option<T> {
+        value.map_err(|NotText| self.add(field, "is invalid")).ok()
+    }
+}
+
+/// What the first stage makes of the parameters.
+struct Cast {
+    offset: Option<String>,
+    handle: Option<String>,
+    table: Option<String>,
+    filter: Option<String>,
+    columns: Option<Vec<String>>,
+    queryable: Option<Vec<String>>,
+    replica: Replica,
+    log: LogMode,
+    events: bool,
+    subset: Option<Map<String, Value>>,
 }
 
 impl ShapeRequest {
     /// Checks the parameters in the protocol's stages.
-    pub fn parse(query: &Query) -> Result<ShapeRequest, Refusal> {
+    pub fn parse(parameters: &Parameters) -> Result<ShapeRequest, Refusal> {
         let mut errors = Errors::default();
-        let columns = check_values(query, &mut errors);
-        errors.stage()?;
-        let offset = query.filled("offset");
-        if offset.is_none() {
-            errors.add("offset", "can't be blank");
-        }
-        errors.stage()?;
-        let offset = offset.unwrap_or_default().parse::<RequestOffset>();
-        if let Err(error) = &offset {
-            errors.add("offset", error.to_string());
-        }
-        errors.stage()?;
-        let offset = offset.unwrap_or(RequestOffset::Before);
+        let cast = Cast::new(parameters, &mut errors)?;
+        let offset = offset(cast.offset.as_deref(), &mut errors)?;
         let needs_handle = matches!(offset, RequestOffset::After(_));
-        let handle = query.filled("handle").filter(|_| needs_handle);
+        let handle = cast.handle.clone().filter(|_| needs_handle);
         if needs_handle && handle.is_none() {
             errors.add("handle", "can't be blank when offset != -1");
         }
         errors.stage()?;
-        let live = query.flag("live");
+        let live = flag(&parameters.live);
         match offset {
             RequestOffset::Before if live => {
                 errors.add("live", "can't be true when offset == -1");
@@ -93,102 +116,164 @@ impl ShapeRequest {
             _ => {}
         }
         errors.stage()?;
-        check_server_sent_events(query, live, &mut errors);
+        if cast.events && !live {
+            errors.add("live_sse", "can't be true unless live is also true");
+        }
         errors.stage()?;
-        let table = table(query, &mut errors)?;
-        let filter = filter(query, &mut errors)?;
-        let handle = handle.map(str::to_owned);
-        let cursor = query.get("cursor").map(|cursor| cursor.parse().unwrap_or(0));
-        Ok(ShapeRequest { table, filter, columns, offset, handle, live, cursor })
+        let live = live.then_some(if cast.events { Live::Events } else { Live::Poll });
+        let cursor = text(&parameters.cursor).unwrap_or_default();
+        let cursor = cursor.map(|cursor| cursor.parse().unwrap_or(0));
+        let subset = cast.subset.clone();
+        let question = cast.question(&parameters.params, &mut errors)?;
+        Ok(ShapeRequest { question, offset, handle, live, cursor, subset })
     }
 }
 
 impl DeleteRequest {
     /// Checks the parameters.
-    pub fn parse(query: &Query) -> Result<DeleteRequest, Refusal> {
+    pub fn parse(parameters: &Parameters) -> Result<DeleteRequest, Refusal> {
         let mut errors = Errors::default();
-        let columns = check_values(query, &mut errors);
-        errors.stage()?;
-        let handle = query.filled("handle").map(str::to_owned);
-        if query.filled("table").is_none() {
+        let cast = Cast::new(parameters, &mut errors)?;
+        let handle = cast.handle.clone();
+        if cast.table.is_none() {
             if handle.is_none() {
                 errors.add("handle", "can't be blank when shape definition is missing");
             }
             errors.stage()?;
-            return Ok(DeleteRequest { definition: None, handle });
+            return Ok(DeleteRequest { question: None, handle });
         }
-        let table = table(query, &mut errors)?;
-        let filter = filter(query, &mut errors)?;
-        Ok(DeleteRequest { definition: Some((table, filter, columns)), handle })
+        let question = cast.question(&parameters.params, &mut errors)?;
+        Ok(DeleteRequest { question: Some(question), handle })
     }
 }
 
-/// Values that are not of their parameter's kind, and what is not served yet.
-fn check_values(query: &Query, errors: &mut Errors) -> Option<Vec<String>> {
-    if query.get("params").is_some() {
-        errors.add("params", "is invalid");
-    }
-    match query.filled("replica") {
-        None | Some("default") => {}
-        Some("full") => errors.add("replica", "'full' is not supported yet; use 'default'"),
-        Some(_) => errors.add("replica", "is invalid"),
-    }
-    match query.filled("log") {
-        None | Some("full") => {}
-        Some("changes_only") => {
-            errors.add("log", "'changes_only' is not supported yet; use 'full'")
+impl Cast {
+    fn new(parameters: &Parameters, errors: &mut Errors) -> Result<Cast, Refusal> {
+        let mut word = |name: &str, field: &Field| errors.cast(name, filled(field)).flatten();
+        let offset = word("offset", &parameters.offset);
+        let handle = word("handle", &parameters.handle);
+        let table = word("table", &parameters.table);
+        let filter = word("where", &parameters.filter);
+        let (replica, log) = (word("replica", &parameters.replica), word("log", &parameters.log));
+        let compaction = word("experimental_compaction", &parameters.experimental_compaction);
+        let columns = columns("columns", &parameters.columns, errors);
+        let queryable = columns_of_queryable(parameters, errors);
+        if !matches!(&parameters.params, None | Some(Value::Null | Value::Object(_))) {
+            errors.add("params", "is invalid");
         }
-        Some(_) => errors.add("log", "is invalid"),
+        let replica = match replica.as_deref() {
+            None | Some("default") => Replica::Default,
+            Some("full") => Replica::Full,
+            Some(_) => invalid("replica", errors),
+        };
+        let log = match log.as_deref() {
+            None | Some("full") => LogMode::Full,
+            Some("changes_only") => LogMode::ChangesOnly,
+            Some(_) => invalid("log", errors),
+        };
+        if compaction.is_some_and(|compaction| strict_flag(&compaction).is_none()) {
+            errors.add("experimental_compaction", "is invalid");
+        }
+        let events = events(parameters, errors);
+        let subset = match &parameters.subset {
+            None | Some(Value::Null) => None,
+            Some(Value::Object(subset)) => Some(subset.clone()),
+            Some(_) => invalid("subset", errors),
+        };
+        errors.stage()?;
+        Ok(Cast { offset, handle, table, filter, columns, queryable, replica, log, events, subset })
     }
-    if query.any_prefixed("subset__") {
-        errors.add("subset", "subset requests are not supported yet; use where");
+
+    /// The last stages before the database is needed.
+    fn question(self, params: &Field, errors: &mut Errors) -> Result<Question, Refusal> {
+        let Some(table) = &self.table else {
+            errors.add("table", "can't be blank");
+            return Err(Refusal::Invalid(errors.take().unwrap_or_default()));
+        };
+        let table = RelationName::parse(table);
+        if let Err(error) = &table {
+            errors.add("table", error.to_string());
+        }
+        let params = match params {
+            Some(Value::Object(params)) => numbered(params, errors),
+            _ => Vec::new(),
+        };
+        errors.stage()?;
+        let table = table.map_err(|error| Refusal::field("table", error.to_string()))?;
+        let filter = self.filter.map(|text| FilterSource { text, params });
+        let Cast { columns, queryable, replica, log, .. } = self;
+        Ok(Question { table, filter, columns, queryable, replica, log })
     }
-    if query.filled("queryable_columns").is_some() {
-        errors.add("queryable_columns", "is not supported yet; use columns");
-    }
-    let columns = query.filled("columns").map(parse_list)?;
-    columns.map_err(|error| errors.add("columns", error.to_string())).ok()
 }
 
-fn check_server_sent_events(query: &Query, live: bool, errors: &mut Errors) {
-    let aliased =
-        if query.get("live_sse").is_some() { "live_sse" } else { "experimental_live_sse" };
-    match (query.flag(aliased), live) {
-        (false, _) => {}
-        (true, false) => errors.add("live_sse", "can't be true unless live is also true"),
-        (true, true) => errors.add("live_sse", "is not supported yet; leave it out to poll"),
-    }
-}
-
-fn table(query: &Query, errors: &mut Errors) -> Result<RelationName, Refusal> {
-    let Some(text) = query.filled("table") else {
-        errors.add("table", "can't be blank");
-        return Err(Refusal::Invalid(Value::Object(std::mem::take(&mut errors.0))));
+fn offset(text: Option<&str>, errors: &mut Errors) -> Result<RequestOffset, Refusal> {
+    let Some(text) = text else {
+        errors.add("offset", "can't be blank");
+        return Err(Refusal::Invalid(errors.take().unwrap_or_default()));
     };
-    RelationName::parse(text).map_err(|error| Refusal::field("table", error.to_string()))
+    text.parse::<RequestOffset>().map_err(|error| Refusal::field("offset", error.to_string()))
 }
 
-fn filter(query: &Query, errors: &mut Errors) -> Result<Option<FilterSource>, Refusal> {
-    let params = params(query, errors);
-    errors.stage()?;
-    Ok(query.filled("where").map(|text| FilterSource { text: text.to_owned(), params }))
+fn invalid<T: Default>(field: &str, errors: &mut Errors) -> T {
+    errors.add(field, "is invalid");
+    T::default()
 }
 
-/// `params[1]=a&params[2]=b`, in the order of their numbers.
-fn params(query: &Query, errors: &mut Errors) -> Vec<String> {
-    let mut numbered = BTreeMap::new();
-    for (key, value) in query.map("params") {
-        match key.parse::<usize>() {
-            Ok(number) => _ = numbered.insert(number, value.to_owned()),
-            Err(_) => {
-                errors.add("params", "Parameters can only use numbers as keys");
+fn columns(name: &str, field: &Field, errors: &mut Errors) -> Option<Vec<String>> {
+    let listed = errors.cast(name, filled(field)).flatten()?;
+    parse_list(&listed).map_err(|error| errors.add(name, error.to_string())).ok()
+}
+
+fn columns_of_queryable(parameters: &Parameters, errors: &mut Errors) -> Option<Vec<String>> {
+    columns("queryable_columns", &parameters.queryable_columns, errors)
+}
+
+/// `live_sse`; its former name counts where it is absent, and is stricter.
+fn events(parameters: &Parameters, errors: &mut Errors) -> bool {
+    if !matches!(parameters.live_sse, None | Some(Value::Null)) {
+        return flag(&parameters.live_sse);
+    }
+    match filled(&parameters.experimental_live_sse) {
+        Ok(None) => false,
+        Ok(Some(text)) => match strict_flag(&text) {
+            Some(flag) => flag,
+            None => invalid("experimental_live_sse", errors),
+        },
+        Err(NotText) => invalid("experimental_live_sse", errors),
+    }
+}
+
+fn strict_flag(text: &str) -> Option<bool> {
+    match text {
+        "true" | "1" => Some(true),
+        "false" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+/// The values of `{"1": a, "2": b}`, in the order of their numbers.
+pub fn numbered(params: &Map<String, Value>, errors: &mut Errors) -> Vec<String> {
+    let mut found = BTreeMap::new();
+    for (key, value) in params {
+        let Ok(number) = key.parse::<usize>() else {
+            errors.add("params", "Parameters can only use numbers as keys");
+            return Vec::new();
+        };
+        match text(&Some(value.clone())) {
+            Ok(Some(value)) => _ = found.insert(number, value),
+            Ok(None) => {
+                errors.add("params", "Parameters cannot be null; use IS NULL");
+                return Vec::new();
+            }
+            Err(NotText) => {
+                errors.add("params", "Parameters must be text; write a list as '{a,b}'");
                 return Vec::new();
             }
         }
     }
-    if numbered.keys().copied().ne(1..=numbered.len()) {
+    if found.keys().copied().ne(1..=found.len()) {
         errors.add("params", "Parameters must be numbered sequentially, starting from 1");
         return Vec::new();
     }
-    numbered.into_values().collect()
+    found.into_values().collect()
 }

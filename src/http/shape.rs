@@ -1,77 +1,121 @@
-//! `/v1/shape`.
+//! `/v1/shape`: who may come in, which shape is meant, who answers.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
+use axum::extract::Request;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
-use brooklet_sql::{Lsn, RelationName};
-use tokio::time::{Instant, timeout, timeout_at};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde_json::{Map, Value};
+use tokio::time::timeout;
 
-use super::Http;
-use super::answer::{Answer, Refusal};
-use super::body;
+use super::admission::Permit;
+use super::parameters::Parameters;
 use super::query::Query;
+use super::reading::Reading;
+use super::refusal::Refusal;
 use super::request::{DeleteRequest, ShapeRequest};
+use super::{Http, subset};
 use crate::core::Core;
-use crate::limits::{SNAPSHOT_STALL_MAX, SNAPSHOT_START_MAX};
-use crate::shape_log::encode::up_to_date;
-use crate::shape_log::{Offset, RequestOffset, Slice};
-use crate::shapes::definition::FilterSource;
-use crate::shapes::shape::Stage;
+use crate::limits::{BODY_BYTES_MAX, BODY_READ_MAX, READY_MAX, SNAPSHOT_START_MAX};
+use crate::shape_log::RequestOffset;
+use crate::shapes::definition::Question;
 use crate::shapes::{Defined, Shape};
 
 /// Answers any method of the route.
-pub async fn answer(http: &Http, method: &Method, query: &Query, headers: &HeaderMap) -> Response {
-    let answered = match *method {
-        Method::GET | Method::HEAD => get(http, query, headers).await,
-        Method::DELETE => delete(http, query).await,
-        _ => Err(Refusal::Unsupported("POST is not supported yet; use GET")),
+pub async fn answer(http: &Http, query: &Query, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let known = query.get("handle").is_some_and(|handle| {
+        let core = http.core.borrow();
+        core.as_ref().is_some_and(|core| core.registry.by_handle(handle).is_some())
+    });
+    let mut permit = match http.admission.enter(known) {
+        Ok(permit) => permit,
+        Err(refusal) => return refusal.response(&head.method),
     };
-    answered.unwrap_or_else(|refusal| refusal.response(method))
+    let answered = if head.method == Method::DELETE {
+        delete(http, query).await
+    } else {
+        let post = head.method == Method::POST;
+        read(http, query, &head.headers, post.then_some(body), known, &mut permit).await
+    };
+    let response = answered.unwrap_or_else(|refusal| refusal.response(&head.method));
+    permit.hold(response)
 }
 
-/// One request while it is being answered.
-struct Reading<'a> {
-    http: &'a Http,
-    headers: &'a HeaderMap,
-    request: &'a ShapeRequest,
-    core: &'a Arc<Core>,
-    shape: &'a Arc<Shape>,
-}
-
-async fn get(http: &Http, query: &Query, headers: &HeaderMap) -> Result<Response, Refusal> {
-    let request = ShapeRequest::parse(query)?;
-    let core = core(http)?;
-    let shape = resolve(&core, &request).await?;
+async fn read(
+    http: &Http,
+    query: &Query,
+    headers: &HeaderMap,
+    body: Option<Body>,
+    known: bool,
+    permit: &mut Permit,
+) -> Result<Response, Refusal> {
+    let cacheable = body.is_none();
+    let body = match body {
+        Some(body) => json_body(body).await?,
+        None => Map::new(),
+    };
+    let core = core(http).await?;
+    let request = ShapeRequest::parse(&Parameters::new(query, body))?;
+    let defined = define(&core, &request.question, false).await?;
+    let part = request.subset.as_ref().map(|subset| subset::Part::check(subset, &defined));
+    let part = part.transpose()?;
+    let shape = resolve(&core, defined, &request).await?;
     let started = timeout(SNAPSHOT_START_MAX, shape.started()).await;
     let waited = || Refusal::Unavailable("the snapshot has not begun yet".to_owned(), 10);
     started.map_err(|_| waited())??;
-    let reading = Reading { http, headers, request: &request, core: &core, shape: &shape };
-    match request.offset {
-        RequestOffset::Before => Ok(reading.snapshot(0)),
-        RequestOffset::Now => reading.now(),
-        RequestOffset::After(offset) if offset.tx == 0 && offset != Offset::SNAPSHOT_END => {
-            match reading.next_chunk(offset.op).await? {
-                Some(chunk) => Ok(reading.snapshot(chunk)),
-                None => reading.log(Offset::SNAPSHOT_END).await,
-            }
+    if !known {
+        http.admission.exchange(permit);
+    }
+    if let Some(part) = part {
+        return subset::answer(&core, &shape, request.offset, &part).await;
+    }
+    let (core, shape, request) = (&core, &shape, &request);
+    Reading { http, headers, request, cacheable, core, shape }.answer().await
+}
+
+/// The JSON object of a POST; nothing is as good as an empty one.
+async fn json_body(body: Body) -> Result<Map<String, Value>, Refusal> {
+    let refuse = |status, error| Refusal::Body(status, error, None);
+    let read = timeout(BODY_READ_MAX, Limited::new(body, BODY_BYTES_MAX).collect()).await;
+    let unread = || refuse(StatusCode::BAD_REQUEST, "Failed to read request body");
+    let bytes = match read.map_err(|_| unread())? {
+        Ok(collected) => collected.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => {
+            return Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, "Request body too large"));
         }
-        RequestOffset::After(offset) => reading.log(offset).await,
+        Err(_) => return Err(unread()),
+    };
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Map::new());
+    }
+    match serde_json::from_slice(&bytes) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(refuse(StatusCode::BAD_REQUEST, "Request body must be a JSON object")),
+        Err(error) => Err(Refusal::Body(
+            StatusCode::BAD_REQUEST,
+            "Invalid JSON in request body",
+            Some(error.to_string()),
+        )),
     }
 }
 
-fn core(http: &Http) -> Result<Arc<Core>, Refusal> {
-    let core = http.core.borrow().clone();
-    core.ok_or_else(|| Refusal::Unavailable("replication is starting over".to_owned(), 5))
+/// What runs behind us; waits a little while it starts over.
+async fn core(http: &Http) -> Result<Arc<Core>, Refusal> {
+    let mut core = http.core.clone();
+    let ready = timeout(READY_MAX, core.wait_for(Option::is_some)).await;
+    let found = ready.ok().and_then(Result::ok).and_then(|core| core.clone());
+    found.ok_or_else(|| Refusal::Unavailable("replication is starting over".to_owned(), 5))
 }
 
 /// The shape that is asked for; made if there is none.
-async fn resolve(core: &Arc<Core>, request: &ShapeRequest) -> Result<Arc<Shape>, Refusal> {
-    let (table, filter) = (&request.table, &request.filter);
-    let columns = request.columns.as_deref();
-    let defined = define(core, table, filter, columns, false).await?;
+async fn resolve(
+    core: &Arc<Core>,
+    defined: Defined,
+    request: &ShapeRequest,
+) -> Result<Arc<Shape>, Refusal> {
     let Some(handle) = &request.handle else {
         return find_or_create(core, defined, request).await;
     };
@@ -93,29 +137,22 @@ async fn find_or_create(
         return Ok(shape);
     }
     // What we know of the table may be out of date: a new shape begins with the truth.
-    let columns = request.columns.as_deref();
-    let defined = define(core, &request.table, &request.filter, columns, true).await?;
+    let defined = define(core, &request.question, true).await?;
     Ok(core.registry.get_or_create(defined)?)
 }
 
-async fn define(
-    core: &Core,
-    table: &RelationName,
-    filter: &Option<FilterSource>,
-    columns: Option<&[String]>,
-    fresh: bool,
-) -> Result<Defined, Refusal> {
+async fn define(core: &Core, question: &Question, fresh: bool) -> Result<Defined, Refusal> {
     let schemas = &core.registry.workshop().schemas;
-    let fold = filter.as_ref().is_some_and(|filter| folds(&filter.text));
+    let fold = question.filter.as_ref().is_some_and(|filter| folds(&filter.text));
     if !fresh {
-        let known = schemas.lookup(table, fold).await?;
-        if let Ok(defined) = Defined::new(known, filter.clone(), columns) {
+        let known = schemas.lookup(&question.table, fold).await?;
+        if let Ok(defined) = Defined::new(known, question.clone()) {
             return Ok(defined);
         }
         // What we know of the table may be out of date: no refusal without asking.
     }
-    let schema = schemas.refresh(table, fold).await?;
-    Ok(Defined::new(schema, filter.clone(), columns)?)
+    let schema = schemas.refresh(&question.table, fold).await?;
+    Ok(Defined::new(schema, question.clone())?)
 }
 
 /// Whether a filter may need case folding; may say yes too often.
@@ -123,139 +160,17 @@ fn folds(text: &str) -> bool {
     text.contains("~~*") || text.to_ascii_lowercase().contains("ilike")
 }
 
-impl Reading<'_> {
-    fn answer(&self, offset: Offset) -> Answer<'_> {
-        Answer {
-            handle: &self.shape.handle,
-            schema: &self.shape.schema,
-            requested: self.request.offset,
-            offset,
-            up_to_date: false,
-            has_data: true,
-            live: self.request.live,
-            cursor: self.request.cursor,
-        }
-    }
-
-    fn respond(&self, answer: &Answer<'_>, body: impl FnOnce() -> Body) -> Response {
-        let settings = &self.http.settings;
-        if answer.is_known(self.headers) {
-            return answer.response(settings, StatusCode::NOT_MODIFIED, Body::empty());
-        }
-        answer.response(settings, StatusCode::OK, body())
-    }
-
-    fn snapshot(&self, chunk: u32) -> Response {
-        let answer = self.answer(Offset::chunk(chunk));
-        self.respond(&answer, || body::snapshot(self.core, self.shape, chunk))
-    }
-
-    /// The chunk after `number`, or `None` where the snapshot ends with it. Waits while that is not
-    /// decided.
-    async fn next_chunk(&self, number: u64) -> Result<Option<u32>, Refusal> {
-        let next = u32::try_from(number).unwrap_or(u32::MAX).saturating_add(1);
-        let mut snapshot = self.shape.snapshot();
-        let decided = snapshot.wait_for(|state| {
-            state.chunk >= next || matches!(state.stage, Stage::Complete(_) | Stage::Failed(_))
-        });
-        let decided = timeout(SNAPSHOT_STALL_MAX, decided).await;
-        let stalled = || Refusal::Unavailable("the snapshot makes no progress".to_owned(), 10);
-        let state = decided.map_err(|_| stalled())?.map_err(|_| stalled())?;
-        match &state.stage {
-            Stage::Failed(error) => Err(error.clone().into()),
-            _ => Ok((state.chunk >= next).then_some(next)),
-        }
-    }
-
-    fn now(&self) -> Result<Response, Refusal> {
-        let processed = self.processed();
-        let end = self.shape.log.end()?;
-        Ok(self.nothing(end, processed))
-    }
-
-    /// Entries after `after`: at once if there are any, else, if live, once there are.
-    async fn log(&self, after: Offset) -> Result<Response, Refusal> {
-        // Subscribe first, look second: nothing can come in between unseen.
-        let mut changed = self.shape.log.subscribe();
-        let deadline = Instant::now() + self.http.settings.long_poll;
-        self.within_bounds(after, &mut changed).await?;
-        let mut stopped = self.http.stopped.clone();
-        loop {
-            let processed = self.processed();
-            let slice = self.shape.log.slice(after)?;
-            if !slice.blocks.is_empty() {
-                return Ok(self.data(slice, processed));
-            }
-            if !self.request.live {
-                let answer = Answer { up_to_date: true, ..self.answer(after) };
-                let message = up_to_date(processed.max(Lsn(after.tx)));
-                return Ok(self.respond(&answer, || Body::from(format!("[{message}]"))));
-            }
-            tokio::select! {
-                changed = timeout_at(deadline, changed.changed()) => if changed.is_err() {
-                    // Sampled before the log was last seen empty: nothing up to there is missing.
-                    return Ok(self.nothing(after, processed));
-                },
-                _ = stopped.wait_for(|stopped| *stopped) => {
-                    return Err(Refusal::Unavailable("the server is stopping".to_owned(), 1));
-                }
-            }
-        }
-    }
-
-    fn data(&self, slice: Slice, processed: Lsn) -> Response {
-        let answer = Answer { up_to_date: slice.up_to_date, ..self.answer(slice.end) };
-        let end = Lsn(slice.end.tx);
-        let seen = if self.request.live { end } else { processed.max(end) };
-        let last = slice.up_to_date.then(|| up_to_date(seen));
-        self.respond(&answer, || body::log(self.core, self.shape, slice, last))
-    }
-
-    /// An answer that says how far the stream has come and nothing else.
-    fn nothing(&self, offset: Offset, processed: Lsn) -> Response {
-        let answer = Answer { up_to_date: true, has_data: false, ..self.answer(offset) };
-        let message = up_to_date(processed.max(Lsn(offset.tx)));
-        answer.response(&self.http.settings, StatusCode::OK, Body::from(format!("[{message}]")))
-    }
-
-    fn processed(&self) -> Lsn {
-        self.core.registry.workshop().logs.processed()
-    }
-
-    /// An offset beyond the log may be about to come (another server was ahead of us), for half a
-    /// long poll. After that, one that the stream has passed can never come: the client fetches
-    /// anew. One that it has not is the client's mistake.
-    async fn within_bounds(
-        &self,
-        after: Offset,
-        changed: &mut tokio::sync::watch::Receiver<()>,
-    ) -> Result<(), Refusal> {
-        let grace: Duration = self.http.settings.long_poll / 2;
-        let deadline = Instant::now() + grace;
-        while after.tx > 0 && after > self.shape.log.end()? {
-            if timeout_at(deadline, changed.changed()).await.is_err() {
-                return Err(if Lsn(after.tx) <= self.processed() {
-                    Refusal::MustRefetch(None)
-                } else {
-                    Refusal::field("offset", "out of bounds for this shape")
-                });
-            }
-        }
-        Ok(())
-    }
-}
-
 async fn delete(http: &Http, query: &Query) -> Result<Response, Refusal> {
-    let core = core(http)?;
+    let core = core(http).await?;
     if !http.settings.deletion {
         return Err(Refusal::DeletionOff);
     }
-    let request = DeleteRequest::parse(query)?;
+    let request = DeleteRequest::parse(&Parameters::new(query, Map::new()))?;
     let by_handle = request.handle.as_ref().map(|handle| core.registry.by_handle(handle));
-    let shape = match request.definition {
+    let shape = match request.question {
         None => by_handle.flatten(),
-        Some((table, filter, columns)) => {
-            let defined = define(&core, &table, &filter, columns.as_deref(), false).await?;
+        Some(question) => {
+            let defined = define(&core, &question, false).await?;
             let found = core.registry.by_definition(&defined.definition);
             match (found, by_handle) {
                 (Some(found), Some(named)) if named.as_ref().map(|s| s.id) != Some(found.id) => {
@@ -272,4 +187,13 @@ async fn delete(http: &Http, query: &Query) -> Result<Response, Refusal> {
     super::set(response.headers_mut(), "cache-control", "no-cache");
     super::set(response.headers_mut(), "content-type", "application/json; charset=utf-8");
     Ok(response)
+}
+
+/// Whether an offset stands for a place in the log, as opposed to its beginning or end.
+#[must_use]
+pub fn place(offset: RequestOffset) -> Option<crate::shape_log::Offset> {
+    match offset {
+        RequestOffset::After(offset) => Some(offset),
+        RequestOffset::Before | RequestOffset::Now => None,
+    }
 }

@@ -148,6 +148,7 @@ impl Schemas {
             key_position: key_position.and_then(|position| usize::try_from(position).ok()),
             generated: row.get("generated"),
             collation,
+            dropped: false,
         })
     }
 

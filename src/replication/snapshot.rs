@@ -9,6 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::database::{Database, DatabaseError};
 use crate::decode::copy::{self, CopyError};
+use crate::shapes::definition::{Definition, LogMode};
 use crate::shapes::visibility::Visibility;
 
 /// Why rows cannot be read.
@@ -64,16 +65,26 @@ impl Snapshot {
         Ok(snapshot)
     }
 
-    /// Begins to read the rows of a table that a filter lets in.
+    /// Begins to read the rows that a shape begins with: none if it wants changes only, but the
+    /// table's lock is taken in any case.
     pub async fn copy(
         &self,
         table: &TableSchema,
-        columns: &[usize],
+        definition: &Definition,
         predicate: Option<&Predicate>,
     ) -> Result<Rows, SnapshotError> {
-        let statement = statement::copy(table, columns, predicate);
-        let stream = self.client()?.copy_out(&statement).await?;
-        Ok(Rows { stream: Box::pin(stream), columns: columns.len(), scratch: Vec::new() })
+        let columns = &definition.columns;
+        let limit = match definition.log {
+            LogMode::Full => None,
+            LogMode::ChangesOnly => Some(0),
+        };
+        self.rows(&statement::copy(table, columns, predicate, limit), columns.len()).await
+    }
+
+    /// Begins to read the rows of a `COPY … TO STDOUT` of so many columns.
+    pub async fn rows(&self, statement: &str, columns: usize) -> Result<Rows, SnapshotError> {
+        let stream = self.client()?.copy_out(statement).await?;
+        Ok(Rows { stream: Box::pin(stream), columns, scratch: Vec::new() })
     }
 
     /// Ends the transaction and gives the connection back.

@@ -8,6 +8,7 @@ use brooklet_sql::{Lsn, RelationName, Row, TableSchema};
 
 use super::Offset;
 use super::postings::Block;
+use crate::shapes::definition::Replica;
 use crate::shapes::visibility::Visibility;
 
 /// How a shape's rows look to its clients.
@@ -20,6 +21,7 @@ pub struct View {
     columns: Vec<ViewColumn>,
     /// Places in `columns`, in key order.
     key: Vec<usize>,
+    replica: Replica,
 }
 
 #[derive(Debug, Clone)]
@@ -40,9 +42,9 @@ enum Places {
 
 impl View {
     /// A view of the selected `columns`, rows identified by `key`, a part of them; both are places
-    /// in `table.columns`.
+    /// in `table.columns`. `replica` says how much of a row updates and deletes show.
     #[must_use]
-    pub fn new(table: &TableSchema, columns: &[usize], key: &[usize]) -> View {
+    pub fn new(table: &TableSchema, columns: &[usize], key: &[usize], replica: Replica) -> View {
         let name = |at: usize| json_string(&table.columns[at].name);
         let column = |at: &usize| ViewColumn { at: *at, name: name(*at), in_key: key.contains(at) };
         let place = |at: &usize| columns.iter().position(|column| column == at);
@@ -51,15 +53,28 @@ impl View {
             key_prefix: key_prefix(&table.name),
             columns: columns.iter().map(column).collect(),
             key: key.iter().filter_map(place).collect(),
+            replica,
         }
     }
 
     /// A row of the snapshot, which has the selected columns only.
     pub fn snapshot_row(&self, row: &Row, out: &mut Vec<u8>) {
+        self.present_row(row, None, out);
+    }
+
+    /// A row of a subset, which bears the subset's mark.
+    pub fn subset_row(&self, row: &Row, mark: u32, out: &mut Vec<u8>) {
+        self.present_row(row, Some(mark), out);
+    }
+
+    fn present_row(&self, row: &Row, mark: Option<u32>, out: &mut Vec<u8>) {
         self.open(row, Places::View, out);
-        self.values(row, Places::View, |_| true, out);
+        self.values(row, Places::View, |_| true, "value", out);
         out.extend_from_slice(b",\"headers\":{\"operation\":\"insert\",");
         out.extend_from_slice(self.relation.as_bytes());
+        if let Some(mark) = mark {
+            out.extend_from_slice(format!(",\"snapshot_mark\":{mark}").as_bytes());
+        }
         out.extend_from_slice(b"}}");
     }
 
@@ -85,14 +100,14 @@ impl View {
         let head = Head { lsn: block.lsn, xid: block.xid, op, last: false };
         if at(op) > after {
             self.open(old, Places::Table, &mut out);
-            self.values(old, Places::Table, |column| column.in_key, &mut out);
+            self.values(old, Places::Table, |column| self.deleted(column), "value", &mut out);
             self.close(&head, "delete", Some(("key_change_to", new)), &mut out);
             each(&out);
         }
         out.clear();
         let head = Head { op: op + 1, last: posting.last, ..head };
         self.open(new, Places::Table, &mut out);
-        self.values(new, Places::Table, |_| true, &mut out);
+        self.values(new, Places::Table, |_| true, "value", &mut out);
         self.close(&head, "insert", Some(("key_change_from", old)), &mut out);
         each(&out);
     }
@@ -107,13 +122,25 @@ impl View {
         self.open(row, Places::Table, out);
         match (verdict, &change.old) {
             (Verdict::Update, Some(old)) => {
-                let shown = |c: &ViewColumn| c.in_key || old.get(c.at) != row.get(c.at);
-                self.values(row, Places::Table, shown, out);
+                let changed = |c: &ViewColumn| old.get(c.at) != row.get(c.at);
+                let full = self.replica == Replica::Full;
+                let shown = |c: &ViewColumn| full || c.in_key || changed(c);
+                self.values(row, Places::Table, shown, "value", out);
+                if full {
+                    self.values(old, Places::Table, changed, "old_value", out);
+                }
             }
-            (Verdict::Delete, _) => self.values(row, Places::Table, |c| c.in_key, out),
-            _ => self.values(row, Places::Table, |_| true, out),
+            (Verdict::Delete, _) => {
+                self.values(row, Places::Table, |c| self.deleted(c), "value", out);
+            }
+            _ => self.values(row, Places::Table, |_| true, "value", out),
         }
         self.close(head, operation, None, out);
+    }
+
+    /// Whether a delete shows a column.
+    fn deleted(&self, column: &ViewColumn) -> bool {
+        column.in_key || self.replica == Replica::Full
     }
 
     /// `{"key":…`
@@ -122,15 +149,16 @@ impl View {
         write_json_string(&self.row_key(row, places), out);
     }
 
-    /// `,"value":{…}` of the columns that are `shown`.
+    /// `,"value":{…}` of the columns that are `shown`; `member` is `value` or `old_value`.
     fn values(
         &self,
         row: &Row,
         places: Places,
         shown: impl Fn(&ViewColumn) -> bool,
+        member: &str,
         out: &mut Vec<u8>,
     ) {
-        out.extend_from_slice(b",\"value\":{");
+        out.extend_from_slice(format!(",\"{member}\":{{").as_bytes());
         let mut first = true;
         for (place, column) in self.columns.iter().enumerate().filter(|(_, c)| shown(c)) {
             if !std::mem::take(&mut first) {

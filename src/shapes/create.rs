@@ -151,8 +151,8 @@ pub(super) async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), Cr
     shop.recent.forget_visible(&visibility);
     shape.update(|state| state.stage = Stage::Running(visibility.clone()));
 
-    let columns = &defined.definition.columns;
-    let rows = snapshot.copy(&defined.table, columns, defined.predicate.as_ref()).await?;
+    let rows = snapshot.copy(&defined.table, &defined.definition, defined.predicate.as_ref());
+    let rows = rows.await?;
     // COPY holds its lock by now, so a later change of the table comes after it in the stream. An
     // earlier one may have been announced before the shape was there to hear it.
     let now = shop.publication.inspect(&[defined.table.oid]).await;

@@ -20,6 +20,60 @@ pub struct Definition {
     pub columns: Vec<usize>,
     /// Whether the client listed them: such a shape may outlive an added column.
     pub listed: bool,
+    /// How much of a row updates and deletes show.
+    #[serde(default)]
+    pub replica: Replica,
+    /// What the log begins with.
+    #[serde(default)]
+    pub log: LogMode,
+}
+
+/// How much of a row updates and deletes show.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Replica {
+    /// The key, and of an update what changed.
+    #[default]
+    Default,
+    /// Every selected column, and of an update also what changed columns held before.
+    Full,
+}
+
+/// What a shape's log begins with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogMode {
+    /// Every row there is.
+    #[default]
+    Full,
+    /// No rows: changes only, from the moment the shape was made.
+    ChangesOnly,
+}
+
+/// What a client asks, not yet checked against the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// Which table.
+    pub table: RelationName,
+    /// Which rows.
+    pub filter: Option<FilterSource>,
+    /// Which columns; `None` for all.
+    pub columns: Option<Vec<String>>,
+    /// Which columns may be asked for and searched at all; `None` for all.
+    pub queryable: Option<Vec<String>>,
+    /// See [`Definition`].
+    pub replica: Replica,
+    /// See [`Definition`].
+    pub log: LogMode,
+}
+
+impl Question {
+    /// Every column of the rows that a filter lets in.
+    #[must_use]
+    pub fn all(table: RelationName, filter: Option<FilterSource>) -> Question {
+        let (replica, log) = (Replica::Default, LogMode::Full);
+        Question { table, filter, columns: None, queryable: None, replica, log }
+    }
 }
 
 /// A filter as the client wrote it: what a restart compiles again.
@@ -44,6 +98,8 @@ pub struct Defined {
     pub source: Option<FilterSource>,
     /// The columns that identify a row.
     pub key: Arc<[usize]>,
+    /// The columns that a subset request may name; `None` for all. Not a part of the identity.
+    pub visible: Option<Vec<usize>>,
 }
 
 /// Why a question cannot be answered, by the parameter at fault.
@@ -52,6 +108,9 @@ pub enum DefinitionError {
     /// The column list.
     #[error("{0}")]
     Columns(String),
+    /// The list of columns that may be searched.
+    #[error("{0}")]
+    QueryableColumns(String),
     /// The filter.
     #[error("{0}")]
     Where(String),
@@ -59,19 +118,19 @@ pub enum DefinitionError {
 
 impl Defined {
     /// Checks a question against the table.
-    pub fn new(
-        table: Arc<TableSchema>,
-        source: Option<FilterSource>,
-        columns: Option<&[String]>,
-    ) -> Result<Defined, DefinitionError> {
+    pub fn new(table: Arc<TableSchema>, question: Question) -> Result<Defined, DefinitionError> {
+        let Question { filter: source, columns, queryable, replica, log, .. } = question;
         let key = key_columns(&table);
+        let visible =
+            queryable.as_ref().map(|listed| queryable_columns(&table, listed)).transpose()?;
+        let columns = columns.or(queryable);
         let listed = columns.is_some();
-        let columns = selected(&table, columns)?;
+        let columns = selected(&table, columns.as_deref(), visible.as_deref())?;
         let predicate = source.as_ref().map(|source| predicate(source, &table)).transpose()?;
         let filter = predicate.as_ref().map(|predicate| predicate.sql().to_owned());
         let (oid, name) = (table.oid, table.name.clone());
-        let definition = Definition { table: oid, name, filter, columns, listed };
-        Ok(Defined { definition, table, predicate, source, key: key.into() })
+        let definition = Definition { table: oid, name, filter, columns, listed, replica, log };
+        Ok(Defined { definition, table, predicate, source, key: key.into(), visible })
     }
 
     /// Reads a definition back that was checked before.
@@ -82,7 +141,7 @@ impl Defined {
     ) -> Result<Defined, DefinitionError> {
         let predicate = source.as_ref().map(|source| predicate(source, &table)).transpose()?;
         let key = key_columns(&table).into();
-        Ok(Defined { definition, table, predicate, source, key })
+        Ok(Defined { definition, table, predicate, source, key, visible: None })
     }
 
     /// The plan for the dataflow.
@@ -105,34 +164,52 @@ fn key_columns(table: &TableSchema) -> Vec<usize> {
         return key;
     }
     let replicated = |at: &usize| !table.columns[*at].generated;
-    let mut all: Vec<usize> = (0..table.columns.len()).filter(replicated).collect();
+    let mut all: Vec<usize> = table.live().filter(replicated).collect();
     all.sort_by(|a, b| table.columns[*a].name.cmp(&table.columns[*b].name));
     all
 }
 
-fn selected(table: &TableSchema, listed: Option<&[String]>) -> Result<Vec<usize>, DefinitionError> {
+/// Checks the list of columns that may be asked for.
+fn queryable_columns(
+    table: &TableSchema,
+    listed: &[String],
+) -> Result<Vec<usize>, DefinitionError> {
+    let refuse = |text: String| Err(DefinitionError::QueryableColumns(text));
+    if let Some(missing) = missing_key(table, listed) {
+        return refuse(format!(
+            "The list of queryable columns must include all primary key columns, missing: {missing}"
+        ));
+    }
+    if let Some(unknown) = unknown(table, listed, None) {
+        return refuse(format!(
+            "The following queryable columns are not found on the table: {unknown}"
+        ));
+    }
+    Ok(table.live().filter(|at| listed.contains(&table.columns[*at].name)).collect())
+}
+
+fn selected(
+    table: &TableSchema,
+    listed: Option<&[String]>,
+    visible: Option<&[usize]>,
+) -> Result<Vec<usize>, DefinitionError> {
     let refuse = |text: String| Err(DefinitionError::Columns(text));
     let Some(listed) = listed else {
         let generated = names(table, |at| table.columns[at].generated);
         if generated.is_empty() {
-            return Ok((0..table.columns.len()).collect());
+            return Ok(table.live().collect());
         }
         return refuse(format!(
             "The following columns are generated and cannot be included in the shape: {generated}. You can exclude them from the shape by explicitly listing which columns to fetch in the 'columns' query param"
         ));
     };
     let chosen = |at: usize| listed.contains(&table.columns[at].name);
-    let key = key_columns(table);
-    let missing = names(table, |at| key.contains(&at) && !chosen(at));
-    if !missing.is_empty() {
+    if let Some(missing) = missing_key(table, listed) {
         return refuse(format!(
             "The list of columns must include all primary key columns, missing: {missing}"
         ));
     }
-    let unknown: Vec<&str> =
-        listed.iter().filter(|name| table.column(name).is_none()).map(String::as_str).collect();
-    if !unknown.is_empty() {
-        let unknown = unknown.join(", ");
+    if let Some(unknown) = unknown(table, listed, visible) {
         return refuse(format!("The following columns are not found on the table: {unknown}"));
     }
     let generated = names(table, |at| chosen(at) && table.columns[at].generated);
@@ -144,11 +221,29 @@ fn selected(table: &TableSchema, listed: Option<&[String]>) -> Result<Vec<usize>
     if listed.is_empty() {
         return refuse("The list of columns must not be empty".to_owned());
     }
-    Ok((0..table.columns.len()).filter(|at| chosen(*at)).collect())
+    Ok(table.live().filter(|at| chosen(*at)).collect())
+}
+
+/// The key columns that a list lacks.
+fn missing_key(table: &TableSchema, listed: &[String]) -> Option<String> {
+    let key = key_columns(table);
+    let missing = names(table, |at| key.contains(&at) && !listed.contains(&table.columns[at].name));
+    (!missing.is_empty()).then_some(missing)
+}
+
+/// The listed names that are no columns, or none that may be asked for.
+fn unknown(table: &TableSchema, listed: &[String], visible: Option<&[usize]>) -> Option<String> {
+    let known = |name: &String| {
+        let found = table.column(name);
+        found.is_some_and(|at| visible.is_none_or(|visible| visible.contains(&at)))
+    };
+    let unknown: Vec<&str> =
+        listed.iter().filter(|name| !known(name)).map(String::as_str).collect();
+    (!unknown.is_empty()).then(|| unknown.join(", "))
 }
 
 fn names(table: &TableSchema, chosen: impl Fn(usize) -> bool) -> String {
-    let chosen = (0..table.columns.len()).filter(|at| chosen(*at));
+    let chosen = table.live().filter(|at| chosen(*at));
     let names: Vec<&str> = chosen.map(|at| table.columns[at].name.as_str()).collect();
     names.join(", ")
 }

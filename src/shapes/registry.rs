@@ -63,6 +63,12 @@ impl Registry {
         self.maps().by_definition.get(definition).cloned()
     }
 
+    /// How many shapes there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.maps().by_id.len()
+    }
+
     /// All shapes whose snapshot is complete.
     #[must_use]
     pub fn finished(&self) -> Vec<Arc<Shape>> {

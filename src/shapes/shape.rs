@@ -66,7 +66,7 @@ impl Shape {
             id: log.shape(),
             handle,
             schema: schema_header(&defined.table, columns),
-            view: View::new(&defined.table, columns, &defined.key),
+            view: View::new(&defined.table, columns, &defined.key, defined.definition.replica),
             defined,
             log,
             snapshot: watch::channel(snapshot).0,

@@ -47,6 +47,7 @@ fn table() -> TableSchema {
             _ if oid == 25 || oid == 1043 => Some(Collation::c()),
             _ => None,
         },
+        dropped: false,
     };
     TableSchema {
         oid: 1,

@@ -93,6 +93,7 @@ pub fn table(default: &Collation) -> TableSchema {
             (Kind::Text, _) => Some(default.clone()),
             _ => None,
         },
+        dropped: false,
     };
     TableSchema {
         oid: 1,

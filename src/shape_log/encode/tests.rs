@@ -18,6 +18,7 @@ fn table(name: &str, columns: &[(&str, Option<usize>)]) -> TableSchema {
         key_position: *key_position,
         generated: false,
         collation: None,
+        dropped: false,
     };
     let name = RelationName { schema: "my.schema".into(), table: name.into() };
     TableSchema { oid: 1, name, columns: columns.iter().map(column).collect() }
@@ -42,7 +43,7 @@ fn row<const N: usize>(values: [Option<&str>; N]) -> Row {
 #[test]
 fn an_update_shows_the_key_and_what_changed() {
     let table = table("t", &[("id", Some(0)), ("a", None), ("b\"x", None)]);
-    let view = View::new(&table, &[0, 1, 2], &[0]);
+    let view = View::new(&table, &[0, 1, 2], &[0], Replica::Default);
     let change = Change {
         seq: 0,
         op_position: 4,
@@ -67,7 +68,7 @@ fn an_update_shows_the_key_and_what_changed() {
 #[test]
 fn a_key_change_is_a_delete_and_an_insert_that_name_each_other() {
     let table = table("t", &[("a", Some(1)), ("b", Some(0)), ("c", None)]);
-    let view = View::new(&table, &[0, 1, 2], &[1, 0]);
+    let view = View::new(&table, &[0, 1, 2], &[1, 0], Replica::Default);
     let old = row([Some("A/B"), Some("1"), Some("c")]);
     let new = row([Some("A/B"), Some("2"), Some("c")]);
     let change = Change { seq: 0, op_position: 4, table: 1, old: Some(old), new: Some(new) };
@@ -90,7 +91,7 @@ fn a_key_change_is_a_delete_and_an_insert_that_name_each_other() {
 #[test]
 fn snapshot_rows_have_the_same_keys_as_log_rows() {
     let table = table("t", &[("a", None), ("b", None)]);
-    let view = View::new(&table, &[1, 0], &[0, 1]);
+    let view = View::new(&table, &[1, 0], &[0, 1], Replica::Default);
     let mut out = Vec::new();
     view.snapshot_row(&row([None, Some("x")]), &mut out);
     let found: Value = serde_json::from_slice(&out).unwrap();

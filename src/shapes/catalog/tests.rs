@@ -2,6 +2,7 @@
 
 use brooklet_sql::RelationName;
 
+use super::super::definition::{LogMode, Replica};
 use super::*;
 
 fn finished(id: u64, table: &Arc<TableSchema>) -> Finished {
@@ -10,7 +11,15 @@ fn finished(id: u64, table: &Arc<TableSchema>) -> Finished {
     Finished {
         id: ShapeId(id),
         handle: format!("1-{id}"),
-        definition: Definition { table: 7, name, filter: None, columns, listed: false },
+        definition: Definition {
+            table: 7,
+            name,
+            filter: None,
+            columns,
+            listed: false,
+            replica: Replica::Full,
+            log: LogMode::ChangesOnly,
+        },
         source: None,
         table: Arc::clone(table),
         chunk_bytes: 10,

@@ -1,0 +1,119 @@
+//! A live request answered as server-sent events: one message an event.
+//!
+//! What is there already is sent and the stream ends at once. Otherwise it stays open for
+//! [`EVENTS_MAX`]; the client connects again and names the last position it was told. A shape that
+//! ends meanwhile ends the stream: the next request learns why.
+
+use std::io;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::IntoResponse;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use brooklet_sql::Lsn;
+use futures_util::stream;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::body::Entries;
+use crate::core::Core;
+use crate::limits::{EVENTS_IN_FLIGHT_MAX, EVENTS_KEEP_ALIVE, EVENTS_MAX};
+use crate::shape_log::encode::up_to_date;
+use crate::shape_log::{Offset, Slice};
+use crate::shapes::Shape;
+
+/// One open stream.
+struct Feed {
+    core: Arc<Core>,
+    shape: Arc<Shape>,
+    events: mpsc::Sender<io::Result<Event>>,
+}
+
+/// The stream's body; `first` is what there is already, `changed` was subscribed before.
+pub fn body(
+    core: &Arc<Core>,
+    shape: &Arc<Shape>,
+    first: Slice,
+    changed: watch::Receiver<()>,
+    stopped: watch::Receiver<bool>,
+) -> Body {
+    let (events, receiver) = mpsc::channel(EVENTS_IN_FLIGHT_MAX);
+    let feed = Feed { core: Arc::clone(core), shape: Arc::clone(shape), events };
+    tokio::spawn(async move {
+        if first.blocks.is_empty() {
+            feed.follow(first.end, changed, stopped).await;
+        } else {
+            feed.send(first).await;
+        }
+    });
+    let received = stream::unfold(receiver, |mut receiver| async move {
+        receiver.recv().await.map(|event| (event, receiver))
+    });
+    let alive = KeepAlive::new().interval(EVENTS_KEEP_ALIVE).text("keep-alive");
+    Sse::new(received).keep_alive(alive).into_response().into_body()
+}
+
+impl Feed {
+    async fn follow(
+        self,
+        mut after: Offset,
+        mut changed: watch::Receiver<()>,
+        mut stopped: watch::Receiver<bool>,
+    ) {
+        let end = Instant::now() + EVENTS_MAX;
+        loop {
+            let Ok(slice) = self.shape.log.slice(after) else { return };
+            if !slice.blocks.is_empty() {
+                after = slice.end;
+                if self.send(slice).await.is_none() {
+                    return;
+                }
+                continue;
+            }
+            tokio::select! {
+                changed = changed.changed() => if changed.is_err() { return },
+                () = sleep_until(end) => return,
+                () = self.events.closed() => return,
+                _ = stopped.wait_for(|stopped| *stopped) => return,
+            }
+        }
+    }
+
+    /// Sends a slice, and where the log stands if that is its end. `None` if nobody listens, or the
+    /// log cannot be read: the stream is cut then.
+    async fn send(&self, slice: Slice) -> Option<()> {
+        let last = slice.up_to_date.then(|| up_to_date(Lsn(slice.end.tx)));
+        let mut entries = Entries::new(Arc::clone(&self.core), Arc::clone(&self.shape), slice);
+        while !entries.ended {
+            let read = tokio::task::spawn_blocking(move || {
+                let mut messages = Vec::new();
+                let read = entries.read(|message| messages.push(event(message)));
+                (entries, read.map(|()| messages))
+            });
+            let (rest, messages) = match read.await {
+                Ok((rest, Ok(messages))) => (rest, messages),
+                Ok((_, Err(error))) => return self.cut(error).await,
+                Err(error) => return self.cut(io::Error::other(error)).await,
+            };
+            entries = rest;
+            for message in messages {
+                self.events.send(Ok(message)).await.ok()?;
+            }
+        }
+        if let Some(last) = last {
+            self.events.send(Ok(event(last.as_bytes()))).await.ok()?;
+        }
+        Some(())
+    }
+
+    async fn cut(&self, error: io::Error) -> Option<()> {
+        tracing::error!(%error, handle = self.shape.handle, "a log cannot be read");
+        // Whether or not anybody still listens, this was the last event.
+        _ = self.events.send(Err(error)).await;
+        None
+    }
+}
+
+fn event(message: &[u8]) -> Event {
+    Event::default().data(String::from_utf8_lossy(message))
+}

@@ -1,0 +1,191 @@
+//! One request for a shape's log while it is being answered: a snapshot chunk, a catch-up, a long
+//! poll.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use brooklet_sql::Lsn;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::answer::Answer;
+use super::refusal::Refusal;
+use super::request::{Live, ShapeRequest};
+use super::{Http, body, events};
+use crate::core::Core;
+use crate::limits::SNAPSHOT_STALL_MAX;
+use crate::shape_log::encode::up_to_date;
+use crate::shape_log::{Offset, RequestOffset, Slice};
+use crate::shapes::Shape;
+use crate::shapes::shape::Stage;
+
+/// One request while it is being answered.
+pub struct Reading<'a> {
+    /// The server.
+    pub http: &'a Http,
+    /// The request's headers.
+    pub headers: &'a HeaderMap,
+    /// What is asked.
+    pub request: &'a ShapeRequest,
+    /// Whether a cache may keep the answer.
+    pub cacheable: bool,
+    /// What answers.
+    pub core: &'a Arc<Core>,
+    /// Of which shape.
+    pub shape: &'a Arc<Shape>,
+}
+
+impl Reading<'_> {
+    /// The answer from wherever the request wants to go on.
+    pub async fn answer(&self) -> Result<Response, Refusal> {
+        match self.request.offset {
+            RequestOffset::Before => Ok(self.snapshot(0)),
+            RequestOffset::Now => self.now(),
+            RequestOffset::After(offset) if offset.tx == 0 && offset != Offset::SNAPSHOT_END => {
+                match self.next_chunk(offset.op).await? {
+                    Some(chunk) => Ok(self.snapshot(chunk)),
+                    None => self.log(Offset::SNAPSHOT_END).await,
+                }
+            }
+            RequestOffset::After(offset) => self.log(offset).await,
+        }
+    }
+
+    fn head(&self, offset: Offset) -> Answer<'_> {
+        Answer {
+            handle: &self.shape.handle,
+            schema: &self.shape.schema,
+            requested: self.request.offset,
+            offset,
+            up_to_date: false,
+            has_data: true,
+            live: self.request.live,
+            cursor: self.request.cursor,
+            cacheable: self.cacheable,
+        }
+    }
+
+    fn respond(&self, answer: &Answer<'_>, body: impl FnOnce() -> Body) -> Response {
+        let settings = &self.http.settings;
+        if answer.is_known(self.headers) {
+            return answer.response(settings, StatusCode::NOT_MODIFIED, Body::empty());
+        }
+        answer.response(settings, StatusCode::OK, body())
+    }
+
+    fn snapshot(&self, chunk: u32) -> Response {
+        let mut answer = self.head(Offset::chunk(chunk));
+        // Rows of a snapshot are never streamed as events.
+        answer.live = answer.live.map(|_| Live::Poll);
+        self.respond(&answer, || body::snapshot(self.core, self.shape, chunk))
+    }
+
+    /// The chunk after `number`, or `None` where the snapshot ends with it. Waits while that is not
+    /// decided.
+    async fn next_chunk(&self, number: u64) -> Result<Option<u32>, Refusal> {
+        let next = u32::try_from(number).unwrap_or(u32::MAX).saturating_add(1);
+        let mut snapshot = self.shape.snapshot();
+        let decided = snapshot.wait_for(|state| {
+            state.chunk >= next || matches!(state.stage, Stage::Complete(_) | Stage::Failed(_))
+        });
+        let decided = timeout(SNAPSHOT_STALL_MAX, decided).await;
+        let stalled = || Refusal::Unavailable("the snapshot makes no progress".to_owned(), 10);
+        let state = decided.map_err(|_| stalled())?.map_err(|_| stalled())?;
+        match &state.stage {
+            Stage::Failed(error) => Err(error.clone().into()),
+            _ => Ok((state.chunk >= next).then_some(next)),
+        }
+    }
+
+    fn now(&self) -> Result<Response, Refusal> {
+        let processed = self.processed();
+        let end = self.shape.log.end()?;
+        Ok(self.nothing(end, processed))
+    }
+
+    /// Entries after `after`: at once if there are any, else, if live, once there are.
+    async fn log(&self, after: Offset) -> Result<Response, Refusal> {
+        // Subscribe first, look second: nothing can come in between unseen.
+        let mut changed = self.shape.log.subscribe();
+        let deadline = Instant::now() + self.http.settings.long_poll;
+        self.within_bounds(after, &mut changed).await?;
+        let mut stopped = self.http.stopped.clone();
+        loop {
+            let processed = self.processed();
+            let slice = self.shape.log.slice(after)?;
+            match self.request.live {
+                Some(Live::Events) => return Ok(self.events(slice, changed)),
+                _ if !slice.blocks.is_empty() => return Ok(self.data(slice, processed)),
+                None => {
+                    let answer = Answer { up_to_date: true, ..self.head(after) };
+                    let message = up_to_date(processed.max(Lsn(after.tx)));
+                    return Ok(self.respond(&answer, || Body::from(format!("[{message}]"))));
+                }
+                Some(Live::Poll) => {}
+            }
+            tokio::select! {
+                changed = timeout_at(deadline, changed.changed()) => if changed.is_err() {
+                    // Sampled before the log was last seen empty: nothing up to there is missing.
+                    return Ok(self.nothing(after, processed));
+                },
+                _ = stopped.wait_for(|stopped| *stopped) => {
+                    return Err(Refusal::Unavailable("the server is stopping".to_owned(), 1));
+                }
+            }
+        }
+    }
+
+    fn data(&self, slice: Slice, processed: Lsn) -> Response {
+        let answer = Answer { up_to_date: slice.up_to_date, ..self.head(slice.end) };
+        let end = Lsn(slice.end.tx);
+        let seen = if self.request.live.is_some() { end } else { processed.max(end) };
+        let last = slice.up_to_date.then(|| up_to_date(seen));
+        self.respond(&answer, || body::log(self.core, self.shape, slice, last))
+    }
+
+    fn events(&self, slice: Slice, changed: watch::Receiver<()>) -> Response {
+        let answer = Answer { up_to_date: slice.up_to_date, ..self.head(slice.end) };
+        if !slice.blocks.is_empty() && answer.is_known(self.headers) {
+            return self.respond(&answer, Body::empty);
+        }
+        let stopped = self.http.stopped.clone();
+        let body = events::body(self.core, self.shape, slice, changed, stopped);
+        answer.response(&self.http.settings, StatusCode::OK, body)
+    }
+
+    /// An answer that says how far the stream has come and nothing else.
+    fn nothing(&self, offset: Offset, processed: Lsn) -> Response {
+        let answer = Answer { up_to_date: true, has_data: false, ..self.head(offset) };
+        let message = up_to_date(processed.max(Lsn(offset.tx)));
+        answer.response(&self.http.settings, StatusCode::OK, Body::from(format!("[{message}]")))
+    }
+
+    fn processed(&self) -> Lsn {
+        self.core.registry.workshop().logs.processed()
+    }
+
+    /// An offset beyond the log may be about to come (another server was ahead of us), for half a
+    /// long poll. After that, one that the stream has passed can never come: the client fetches
+    /// anew. One that it has not is the client's mistake.
+    async fn within_bounds(
+        &self,
+        after: Offset,
+        changed: &mut watch::Receiver<()>,
+    ) -> Result<(), Refusal> {
+        let grace: Duration = self.http.settings.long_poll / 2;
+        let deadline = Instant::now() + grace;
+        while after.tx > 0 && after > self.shape.log.end()? {
+            if timeout_at(deadline, changed.changed()).await.is_err() {
+                return Err(if Lsn(after.tx) <= self.processed() {
+                    Refusal::MustRefetch(None)
+                } else {
+                    Refusal::field("offset", "out of bounds for this shape")
+                });
+            }
+        }
+        Ok(())
+    }
+}

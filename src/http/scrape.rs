@@ -1,0 +1,81 @@
+//! `/metrics` for Prometheus, on a port of its own.
+//!
+//! Names are Electric's where they mean the same, so that dashboards go on working; ours begin with
+//! `brooklet_`. Without the port nothing is counted.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use axum::Router;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use metrics::gauge;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::admission::Admission;
+use crate::config::Settings;
+use crate::core::Core;
+use crate::limits::METRICS_UPKEEP_INTERVAL;
+
+/// Upper bounds of durations, seconds: from a cached chunk to a long poll.
+const SECONDS: [f64; 9] = [0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 5.0, 20.0, 60.0];
+
+/// Begins to serve metrics if a port is set; ends when what it returns is dropped.
+pub async fn serve(
+    settings: &Settings,
+    admission: &Admission,
+    core: watch::Receiver<Option<Arc<Core>>>,
+) -> anyhow::Result<JoinSet<()>> {
+    let mut tasks = JoinSet::new();
+    let Some(port) = settings.prometheus_port else { return Ok(tasks) };
+    let refused =
+        || format!("cannot serve metrics on port {port}; choose another with --prometheus-port");
+    let listener = TcpListener::bind((settings.address, port)).await.with_context(refused)?;
+    let handle = PrometheusBuilder::new().set_buckets(&SECONDS)?.install_recorder()?;
+    let (scraped, admission) = (handle.clone(), admission.clone());
+    let answer = move || {
+        let (handle, admission, core) = (scraped.clone(), admission.clone(), core.clone());
+        async move {
+            sample(&admission, core.borrow().as_deref());
+            ([(CONTENT_TYPE, "text/plain; version=0.0.4")], handle.render()).into_response()
+        }
+    };
+    let unknown = || async { (StatusCode::NOT_FOUND, "Not found") };
+    let router = Router::new().route("/metrics", get(answer)).fallback(unknown);
+    tasks.spawn(async move {
+        if let Err(error) = axum::serve(listener, router).await {
+            tracing::error!(%error, "metrics are no longer served");
+        }
+    });
+    tasks.spawn(keep_small(handle));
+    Ok(tasks)
+}
+
+/// What is measured when it is asked for.
+fn sample(admission: &Admission, core: Option<&Core>) {
+    for (kind, current, limit) in admission.current() {
+        gauge!("electric_admission_control_acquire_current", "kind" => kind).set(current as f64);
+        gauge!("electric_admission_control_acquire_limit", "kind" => kind).set(limit as f64);
+    }
+    let connected = core.is_some_and(|core| *core.connected.borrow());
+    gauge!("brooklet_replication_connected").set(f64::from(u8::from(connected)));
+    let Some(core) = core else { return };
+    let workshop = core.registry.workshop();
+    gauge!("electric_shapes_total_shapes_count").set(core.registry.count() as f64);
+    gauge!("electric_postgres_replication_pg_wal_offset").set(workshop.durable.borrow().0 as f64);
+    gauge!("brooklet_logs_processed_offset").set(workshop.logs.processed().0 as f64);
+}
+
+/// Folds what was recorded into its histograms, so that metrics nobody scrapes do not grow.
+async fn keep_small(handle: PrometheusHandle) {
+    let mut interval = tokio::time::interval(METRICS_UPKEEP_INTERVAL);
+    loop {
+        interval.tick().await;
+        handle.run_upkeep();
+    }
+}

@@ -1,0 +1,273 @@
+//! Subset requests: a part of a shape's rows as they are now, straight from Postgres.
+//!
+//! *Enters*: a checked subset of a shape. *Leaves*: its rows, with what the client needs to tell
+//! which changes of the shape's log they already contain. *Invariant*: the offset given with them
+//! has nothing before it that is neither in the rows nor known to the client.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use axum::body::{Body, Bytes};
+use axum::http::StatusCode;
+use axum::response::Response;
+use brooklet_sql::{
+    OrderBy, ServerFilter, WhereError, compile_for_server, compile_order, statement,
+};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::answer::put;
+use super::body::pieces;
+use super::parameters::{Field, Subset, filled};
+use super::refusal::Refusal;
+use super::request::{Errors, numbered};
+use super::shape::place;
+use crate::core::Core;
+use crate::limits::{BODY_PIECE_BYTES, SUBSET_PIECES, SUBSET_START_MAX};
+use crate::replication::snapshot::{Rows, Snapshot, SnapshotError};
+use crate::shape_log::{Offset, RequestOffset};
+use crate::shapes::{CreateError, Defined, Shape};
+
+/// A subset, checked.
+pub struct Part {
+    filter: Option<ServerFilter>,
+    order: Option<OrderBy>,
+    limit: Option<u64>,
+    offset: Option<u64>,
+}
+
+impl Part {
+    /// Checks a subset against its shape.
+    pub fn check(fields: &Map<String, Value>, defined: &Defined) -> Result<Part, Refusal> {
+        let mut errors = Errors::default();
+        let part = Part::parse(fields, defined, &mut errors);
+        match (part, errors.take()) {
+            (Some(part), None) => Ok(part),
+            (_, errors) => Err(Refusal::Invalid(json!({ "subset": errors }))),
+        }
+    }
+
+    fn parse(fields: &Map<String, Value>, defined: &Defined, errors: &mut Errors) -> Option<Part> {
+        // Every member takes any value, so this cannot fail.
+        let fields = Subset::deserialize(Value::Object(fields.clone())).unwrap_or_default();
+        let limit = number("limit", &fields.limit, 1, errors);
+        let offset = number("offset", &fields.offset, 0, errors);
+        let filter = errors.cast("where", filled(&fields.filter)).flatten();
+        let order = errors.cast("order_by", filled(&fields.order_by)).flatten();
+        if order.is_none() && (limit.is_some() || offset.is_some()) {
+            errors.add("order_by", "order_by is required when limit or offset is present");
+        }
+        let params = params(&fields.params, errors)?;
+        let (table, visible) = (&*defined.table, defined.visible.as_deref());
+        let filter = filter.map(|text| compile_for_server(&text, &params, table, visible));
+        let order = order.map(|text| compile_order(&text, table, visible));
+        let filter = checked("where", filter, errors);
+        let order = checked("order_by", order, errors);
+        Some(Part { filter, order, limit, offset })
+    }
+}
+
+fn checked<T>(
+    field: &str,
+    compiled: Option<Result<T, WhereError>>,
+    errors: &mut Errors,
+) -> Option<T> {
+    compiled?.map_err(|error| errors.add(field, error.to_string())).ok()
+}
+
+fn number(name: &str, field: &Field, least: i64, errors: &mut Errors) -> Option<u64> {
+    let text = errors.cast(name, filled(field)).flatten()?;
+    match text.trim().parse::<i64>() {
+        Ok(number) if number >= least => u64::try_from(number).ok(),
+        Ok(_) if least > 0 => {
+            errors.add(name, "must be greater than 0");
+            None
+        }
+        Ok(_) => {
+            errors.add(name, "must be greater than or equal to 0");
+            None
+        }
+        Err(_) => {
+            errors.add(name, "is invalid");
+            None
+        }
+    }
+}
+
+/// An object, or the JSON text of one.
+fn params(field: &Field, errors: &mut Errors) -> Option<Vec<String>> {
+    let parsed = match field {
+        None | Some(Value::Null) => return Some(Vec::new()),
+        Some(Value::String(text)) if text.trim().is_empty() => return Some(Vec::new()),
+        Some(Value::String(text)) => match serde_json::from_str(text) {
+            Ok(parsed) => parsed,
+            Err(_) => {
+                errors.add("params", "params must be valid JSON");
+                return None;
+            }
+        },
+        Some(value) => value.clone(),
+    };
+    let Value::Object(params) = parsed else {
+        errors.add("params", "params must be a JSON object");
+        return None;
+    };
+    Some(numbered(&params, errors))
+}
+
+/// Reads the subset and answers with it.
+pub async fn answer(
+    core: &Arc<Core>,
+    shape: &Arc<Shape>,
+    requested: RequestOffset,
+    part: &Part,
+) -> Result<Response, Refusal> {
+    let end = shape.log.end()?;
+    let streamed = core.registry.workshop().recent.up_to(brooklet_sql::Lsn(end.tx));
+    let begun = timeout(SUBSET_START_MAX, begin(core, shape, part)).await;
+    let late = || Refusal::Unavailable("Postgres takes too long to read the subset".into(), 10);
+    let (snapshot, rows) = begun.map_err(|_| late())?.map_err(|error| refusal(&error))?;
+    // A commit is streamed before snapshots see it. What is streamed and not in these rows must
+    // still be ahead of the client.
+    let missing = streamed.iter().filter(|commit| !snapshot.visibility.contains(commit.xid));
+    let safe = match missing.map(|commit| commit.lsn.0).min() {
+        Some(first) => end.min(Offset { tx: first.saturating_sub(1), op: 0 }),
+        None => end,
+    };
+    let offset = place(requested).unwrap_or(safe);
+    let mark = mark();
+    let head = head(&snapshot, mark);
+    let mut response = Response::new(send(shape, snapshot, rows, head, mark));
+    *response.status_mut() = StatusCode::OK;
+    let headers = response.headers_mut();
+    put(headers, "content-type", "application/json; charset=utf-8");
+    put(headers, "cache-control", "no-cache");
+    put(headers, "electric-handle", &shape.handle);
+    put(headers, "electric-offset", &offset.to_string());
+    put(headers, "electric-schema", &shape.schema);
+    put(headers, "electric-snapshot", "true");
+    Ok(response)
+}
+
+/// An open snapshot and the first of its rows: most errors show before the first row.
+async fn begin(
+    core: &Core,
+    shape: &Shape,
+    part: &Part,
+) -> Result<(Snapshot, First), SnapshotError> {
+    let snapshot = Snapshot::take(&core.registry.workshop().database).await?;
+    let Defined { definition, table, predicate, .. } = &shape.defined;
+    let columns = &definition.columns;
+    let statement = statement::subset(
+        table,
+        columns,
+        predicate.as_ref(),
+        part.filter.as_ref(),
+        part.order.as_ref(),
+        part.limit,
+        part.offset,
+    );
+    let mut rows = snapshot.rows(&statement, columns.len()).await?;
+    let first = rows.next().await?;
+    Ok((snapshot, First { row: first, rows }))
+}
+
+/// Rows of which the first has been read.
+struct First {
+    row: Option<brooklet_sql::Row>,
+    rows: Rows,
+}
+
+/// What Postgres says of the filter is the client's to mend, the rest may pass.
+fn refusal(error: &SnapshotError) -> Refusal {
+    let SnapshotError::Database(database) = error else {
+        return Refusal::Internal(error.to_string());
+    };
+    match database.code() {
+        // The table or a column is gone: what we know of it is out of date.
+        Some("42P01" | "42703" | "3F000") => CreateError::Ended.into(),
+        Some(code) if code.starts_with("22") || code.starts_with("42") && code != "42501" => {
+            Refusal::Invalid(json!({ "subset": { "where": database.to_string() } }))
+        }
+        _ => Refusal::Unavailable(format!("Unable to read the subset: {database}"), 10),
+    }
+}
+
+/// A number that no other subset of this time has.
+fn mark() -> u32 {
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    if LAST.load(Ordering::Relaxed) == 0 {
+        // Lost to a racing request at worst: it is as random.
+        _ = LAST.compare_exchange(
+            0,
+            super::fresh() as u32 | 1,
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
+    }
+    LAST.fetch_add(1, Ordering::Relaxed) & 0x7FFF_FFFF
+}
+
+fn head(snapshot: &Snapshot, mark: u32) -> Vec<u8> {
+    let seen = &snapshot.visibility;
+    let in_progress: Vec<String> = seen.in_progress.iter().map(u64::to_string).collect();
+    let metadata = json!({
+        "xmin": seen.xmin.to_string(),
+        "xmax": seen.xmax.to_string(),
+        "xip_list": in_progress,
+        // The insert position: the written one may lag behind commits that are visible already.
+        "database_lsn": snapshot.until.0.to_string(),
+        "snapshot_mark": mark,
+    });
+    format!("{{\"metadata\":{metadata},\"data\":[").into_bytes()
+}
+
+/// Rows as they come from Postgres; a cut answer never looks whole.
+fn send(shape: &Arc<Shape>, snapshot: Snapshot, first: First, head: Vec<u8>, mark: u32) -> Body {
+    let (sender, body) = pieces(SUBSET_PIECES);
+    let shape = Arc::clone(shape);
+    tokio::spawn(async move {
+        if let Err(error) = rows(&shape, first, head, mark, &sender).await {
+            tracing::warn!(%error, handle = shape.handle, "a subset cannot be sent to its end");
+            // Whether or not anybody still listens, this was the last piece.
+            _ = sender.send(Err(error)).await;
+            return;
+        }
+        if let Err(error) = snapshot.end().await {
+            tracing::debug!(%error, "a subset's transaction did not end well");
+        }
+    });
+    body
+}
+
+async fn rows(
+    shape: &Shape,
+    first: First,
+    head: Vec<u8>,
+    mark: u32,
+    sender: &mpsc::Sender<io::Result<Bytes>>,
+) -> io::Result<()> {
+    let First { row: mut next, mut rows } = first;
+    let mut buffer = head;
+    let mut empty = true;
+    while let Some(row) = next {
+        if !std::mem::take(&mut empty) {
+            buffer.push(b',');
+        }
+        shape.view.subset_row(&row, mark, &mut buffer);
+        if buffer.len() >= BODY_PIECE_BYTES {
+            let piece = Bytes::from(std::mem::take(&mut buffer));
+            if sender.send(Ok(piece)).await.is_err() {
+                return Ok(());
+            }
+        }
+        next = rows.next().await.map_err(io::Error::other)?;
+    }
+    buffer.extend_from_slice(b"]}");
+    // Nobody listening is no error of ours.
+    _ = sender.send(Ok(Bytes::from(buffer))).await;
+    Ok(())
+}
