@@ -3,7 +3,7 @@
 //! A core lives as long as its replication slot can be continued. When it cannot, all shapes end and
 //! a new core starts in a new *epoch*, an empty directory of its own, while HTTP stays up.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ use crate::epoch::{self, Epoch};
 use crate::ingest::{Entry, Ingest};
 use crate::limits::{POSTING_SYNC_INTERVAL, RECONCILE_INTERVAL, SLICES_IN_FLIGHT_MAX, STOP_MAX};
 use crate::replication::Database;
+use crate::replication::layouts::Layouts;
 use crate::replication::publication::Publication;
 use crate::replication::schema::Schemas;
 use crate::replication::session::{Session, SessionError};
@@ -29,6 +30,7 @@ use crate::shape_log::{
 };
 use crate::shapes::catalog::{Catalog, ShapeRecord};
 use crate::shapes::create::{Workshop, prune_recent};
+use crate::shapes::partitions::Partitions;
 use crate::shapes::recent::RecentCommits;
 use crate::shapes::reconcile::reconcile;
 use crate::shapes::registry::Registry;
@@ -86,7 +88,8 @@ struct Stores {
     /// Where the posting log ends: the dataflow is told again what comes after.
     position: Lsn,
     ended: mpsc::UnboundedReceiver<(ShapeId, EndReason)>,
-    catalog: Catalog,
+    catalog: Arc<Catalog>,
+    partitions: BTreeMap<u32, BTreeSet<u32>>,
     records: Vec<(ShapeRecord, Arc<TableSchema>)>,
     next_id: u64,
     found: FoundPostings,
@@ -119,7 +122,8 @@ fn open_stores(dir: &Path, end: Lsn, ends: &Ends) -> anyhow::Result<Stores> {
         postings,
         position,
         ended,
-        catalog,
+        catalog: Arc::new(catalog),
+        partitions: recovered.partitions,
         next_id: recovered.next_id.max(last_id + 1),
         records: recovered.shapes,
         found,
@@ -138,7 +142,9 @@ async fn wire(
     let stores = open_stores(&dir, writer.end(), &ends)?;
     let emitter = stores.appender.clone();
     let (engine, _) = Engine::start(move |collated| emitter.collated(collated))?;
-    let schemas = Schemas::new(database.clone());
+    let layouts = Arc::new(Layouts::new(writer.relations()));
+    stores.records.iter().for_each(|(_, table)| layouts.remember(table));
+    let schemas = Schemas::new(database.clone(), Arc::clone(&layouts));
     let (shapes, left_out) = restore(stores.records, stores.found, &stores.logs, &schemas);
     for shape in left_out {
         stores.catalog.remove(shape).await?;
@@ -153,11 +159,16 @@ async fn wire(
     let prepared = shapes.iter().map(|shape| shape.defined.table.oid).collect();
     let (connected_sender, connected) = watch::channel(false);
     let (stop_stream, stop) = watch::channel(false);
+    let (stale_sender, stale) = mpsc::unbounded_channel();
+    let (found, catalog) = (stores.partitions, Arc::clone(&stores.catalog));
+    let partitions = Arc::new(Partitions::new(found, catalog, stale_sender));
     let session = Session {
         database: database.clone(),
         names: names.clone(),
         publication,
         cluster,
+        layouts,
+        partitions: Arc::clone(&partitions),
         slices,
         durable: durable.clone(),
         connected: connected_sender,
@@ -174,6 +185,7 @@ async fn wire(
         appender: stores.appender.clone(),
         packs: stores.packs,
         catalog: stores.catalog,
+        partitions,
         durable,
         begun_after,
         chunk_bytes: settings.chunk_bytes,
@@ -183,6 +195,7 @@ async fn wire(
     let mut tasks = JoinSet::new();
     tasks.spawn(keep_reconciled(Arc::clone(&registry)));
     tasks.spawn(Arc::clone(&registry).follow(stores.ended));
+    tasks.spawn(Arc::clone(&registry).follow_stale(stale));
     tasks.spawn(keep_pruned(Arc::clone(&workshop)));
     tasks.spawn(keep_synced(workshop, stores.appender));
     tasks.spawn(seal(log, stores.logs, unsealed, rolled_files));

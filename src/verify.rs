@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use brooklet_sql::{Lsn, RelationName};
@@ -72,7 +73,7 @@ pub async fn run(args: VerifyArgs) -> anyhow::Result<bool> {
         !tables.is_empty(),
         "the server has published no table yet: name one with --table"
     );
-    let schemas = Schemas::new(database.clone());
+    let schemas = Schemas::new(database.clone(), Arc::default());
     let mut equal = true;
     for table in tables {
         let source = args.filter.clone().map(|text| FilterSource { text, params: Vec::new() });
@@ -85,7 +86,7 @@ pub async fn run(args: VerifyArgs) -> anyhow::Result<bool> {
 
 async fn published(database: &Database, stream_id: &str) -> anyhow::Result<Vec<RelationName>> {
     let name = slot::Names::new(stream_id).publication;
-    let sql = "SELECT schemaname::text, tablename::text FROM pg_publication_tables WHERE pubname = $1 ORDER BY 1, 2";
+    let sql = "SELECT n.nspname::text, c.relname::text FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE p.pubname = $1 ORDER BY 1, 2";
     let rows = database.pooled().await?.query(sql, &[&name]).await?;
     let name = |row: &tokio_postgres::Row| RelationName { schema: row.get(0), table: row.get(1) };
     Ok(rows.iter().map(name).collect())

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use brooklet_sql::{Access, Key, Probe, Relation, Row, RowKey, TableSchema, row_key};
+use brooklet_sql::{Access, Difference, Key, Probe, Relation, Row, RowKey, TableSchema, row_key};
 
 use crate::plan::{ShapeId, ShapePlan};
 
@@ -28,6 +28,8 @@ struct TableShapes {
 /// The shapes that compare the same columns with constants.
 struct Template {
     columns: Vec<usize>,
+    /// Of any of its shapes: a place has the same column in all their schemas.
+    schema: Arc<TableSchema>,
     /// Buckets are sorted by shape, so that removal finds its entry without a scan.
     by_key: HashMap<Key, Vec<Arc<ShapePlan>>>,
 }
@@ -55,10 +57,9 @@ impl ShapeIndex {
         found.clear();
         let Some(table) = self.tables.get(&table) else { return };
         found.extend(table.every_row.values().cloned());
-        let Some(schema) = table.schema() else { return };
         for template in &table.templates {
             for row in rows.into_iter().flatten() {
-                template.lookup(schema, row, found);
+                template.lookup(row, found);
             }
         }
         found.sort_unstable_by_key(|plan| plan.id);
@@ -74,20 +75,22 @@ impl ShapeIndex {
             .unwrap_or_default()
     }
 
-    /// The shapes of a table whose schema rows under `relation` do not have, sorted.
+    /// The shapes of a table that mean something else under its new definition, sorted.
     #[must_use]
-    pub fn not_described(&self, relation: &Relation) -> Vec<ShapeId> {
+    pub fn outdated(&self, relation: &Relation) -> Vec<ShapeId> {
         let Some(table) = self.tables.get(&relation.oid) else { return Vec::new() };
         // Shapes of one table share their schema: each shared one is compared once.
-        let mut last: Option<(&Arc<TableSchema>, bool)> = None;
+        let mut last: Option<(&Arc<TableSchema>, Difference)> = None;
         let mut ended = Vec::new();
         for plan in table.plans.values() {
-            let described = match last {
-                Some((schema, described)) if Arc::ptr_eq(schema, &plan.table) => described,
-                _ => plan.table.describes(relation),
+            let difference = match &last {
+                Some((schema, difference)) if Arc::ptr_eq(schema, &plan.table) => difference,
+                _ => {
+                    let difference = plan.table.difference(relation);
+                    &last.insert((&plan.table, difference)).1
+                }
             };
-            last = Some((&plan.table, described));
-            if !described {
+            if !plan.survives(difference) {
                 ended.push(plan.id);
             }
         }
@@ -96,10 +99,6 @@ impl ShapeIndex {
 }
 
 impl TableShapes {
-    fn schema(&self) -> Option<&TableSchema> {
-        self.plans.values().next_back().map(|plan| &*plan.table)
-    }
-
     fn add(&mut self, plan: Arc<ShapePlan>) {
         match access(&plan) {
             Access::Nothing => {}
@@ -108,7 +107,7 @@ impl TableShapes {
             }
             Access::Equality(probes) => {
                 for probe in probes {
-                    self.template(&probe.columns).insert(probe, &plan);
+                    self.template(&probe.columns, &plan.table).insert(probe, &plan);
                 }
             }
         }
@@ -120,16 +119,17 @@ impl TableShapes {
         self.every_row.remove(&shape);
         if let Access::Equality(probes) = access(&plan) {
             for probe in probes {
-                self.template(&probe.columns).remove(probe, shape);
+                self.template(&probe.columns, &plan.table).remove(probe, shape);
             }
             self.templates.retain(|template| !template.by_key.is_empty());
         }
     }
 
-    fn template(&mut self, columns: &[usize]) -> &mut Template {
+    fn template(&mut self, columns: &[usize], schema: &Arc<TableSchema>) -> &mut Template {
         let at = self.templates.iter().position(|template| template.columns == columns);
         let at = at.unwrap_or_else(|| {
-            self.templates.push(Template { columns: columns.to_vec(), by_key: HashMap::new() });
+            let (columns, schema) = (columns.to_vec(), Arc::clone(schema));
+            self.templates.push(Template { columns, schema, by_key: HashMap::new() });
             self.templates.len() - 1
         });
         &mut self.templates[at]
@@ -154,8 +154,8 @@ impl Template {
         }
     }
 
-    fn lookup(&self, schema: &TableSchema, row: &Row, found: &mut Vec<Arc<ShapePlan>>) {
-        match row_key(schema, &self.columns, row) {
+    fn lookup(&self, row: &Row, found: &mut Vec<Arc<ShapePlan>>) {
+        match row_key(&self.schema, &self.columns, row) {
             RowKey::Null => {}
             RowKey::Key(key) => found.extend(self.by_key.get(&key).into_iter().flatten().cloned()),
             RowKey::Unknown => found.extend(self.by_key.values().flatten().cloned()),

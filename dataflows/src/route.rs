@@ -80,13 +80,13 @@ impl Router {
         match event {
             Event::Change(change) => {
                 self.open = true;
-                let matches = self.matches(&change);
+                let matches = self.matches(&change, &mut give);
                 if !matches.is_empty() {
                     give(Routed::Change(change, matches));
                 }
             }
             Event::Relation(relation) => {
-                let ended = self.shapes.not_described(&relation);
+                let ended = self.shapes.outdated(&relation);
                 self.end(ended, EndReason::TableChanged, give);
             }
             Event::Truncate(tables) => {
@@ -112,11 +112,22 @@ impl Router {
         }
     }
 
-    fn matches(&mut self, change: &Change) -> Vec<(ShapeId, Verdict)> {
+    fn matches(&mut self, change: &Change, give: impl FnMut(Routed)) -> Vec<(ShapeId, Verdict)> {
         let rows = [change.old.as_ref(), change.new.as_ref()];
         self.shapes.candidates(change.table, rows, &mut self.found);
-        let judged = self.found.iter();
-        judged.filter_map(|plan| Some((plan.id, verdict(plan, change)?))).collect()
+        let (mut matches, mut broken) = (Vec::new(), Vec::new());
+        for plan in &self.found {
+            let Some(verdict) = verdict(plan, change) else { continue };
+            let shown = change.new.as_ref().filter(|_| verdict != Verdict::Delete);
+            // NOT NULL was dropped, which the stream does not announce.
+            if shown.is_some_and(|row| plan.breaks_promise(row)) {
+                broken.push(plan.id);
+            } else {
+                matches.push((plan.id, verdict));
+            }
+        }
+        self.end(broken, EndReason::TableChanged, give);
+        matches
     }
 
     /// A shape sees whole transactions only, so one that arrives inside of a transaction waits for

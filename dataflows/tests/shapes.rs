@@ -39,6 +39,7 @@ fn table(oid: u32) -> Arc<TableSchema> {
         key_position: key,
         generated: false,
         collation: text.then(Collation::c),
+        number: 0,
         dropped: false,
     };
     let columns = vec![
@@ -47,14 +48,21 @@ fn table(oid: u32) -> Arc<TableSchema> {
         column("s", 25, None, true),
     ];
     let name = RelationName { schema: "public".into(), table: format!("t{oid}") };
-    Arc::new(TableSchema { oid, name, columns })
+    Arc::new(TableSchema { oid, name, columns, partitioned: false })
 }
 
 fn plan(id: u64, table: &Arc<TableSchema>, filter: Option<&str>) -> Arc<ShapePlan> {
     let predicate = filter.map(|text| compile(text, &[], table).unwrap());
     let columns = if id.is_multiple_of(3) { vec![0, 1] } else { vec![0, 1, 2] };
     let (columns, key) = (columns.into(), [0].into());
-    Arc::new(ShapePlan { id: ShapeId(id), table: Arc::clone(table), predicate, columns, key })
+    Arc::new(ShapePlan {
+        id: ShapeId(id),
+        table: Arc::clone(table),
+        predicate,
+        columns,
+        key,
+        listed: id % 3 == 0,
+    })
 }
 
 /// Splitmix: small, good enough, the same everywhere.
@@ -148,7 +156,8 @@ impl Model {
             }
             Event::Relation(relation) => {
                 let other = |plan: &ShapePlan| {
-                    plan.table.oid == relation.oid && !plan.table.describes(relation)
+                    plan.table.oid == relation.oid
+                        && !plan.survives(&plan.table.difference(relation))
                 };
                 self.end(other, EndReason::TableChanged);
             }

@@ -49,7 +49,7 @@ pub use key::{Key, RowKey, row_key};
 pub use lsn::Lsn;
 pub use name::{NameError, RelationName};
 pub use predicate::{Predicate, compile};
-pub use relation::{Relation, RelationColumn, ReplicaIdentity};
+pub use relation::{Difference, Relation, RelationColumn, ReplicaIdentity};
 pub use row::{Row, RowBuilder};
 pub use schema::{Column, TableSchema};
 pub use server::{OrderBy, ServerFilter, compile_for_server, compile_order};

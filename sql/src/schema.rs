@@ -27,6 +27,9 @@ pub struct Column {
     pub generated: bool,
     /// The collation of a text column, `None` for types without one.
     pub collation: Option<Collation>,
+    /// `attnum`: a column that was dropped and added again has another one.
+    #[serde(default)]
+    pub number: i16,
     /// No column any more: its place stays, empty in every row, so that the others keep theirs.
     #[serde(default)]
     pub dropped: bool,
@@ -41,6 +44,30 @@ pub struct TableSchema {
     pub name: RelationName,
     /// Columns in attribute order, generated ones last; see [`Column::dropped`].
     pub columns: Vec<Column>,
+    /// Partitioned: its rows are those of its partitions.
+    #[serde(default)]
+    pub partitioned: bool,
+}
+
+impl Column {
+    /// The place of a column that was dropped.
+    #[must_use]
+    pub fn gone() -> Column {
+        Column {
+            name: String::new(),
+            type_oid: 0,
+            base_type_oid: 0,
+            type_name: String::new(),
+            type_modifier: -1,
+            dimensions: 0,
+            not_null: false,
+            key_position: None,
+            generated: false,
+            collation: None,
+            number: 0,
+            dropped: true,
+        }
+    }
 }
 
 impl TableSchema {

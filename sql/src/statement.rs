@@ -4,7 +4,7 @@
 //! printed predicates only. User text never becomes part of a statement.
 
 use crate::name::{literal, quote};
-use crate::{OrderBy, Predicate, ServerFilter, TableSchema};
+use crate::{OrderBy, Predicate, RelationName, ServerFilter, TableSchema};
 
 /// What a server must be: version, settings, the role's rights.
 pub const PREFLIGHT: &str = include_str!("../statements/preflight.sql");
@@ -22,7 +22,11 @@ pub const PUBLICATION: &str = include_str!("../statements/publication.sql");
 pub const PUBLISHED: &str = include_str!("../statements/published.sql");
 /// `$1` publication name, `$2` table oids.
 pub const RECONCILE: &str = include_str!("../statements/reconcile.sql");
-/// `$1` table oid.
+/// `$1` publication name, `$2` table oid.
+pub const WAYS: &str = include_str!("../statements/ways.sql");
+/// `$1` table oids.
+pub const PARTITIONS: &str = include_str!("../statements/partitions.sql");
+/// `$1` table oids.
 pub const WRITERS: &str = include_str!("../statements/writers.sql");
 
 /// Begins a snapshot transaction whose values print exactly as those of the stream.
@@ -107,8 +111,8 @@ pub fn publish(publication: &str, table: &TableSchema) -> String {
 
 /// Makes old rows complete.
 #[must_use]
-pub fn full_identity(table: &TableSchema) -> String {
-    format!("ALTER TABLE {} REPLICA IDENTITY FULL", table.name.quoted())
+pub fn full_identity(table: &RelationName) -> String {
+    format!("ALTER TABLE {} REPLICA IDENTITY FULL", table.quoted())
 }
 
 /// Every character that a collation folds, with its lower-case form. `collation` is schema and name,

@@ -9,6 +9,7 @@ WITH RECURSIVE based AS (
   WHERE b.typtype = 'd'
 )
 SELECT a.attname::text AS name,
+       a.attnum AS number,
        a.atttypid AS type_oid,
        b.oid AS base_type_oid,
        coalesce(element.typname, t.typname)::text AS type_name,

@@ -2,7 +2,8 @@
 SELECT c.oid,
        n.nspname::text AS schema,
        c.relname::text AS name,
-       c.relreplident = 'f' AS full_identity,
+       -- Of a partitioned table the partitions' identities count; see `partial`.
+       c.relreplident = 'f' OR c.relkind = 'p' AS full_identity,
        EXISTS (
          SELECT FROM pg_publication p
          LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid
@@ -16,6 +17,10 @@ SELECT c.oid,
          AS column_types,
        coalesce(array_agg(a.atttypmod ORDER BY a.attnum) FILTER (WHERE a.attnum > 0), '{}')
          AS column_modifiers,
+       coalesce(array_agg(a.attnum ORDER BY a.attnum) FILTER (WHERE a.attnum > 0), '{}')
+         AS column_numbers,
+       coalesce(array_agg(a.attnotnull ORDER BY a.attnum) FILTER (WHERE a.attnum > 0), '{}')
+         AS column_not_null,
        coalesce(
          (SELECT array_agg(k.attname::text ORDER BY array_position(i.indkey::int2[], k.attnum))
           FROM pg_index i
@@ -27,4 +32,4 @@ JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_attribute a
   ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
 WHERE c.oid = ANY ($2)
-GROUP BY c.oid, n.nspname, c.relname, c.relreplident
+GROUP BY c.oid, n.nspname, c.relname, c.relreplident, c.relkind

@@ -45,8 +45,11 @@ fn table() -> TableSchema {
         key_position: (name == "id").then_some(0),
         generated: false,
         collation: (oid == 25 || oid == 1009).then(Collation::c),
+        number: 0,
+        dropped: false,
     };
     TableSchema {
+        partitioned: false,
         oid: 1,
         name: RelationName { schema: "subset_test".into(), table: "odd table".into() },
         columns: columns.into_iter().map(column).collect(),

@@ -61,6 +61,12 @@ impl Writer {
         self.last_commit
     }
 
+    /// The last definition of every table that is in the log.
+    #[must_use]
+    pub fn relations(&self) -> HashMap<u32, Arc<Relation>> {
+        self.relations.clone()
+    }
+
     /// A transaction begins. One that is still open was cut off and is taken back; `true` then.
     pub fn begin(&mut self, lsn: Lsn, xid: u32) -> Result<bool, ChangeLogError> {
         let cut = self.abort()?;

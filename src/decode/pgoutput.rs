@@ -146,22 +146,35 @@ pub fn decode(bytes: Bytes) -> Result<Message, DecodeError> {
     if reader.bytes.is_empty() { Ok(message) } else { Err(reader.error("bytes are left over")) }
 }
 
-/// Makes a row of a tuple. `old` fills in what an update did not touch.
-pub fn row(tuple: &[TupleColumn], old: Option<&Row>) -> Result<Row, DecodeError> {
-    let refuse = |reason| DecodeError { kind: 'U', at: 0, reason };
-    let mut row = RowBuilder::new(tuple.len()).map_err(|_| refuse("too many columns"))?;
-    for (number, column) in tuple.iter().enumerate() {
+/// Fills in what an update did not touch from the old row.
+pub fn complete(new: &mut [TupleColumn], old: &[TupleColumn]) -> Result<(), DecodeError> {
+    for (number, column) in new.iter_mut().enumerate() {
+        if matches!(column, TupleColumn::Unchanged) {
+            *column = match old.get(number) {
+                Some(TupleColumn::Text(text)) => TupleColumn::Text(text.clone()),
+                _ => return Err(refused("an unchanged value is not in the old row")),
+            };
+        }
+    }
+    Ok(())
+}
+
+/// Makes a row of a complete tuple.
+pub fn row<'a>(tuple: impl ExactSizeIterator<Item = &'a TupleColumn>) -> Result<Row, DecodeError> {
+    let mut row = RowBuilder::new(tuple.len()).map_err(|_| refused("too many columns"))?;
+    for column in tuple {
         let value = match column {
             TupleColumn::Null => None,
             TupleColumn::Text(text) => Some(text.as_ref()),
-            TupleColumn::Unchanged => {
-                let old = old.and_then(|old| old.get(number));
-                Some(old.ok_or_else(|| refuse("an unchanged value is not in the old row"))?)
-            }
+            TupleColumn::Unchanged => return Err(refused("a value is missing")),
         };
-        row.push(value).map_err(|_| refuse("a value is not UTF-8 or too long"))?;
+        row.push(value).map_err(|_| refused("a value is not UTF-8 or too long"))?;
     }
-    row.finish().map_err(|_| refuse("a column is missing"))
+    row.finish().map_err(|_| refused("a column is missing"))
+}
+
+fn refused(reason: &'static str) -> DecodeError {
+    DecodeError { kind: 'U', at: 0, reason }
 }
 
 struct Reader {

@@ -69,6 +69,10 @@ impl Answer<'_> {
         let events = self.live == Some(Live::Events) && status == StatusCode::OK;
         let json = "application/json; charset=utf-8";
         put(headers, "content-type", if events { "text/event-stream" } else { json });
+        if events {
+            // Proxies of nginx's kind hold answers back otherwise.
+            put(headers, "x-accel-buffering", "no");
+        }
         put(headers, "cache-control", &self.cache_control(settings));
         put(headers, "etag", &self.etag());
         put(headers, "electric-handle", self.handle);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
 
 use crate::core::Core;
@@ -33,7 +33,8 @@ pub fn pieces(count: usize) -> (mpsc::Sender<io::Result<Bytes>>, Body) {
     let stream = stream::unfold(receiver, |mut receiver: mpsc::Receiver<_>| async move {
         receiver.recv().await.map(|piece| (piece, receiver))
     });
-    (pieces, Body::from_stream(stream))
+    // Compression asks once more after the end.
+    (pieces, Body::from_stream(stream.fuse()))
 }
 
 impl Array {

@@ -1,7 +1,8 @@
 //! A live request answered as server-sent events: one message an event.
 //!
-//! What is there already is sent and the stream ends at once. Otherwise it stays open for
-//! [`EVENTS_MAX`]; the client connects again and names the last position it was told. A shape that
+//! The stream stays open for [`EVENTS_MAX`]; then the client connects again and names the last
+//! position it was told. (Electric ends it at once where there is something to send right away:
+//! clients take streams that short for a proxy that buffers, and fall back to polling.) A shape that
 //! ends meanwhile ends the stream: the next request learns why.
 
 use std::io;
@@ -11,7 +12,7 @@ use axum::body::Body;
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use brooklet_sql::Lsn;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -29,28 +30,22 @@ struct Feed {
     events: mpsc::Sender<io::Result<Event>>,
 }
 
-/// The stream's body; `first` is what there is already, `changed` was subscribed before.
+/// The stream's body, from `after` on; `changed` was subscribed before the log was last looked at.
 pub fn body(
     core: &Arc<Core>,
     shape: &Arc<Shape>,
-    first: Slice,
+    after: Offset,
     changed: watch::Receiver<()>,
     stopped: watch::Receiver<bool>,
 ) -> Body {
     let (events, receiver) = mpsc::channel(EVENTS_IN_FLIGHT_MAX);
     let feed = Feed { core: Arc::clone(core), shape: Arc::clone(shape), events };
-    tokio::spawn(async move {
-        if first.blocks.is_empty() {
-            feed.follow(first.end, changed, stopped).await;
-        } else {
-            feed.send(first).await;
-        }
-    });
+    tokio::spawn(feed.follow(after, changed, stopped));
     let received = stream::unfold(receiver, |mut receiver| async move {
         receiver.recv().await.map(|event| (event, receiver))
     });
     let alive = KeepAlive::new().interval(EVENTS_KEEP_ALIVE).text("keep-alive");
-    Sse::new(received).keep_alive(alive).into_response().into_body()
+    Sse::new(received.fuse()).keep_alive(alive).into_response().into_body()
 }
 
 impl Feed {

@@ -152,7 +152,7 @@ impl Reading<'_> {
             return self.respond(&answer, Body::empty);
         }
         let stopped = self.http.stopped.clone();
-        let body = events::body(self.core, self.shape, slice, changed, stopped);
+        let body = events::body(self.core, self.shape, slice.after, changed, stopped);
         answer.response(&self.http.settings, StatusCode::OK, body)
     }
 

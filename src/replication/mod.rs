@@ -7,6 +7,8 @@
 
 pub mod assemble;
 pub mod database;
+pub mod layouts;
+pub mod partitions;
 pub mod preflight;
 pub mod publication;
 pub mod schema;
@@ -14,5 +16,6 @@ pub mod session;
 pub mod slot;
 pub mod snapshot;
 pub mod tls;
+pub mod ways;
 
 pub use database::{Database, DatabaseError};

@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use brooklet_sql::name::quote;
-use brooklet_sql::{
-    Relation, RelationColumn, RelationName, ReplicaIdentity, TableSchema, statement,
-};
+use brooklet_sql::{Column, RelationColumn, RelationName, TableSchema, statement};
 use deadpool_postgres::Object;
 
 use super::database::{Database, DatabaseError};
+use super::partitions::{Partition, partitions};
+use super::ways::columns;
 use crate::limits::{TABLE_LOCK_TIMEOUT, TABLE_LOCK_TRIES, TABLE_WRITERS_MAX};
+use crate::shapes::Defined;
 
 /// Why a table cannot be prepared now. All may pass: the client is told to come again.
 #[derive(Debug, thiserror::Error)]
@@ -52,29 +53,66 @@ impl From<tokio_postgres::Error> for PublicationError {
 
 /// A table as the catalogue has it now.
 pub struct PreparedTable {
-    /// Its definition, as the stream would announce it.
-    pub relation: Relation,
-    /// Whether all of its changes are published.
-    pub whole: bool,
+    /// `pg_class.oid`.
+    pub oid: u32,
+    name: RelationName,
+    /// Whether old rows are complete and all changes published.
+    whole: bool,
     /// The primary key's columns, in key order.
-    pub key: Vec<String>,
+    key: Vec<String>,
+    columns: Vec<PreparedColumn>,
+}
+
+struct PreparedColumn {
+    column: RelationColumn,
+    number: i16,
+    not_null: bool,
 }
 
 impl PreparedTable {
-    /// Whether shapes made under `schema` are still right: same rows, same key, all published.
-    #[must_use]
-    pub fn describes(&self, schema: &TableSchema) -> bool {
-        let key = schema.primary_key();
-        let names = key.iter().map(|at| &schema.columns[*at].name);
-        self.whole && schema.describes(&self.relation) && names.eq(&self.key)
+    fn read(row: &tokio_postgres::Row) -> PreparedTable {
+        let columns =
+            columns(row.get("column_names"), row.get("column_types"), row.get("column_modifiers"));
+        let numbers: Vec<i16> = row.get("column_numbers");
+        let not_null: Vec<bool> = row.get("column_not_null");
+        let columns = columns.into_iter().zip(numbers).zip(not_null);
+        let column = |((column, number), not_null)| PreparedColumn { column, number, not_null };
+        PreparedTable {
+            oid: row.get("oid"),
+            name: RelationName { schema: row.get("schema"), table: row.get("name") },
+            whole: row.get::<_, bool>("whole") && row.get::<_, bool>("full_identity"),
+            key: row.get("key"),
+            columns: columns.map(column).collect(),
+        }
     }
-}
 
-fn columns(names: Vec<String>, types: Vec<u32>, modifiers: Vec<i32>) -> Vec<RelationColumn> {
-    let columns = names.into_iter().zip(types).zip(modifiers);
-    let column =
-        |((name, type_oid), type_modifier)| RelationColumn { name, type_oid, type_modifier };
-    columns.map(column).collect()
+    /// Whether a shape is still right: same rows, same key, every change published, and the columns
+    /// it uses what they were. Others may have come and gone if its own were listed.
+    #[must_use]
+    pub fn keeps(&self, defined: &Defined) -> bool {
+        let table = &defined.table;
+        let key = table.primary_key();
+        let key = key.iter().map(|at| &table.columns[*at].name);
+        let same = self.oid == table.oid && self.name == table.name && key.eq(&self.key);
+        let replicated = || table.live().filter(|at| !table.columns[*at].generated);
+        let all = || replicated().count() == self.columns.len();
+        let kept = |at: usize| self.keeps_column(&table.columns[at]);
+        self.whole
+            && same
+            && defined.uses().all(kept)
+            && (defined.definition.listed || all() && replicated().all(kept))
+    }
+
+    fn keeps_column(&self, column: &Column) -> bool {
+        let now = self.columns.iter().find(|now| now.number == column.number);
+        now.is_some_and(|now| {
+            now.column.name == column.name
+                && now.column.type_oid == column.type_oid
+                && now.column.type_modifier == column.type_modifier
+                // Clients were told that there always is a value.
+                && (now.not_null || !column.not_null)
+        })
+    }
 }
 
 /// Prepares tables, each once per process.
@@ -108,7 +146,10 @@ impl Publication {
         let mut client = self.database.pooled().await?;
         let row = client.query_opt(statement::PUBLISHED, &[&self.name, &table.oid]).await?;
         let state = |name: &str| row.as_ref().is_some_and(|row| row.get(name));
-        let (full, published) = (state("full_identity"), state("published"));
+        let partitions = partitions(&client, &[table.oid]).await?;
+        let partial: Vec<&Partition> = partitions.iter().filter(|p| !p.full_identity).collect();
+        let published = state("published");
+        let full = partial.is_empty() && (table.partitioned || state("full_identity"));
         if state("filtered") {
             let (publication, table) = (quote(&self.name), table.name.quoted());
             return Err(PublicationError::Filtered { publication, table });
@@ -120,13 +161,24 @@ impl Publication {
         if full && published && seen {
             return Ok(());
         }
-        if !full || !published {
-            self.alter(&mut client, table, full, published).await?;
+        // Identity first: the other order lets the application's own UPDATE fail on a table without a
+        // key.
+        let mut statements: Vec<String> =
+            partial.iter().map(|partition| statement::full_identity(&partition.name)).collect();
+        if !full && !table.partitioned {
+            statements.push(statement::full_identity(&table.name));
+        }
+        if !published {
+            statements.push(statement::publish(&self.name, table));
+        }
+        if !statements.is_empty() {
+            self.alter(&mut client, &table.name, statements).await?;
         }
         // ALTER TABLE waits for all writers itself. Where it was not needed, they may still be at
         // work, and what they wrote before is in neither the snapshot nor the stream.
-        if full {
-            self.wait_for_writers(&client, table).await?;
+        if full || table.partitioned {
+            let tables = partitions.iter().map(|partition| partition.oid).chain([table.oid]);
+            self.wait_for_writers(&client, &table.name, &tables.collect::<Vec<_>>()).await?;
         }
         self.prepared.lock().unwrap_or_else(PoisonError::into_inner).insert(table.oid);
         Ok(())
@@ -141,44 +193,30 @@ impl Publication {
     pub async fn inspect(&self, tables: &[u32]) -> Result<Vec<PreparedTable>, DatabaseError> {
         let client = self.database.pooled().await?;
         let rows = client.query(statement::RECONCILE, &[&self.name, &tables]).await?;
-        let found = |row: &tokio_postgres::Row| PreparedTable {
-            whole: row.get("whole"),
-            relation: Relation {
-                oid: row.get("oid"),
-                name: RelationName { schema: row.get("schema"), table: row.get("name") },
-                identity: match row.get("full_identity") {
-                    true => ReplicaIdentity::Full,
-                    false => ReplicaIdentity::Partial,
-                },
-                columns: columns(
-                    row.get("column_names"),
-                    row.get("column_types"),
-                    row.get("column_modifiers"),
-                ),
-            },
-            key: row.get("key"),
-        };
-        Ok(rows.iter().map(found).collect())
+        Ok(rows.iter().map(PreparedTable::read).collect())
     }
 
-    /// Identity first: the other order lets the application's own UPDATE fail on a table without a
-    /// key. A short lock time-out, so that writers never queue behind us for long.
+    /// Makes the old rows of a partition complete that came after its table was prepared.
+    pub async fn complete(&self, partition: &Partition) -> Result<(), PublicationError> {
+        let mut client = self.database.pooled().await?;
+        self.alter(&mut client, &partition.name, vec![statement::full_identity(&partition.name)])
+            .await
+    }
+
+    /// All in one transaction, with a short lock time-out, so that writers never queue behind us for
+    /// long.
     async fn alter(
         &self,
         client: &mut Object,
-        table: &TableSchema,
-        full: bool,
-        published: bool,
+        table: &RelationName,
+        statements: Vec<String>,
     ) -> Result<(), PublicationError> {
         // Ours need not wait for a standby: the stream has it once it is flushed here.
-        let mut statements = vec!["SET LOCAL synchronous_commit = local".to_owned()];
-        statements.push(format!("SET LOCAL lock_timeout = {}", TABLE_LOCK_TIMEOUT.as_millis()));
-        if !full {
-            statements.push(statement::full_identity(table));
-        }
-        if !published {
-            statements.push(statement::publish(&self.name, table));
-        }
+        let settings = [
+            "SET LOCAL synchronous_commit = local".to_owned(),
+            format!("SET LOCAL lock_timeout = {}", TABLE_LOCK_TIMEOUT.as_millis()),
+        ];
+        let statements = [settings.as_slice(), &statements].concat();
         for attempt in 0..TABLE_LOCK_TRIES {
             let transaction = client.transaction().await?;
             let done = transaction.batch_execute(&statements.join(";\n")).await;
@@ -197,19 +235,20 @@ impl Publication {
             }
             tokio::time::sleep(Duration::from_millis(20 * u64::from(attempt.min(10)))).await;
         }
-        Err(PublicationError::Locked(table.name.to_string()))
+        Err(PublicationError::Locked(table.to_string()))
     }
 
     async fn wait_for_writers(
         &self,
         client: &Object,
-        table: &TableSchema,
+        table: &RelationName,
+        oids: &[u32],
     ) -> Result<(), PublicationError> {
         let deadline = Instant::now() + TABLE_WRITERS_MAX;
         let mut waited_for: Option<HashSet<String>> = None;
         let mut pause = Duration::from_millis(2);
         loop {
-            let rows = client.query(statement::WRITERS, &[&table.oid]).await?;
+            let rows = client.query(statement::WRITERS, &[&oids]).await?;
             let found =
                 rows.iter().map(|row| (row.get::<_, String>(0), row.get::<_, Option<i32>>(1)));
             let found: HashMap<String, Option<i32>> = found.collect();
@@ -218,7 +257,7 @@ impl Publication {
             let Some(writer) = first.iter().next() else { return Ok(()) };
             if Instant::now() > deadline {
                 let pid = found.get(writer).copied().flatten().unwrap_or(0);
-                return Err(PublicationError::Writer { table: table.name.to_string(), pid });
+                return Err(PublicationError::Writer { table: table.to_string(), pid });
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_millis(200));

@@ -3,10 +3,15 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use brooklet_sql::{CaseMap, Collation, Column, RelationName, TableSchema, TextOrder, statement};
+use brooklet_sql::{
+    CaseMap, Collation, Column, Relation, RelationColumn, RelationName, ReplicaIdentity,
+    TableSchema, TextOrder, statement,
+};
 use tokio_postgres::{Client, Row};
 
 use super::database::{Database, DatabaseError};
+use super::layouts::Layouts;
+use super::partitions::partitions;
 
 /// Why a table cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -41,14 +46,16 @@ pub struct Schemas {
     /// Each lock is held for a look-up only.
     tables: Mutex<HashMap<(RelationName, bool), Arc<TableSchema>>>,
     case_maps: Mutex<HashMap<u32, Option<Arc<CaseMap>>>>,
+    layouts: Arc<Layouts>,
 }
 
 impl Schemas {
     /// Knows nothing yet.
     #[must_use]
-    pub fn new(database: Database) -> Schemas {
+    pub fn new(database: Database, layouts: Arc<Layouts>) -> Schemas {
         Schemas {
             database,
+            layouts,
             tables: Mutex::new(HashMap::new()),
             case_maps: Mutex::new(HashMap::new()),
         }
@@ -120,6 +127,17 @@ impl Schemas {
         let row = found.ok_or_else(|| SchemaError::Missing(name.clone()))?;
         servable(name, &row)?;
         let oid: u32 = row.get("oid");
+        let partitioned = row.get::<_, &str>("kind") == "p";
+        if partitioned {
+            let found = partitions(client, &[oid]).await?;
+            if let Some(partition) = found.iter().find(|partition| !partition.streamed) {
+                let reason = format!(
+                    "its partition {} is foreign or unlogged: its rows would be in the snapshot but not its changes in the stream",
+                    partition.name
+                );
+                return Err(SchemaError::Unservable { table: name.clone(), reason });
+            }
+        }
         let rows = client.query(statement::COLUMNS, &[&oid]).await?;
         if rows.is_empty() {
             return Err(SchemaError::Missing(name.clone()));
@@ -128,7 +146,30 @@ impl Schemas {
         for row in rows {
             columns.push(self.column(client, &row, fold).await?);
         }
-        Ok(TableSchema { oid, name: name.clone(), columns })
+        let columns = self.placed(oid, name, columns);
+        Ok(TableSchema { oid, name: name.clone(), columns, partitioned })
+    }
+
+    /// Columns at the places that they have in rows; generated ones, which are in none, last.
+    fn placed(&self, oid: u32, name: &RelationName, columns: Vec<Column>) -> Vec<Column> {
+        let (generated, replicated): (Vec<Column>, Vec<Column>) =
+            columns.into_iter().partition(|column| column.generated);
+        let announced = replicated.iter().map(|column| RelationColumn {
+            name: column.name.clone(),
+            type_oid: column.type_oid,
+            type_modifier: column.type_modifier,
+        });
+        let (name, identity) = (name.clone(), ReplicaIdentity::Full);
+        let relation = Relation { oid, name, identity, columns: announced.collect() };
+        let mut places: Vec<Column> = Vec::new();
+        let mut replicated = replicated.into_iter().map(Some).collect::<Vec<_>>();
+        for place in &self.layouts.place(relation).columns {
+            let known = |c: &mut Option<Column>| c.take_if(|c| c.name == place.name);
+            let column = (!place.is_dropped()).then(|| replicated.iter_mut().find_map(known));
+            places.push(column.flatten().unwrap_or_else(Column::gone));
+        }
+        places.extend(generated);
+        places
     }
 
     async fn column(&self, client: &Client, row: &Row, fold: bool) -> Result<Column, SchemaError> {
@@ -148,6 +189,7 @@ impl Schemas {
             key_position: key_position.and_then(|position| usize::try_from(position).ok()),
             generated: row.get("generated"),
             collation,
+            number: row.get("number"),
             dropped: false,
         })
     }
@@ -225,12 +267,7 @@ fn by_bytes(locale: &str) -> bool {
 fn servable(name: &RelationName, row: &Row) -> Result<(), SchemaError> {
     let refuse = |reason: String| Err(SchemaError::Unservable { table: name.clone(), reason });
     match row.get::<_, &str>("kind") {
-        "r" => {}
-        "p" => {
-            return refuse(
-                "it is partitioned, which is not supported yet; use one of its partitions".into(),
-            );
-        }
+        "r" | "p" => {}
         "v" | "m" => return refuse("it is a view; ask for the tables behind it".into()),
         "f" => {
             return refuse(
@@ -253,7 +290,7 @@ fn servable(name: &RelationName, row: &Row) -> Result<(), SchemaError> {
         }
         _ => return refuse("it is temporary".into()),
     }
-    if row.get("has_children") {
+    if row.get::<_, &str>("kind") == "r" && row.get("has_children") {
         return refuse("other tables inherit from it: their rows would be in its snapshot but not in its changes".into());
     }
     if row.get("row_security") {

@@ -9,21 +9,27 @@
 //! never ahead of the durable one. Keepalive positions count as progress: the walsender sends what it
 //! has read in order, so everything that committed before has been sent before.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use brooklet_sql::{Lsn, statement};
+use brooklet_sql::{Lsn, Relation, statement};
 use pgwire_replication::{
     Lsn as WireLsn, PgWireError, ReplicationClient, ReplicationConfig, ReplicationEvent,
 };
 use tokio::sync::{mpsc, watch};
+use tokio_postgres::Client;
 
 use super::assemble::Assembler;
-use super::database::Database;
+use super::database::{Database, DatabaseError};
+use super::layouts::Layouts;
 use super::preflight::{self, PreflightError};
 use super::slot::{self, Names, SlotState};
+use super::ways;
 use crate::decode::{DecodeError, Message, pgoutput};
+use crate::frame::FrameError;
 use crate::ingest::Entry;
 use crate::limits::{IDLE_POSITION_INTERVAL, RECONNECT_PAUSE, STOP_MAX};
+use crate::shapes::partitions::Partitions;
 
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +40,12 @@ pub enum SessionError {
     /// Asking about the slot.
     #[error(transparent)]
     Preflight(#[from] PreflightError),
+    /// Asking where a table's changes go.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// The partitions of a table cannot be remembered.
+    #[error(transparent)]
+    Remember(#[from] FrameError),
     /// A message we cannot read: a bug, or a server we do not know.
     #[error(transparent)]
     Decode(#[from] DecodeError),
@@ -73,6 +85,10 @@ pub struct Session {
     pub publication: u32,
     /// The cluster that is expected.
     pub cluster: Cluster,
+    /// Where columns stand.
+    pub layouts: Arc<Layouts>,
+    /// Told of partitions before their rows.
+    pub partitions: Arc<Partitions>,
     /// Where slices go; waits while the log is behind.
     pub slices: mpsc::Sender<Vec<Entry>>,
     /// The durable end of the log.
@@ -132,11 +148,12 @@ impl Session {
                 found.system_id, found.timeline
             )));
         }
+        let catalogue = self.database.connect().await?;
         client.start().await?;
         client.wait_started().await?;
         tracing::info!(%start, "replication is running");
         self.connected.send_replace(true);
-        let mut gather = Gather::default();
+        let mut gather = Gather::new(Arc::clone(&self.layouts));
         let mut stop = self.stop.clone();
         loop {
             tokio::select! {
@@ -151,7 +168,11 @@ impl Session {
                     return Err(SessionError::Stopped);
                 }
                 event = client.recv() => match event? {
-                    Some(event) => gather.event(event)?,
+                    Some(event) => {
+                        if let Some(announced) = gather.event(event)? {
+                            self.announce(&announced, &catalogue, &mut gather).await?;
+                        }
+                    }
                     None => return Err(PgWireError::Protocol("the server ended the stream".into()).into()),
                 },
                 // An idle position that is not due yet must not wait for the next event.
@@ -196,6 +217,25 @@ impl Session {
         }
     }
 
+    /// A table's definition: asks where its changes go. A new partition is remembered before any row
+    /// of it is handed on, so that no crash forgets whose rows a shape holds.
+    async fn announce(
+        &self,
+        announced: &Relation,
+        catalogue: &Client,
+        gather: &mut Gather,
+    ) -> Result<(), SessionError> {
+        let targets = ways::targets(catalogue, &self.names.publication, announced).await?;
+        for target in &targets {
+            if target.relation.oid != announced.oid {
+                let (root, leaf) = (target.relation.oid, announced.oid);
+                self.partitions.joined(root, leaf, target.created).await?;
+            }
+        }
+        gather.assembler.relation(announced, targets);
+        Ok(())
+    }
+
     async fn hand_on(&self, gather: &mut Gather) -> Result<(), SessionError> {
         let slice = gather.take();
         self.slices.send(slice).await.map_err(|_| SessionError::Stopped)
@@ -203,7 +243,6 @@ impl Session {
 }
 
 /// What has arrived and is not handed on.
-#[derive(Default)]
 struct Gather {
     assembler: Assembler,
     idle: Option<Lsn>,
@@ -211,7 +250,12 @@ struct Gather {
 }
 
 impl Gather {
-    fn event(&mut self, event: ReplicationEvent) -> Result<(), SessionError> {
+    fn new(layouts: Arc<Layouts>) -> Gather {
+        Gather { assembler: Assembler::new(layouts), idle: None, idle_noted: None }
+    }
+
+    /// Takes an event; gives back a definition, of which more has to be known.
+    fn event(&mut self, event: ReplicationEvent) -> Result<Option<Relation>, SessionError> {
         match event {
             ReplicationEvent::Begin { final_lsn, xid, commit_time_micros: time } => {
                 self.idle = None;
@@ -222,15 +266,16 @@ impl Gather {
                 let (lsn, end_lsn) = (Lsn(lsn.0), Lsn(end_lsn.0));
                 self.assembler.message(Message::Commit { lsn, end_lsn, time })?;
             }
-            ReplicationEvent::XLogData { data, .. } => {
-                self.assembler.message(pgoutput::decode(data)?)?;
-            }
+            ReplicationEvent::XLogData { data, .. } => match pgoutput::decode(data)? {
+                Message::Relation(relation) => return Ok(Some(relation)),
+                message => self.assembler.message(message)?,
+            },
             ReplicationEvent::KeepAlive { wal_end, .. } if !self.assembler.in_transaction() => {
                 self.idle = Some(Lsn(wal_end.0));
             }
             _ => {}
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Whether there is something to hand on. Idle positions cost an fsync, so they are noted at

@@ -1,6 +1,6 @@
 //! The finished shapes, on disk: what survives a restart.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,6 +18,7 @@ mod kind {
     pub const SHAPE: u8 = 1;
     pub const REMOVED: u8 = 2;
     pub const TABLE: u8 = 3;
+    pub const PARTITIONS: u8 = 4;
 }
 
 /// A finished shape.
@@ -89,6 +90,23 @@ pub struct Recovered {
     pub shapes: Vec<(ShapeRecord, Arc<TableSchema>)>,
     /// A number above every shape's.
     pub next_id: u64,
+    /// Partitions whose rows shapes may hold, by partitioned table.
+    pub partitions: BTreeMap<u32, BTreeSet<u32>>,
+}
+
+/// What frames say, read one after the other.
+#[derive(Default)]
+struct Found {
+    tables: BTreeMap<u32, Arc<TableSchema>>,
+    shapes: BTreeMap<ShapeId, ShapeRecord>,
+    partitions: BTreeMap<u32, BTreeSet<u32>>,
+    next_id: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PartitionsRecord {
+    root: u32,
+    leaves: BTreeSet<u32>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -100,33 +118,29 @@ struct TableRecord {
 impl Catalog {
     /// Reads the catalogue at `path`, without the shapes that `ended` names, and rewrites it.
     pub fn open(path: &Path, ended: &HashSet<ShapeId>) -> Result<(Catalog, Recovered), FrameError> {
-        let (mut tables, mut shapes) = (BTreeMap::new(), BTreeMap::new());
-        let (mut next_id, mut bad) = (1, None);
+        let (mut found, mut bad) = (Found { next_id: 1, ..Found::default() }, None);
         if path.exists() {
             FrameFile::open(path, FileKind::Catalog, Tail::Newest, |frame| {
-                let read = read_frame(frame.kind, frame.payload, &mut tables, &mut shapes);
-                match read {
-                    Some(id) => next_id = next_id.max(id + 1),
-                    None => _ = bad.get_or_insert(frame.at),
+                if found.read(frame.kind, frame.payload).is_none() {
+                    bad.get_or_insert(frame.at);
                 }
             })?;
         }
         if let Some(at) = bad {
             return Err(FrameError::Damaged(path.to_owned(), at));
         }
-        let alive = shapes.into_values().filter(|shape: &ShapeRecord| !ended.contains(&shape.id));
+        let Found { tables, shapes, partitions, next_id } = found;
+        let alive = shapes.into_values().filter(|shape| !ended.contains(&shape.id));
         let shapes: Vec<(ShapeRecord, Arc<TableSchema>)> = alive
             .filter_map(|shape| Some((shape.clone(), Arc::clone(tables.get(&shape.table)?))))
             .collect();
-        let catalog = Catalog::rewrite(path, &shapes, next_id)?;
-        Ok((catalog, Recovered { shapes, next_id }))
+        let recovered = Recovered { shapes, next_id, partitions };
+        let catalog = Catalog::rewrite(path, &recovered)?;
+        Ok((catalog, recovered))
     }
 
-    fn rewrite(
-        path: &Path,
-        shapes: &[(ShapeRecord, Arc<TableSchema>)],
-        next_id: u64,
-    ) -> Result<Catalog, FrameError> {
+    fn rewrite(path: &Path, recovered: &Recovered) -> Result<Catalog, FrameError> {
+        let Recovered { shapes, next_id, partitions } = recovered;
         let temporary = path.with_extension("tmp");
         let at = |source| FrameError::Io { path: temporary.clone(), source };
         if temporary.exists() {
@@ -145,9 +159,13 @@ impl Catalog {
             file.append(kind::SHAPE, &[&json(&shape)]);
         }
         // Keeps the numbers rising, whoever was removed: no number is given twice.
-        let highest = ShapeId(next_id - 1);
+        let highest = ShapeId(*next_id - 1);
         if shapes.iter().all(|(shape, _)| shape.id != highest) {
             file.append(kind::REMOVED, &[&json(&highest)]);
+        }
+        for (root, leaves) in partitions {
+            let (root, leaves) = (*root, leaves.clone());
+            file.append(kind::PARTITIONS, &[&json(&PartitionsRecord { root, leaves })]);
         }
         file.sync()?;
         std::fs::rename(&temporary, path).map_err(at)?;
@@ -183,6 +201,12 @@ impl Catalog {
         self.sync().await
     }
 
+    /// Remembers the partitions of a table; durable after [`Catalog::sync`].
+    pub fn note_partitions(&self, root: u32, leaves: &BTreeSet<u32>) {
+        let record = PartitionsRecord { root, leaves: leaves.clone() };
+        self.append(|_, file| _ = file.append(kind::PARTITIONS, &[&json(&record)]));
+    }
+
     fn append(&self, record: impl FnOnce(&mut State, &mut FrameFile)) {
         let mut state = self.state();
         if let Some(mut file) = state.file.take() {
@@ -191,7 +215,8 @@ impl Catalog {
         }
     }
 
-    async fn sync(&self) -> Result<(), FrameError> {
+    /// Makes durable what was noted before.
+    pub async fn sync(&self) -> Result<(), FrameError> {
         self.group
             .sync(|| async {
                 let (file, path) = {
@@ -231,30 +256,31 @@ impl State {
     }
 }
 
-fn read_frame(
-    kind: u8,
-    payload: &[u8],
-    tables: &mut BTreeMap<u32, Arc<TableSchema>>,
-    shapes: &mut BTreeMap<ShapeId, ShapeRecord>,
-) -> Option<u64> {
-    match kind {
-        kind::TABLE => {
-            let table: TableRecord = serde_json::from_slice(payload).ok()?;
-            tables.insert(table.number, Arc::new(table.schema));
-            Some(0)
+impl Found {
+    fn read(&mut self, kind: u8, payload: &[u8]) -> Option<()> {
+        let mut seen = |id: ShapeId| self.next_id = self.next_id.max(id.0 + 1);
+        match kind {
+            kind::TABLE => {
+                let table: TableRecord = serde_json::from_slice(payload).ok()?;
+                self.tables.insert(table.number, Arc::new(table.schema));
+            }
+            kind::SHAPE => {
+                let shape: ShapeRecord = serde_json::from_slice(payload).ok()?;
+                seen(shape.id);
+                self.shapes.insert(shape.id, shape);
+            }
+            kind::REMOVED => {
+                let shape: ShapeId = serde_json::from_slice(payload).ok()?;
+                seen(shape);
+                self.shapes.remove(&shape);
+            }
+            kind::PARTITIONS => {
+                let found: PartitionsRecord = serde_json::from_slice(payload).ok()?;
+                self.partitions.insert(found.root, found.leaves);
+            }
+            _ => return None,
         }
-        kind::SHAPE => {
-            let shape: ShapeRecord = serde_json::from_slice(payload).ok()?;
-            let id = shape.id.0;
-            shapes.insert(shape.id, shape);
-            Some(id)
-        }
-        kind::REMOVED => {
-            let shape: ShapeId = serde_json::from_slice(payload).ok()?;
-            shapes.remove(&shape);
-            Some(shape.0)
-        }
-        _ => None,
+        Some(())
     }
 }
 

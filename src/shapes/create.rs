@@ -18,16 +18,19 @@ use brooklet_sql::{Lsn, Row};
 use tokio::sync::watch;
 
 use super::catalog::{Catalog, Finished};
+use super::definition::Defined;
+use super::partitions::Partitions;
 use super::recent::RecentCommits;
 use super::shape::{Shape, Stage};
 use super::visibility::Visibility;
 use crate::change_log::{ChangeLog, StoredCommit};
 use crate::engine::Engine;
 use crate::limits::{BATCH_BYTES_MAX, RECENT_COMMITS_MAX};
+use crate::replication::partitions::Partition;
 use crate::replication::publication::{Publication, PublicationError};
 use crate::replication::schema::Schemas;
 use crate::replication::snapshot::{Rows, Snapshot, SnapshotError};
-use crate::replication::{Database, DatabaseError};
+use crate::replication::{self, Database, DatabaseError};
 use crate::shape_log::{AppenderHandle, BatchPlace, HeldTransaction, PackStore, ShapeLogs};
 
 /// What shapes are made with.
@@ -51,7 +54,9 @@ pub struct Workshop {
     /// Holds snapshot rows.
     pub packs: PackStore,
     /// Remembers finished shapes.
-    pub catalog: Catalog,
+    pub catalog: Arc<Catalog>,
+    /// Knows whose rows the shapes of partitioned tables hold.
+    pub partitions: Arc<Partitions>,
     /// The durable end of the change log.
     pub durable: watch::Receiver<Lsn>,
     /// The last transaction from before this process: no new shape sees it or an earlier one from
@@ -151,21 +156,48 @@ pub(super) async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), Cr
     shop.recent.forget_visible(&visibility);
     shape.update(|state| state.stage = Stage::Running(visibility.clone()));
 
+    let before = partitions(shop, defined).await?;
     let rows = snapshot.copy(&defined.table, &defined.definition, defined.predicate.as_ref());
     let rows = rows.await?;
-    // COPY holds its lock by now, so a later change of the table comes after it in the stream. An
-    // earlier one may have been announced before the shape was there to hear it.
-    let now = shop.publication.inspect(&[defined.table.oid]).await;
-    let now = now.map_err(|error| CreateError::from(&error))?;
-    if !now.iter().any(|now| now.describes(&defined.table)) {
-        shop.schemas.forget(&defined.table.name);
-        shop.publication.forget(defined.table.oid);
-        return Err(CreateError::Ended);
-    }
+    let generation = check(shop, defined, before).await?;
     let mut store = Store::new(shop, shape);
     store.all(rows).await?;
     snapshot.end().await?;
-    finish(shop, shape, store, visibility, until).await
+    let still_right = || shop.partitions.generation(defined.table.oid) == generation;
+    finish(shop, shape, store, visibility, until, still_right).await
+}
+
+/// Whether the table is what it was when the question was asked. COPY holds its lock by now, so a
+/// later change of the table comes after it in the stream. An earlier one may have been announced
+/// before the shape was there to hear it. Returns the generation of partitions.
+async fn check(
+    shop: &Workshop,
+    defined: &Defined,
+    before: Vec<Partition>,
+) -> Result<u64, CreateError> {
+    let table = &defined.table;
+    let now = shop.publication.inspect(&[table.oid]).await;
+    let now = now.map_err(|error| CreateError::from(&error))?;
+    // A partition that came in between may be in the snapshot or not.
+    let partitions = partitions(shop, defined).await?;
+    if !now.iter().any(|now| now.keeps(defined)) || partitions != before {
+        shop.schemas.forget(&table.name);
+        shop.publication.forget(table.oid);
+        return Err(CreateError::Ended);
+    }
+    if !table.partitioned {
+        return Ok(0);
+    }
+    shop.partitions.agree(table.oid, &partitions).await.map_err(CreateError::internal)
+}
+
+async fn partitions(shop: &Workshop, defined: &Defined) -> Result<Vec<Partition>, CreateError> {
+    if !defined.table.partitioned {
+        return Ok(Vec::new());
+    }
+    let client = shop.database.pooled().await.map_err(|error| CreateError::from(&error))?;
+    let found = replication::partitions::partitions(&client, &[defined.table.oid]).await;
+    found.map_err(|error| CreateError::from(&DatabaseError::from(error)))
 }
 
 /// Adds the shape to the dataflow; returns the last transaction that does not reach it.
@@ -229,6 +261,7 @@ async fn finish(
     store: Store<'_>,
     visibility: Visibility,
     until: Lsn,
+    still_right: impl Fn() -> bool,
 ) -> Result<(), CreateError> {
     shop.packs.sync().await.map_err(CreateError::internal)?;
     let reached = shop.appender.sync().await.map_err(CreateError::internal)?;
@@ -251,7 +284,7 @@ async fn finish(
         chunks: store.chunk + 1,
     };
     shop.catalog.finish(finished).await.map_err(CreateError::internal)?;
-    if shape.log.ended().is_some() {
+    if shape.log.ended().is_some() || !still_right() {
         // Ended while the record was written: the removal may have come before it.
         return Err(CreateError::Ended);
     }

@@ -144,6 +144,12 @@ impl Defined {
         Ok(Defined { definition, table, predicate, source, key, visible: None })
     }
 
+    /// The columns that the shape shows, is identified by, or filters on; some more than once.
+    pub fn uses(&self) -> impl Iterator<Item = usize> {
+        let read = self.predicate.as_ref().map_or(&[][..], |predicate| predicate.columns());
+        self.definition.columns.iter().chain(&*self.key).chain(read).copied()
+    }
+
     /// The plan for the dataflow.
     #[must_use]
     pub fn plan(&self, id: ShapeId) -> ShapePlan {
@@ -153,6 +159,7 @@ impl Defined {
             predicate: self.predicate.clone(),
             columns: self.definition.columns.as_slice().into(),
             key: Arc::clone(&self.key),
+            listed: self.definition.listed,
         }
     }
 }

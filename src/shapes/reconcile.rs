@@ -7,9 +7,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::create::Workshop;
 use super::registry::Registry;
 use super::shape::Shape;
 use crate::replication::DatabaseError;
+use crate::replication::partitions::{Partition, partitions};
 use crate::replication::publication::PreparedTable;
 
 /// Ends every shape whose rows may no longer be what Postgres has.
@@ -26,11 +28,10 @@ pub async fn reconcile(registry: &Arc<Registry>) -> Result<(), DatabaseError> {
     let workshop = registry.workshop();
     let found = workshop.publication.inspect(&oids).await?;
     let found: HashMap<u32, PreparedTable> =
-        found.into_iter().map(|table| (table.relation.oid, table)).collect();
+        found.into_iter().map(|table| (table.oid, table)).collect();
     for (oid, shapes) in by_table {
         let now = found.get(&oid);
-        let right =
-            |shape: &&Arc<Shape>| now.is_some_and(|now| now.describes(&shape.defined.table));
+        let right = |shape: &&Arc<Shape>| now.is_some_and(|now| now.keeps(&shape.defined));
         let wrong: Vec<&Arc<Shape>> = shapes.iter().filter(|shape| !right(shape)).collect();
         if let Some(shape) = wrong.first() {
             let name = &shape.defined.table.name;
@@ -40,6 +41,26 @@ pub async fn reconcile(registry: &Arc<Registry>) -> Result<(), DatabaseError> {
         }
         for shape in wrong {
             registry.remove(shape).await;
+        }
+    }
+    reconcile_partitions(workshop, &oids).await
+}
+
+/// Partitions that came and went; those that came late get complete old rows.
+async fn reconcile_partitions(workshop: &Workshop, tables: &[u32]) -> Result<(), DatabaseError> {
+    let client = workshop.database.pooled().await?;
+    let found = partitions(&client, tables).await?;
+    drop(client);
+    let partitioned = tables.iter().filter(|table| workshop.partitions.knows(**table));
+    for root in partitioned {
+        let own: Vec<Partition> = found.iter().filter(|p| p.root == *root).cloned().collect();
+        if let Err(error) = workshop.partitions.agree(*root, &own).await {
+            tracing::error!(%error, "the catalogue cannot be written");
+        }
+        for partition in own.iter().filter(|partition| !partition.full_identity) {
+            if let Err(error) = workshop.publication.complete(partition).await {
+                tracing::warn!(%error, partition = %partition.name, "a new partition's old rows are not complete: updates and deletes there end the shapes of the whole table");
+            }
         }
     }
     Ok(())

@@ -148,6 +148,22 @@ impl Registry {
         }
     }
 
+    /// Ends all shapes of tables whose partitions are no longer theirs, as long as it runs.
+    pub async fn follow_stale(self: Arc<Registry>, mut stale: mpsc::UnboundedReceiver<u32>) {
+        while let Some(table) = stale.recv().await {
+            let of_table = |shape: &&Arc<Shape>| shape.defined.table.oid == table;
+            let shapes: Vec<Arc<Shape>> =
+                self.maps().by_id.values().filter(of_table).cloned().collect();
+            if let Some(shape) = shapes.first() {
+                let name = &shape.defined.table.name;
+                tracing::warn!(table = %name, shapes = shapes.len(), "partitions were attached, detached or dropped: the table's shapes end");
+            }
+            for shape in shapes {
+                self.end(&shape).await;
+            }
+        }
+    }
+
     async fn drop_failed(&self, shape: &Shape, error: CreateError) {
         tracing::info!(handle = shape.handle, table = %shape.defined.table.name, %error, "shape not made");
         create::fail(shape, error);

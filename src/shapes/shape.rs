@@ -6,7 +6,7 @@ use brooklet_dataflows::ShapeId;
 use tokio::sync::watch;
 
 use super::create::CreateError;
-use super::definition::Defined;
+use super::definition::{Defined, LogMode};
 use super::schema_header::schema_header;
 use super::visibility::Visibility;
 use crate::shape_log::{BatchPlace, ShapeLog, View};
@@ -79,10 +79,16 @@ impl Shape {
         self.snapshot.subscribe()
     }
 
-    /// Waits until the snapshot is taken, so that there is something to answer.
+    /// Waits until the snapshot is taken, so that there is something to answer. One without rows is
+    /// complete in a moment, and then its handle survives whatever happens.
     pub async fn started(&self) -> Result<(), CreateError> {
         let mut snapshot = self.snapshot();
-        let decided = |state: &SnapshotState| !matches!(state.stage, Stage::Starting);
+        let rows = self.defined.definition.log == LogMode::Full;
+        let decided = |state: &SnapshotState| match state.stage {
+            Stage::Starting => false,
+            Stage::Running(_) => rows,
+            Stage::Complete(_) | Stage::Failed(_) => true,
+        };
         // The sender is ours, so it cannot be gone.
         let Ok(state) = snapshot.wait_for(decided).await else { return Err(CreateError::ended()) };
         match &state.stage {

@@ -222,26 +222,6 @@ async fn predicates_that_cannot_be_evaluated_are_refused_at_their_place() {
     );
 }
 
-#[tokio::test]
-async fn what_is_not_built_yet_is_refused_in_clear_words() {
-    let world = world_with_items().await;
-    for query in [
-        "replica=full",
-        "log=changes_only",
-        "subset__where=true",
-        "subset__limit=1&subset__order_by=id",
-    ] {
-        let response = world.get(&format!("/v1/shape?table=items&offset=-1&{query}")).await;
-        check_refusal(&response, query);
-    }
-    let items = world.follow(Shape::of("items")).await;
-    let sse = world.get(&format!("{}&live_sse=true", items.target(true))).await;
-    check_refusal(&sse, "live_sse");
-    let post = Request::new("POST", "/v1/shape?table=items&offset=-1").body("{\"limit\": 1}");
-    let refused = world.send(post).await;
-    assert_eq!(refused.status, 400, "{}", refused.shown());
-}
-
 /// Pieces of predicates, to be put together wrongly.
 const PIECES: &str = "id name price ok day at u f = < > <= <> AND OR NOT IN ( ) , 'x' '' 1 - 1.5 1e999 NULL IS LIKE \
      ILIKE '%_\\' BETWEEN $1 $2 :: int4 \" -- /* */ ; E'\\ \\ \u{0} \u{FFFD} ä '2024-01-01' true ANY \

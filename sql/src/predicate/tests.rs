@@ -47,9 +47,11 @@ fn table() -> TableSchema {
             _ if oid == 25 || oid == 1043 => Some(Collation::c()),
             _ => None,
         },
+        number: 0,
         dropped: false,
     };
     TableSchema {
+        partitioned: false,
         oid: 1,
         name: RelationName { schema: "public".into(), table: "items".into() },
         columns: columns.into_iter().map(column).collect(),

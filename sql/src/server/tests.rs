@@ -15,10 +15,13 @@ fn table() -> TableSchema {
         key_position: None,
         generated: name == "g",
         collation: Some(Collation::c()),
+        number: 0,
+        dropped: false,
     };
     let columns =
         [("id", "int4"), ("t", "text"), ("odd \"na%me", "text"), ("m", "mood"), ("g", "int4")];
     TableSchema {
+        partitioned: false,
         oid: 1,
         name: RelationName { schema: "public".into(), table: "items".into() },
         columns: columns.into_iter().map(column).collect(),

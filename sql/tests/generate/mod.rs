@@ -93,9 +93,11 @@ pub fn table(default: &Collation) -> TableSchema {
             (Kind::Text, _) => Some(default.clone()),
             _ => None,
         },
+        number: 0,
         dropped: false,
     };
     TableSchema {
+        partitioned: false,
         oid: 1,
         name: RelationName { schema: "public".into(), table: "oracle".into() },
         columns: COLUMNS.iter().map(column).collect(),

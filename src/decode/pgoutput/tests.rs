@@ -86,12 +86,15 @@ fn no_byte_changed_anywhere_panics() {
 
 #[test]
 fn an_unchanged_value_comes_from_the_old_row_or_is_an_error() {
-    let old = Row::new([Some("1"), None, Some("big")]).unwrap();
-    let tuple = [TupleColumn::Text("2".into()), TupleColumn::Null, TupleColumn::Unchanged];
-    let new = row(&tuple, Some(&old)).unwrap();
+    let text = |text: &'static str| TupleColumn::Text(text.into());
+    let old = [text("1"), TupleColumn::Null, text("big")];
+    let mut tuple = [text("2"), TupleColumn::Null, TupleColumn::Unchanged];
+    assert!(row(tuple.iter()).is_err());
+    complete(&mut tuple, &old).unwrap();
+    let new = row(tuple.iter()).unwrap();
     assert_eq!(new, Row::new([Some("2"), None, Some("big")]).unwrap());
-    assert!(row(&tuple, None).is_err());
-    assert!(row(&[TupleColumn::Text(Bytes::from_static(b"\xff"))], None).is_err());
+    assert!(complete(&mut [TupleColumn::Unchanged], &[TupleColumn::Null]).is_err());
+    assert!(row([TupleColumn::Text(Bytes::from_static(b"\xff"))].iter()).is_err());
 }
 
 #[test]

@@ -18,10 +18,11 @@ fn table(name: &str, columns: &[(&str, Option<usize>)]) -> TableSchema {
         key_position: *key_position,
         generated: false,
         collation: None,
+        number: 0,
         dropped: false,
     };
     let name = RelationName { schema: "my.schema".into(), table: name.into() };
-    TableSchema { oid: 1, name, columns: columns.iter().map(column).collect() }
+    TableSchema { oid: 1, name, columns: columns.iter().map(column).collect(), partitioned: false }
 }
 
 fn messages(view: &View, posting: Posting, change: &Change, after: Offset) -> Vec<Value> {

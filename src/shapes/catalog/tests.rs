@@ -32,7 +32,7 @@ fn finished(id: u64, table: &Arc<TableSchema>) -> Finished {
 
 fn table() -> Arc<TableSchema> {
     let name = RelationName { schema: "public".into(), table: "t".into() };
-    Arc::new(TableSchema { oid: 7, name, columns: Vec::new() })
+    Arc::new(TableSchema { oid: 7, name, columns: Vec::new(), partitioned: false })
 }
 
 #[tokio::test]

@@ -80,6 +80,11 @@ impl Log {
     }
 
     /// How many rows there are.
+    pub fn has_key(&self, key: &str) -> bool {
+        self.rows.contains_key(key)
+    }
+
+    /// How many rows there are.
     pub fn count(&self) -> usize {
         self.rows.values().map(|(count, _)| count).sum()
     }

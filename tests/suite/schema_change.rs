@@ -1,0 +1,118 @@
+//! Tables that change while shapes are followed: which shapes stay, which end, and that none is silently stale.
+
+use crate::harness::{Database, Follower, Shape, World};
+
+async fn items() -> World {
+    let world = World::with(Database::shared().await, |_| {}).await;
+    world
+        .sql("CREATE TABLE items (id int PRIMARY KEY, gone text, kept text NOT NULL, note text)")
+        .await;
+    world.sql("INSERT INTO items SELECT n, 'g', 'k', 'n' FROM generate_series(1, 20) n").await;
+    world
+}
+
+/// Runs a change of the table between writes; returns how often each follower had to start again.
+async fn through(world: &World, followers: &mut [Follower], change: &str) -> Vec<usize> {
+    let writes = |n: u32| {
+        format!(
+            "INSERT INTO items (id, kept) VALUES ({}, 'new') ON CONFLICT DO NOTHING; UPDATE items SET kept = kept || 'x' WHERE id % 7 = {}; DELETE FROM items WHERE id = {n}",
+            100 + n,
+            n % 7
+        )
+    };
+    world.sql(&writes(1)).await;
+    world.sql(change).await;
+    world.sql(&writes(2)).await;
+    world.compare_all(followers).await;
+    world.sql(&writes(3)).await;
+    world.compare_all(followers).await;
+    followers.iter().map(|follower| follower.refetches).collect()
+}
+
+async fn follow(world: &World, shape: Shape) -> Follower {
+    world.follow(shape).await.through_refetches().through_outages()
+}
+
+#[tokio::test]
+async fn shapes_of_listed_columns_outlive_changes_of_other_columns() {
+    for change in [
+        "ALTER TABLE items ADD COLUMN more int DEFAULT 7",
+        "ALTER TABLE items DROP COLUMN gone",
+        "ALTER TABLE items RENAME COLUMN gone TO went",
+        "ALTER TABLE items ALTER COLUMN gone TYPE varchar(9)",
+        "ALTER TABLE items DROP COLUMN gone, ADD COLUMN more text, DROP COLUMN note; ALTER TABLE items ADD COLUMN gone int",
+    ] {
+        let mut world = items().await;
+        let filtered = Shape::of("items").columns("id, kept").filter("kept LIKE 'k%' OR id > 100");
+        let mut followers = [
+            follow(&world, Shape::of("items").columns("id, kept")).await,
+            follow(&world, filtered).await,
+        ];
+        let refetches = through(&world, &mut followers, change).await;
+        assert_eq!(refetches, [0, 0], "{change}");
+        // A restart reads rows from before and after the change with the same places.
+        world.server.kill().await;
+        world.server.restart().await;
+        let again = through(&world, &mut followers, "SELECT 1").await;
+        assert_eq!(again, [0, 0], "{change}, after a restart");
+        let late = Shape::of("items").columns("id, kept").filter("id > 0");
+        let mut late = [follow(&world, late).await];
+        world.compare_all(&mut late).await;
+    }
+}
+
+#[tokio::test]
+async fn shapes_that_use_a_changed_column_or_all_of_them_start_again() {
+    for (change, shape) in [
+        ("ALTER TABLE items ADD COLUMN more int", Shape::of("items")),
+        ("ALTER TABLE items DROP COLUMN gone", Shape::of("items")),
+        ("ALTER TABLE items RENAME COLUMN note TO remark", Shape::of("items")),
+        (
+            "ALTER TABLE items ALTER COLUMN kept TYPE varchar(40)",
+            Shape::of("items").columns("id, kept"),
+        ),
+        (
+            "ALTER TABLE items ALTER COLUMN note TYPE varchar(40)",
+            Shape::of("items").columns("id, kept").filter("note = 'n' OR note IS NULL"),
+        ),
+    ] {
+        let world = items().await;
+        let mut followers = [follow(&world, shape).await];
+        let refetches = through(&world, &mut followers, change).await;
+        assert_eq!(refetches, [1], "{change}");
+    }
+}
+
+#[tokio::test]
+async fn a_column_that_is_dropped_and_added_again_is_another_one() {
+    let world = items().await;
+    let mut followers = [follow(&world, Shape::of("items").columns("id, note")).await];
+    // The stream announces the same names and types; only the catalogue tells them apart.
+    world.sql("ALTER TABLE items DROP COLUMN note; ALTER TABLE items ADD COLUMN note text").await;
+    followers[0]
+        .until("the note is gone", |rows| rows.iter().all(|row| row["note"].is_none()))
+        .await;
+    world.compare_all(&mut followers).await;
+    assert_eq!(followers[0].refetches, 1);
+}
+
+#[tokio::test]
+async fn a_null_where_there_was_none_comes_with_another_schema() {
+    let world = items().await;
+    let mut followers = [follow(&world, Shape::of("items").columns("id, kept")).await];
+    world.sql("ALTER TABLE items ALTER COLUMN kept DROP NOT NULL").await;
+    world.sql("UPDATE items SET kept = NULL WHERE id = 5").await;
+    world.compare_all(&mut followers).await;
+    assert_eq!(followers[0].refetches, 1, "clients were told that the column is never null");
+}
+
+#[tokio::test]
+async fn an_identity_that_is_no_longer_full_is_noticed_and_mended() {
+    let world = items().await;
+    let mut followers = [follow(&world, Shape::of("items").filter("kept = 'k'")).await];
+    let change = "ALTER TABLE items REPLICA IDENTITY DEFAULT";
+    assert_eq!(through(&world, &mut followers, change).await, [1]);
+    let identity =
+        world.db.value("SELECT relreplident FROM pg_class WHERE relname = 'items'").await;
+    assert_eq!(identity, "f", "the new shape's table was not prepared again");
+}
