@@ -3,7 +3,7 @@
 //! A core lives as long as its replication slot can be continued. When it cannot, all shapes end and
 //! a new core starts in a new *epoch*, an empty directory of its own, while HTTP stays up.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -89,7 +89,9 @@ struct Stores {
     position: Lsn,
     ended: mpsc::UnboundedReceiver<(ShapeId, EndReason)>,
     catalog: Arc<Catalog>,
-    partitions: BTreeMap<u32, BTreeSet<u32>>,
+    partitions: Arc<Partitions>,
+    /// Partitioned tables whose shapes must end.
+    stale: mpsc::UnboundedReceiver<u32>,
     records: Vec<(ShapeRecord, Arc<TableSchema>)>,
     next_id: u64,
     found: FoundPostings,
@@ -112,6 +114,9 @@ fn open_stores(dir: &Path, end: Lsn, ends: &Ends) -> anyhow::Result<Stores> {
     let used = recovered.shapes.iter().flat_map(|(shape, _)| &shape.batches);
     let packs = PackStore::open(&dir.join("snapshots"), &used.map(|b| b.pack()).collect())?;
     let logs = Arc::new(ShapeLogs::default());
+    let (stale_sender, stale) = mpsc::unbounded_channel();
+    let catalog = Arc::new(catalog);
+    let partitions = Partitions::new(recovered.partitions, Arc::clone(&catalog), stale_sender);
     let (ended_sender, ended) = mpsc::unbounded_channel();
     let (position, postings) = (writer.position(), writer.reader());
     let (appender, handle) = Appender::new(writer, Arc::clone(&logs), ended_sender);
@@ -122,8 +127,9 @@ fn open_stores(dir: &Path, end: Lsn, ends: &Ends) -> anyhow::Result<Stores> {
         postings,
         position,
         ended,
-        catalog: Arc::new(catalog),
-        partitions: recovered.partitions,
+        catalog,
+        partitions: Arc::new(partitions),
+        stale,
         next_id: recovered.next_id.max(last_id + 1),
         records: recovered.shapes,
         found,
@@ -142,8 +148,8 @@ async fn wire(
     let stores = open_stores(&dir, writer.end(), &ends)?;
     let emitter = stores.appender.clone();
     let (engine, _) = Engine::start(move |collated| emitter.collated(collated))?;
-    let layouts = Arc::new(Layouts::new(writer.relations()));
-    stores.records.iter().for_each(|(_, table)| layouts.remember(table));
+    let tables = stores.records.iter().map(|(_, table)| &**table);
+    let layouts = Arc::new(Layouts::new(writer.relations(), tables));
     let schemas = Schemas::new(database.clone(), Arc::clone(&layouts));
     let (shapes, left_out) = restore(stores.records, stores.found, &stores.logs, &schemas);
     for shape in left_out {
@@ -151,24 +157,20 @@ async fn wire(
     }
     replay(&log, stores.position, &shapes, &engine).await?;
     let unsealed = log.unsealed(&commits);
-    let recent = Arc::new(RecentCommits::new(commits));
-    let begun_after = writer.last_commit();
+    let (recent, begun_after) = (Arc::new(RecentCommits::new(commits)), writer.last_commit());
     let (rolled, rolled_files) = mpsc::unbounded_channel();
     let (durable, slices) =
         start_ingest(writer, engine.clone(), Arc::clone(&recent), rolled, &ends)?;
     let prepared = shapes.iter().map(|shape| shape.defined.table.oid).collect();
     let (connected_sender, connected) = watch::channel(false);
     let (stop_stream, stop) = watch::channel(false);
-    let (stale_sender, stale) = mpsc::unbounded_channel();
-    let (found, catalog) = (stores.partitions, Arc::clone(&stores.catalog));
-    let partitions = Arc::new(Partitions::new(found, catalog, stale_sender));
     let session = Session {
         database: database.clone(),
         names: names.clone(),
         publication,
         cluster,
         layouts,
-        partitions: Arc::clone(&partitions),
+        partitions: Arc::clone(&stores.partitions),
         slices,
         durable: durable.clone(),
         connected: connected_sender,
@@ -185,19 +187,16 @@ async fn wire(
         appender: stores.appender.clone(),
         packs: stores.packs,
         catalog: stores.catalog,
-        partitions,
+        partitions: stores.partitions,
         durable,
         begun_after,
         chunk_bytes: settings.chunk_bytes,
     });
     let registry = Registry::new(Arc::clone(&workshop), shapes, stores.next_id);
     reconcile(&registry).await?;
-    let mut tasks = JoinSet::new();
-    tasks.spawn(keep_reconciled(Arc::clone(&registry)));
+    let mut tasks = keep_going(&registry, &workshop, stores.appender);
     tasks.spawn(Arc::clone(&registry).follow(stores.ended));
-    tasks.spawn(Arc::clone(&registry).follow_stale(stale));
-    tasks.spawn(keep_pruned(Arc::clone(&workshop)));
-    tasks.spawn(keep_synced(workshop, stores.appender));
+    tasks.spawn(Arc::clone(&registry).follow_stale(stores.stale));
     tasks.spawn(seal(log, stores.logs, unsealed, rolled_files));
     tasks.spawn(stream(session, ends));
     Ok(Arc::new(Core {
@@ -207,6 +206,19 @@ async fn wire(
         stop_stream,
         _tasks: tasks,
     }))
+}
+
+/// Starts what happens at intervals.
+fn keep_going(
+    registry: &Arc<Registry>,
+    workshop: &Arc<Workshop>,
+    appender: AppenderHandle,
+) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(keep_reconciled(Arc::clone(registry)));
+    tasks.spawn(keep_pruned(Arc::clone(workshop)));
+    tasks.spawn(keep_synced(Arc::clone(workshop), appender));
+    tasks
 }
 
 /// Starts the thread that appends; returns the durable position and where slices go.

@@ -199,6 +199,7 @@ fn relation(table: &TableSchema, renamed: bool) -> Arc<Relation> {
         name: table.name.clone(),
         identity: ReplicaIdentity::Full,
         columns: table.columns.iter().map(column).collect(),
+        order: Vec::new(),
     })
 }
 

@@ -36,6 +36,10 @@ pub struct Relation {
     pub identity: ReplicaIdentity,
     /// The replicated columns, in the order of row values.
     pub columns: Vec<RelationColumn>,
+    /// In stable places: the places in Postgres' order, which a renamed column keeps and a column
+    /// that was dropped and added again does not. Empty: as they stand.
+    #[serde(default)]
+    pub order: Vec<usize>,
 }
 
 impl RelationColumn {
@@ -60,19 +64,33 @@ impl Relation {
     pub fn placed(self, before: Option<&Relation>) -> Relation {
         let Some(before) = before else { return self };
         let mut places = vec![RelationColumn::dropped(); before.columns.len()];
-        let (mut added, mut from) = (Vec::new(), 0);
+        let known = before.in_order();
+        let (mut order, mut from) = (Vec::with_capacity(self.columns.len()), 0);
         for column in self.columns {
             // Postgres keeps the order of columns, so what comes before the last match is gone.
-            match before.columns[from..].iter().position(|known| *known == column) {
+            let same = |place: &usize| before.columns[*place] == column;
+            match known[from..].iter().position(same) {
                 Some(at) => {
                     from += at + 1;
-                    places[from - 1] = column;
+                    order.push(known[from - 1]);
+                    places[known[from - 1]] = column;
                 }
-                None => added.push(column),
+                None => {
+                    order.push(places.len());
+                    places.push(column);
+                }
             }
         }
-        places.append(&mut added);
-        Relation { columns: places, ..self }
+        Relation { columns: places, order, ..self }
+    }
+
+    /// The places of the columns that exist, in Postgres' order.
+    fn in_order(&self) -> Vec<usize> {
+        if !self.order.is_empty() {
+            return self.order.clone();
+        }
+        let live = self.columns.iter().enumerate().filter(|(_, column)| !column.is_dropped());
+        live.map(|(at, _)| at).collect()
     }
 
     /// The place of a column by its unquoted name.
@@ -132,7 +150,7 @@ mod tests {
         };
         let name = RelationName { schema: "public".into(), table: "t".into() };
         let columns = columns.iter().map(column).collect();
-        Relation { oid: 1, name, identity: ReplicaIdentity::Full, columns }
+        Relation { oid: 1, name, identity: ReplicaIdentity::Full, columns, order: Vec::new() }
     }
 
     #[test]
@@ -148,5 +166,8 @@ mod tests {
         // Renamed: another column. Dropped and added again: not the one before.
         assert_eq!(placed(&["a", "b", "c"], &["a", "x", "c"]), ["a", "", "c", "x"]);
         assert_eq!(placed(&["a", "b", "c"], &["a", "c", "b"]), ["a", "", "c", "b"]);
+        // A renamed one stands last, and still comes second.
+        let renamed = relation(&["a", "x", "c"]).placed(Some(&relation(&["a", "b", "c"])));
+        assert_eq!(relation(&["a", "x", "c"]).placed(Some(&renamed)), renamed);
     }
 }

@@ -14,6 +14,7 @@ fn relation(oid: u32) -> Arc<Relation> {
         name: RelationName { schema: "public".into(), table: format!("t{oid}") },
         identity: ReplicaIdentity::Full,
         columns: vec![column("id"), column("body")],
+        order: Vec::new(),
     })
 }
 

@@ -244,7 +244,7 @@ impl Reader {
             let type_modifier = self.u32()? as i32;
             columns.push(RelationColumn { name, type_oid, type_modifier });
         }
-        Ok(Message::Relation(Relation { oid, name, identity, columns }))
+        Ok(Message::Relation(Relation { oid, name, identity, columns, order: Vec::new() }))
     }
 
     fn update(&mut self) -> Result<Message, DecodeError> {

@@ -212,7 +212,7 @@ mod tests {
             |name: &&str| RelationColumn { name: (*name).into(), type_oid: 25, type_modifier: -1 };
         let name = RelationName { schema: "public".into(), table: format!("t{oid}") };
         let columns = columns.iter().map(column).collect();
-        Relation { oid, name, identity: ReplicaIdentity::Full, columns }
+        Relation { oid, name, identity: ReplicaIdentity::Full, columns, order: Vec::new() }
     }
 
     #[test]

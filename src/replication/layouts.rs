@@ -18,21 +18,21 @@ pub struct Layouts {
 }
 
 impl Layouts {
-    /// What the change log holds.
+    /// What the change log holds, and what the tables of finished shapes say.
     #[must_use]
-    pub fn new(known: HashMap<u32, Arc<Relation>>) -> Layouts {
-        Layouts { tables: Mutex::new(known) }
-    }
-
-    /// A shape that was found on disk remembers its table's places.
-    pub fn remember(&self, table: &TableSchema) {
-        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = tables.get(&table.oid).map_or(0, |known| known.columns.len());
-        let relation = remembered(table);
-        // Places are only ever added: the longer one is the later one.
-        if relation.columns.len() > known {
-            tables.insert(table.oid, Arc::new(relation));
+    pub fn new<'a>(
+        mut known: HashMap<u32, Arc<Relation>>,
+        tables: impl Iterator<Item = &'a TableSchema>,
+    ) -> Layouts {
+        for table in tables {
+            let places = known.get(&table.oid).map_or(0, |known| known.columns.len());
+            let relation = remembered(table);
+            // Places are only ever added: the longer one is the later one.
+            if relation.columns.len() > places {
+                known.insert(table.oid, Arc::new(relation));
+            }
         }
+        Layouts { tables: Mutex::new(known) }
     }
 
     /// Gives a definition, as the stream or the catalogue has it, its places.
@@ -56,6 +56,8 @@ fn remembered(table: &TableSchema) -> Relation {
             type_modifier: column.type_modifier,
         },
     });
-    let (oid, name) = (table.oid, table.name.clone());
-    Relation { oid, name, identity: ReplicaIdentity::Full, columns: columns.collect() }
+    let mut order: Vec<usize> = table.live().filter(|at| !table.columns[*at].generated).collect();
+    order.sort_by_key(|at| table.columns[*at].number);
+    let (oid, name, columns) = (table.oid, table.name.clone(), columns.collect());
+    Relation { oid, name, identity: ReplicaIdentity::Full, columns, order }
 }

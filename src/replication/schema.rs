@@ -160,7 +160,8 @@ impl Schemas {
             type_modifier: column.type_modifier,
         });
         let (name, identity) = (name.clone(), ReplicaIdentity::Full);
-        let relation = Relation { oid, name, identity, columns: announced.collect() };
+        let relation =
+            Relation { oid, name, identity, columns: announced.collect(), order: Vec::new() };
         let mut places: Vec<Column> = Vec::new();
         let mut replicated = replicated.into_iter().map(Some).collect::<Vec<_>>();
         for place in &self.layouts.place(relation).columns {

@@ -35,7 +35,8 @@ pub async fn targets(
         let columns =
             columns(row.get("column_names"), row.get("column_types"), row.get("column_modifiers"));
         // Partitions have identities of their own: one that is incomplete shows when it matters.
-        let relation = Relation { oid, name, identity: ReplicaIdentity::Full, columns };
+        let relation =
+            Relation { oid, name, identity: ReplicaIdentity::Full, columns, order: Vec::new() };
         Target { relation, created: row.get("created") }
     };
     let mut found: Vec<Target> = rows.iter().map(target).collect();

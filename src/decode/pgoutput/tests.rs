@@ -30,6 +30,7 @@ fn samples() -> Vec<(Bytes, Message)> {
                 name: RelationName { schema: "public".into(), table: "issues".into() },
                 identity: ReplicaIdentity::Full,
                 columns: vec![column("id", 20), column("title", 25)],
+                order: Vec::new(),
             }),
         ),
         (bytes(&[b"I\0\0\0\x2aN", tuple]), Message::Insert { table: 42, new: columns() }),
