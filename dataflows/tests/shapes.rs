@@ -61,7 +61,7 @@ fn plan(id: u64, table: &Arc<TableSchema>, filter: Option<&str>) -> Arc<ShapePla
         predicate,
         columns,
         key,
-        listed: id % 3 == 0,
+        listed: id.is_multiple_of(3),
     })
 }
 
