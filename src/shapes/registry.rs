@@ -54,13 +54,13 @@ impl Registry {
     /// The shape of this handle, if it is alive.
     #[must_use]
     pub fn by_handle(&self, handle: &str) -> Option<Arc<Shape>> {
-        self.maps().by_handle.get(handle).cloned()
+        self.maps().by_handle.get(handle).filter(|shape| shape.is_alive()).cloned()
     }
 
     /// The shape that answers this question, if there is one.
     #[must_use]
     pub fn by_definition(&self, definition: &Definition) -> Option<Arc<Shape>> {
-        self.maps().by_definition.get(definition).cloned()
+        self.maps().by_definition.get(definition).filter(|shape| shape.is_alive()).cloned()
     }
 
     /// How many shapes there are.
@@ -84,7 +84,9 @@ impl Registry {
     ) -> Result<Arc<Shape>, CreateError> {
         let shape = {
             let mut maps = self.maps();
-            if let Some(shape) = maps.by_definition.get(&defined.definition) {
+            if let Some(shape) = maps.by_definition.get(&defined.definition)
+                && shape.is_alive()
+            {
                 return Ok(Arc::clone(shape));
             }
             if maps.creating >= CREATIONS_MAX {

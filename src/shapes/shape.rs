@@ -97,6 +97,13 @@ impl Shape {
         }
     }
 
+    /// Whether it has not ended. Its waiters learn of its end before the registry does: they must
+    /// not find it again.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.log.ended().is_none()
+    }
+
     /// Whether the snapshot is complete.
     #[must_use]
     pub fn is_complete(&self) -> bool {
