@@ -26,7 +26,7 @@ use crate::replication::session::{Session, SessionError};
 use crate::replication::slot::Names;
 use crate::shape_log::postings::{PostingWriter, Recovered};
 use crate::shape_log::{
-    Appender, AppenderHandle, Block, PackStore, PostingReader, ShapeLog, ShapeLogs,
+    Appender, AppenderHandle, Block, Encoded, PackStore, PostingReader, ShapeLog, ShapeLogs,
 };
 use crate::shapes::catalog::{Catalog, ShapeRecord};
 use crate::shapes::create::{Workshop, prune_recent};
@@ -43,6 +43,8 @@ pub struct Core {
     pub registry: Arc<Registry>,
     /// Reads postings.
     pub postings: PostingReader,
+    /// What readers share.
+    pub encoded: Encoded,
     /// Whether the stream is connected.
     pub connected: watch::Receiver<bool>,
     stop_stream: watch::Sender<bool>,
@@ -202,6 +204,7 @@ async fn wire(
     Ok(Arc::new(Core {
         registry,
         postings: stores.postings,
+        encoded: Encoded::default(),
         connected,
         stop_stream,
         _tasks: tasks,

@@ -160,3 +160,7 @@ pub const OVERLOAD_PAUSE: (u32, u32) = (5, 6);
 
 /// How often recorded metrics are folded together: what lies between is kept value by value.
 pub const METRICS_UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Encoded JSON kept for other readers of the same, bytes: what clients of busy shapes wait for, and
+/// the snapshots that many load at once.
+pub const ENCODED_CACHE_BYTES_MAX: u64 = 64 << 20;

@@ -38,7 +38,7 @@ enum Phase {
 }
 
 /// What a reader gets next.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Slice {
     /// Where the entries are; the first and the last block may reach beyond the slice.
     pub blocks: Vec<Block>,
