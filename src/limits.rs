@@ -132,9 +132,9 @@ pub const BODY_BYTES_MAX: usize = 8_000_000;
 /// How long a POST's body may take to arrive.
 pub const BODY_READ_MAX: Duration = Duration::from_secs(30);
 
-/// Bytes of a request's first line and headers; more is answered with 431. A `where` may have 64
-/// KiB, and three times that when percent-encoded; longer ones go into a POST's body.
-pub const HEAD_BYTES_MAX: usize = 256 << 10;
+/// Bytes of a request's first line and headers; more is answered with 431. The HTTP library allows
+/// 64 KiB for the URL alone and answers more with 414.
+pub const HEAD_BYTES_MAX: usize = 128 << 10;
 
 /// Headers of a request; more is answered with 431.
 pub const HEADERS_MAX: usize = 100;
