@@ -22,11 +22,18 @@ const PLAIN_SAMPLE = `INSERT INTO issues SELECT g, 'it''s, "' || g || '"', g % 2
   md5(g::text)::uuid FROM generate_series(1, 500) g; INSERT INTO issues (id, title) VALUES (-1, E'two\nlines')`;
 
 /** A PGlite with the plugin; it is closed with its test. */
-async function open(t, schema, directory) {
+async function open({ onEnd }, schema, directory) {
   const pglite = await PGlite.create({ dataDir: directory, extensions: { electric: electricSync() } });
   if (schema) await pglite.exec(`SET timezone = 'UTC'; ${schema}`);
-  t.after(() => pglite.closed || pglite.close());
+  onEnd(() => close(pglite));
   return pglite;
+}
+
+/** Closes behind the plugin, which does not wait for its own last transaction. */
+async function close(pglite) {
+  if (pglite.closed) return;
+  await pglite.transaction(() => {});
+  await pglite.close();
 }
 
 /** Both databases print their rows in the same way, so that text can be compared. */
@@ -40,20 +47,22 @@ async function agree({ sql }, pglite, ...tables) {
 }
 
 /** Resolves once the first rows are in; errors of the sync reject. */
-function initial(start) {
-  return within("the initial sync", new Promise((resolve, reject) => {
-    const sync = start({ onInitialSync: () => resolve(sync), onError: reject });
-    sync.catch(reject);
-  }));
+async function initial({ onEnd }, start) {
+  let loaded, failed;
+  const initialSync = new Promise((resolve, reject) => ([loaded, failed] = [resolve, reject]));
+  const sync = await start({ onInitialSync: loaded, onError: failed });
+  onEnd(sync.unsubscribe);
+  await within("the initial sync", initialSync);
+  return sync;
 }
 
 for (const initialInsertMethod of ["insert", "csv", "json"]) {
   const [schema, sample] = initialInsertMethod === "insert" ? [ISSUES, SAMPLE] : [PLAIN, PLAIN_SAMPLE];
   inEverySetting(`one table, first rows by ${initialInsertMethod}`, { schema: `${schema}; ${sample}` }, async (world) => {
-    const { t, sql, disturb } = world;
-    const pglite = await open(t, schema);
+    const { sql, disturb } = world;
+    const pglite = await open(world, schema);
     const shape = streamOptions(world, { table: "issues" });
-    await initial((events) =>
+    await initial(world, (events) =>
       pglite.electric.syncShapeToTable({ shape, table: "issues", primaryKey: ["id"], shapeKey: null, initialInsertMethod, ...events }),
     );
     await agree(world, pglite, "issues");
@@ -83,10 +92,10 @@ const bank = (world) => ({
 
 for (const initialInsertMethod of ["insert", "csv"]) {
   inEverySetting(`several tables in one transaction, first rows by ${initialInsertMethod}`, { schema: COINS }, async (world) => {
-    const { t, sql, disturb } = world;
+    const { sql, disturb } = world;
     for (let id = 1; id <= 20; id++) await sql(transfer(id));
-    const pglite = await open(t, BANK);
-    await initial((events) => pglite.electric.syncShapesToTables({ key: null, shapes: bank(world), initialInsertMethod, ...events }));
+    const pglite = await open(world, BANK);
+    await initial(world, (events) => pglite.electric.syncShapesToTables({ key: null, shapes: bank(world), initialInsertMethod, ...events }));
     const [odd, reading] = [[], { on: true }];
     const reader = (async () => {
       while (reading.on) {
@@ -108,20 +117,20 @@ for (const initialInsertMethod of ["insert", "csv"]) {
 }
 
 inEverySetting("PGlite is closed and opened, and resumes by its key", { schema: COINS, tapped: true }, async (world) => {
-  const { t, sql, disturb, tap } = world;
+  const { sql, disturb, tap } = world;
   const directory = folder("pglite");
-  const first = await open(t, BANK, directory);
+  const first = await open(world, BANK, directory);
   const start = (pglite) => (events) => pglite.electric.syncShapesToTables({ key: "bank", shapes: bank(world), ...events });
-  const sync = await initial(start(first));
+  const sync = await initial(world, start(first));
   for (let id = 1; id <= 10; id++) await sql(transfer(id));
   await agree(world, first, "accounts", "transfers");
   sync.unsubscribe();
-  await first.close();
+  await close(first);
   for (let id = 11; id <= 20; id++) await sql(transfer(id));
   await disturb();
   tap.clear();
-  const second = await open(t, undefined, directory);
-  await initial(start(second));
+  const second = await open(world, undefined, directory);
+  await initial(world, start(second));
   await agree(world, second, "accounts", "transfers");
   await sql(transfer(21));
   await agree(world, second, "accounts", "transfers");
@@ -130,16 +139,16 @@ inEverySetting("PGlite is closed and opened, and resumes by its key", { schema: 
 });
 
 inOneWorld("a shape that was reset while PGlite was closed is fetched again", { schema: COINS }, async (world) => {
-  const { t, sql } = world;
+  const { sql, onEnd } = world;
   const directory = folder("pglite");
-  const first = await open(t, BANK, directory);
+  const first = await open(world, BANK, directory);
   const start = (pglite) => (events) => pglite.electric.syncShapesToTables({ key: "bank", shapes: bank(world), ...events });
-  const sync = await initial(start(first));
+  const sync = await initial(world, start(first));
   await agree(world, first, "accounts", "transfers");
   sync.unsubscribe();
-  await first.close();
+  await close(first);
   await sql("TRUNCATE accounts, transfers; INSERT INTO accounts VALUES (1, 5); INSERT INTO transfers VALUES (9, 9, 9)");
-  const second = await open(t, undefined, directory);
-  start(second)({});
+  const second = await open(world, undefined, directory);
+  onEnd((await start(second)({})).unsubscribe);
   await agree(world, second, "accounts", "transfers");
 });
