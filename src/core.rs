@@ -17,7 +17,9 @@ use crate::config::Settings;
 use crate::engine::Engine;
 use crate::epoch::{self, Epoch};
 use crate::ingest::{Entry, Ingest};
-use crate::limits::{POSTING_SYNC_INTERVAL, RECONCILE_INTERVAL, SLICES_IN_FLIGHT_MAX, STOP_MAX};
+use crate::limits::{
+    EVICT_INTERVAL, POSTING_SYNC_INTERVAL, RECONCILE_INTERVAL, SLICES_IN_FLIGHT_MAX, STOP_MAX,
+};
 use crate::replication::Database;
 use crate::replication::layouts::Layouts;
 use crate::replication::publication::Publication;
@@ -30,6 +32,7 @@ use crate::shape_log::{
 };
 use crate::shapes::catalog::{Catalog, ShapeRecord};
 use crate::shapes::create::{Workshop, prune_recent};
+use crate::shapes::evict::{ShapeLimits, evict};
 use crate::shapes::partitions::Partitions;
 use crate::shapes::recent::RecentCommits;
 use crate::shapes::reconcile::reconcile;
@@ -196,7 +199,7 @@ async fn wire(
     });
     let registry = Registry::new(Arc::clone(&workshop), shapes, stores.next_id);
     reconcile(&registry).await?;
-    let mut tasks = keep_going(&registry, &workshop, stores.appender);
+    let mut tasks = keep_going(&registry, &workshop, stores.appender, settings.shapes);
     tasks.spawn(Arc::clone(&registry).follow(stores.ended));
     tasks.spawn(Arc::clone(&registry).follow_stale(stores.stale));
     tasks.spawn(seal(log, stores.logs, unsealed, rolled_files));
@@ -216,8 +219,10 @@ fn keep_going(
     registry: &Arc<Registry>,
     workshop: &Arc<Workshop>,
     appender: AppenderHandle,
+    limits: ShapeLimits,
 ) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
+    tasks.spawn(keep_few(Arc::clone(registry), limits));
     tasks.spawn(keep_reconciled(Arc::clone(registry)));
     tasks.spawn(keep_pruned(Arc::clone(workshop)));
     tasks.spawn(keep_synced(Arc::clone(workshop), appender));
@@ -353,6 +358,18 @@ async fn keep_pruned(workshop: Arc<Workshop>) {
         if let Err(error) = prune_recent(&workshop).await {
             tracing::debug!(%error, "cannot ask which commits are visible");
         }
+    }
+}
+
+/// Ends shapes that are too many or idle.
+async fn keep_few(registry: Arc<Registry>, limits: ShapeLimits) {
+    if limits == ShapeLimits::default() {
+        return;
+    }
+    let mut interval = tokio::time::interval(EVICT_INTERVAL);
+    loop {
+        interval.tick().await;
+        evict(&registry, limits).await;
     }
 }
 

@@ -164,3 +164,6 @@ pub const METRICS_UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// Encoded JSON kept for other readers of the same, bytes: what clients of busy shapes wait for, and
 /// the snapshots that many load at once.
 pub const ENCODED_CACHE_BYTES_MAX: u64 = 64 << 20;
+
+/// How often shapes are counted against their limit. A look sorts them all.
+pub const EVICT_INTERVAL: Duration = Duration::from_secs(2);

@@ -120,6 +120,12 @@ impl ShapeLog {
         state.waiters.get_or_insert_with(|| watch::channel(()).0).subscribe()
     }
 
+    /// Whether somebody waits for news.
+    #[must_use]
+    pub fn has_waiters(&self) -> bool {
+        self.state().waiters.as_ref().is_some_and(|waiters| waiters.receiver_count() > 0)
+    }
+
     /// The last entry's offset, `0_inf` for none.
     pub fn end(&self) -> Result<Offset, LogEnded> {
         let state = self.state();
