@@ -166,7 +166,6 @@ async fn wire(
     let (rolled, rolled_files) = mpsc::unbounded_channel();
     let (durable, slices) =
         start_ingest(writer, engine.clone(), Arc::clone(&recent), rolled, &ends)?;
-    let prepared = shapes.iter().map(|shape| shape.defined.table.oid).collect();
     let (connected_sender, connected) = watch::channel(false);
     let (stop_stream, stop) = watch::channel(false);
     let session = Session {
@@ -182,7 +181,7 @@ async fn wire(
         stop,
     };
     let workshop = Arc::new(Workshop {
-        publication: Publication::new(database.clone(), names.publication, prepared),
+        publication: Publication::new(database.clone(), names.publication, tables(&shapes)),
         database: database.clone(),
         schemas,
         engine,
@@ -212,6 +211,11 @@ async fn wire(
         stop_stream,
         _tasks: tasks,
     }))
+}
+
+/// The tables that shapes are about.
+fn tables(shapes: &[Shape]) -> HashSet<u32> {
+    shapes.iter().map(|shape| shape.defined.table.oid).collect()
 }
 
 /// Starts what happens at intervals.

@@ -39,6 +39,12 @@ export class Nginx {
     return nginx;
   }
 
+  /** How many requests it is answering just now, this one not counted. */
+  async answering() {
+    const status = await (await fetch(`${this.address}/status`)).text();
+    return Number(/Writing: (\d+)/.exec(status)[1]) - 1;
+  }
+
   async stop() {
     await this.child.stop("SIGTERM");
     removeFolder(this.folder);
@@ -74,6 +80,7 @@ http {
   upstream origin { server ${new URL(origin).host} max_fails=0; keepalive 64; }
   server {
     listen 127.0.0.1:${port} backlog=4096;
+    location = /status { stub_status; }
     location / {
       proxy_pass http://origin${uri};
       proxy_http_version 1.1;
