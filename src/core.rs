@@ -153,8 +153,8 @@ async fn wire(
     let stores = open_stores(&dir, writer.end(), &ends)?;
     let emitter = stores.appender.clone();
     let (engine, _) = Engine::start(move |collated| emitter.collated(collated))?;
-    let tables = stores.records.iter().map(|(_, table)| &**table);
-    let layouts = Arc::new(Layouts::new(writer.relations(), tables));
+    let known = stores.records.iter().map(|(_, table)| &**table);
+    let layouts = Arc::new(Layouts::new(writer.relations(), known));
     let schemas = Schemas::new(database.clone(), Arc::clone(&layouts));
     let (shapes, left_out) = restore(stores.records, stores.found, &stores.logs, &schemas);
     for shape in left_out {
