@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use brooklet_dataflows::{EndReason, Event, ShapeId};
 use brooklet_sql::{Lsn, TableSchema};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::change_log::{ChangeLog, Replayed, Rolled, Writer};
@@ -18,7 +18,8 @@ use crate::engine::Engine;
 use crate::epoch::{self, Epoch};
 use crate::ingest::{Entry, Ingest};
 use crate::limits::{
-    EVICT_INTERVAL, POSTING_SYNC_INTERVAL, RECONCILE_INTERVAL, SLICES_IN_FLIGHT_MAX, STOP_MAX,
+    EVICT_INTERVAL, POSTING_SYNC_INTERVAL, RECONCILE_INTERVAL, RECONCILE_PAUSE,
+    SLICES_IN_FLIGHT_MAX, STOP_MAX,
 };
 use crate::replication::Database;
 use crate::replication::layouts::Layouts;
@@ -157,9 +158,7 @@ async fn wire(
     let layouts = Arc::new(Layouts::new(writer.relations(), known));
     let schemas = Schemas::new(database.clone(), Arc::clone(&layouts));
     let (shapes, left_out) = restore(stores.records, stores.found, &stores.logs, &schemas);
-    for shape in left_out {
-        stores.catalog.remove(shape).await?;
-    }
+    stores.catalog.remove_all(&left_out).await?;
     replay(&log, stores.position, &shapes, &engine).await?;
     let unsealed = log.unsealed(&commits);
     let (recent, begun_after) = (Arc::new(RecentCommits::new(commits)), writer.last_commit());
@@ -168,6 +167,7 @@ async fn wire(
         start_ingest(writer, engine.clone(), Arc::clone(&recent), rolled, &ends)?;
     let (connected_sender, connected) = watch::channel(false);
     let (stop_stream, stop) = watch::channel(false);
+    let changed = Arc::new(Notify::new());
     let session = Session {
         database: database.clone(),
         names: names.clone(),
@@ -175,6 +175,7 @@ async fn wire(
         cluster,
         layouts,
         partitions: Arc::clone(&stores.partitions),
+        changed: Arc::clone(&changed),
         slices,
         durable: durable.clone(),
         connected: connected_sender,
@@ -198,7 +199,7 @@ async fn wire(
     });
     let registry = Registry::new(Arc::clone(&workshop), shapes, stores.next_id);
     reconcile(&registry).await?;
-    let mut tasks = keep_going(&registry, &workshop, stores.appender, settings.shapes);
+    let mut tasks = keep_going(&registry, stores.appender, settings.shapes, changed);
     tasks.spawn(Arc::clone(&registry).follow(stores.ended));
     tasks.spawn(Arc::clone(&registry).follow_stale(stores.stale));
     tasks.spawn(seal(log, stores.logs, unsealed, rolled_files));
@@ -221,13 +222,14 @@ fn tables(shapes: &[Shape]) -> HashSet<u32> {
 /// Starts what happens at intervals.
 fn keep_going(
     registry: &Arc<Registry>,
-    workshop: &Arc<Workshop>,
     appender: AppenderHandle,
     limits: ShapeLimits,
+    changed: Arc<Notify>,
 ) -> JoinSet<()> {
+    let workshop = registry.workshop();
     let mut tasks = JoinSet::new();
     tasks.spawn(keep_few(Arc::clone(registry), limits));
-    tasks.spawn(keep_reconciled(Arc::clone(registry)));
+    tasks.spawn(keep_reconciled(Arc::clone(registry), changed));
     tasks.spawn(keep_pruned(Arc::clone(workshop)));
     tasks.spawn(keep_synced(Arc::clone(workshop), appender));
     tasks
@@ -377,11 +379,14 @@ async fn keep_few(registry: Arc<Registry>, limits: ShapeLimits) {
     }
 }
 
-/// Looks after the tables at intervals.
-async fn keep_reconciled(registry: Arc<Registry>) {
-    let mut interval = tokio::time::interval(RECONCILE_INTERVAL);
+/// Looks after the tables at intervals, and soon after one was announced again.
+async fn keep_reconciled(registry: Arc<Registry>, changed: Arc<Notify>) {
     loop {
-        interval.tick().await;
+        tokio::select! {
+            () = tokio::time::sleep(RECONCILE_INTERVAL) => {}
+            // Many are announced together when the publication changes.
+            () = changed.notified() => tokio::time::sleep(RECONCILE_PAUSE).await,
+        }
         if let Err(error) = reconcile(&registry).await {
             tracing::debug!(%error, "cannot look after the tables");
         }

@@ -87,6 +87,9 @@ pub const TABLE_WRITERS_MAX: Duration = Duration::from_secs(30);
 /// all of them; a table that changes and is written to is noticed at once, by the stream.
 pub const RECONCILE_INTERVAL: Duration = Duration::from_secs(10);
 
+/// How long after a table is announced again the catalogue is asked.
+pub const RECONCILE_PAUSE: Duration = Duration::from_millis(500);
+
 /// Reconnect back-off to Postgres, first and longest pause.
 pub const RECONNECT_PAUSE: (Duration, Duration) =
     (Duration::from_millis(250), Duration::from_secs(10));

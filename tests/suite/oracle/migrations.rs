@@ -4,6 +4,8 @@
 //! through everything; the server is killed now and then. Who had to start again is printed, not judged: that is the
 //! business of the tests that make one change each.
 
+use std::time::{Duration, Instant};
+
 use crate::harness::{Database, Follower, Rng, Shape, World, size};
 
 const STEPS: usize = 25;
@@ -67,15 +69,24 @@ async fn play(mut world: World, rng: &mut Rng) -> (usize, usize, usize) {
     (STEPS, followers.iter().map(|follower| follower.refetches).sum(), followers.len())
 }
 
-/// Waits until every follower has what Postgres has: what no write announces takes until the next look at the
-/// catalogue.
+/// Every follower must have what Postgres has. What no write announces takes until the next look at the catalogue.
 async fn settle(world: &World, followers: &mut [Follower]) {
-    for follower in followers.iter_mut() {
-        let truth = world.truth(&follower.shape).await;
-        let what = format!("{} is what Postgres has: {truth:?}", follower.shape.sql());
-        follower.until(&what, |rows| rows == truth).await;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    for follower in followers {
+        loop {
+            follower.reach(world.mark().await).await;
+            let truth = world.truth(&follower.shape).await;
+            if follower.rows() == truth {
+                break;
+            }
+            let rows = follower.rows();
+            assert!(
+                Instant::now() < deadline,
+                "{}\nPostgres: {truth:#?}\nthe client: {rows:#?}",
+                follower.shape.sql()
+            );
+        }
     }
-    world.compare_all(followers).await;
 }
 
 async fn write(world: &World, extra: &Extra, rng: &mut Rng) {
