@@ -8,6 +8,7 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import puppeteer from "puppeteer-core";
 import { folder, freePort, program, removeFolder } from "./harness/processes.mjs";
+import { ONE_PLACE, takePlace } from "./harness/room.mjs";
 import { equal, until, within } from "./harness/wait.mjs";
 import { inEverySetting, inOneWorld } from "./harness/world.mjs";
 
@@ -117,19 +118,19 @@ for (const [name, options] of [["long polling", {}], ["events", { liveSse: true 
   });
 }
 
+/** A request of the page, with the answer's headers as the page may read them. */
+function fetchIn(page, target, init) {
+  const request = async (target, init) => {
+    const answer = await fetch(target, init);
+    return { status: answer.status, headers: Object.fromEntries(answer.headers), text: await answer.text() };
+  };
+  return page.evaluate(request, target, init);
+}
+
 inOneWorld("headers are readable and preflights pass across origins", { schema: NOTES, secret: "s3cret", longPoll: "500ms" }, async (world) => {
   const { page, lines } = await openPage(world);
   const { url } = world;
-  /** A request of the page, with the answer's headers as the page may read them. */
-  const ask = (query, init) =>
-    page.evaluate(
-      async (target, init) => {
-        const answer = await fetch(target, init);
-        return { status: answer.status, headers: Object.fromEntries(answer.headers), text: await answer.text() };
-      },
-      `${url}?secret=s3cret&table=notes&${query}`,
-      init,
-    );
+  const ask = (query, init) => fetchIn(page, `${url}?secret=s3cret&table=notes&${query}`, init);
   const first = await ask("offset=-1");
   const handle = first.headers["electric-handle"];
   assert.equal(first.headers["electric-offset"], "0_0");
@@ -155,4 +156,16 @@ inOneWorld("headers are readable and preflights pass across origins", { schema: 
     await stream.requestSnapshot({ where: "true = true", orderBy: "id", limit: 10 });
   }, url);
   await equal("the published client loads a subset by POST", lines, expected(world));
+});
+
+inOneWorld("a page may read for how long it is turned away", { schema: NOTES, ...ONE_PLACE }, async (world) => {
+  const { page } = await openPage(world);
+  const first = await fetchIn(page, `${world.url}?table=notes&offset=-1`);
+  const handle = first.headers["electric-handle"];
+  const giveBack = await takePlace(world, "notes");
+  const refused = await fetchIn(page, `${world.url}?table=notes&offset=0_inf&handle=${handle}`);
+  assert.deepEqual([refused.status, refused.headers["cache-control"]], [503, "no-store"]);
+  assert.match(refused.headers["retry-after"], /^\d+$/);
+  assert.equal(refused.headers["electric-internal-known-error"], "true");
+  await giveBack();
 });
