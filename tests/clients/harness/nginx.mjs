@@ -27,7 +27,7 @@ export class Nginx {
     mkdirSync(join(nginx.folder, "cache"));
     const file = join(nginx.folder, "nginx.conf");
     writeFileSync(file, configuration(nginx, origin, TREATMENTS[treatment](), parameters));
-    nginx.child = new Child(binary, ["-p", nginx.folder, "-c", file, "-e", "stderr"]);
+    nginx.child = new Child(binary, ["-p", nginx.folder, "-c", file, "-e", "stderr"], { lastSignal: "SIGTERM" });
     await until("nginx listens", async () => {
       if (nginx.child.ended) return true;
       const socket = connect(nginx.port, "127.0.0.1");

@@ -63,7 +63,7 @@ class Cluster {
       wal_sender_timeout: "5s",
     };
     const flags = Object.entries(parameters).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
-    cluster.child = new Child(join(bin(), "postgres"), ["-D", data, "-p", String(cluster.port), ...flags], { ...as, cwd: "/" });
+    cluster.child = new Child(join(bin(), "postgres"), ["-D", data, "-p", String(cluster.port), ...flags], { ...as, cwd: "/", lastSignal: "SIGQUIT" });
     await cluster.child.says("ready to accept connections");
     cluster.maintenance = await connect(cluster.url("postgres"));
     return cluster;
