@@ -60,6 +60,19 @@ inOneWorld("writers that were open before a table was first asked for", { schema
   await Promise.all([early.end(), late.end()]);
 });
 
+const LARGE = "CREATE TABLE notes (id int PRIMARY KEY, body text); INSERT INTO notes SELECT g, repeat('x', 100) FROM generate_series(1, 3000) g";
+
+inOneWorld("a TRUNCATE while new clients load", { schema: LARGE, flags: ["--shape-chunk-bytes-threshold", "50000"] }, async (world) => {
+  const { sql } = world;
+  for (let round = 1; round <= 8; round++) {
+    const clients = [0, 1, 2].map((at) => follow(world, { table: "notes", where: `id > -${round * 10 + at}` }));
+    // From before the first answer to long after the last: some of the clients are in the middle of a body.
+    await new Promise((resolve) => setTimeout(resolve, Math.random() * 60));
+    await sql(`BEGIN; TRUNCATE notes; INSERT INTO notes SELECT g, 'round ${round}' FROM generate_series(1, 3000) g; COMMIT`);
+    for (const client of clients) await agrees(world, client, ALL);
+  }
+});
+
 inOneWorld("many clients ask for one new shape at the same moment", { schema: NOTES, tapped: true }, async (world) => {
   const { sql, tap } = world;
   const clients = Array.from({ length: 30 }, () => follow(world, { table: "notes", where: "id > 3" }));
