@@ -32,6 +32,39 @@ async function untilReset(shape, started) {
   return { dead: handle, replacement: answer.handle, handle: anew.handle, rows };
 }
 
+/** A promise and what resolves it. */
+function signal() {
+  let give;
+  return Object.assign(new Promise((resolve) => (give = resolve)), { give });
+}
+
+const filtersOf = (round) => [
+  "id > 0",
+  "id > 1",
+  "body IS NOT NULL",
+  `id > -${round}`,
+  `id < ${100 + round}`,
+  `body <> 'r${round}'`,
+];
+
+/** One round: shapes are followed, the table is emptied and filled, and everybody starts again at once. */
+async function reset({ sql, url }, round, watched) {
+  const filters = filtersOf(round);
+  const [ready, over] = [signal(), { yet: false }];
+  let count = 0;
+  const start = () => ++count >= (watched ? filters.length : 1) && ready.give();
+  const following = Promise.all(
+    filters.map((filter) => untilReset(`${url}?table=notes&where=${encodeURIComponent(filter)}`, start)),
+  ).finally(() => (over.yet = true));
+  await Promise.race([ready, following]);
+  // Shapes that are made after a TRUNCATE do not notice it: for them there is another.
+  while (!over.yet) {
+    await sql(`TRUNCATE notes; INSERT INTO notes VALUES (${round + 1}, 'round ${round}')`);
+    await Promise.race([following, new Promise((resolve) => setTimeout(resolve, 200))]);
+  }
+  return (await following).map((one, at) => ({ ...one, filter: filters[at] }));
+}
+
 const CASES = [
   { what: "a shape that is watched", watched: true },
   { what: "a shape that is watched, kill -9 in the middle", watched: true, killed: true },
@@ -39,47 +72,19 @@ const CASES = [
 ];
 
 for (const { what, watched, killed } of CASES) {
-  inOneWorld(
-    `no answer carries a handle after its 409, ${what}`,
-    { schema: NOTES, killed, longPoll: "10s" },
-    async ({ sql, url, disturb }) => {
-      const dead = new Set();
-      for (let round = 1; round <= ROUNDS; round++) {
-        if (round === ROUNDS / 2) await disturb();
-        const filters = [
-          "id > 0",
-          "id > 1",
-          "body IS NOT NULL",
-          `id > -${round}`,
-          `id < ${100 + round}`,
-          `body <> 'r${round}'`,
-        ];
-        let ready;
-        const allStarted = new Promise((resolve) => (ready = resolve));
-        let count = 0;
-        const following = filters.map((filter) =>
-          untilReset(
-            `${url}?table=notes&where=${encodeURIComponent(filter)}`,
-            () => ++count >= (watched ? filters.length : 1) && ready(),
-          ),
-        );
-        const failed = Promise.all(following).then(() => new Promise(() => {}));
-        await Promise.race([allStarted, failed]);
-        await sql(`TRUNCATE notes; INSERT INTO notes VALUES (${round + 1}, 'round ${round}')`);
-        // Shapes that were made after it have not noticed: for them there is another.
-        const again =
-          count < filters.length && sql(`TRUNCATE notes; INSERT INTO notes VALUES (${round + 1}, 'round ${round}')`);
-        const resets = await Promise.all(following);
-        await again;
-        for (const one of resets) dead.add(one.dead);
-        for (const [at, { handle, replacement, rows }] of resets.entries()) {
-          const filter = filters[at];
-          assert.ok(!dead.has(handle), `round ${round}: ${filter} came with the dead handle ${handle}`);
-          assert.ok(!dead.has(replacement), `round ${round}: ${filter} was sent on to the dead handle ${replacement}`);
-          const expected = (await sql(`SELECT body FROM notes WHERE ${filter}`)).map(({ body }) => body);
-          assert.deepEqual(rows, expected, `round ${round}: ${filter}`);
-        }
+  const options = { schema: NOTES, killed, longPoll: "10s" };
+  inOneWorld(`no answer carries a handle after its 409, ${what}`, options, async (world) => {
+    const dead = new Set();
+    for (let round = 1; round <= ROUNDS; round++) {
+      if (round === ROUNDS / 2) await world.disturb();
+      const resets = await reset(world, round, watched);
+      for (const one of resets) dead.add(one.dead);
+      for (const { filter, handle, replacement, rows } of resets) {
+        assert.ok(!dead.has(handle), `round ${round}: ${filter} came with the dead handle ${handle}`);
+        assert.ok(!dead.has(replacement), `round ${round}: ${filter} was sent on to the dead handle ${replacement}`);
+        const expected = (await world.sql(`SELECT body FROM notes WHERE ${filter}`)).map(({ body }) => body);
+        assert.deepEqual(rows, expected, `round ${round}: ${filter}`);
       }
-    },
-  );
+    }
+  });
 }
