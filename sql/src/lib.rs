@@ -12,6 +12,8 @@
 
 mod access;
 mod calendar;
+#[allow(dead_code)] // Resolving types will use the rest.
+mod catalog;
 pub mod collation;
 mod decimal;
 mod evaluate;
@@ -23,6 +25,8 @@ mod literal;
 pub mod lsn;
 pub mod name;
 mod normalize;
+#[allow(dead_code)] // As above.
+mod oid;
 mod parse;
 mod predicate;
 mod print;
@@ -30,6 +34,7 @@ pub mod relation;
 mod resolve;
 pub mod row;
 pub mod schema;
+mod server;
 mod sql_type;
 pub mod statement;
 mod syntax;
@@ -47,5 +52,6 @@ pub use predicate::{Predicate, compile};
 pub use relation::{Relation, RelationColumn, ReplicaIdentity};
 pub use row::{Row, RowBuilder};
 pub use schema::{Column, TableSchema};
+pub use server::{OrderBy, ServerFilter, compile_for_server, compile_order};
 pub use truth::Truth;
 pub use where_error::WhereError;

@@ -6,13 +6,14 @@
 //! the climbing below is ours and only the tokens are `sqlparser`'s.
 
 use crate::WhereError;
-use crate::expr::Comparison;
 use crate::limits::{IN_LIST_ELEMENTS_MAX, WHERE_NESTING_MAX};
-use crate::syntax::{Node, Syntax};
+use crate::syntax::{Node, PatternForm, Syntax};
 use crate::token::{Lexeme, Token};
 
 mod atom;
+mod call;
 mod keyword;
+mod type_name;
 
 /// Levels of Postgres' precedence table, weakest first.
 const OR: u8 = 1;
@@ -20,10 +21,15 @@ const AND: u8 = 2;
 const NOT: u8 = 3;
 const IS: u8 = 4;
 const COMPARISON: u8 = 5;
-/// BETWEEN, IN, LIKE, ILIKE.
+/// BETWEEN, IN, LIKE, ILIKE, SIMILAR TO.
 const PATTERN: u8 = 6;
-/// Arithmetic and every other operator, none of which is supported yet.
+/// Every operator without a level of its own.
 const OPERATOR: u8 = 7;
+const SUM: u8 = 8;
+const PRODUCT: u8 = 9;
+const POWER: u8 = 10;
+const AT_ZONE: u8 = 11;
+const COLLATE: u8 = 12;
 
 /// Parses a whole clause; `end` is its length in characters.
 pub(crate) fn parse(lexemes: &[Lexeme], end: usize) -> Result<Node, WhereError> {
@@ -31,6 +37,42 @@ pub(crate) fn parse(lexemes: &[Lexeme], end: usize) -> Result<Node, WhereError> 
     let node = parser.expression(OR)?;
     match parser.peek() {
         None => Ok(node),
+        Some(_) => Err(parser.unexpected()),
+    }
+}
+
+/// One item of an ORDER BY list.
+pub(crate) struct OrderItem {
+    pub(crate) node: Node,
+    pub(crate) descending: bool,
+    /// NULLS FIRST, where it was said.
+    pub(crate) nulls_first: Option<bool>,
+}
+
+/// Parses `expression [ASC|DESC] [NULLS FIRST|LAST], …`.
+pub(crate) fn parse_order(lexemes: &[Lexeme], end: usize) -> Result<Vec<OrderItem>, WhereError> {
+    let mut parser = Parser { lexemes, next: 0, end, depth: 0 };
+    let mut items = Vec::new();
+    loop {
+        let node = parser.expression(OR)?;
+        let descending = parser.take_word("desc");
+        if !descending {
+            parser.take_word("asc");
+        }
+        let mut nulls_first = None;
+        if parser.take_word("nulls") {
+            nulls_first = Some(parser.take_word("first"));
+            if nulls_first == Some(false) {
+                parser.expect_word("last")?;
+            }
+        }
+        items.push(OrderItem { node, descending, nulls_first });
+        if !parser.take_symbol(",") {
+            break;
+        }
+    }
+    match parser.peek() {
+        None => Ok(items),
         Some(_) => Err(parser.unexpected()),
     }
 }
@@ -48,11 +90,13 @@ enum Infix {
     Or,
     Is,
     NullTest { negated: bool },
-    Compare(Comparison),
     In { negated: bool },
     Between { negated: bool },
-    Like { fold: bool, negated: bool },
-    Unsupported(String),
+    Like { form: PatternForm, negated: bool },
+    Operator(String),
+    AtZone,
+    Collate,
+    Unsupported(&'static str),
 }
 
 impl Infix {
@@ -61,9 +105,17 @@ impl Infix {
             Infix::Or => OR,
             Infix::And => AND,
             Infix::Is | Infix::NullTest { .. } => IS,
-            Infix::Compare(_) => COMPARISON,
             Infix::In { .. } | Infix::Between { .. } | Infix::Like { .. } => PATTERN,
+            Infix::Operator(symbol) => match symbol.as_str() {
+                "=" | "<>" | "<" | "<=" | ">" | ">=" => COMPARISON,
+                "+" | "-" => SUM,
+                "*" | "/" | "%" => PRODUCT,
+                "^" => POWER,
+                _ => OPERATOR,
+            },
             Infix::Unsupported(_) => OPERATOR,
+            Infix::AtZone => AT_ZONE,
+            Infix::Collate => COLLATE,
         }
     }
 }
@@ -143,13 +195,7 @@ impl<'a> Parser<'a> {
     }
 
     fn climb(&mut self, least: u8) -> Result<Node, WhereError> {
-        let at = self.at();
-        let mut left = if self.take_word("not") {
-            let operand = self.expression(NOT)?;
-            self.node(at, Syntax::Not(Box::new(operand)))?
-        } else {
-            self.signed()?
-        };
+        let mut left = self.prefixed()?;
         // The level of the operator just built where it is not associative.
         let mut closed = None;
         while let Some((infix, tokens)) = self.infix() {
@@ -167,23 +213,46 @@ impl<'a> Parser<'a> {
         Ok(left)
     }
 
+    /// NOT, a prefix operator or a bare operand.
+    fn prefixed(&mut self) -> Result<Node, WhereError> {
+        let at = self.at();
+        if self.take_word("not") {
+            let operand = self.expression(NOT)?;
+            return self.node(at, Syntax::Not(Box::new(operand)));
+        }
+        match self.peek() {
+            Some(Token::Symbol(symbol)) if symbol != "-" && symbol != "+" => {
+                let symbol = symbol.as_str();
+                if keyword::PUNCTUATION.contains(&symbol) || "<>=".contains(symbol) {
+                    return self.signed();
+                }
+                self.next += 1;
+                let operand = Box::new(self.expression(OPERATOR + 1)?);
+                self.node(at, Syntax::Unary { operator: symbol.to_owned(), operand })
+            }
+            _ => self.signed(),
+        }
+    }
+
     /// The operator that comes next and how many tokens it has.
     fn infix(&self) -> Option<(Infix, usize)> {
         let found = match self.peek()? {
-            Token::Symbol(symbol) => match Comparison::from_symbol(symbol) {
-                Some(comparison) => Infix::Compare(comparison),
-                None if keyword::PUNCTUATION.contains(&symbol.as_str()) => return None,
-                None => Infix::Unsupported(symbol.clone()),
-            },
+            Token::Symbol(symbol) if keyword::PUNCTUATION.contains(&symbol.as_str()) => {
+                return None;
+            }
+            Token::Symbol(symbol) => Infix::Operator(symbol.clone()),
             Token::Word(word) => match word.as_str() {
                 "and" => Infix::And,
                 "or" => Infix::Or,
                 "is" => Infix::Is,
                 "isnull" => Infix::NullTest { negated: false },
                 "notnull" => Infix::NullTest { negated: true },
-                "collate" | "at" | "operator" | "overlaps" => {
-                    Infix::Unsupported(word.to_uppercase())
+                "collate" => Infix::Collate,
+                "at" if self.is_word(1, "time") && self.is_word(2, "zone") => {
+                    return Some((Infix::AtZone, 3));
                 }
+                "operator" => Infix::Unsupported("the operator OPERATOR is"),
+                "overlaps" => Infix::Unsupported("the operator OVERLAPS is"),
                 "not" => return Some((self.pattern(1, true)?, 2)),
                 _ => self.pattern(0, false)?,
             },
@@ -197,9 +266,9 @@ impl<'a> Parser<'a> {
         Some(match word.as_str() {
             "in" => Infix::In { negated },
             "between" => Infix::Between { negated },
-            "like" => Infix::Like { fold: false, negated },
-            "ilike" => Infix::Like { fold: true, negated },
-            "similar" => Infix::Unsupported("SIMILAR TO".to_owned()),
+            "like" => Infix::Like { form: PatternForm::Like, negated },
+            "ilike" => Infix::Like { form: PatternForm::Ilike, negated },
+            "similar" => Infix::Like { form: PatternForm::Similar, negated },
             _ => return None,
         })
     }
@@ -212,6 +281,7 @@ impl<'a> Parser<'a> {
         at: usize,
     ) -> Result<(Node, Option<u8>), WhereError> {
         let mut closed = None;
+        let level = infix.level();
         let syntax = match infix {
             Infix::And => {
                 let right = self.expression(AND + 1)?;
@@ -223,12 +293,14 @@ impl<'a> Parser<'a> {
             }
             Infix::Is => self.is_test(left, &mut closed)?,
             Infix::NullTest { negated } => Syntax::IsNull { operand: Box::new(left), negated },
-            Infix::Compare(comparison) => {
-                closed = Some(COMPARISON);
-                self.refuse_quantifier()?;
-                let right = Box::new(self.expression(COMPARISON + 1)?);
-                Syntax::Compare { comparison, left: Box::new(left), right }
-            }
+            Infix::Operator(operator) => match self.quantifier() {
+                Some(all) => self.quantified(left, operator, all)?,
+                None => {
+                    closed = (level == COMPARISON).then_some(COMPARISON);
+                    let right = Box::new(self.expression(level + 1)?);
+                    Syntax::Binary { operator, left: Box::new(left), right }
+                }
+            },
             Infix::In { negated } => {
                 let list = self.list()?;
                 Syntax::In { operand: Box::new(left), list, negated }
@@ -237,20 +309,16 @@ impl<'a> Parser<'a> {
                 closed = Some(PATTERN);
                 self.between(left, negated)?
             }
-            Infix::Like { fold, negated } => {
-                closed = Some(PATTERN);
-                self.refuse_quantifier()?;
-                let pattern = Box::new(self.expression(PATTERN + 1)?);
-                let escape = if self.take_word("escape") {
-                    Some(Box::new(self.expression(PATTERN + 1)?))
-                } else {
-                    None
-                };
-                Syntax::Like { operand: Box::new(left), pattern, escape, fold, negated }
+            Infix::Like { form, negated } => self.like(left, form, negated, &mut closed)?,
+            Infix::AtZone => {
+                let zone = self.expression(AT_ZONE + 1)?;
+                Syntax::Call { name: vec!["timezone".to_owned()], arguments: vec![zone, left] }
             }
-            Infix::Unsupported(operator) => {
-                return Err(self.unsupported(at, &format!("the operator {operator} is")));
+            Infix::Collate => {
+                let collation = self.path()?;
+                Syntax::Collate { operand: Box::new(left), collation }
             }
+            Infix::Unsupported(what) => return Err(self.unsupported(at, what)),
         };
         Ok((self.node(at, syntax)?, closed))
     }
@@ -318,37 +386,96 @@ impl<'a> Parser<'a> {
         Ok(Syntax::Between { operand: Box::new(left), low, high, symmetric, negated })
     }
 
+    fn like(
+        &mut self,
+        left: Node,
+        form: PatternForm,
+        negated: bool,
+        closed: &mut Option<u8>,
+    ) -> Result<Syntax, WhereError> {
+        if form == PatternForm::Similar {
+            self.expect_word("to")?;
+        } else if let Some(all) = self.quantifier() {
+            let not = if negated { "!" } else { "" };
+            let fold = if form == PatternForm::Ilike { "*" } else { "" };
+            return self.quantified(left, format!("{not}~~{fold}"), all);
+        }
+        *closed = Some(PATTERN);
+        let pattern = Box::new(self.expression(PATTERN + 1)?);
+        let escape = match self.take_word("escape") {
+            true => Some(Box::new(self.expression(PATTERN + 1)?)),
+            false => None,
+        };
+        Ok(Syntax::Like { operand: Box::new(left), pattern, escape, form, negated })
+    }
+
     fn list(&mut self) -> Result<Vec<Node>, WhereError> {
         let at = self.at();
         self.expect_symbol("(")?;
-        if ["select", "values", "with", "table"].iter().any(|word| self.is_word(0, word)) {
-            return Err(self.unsupported(at, "subqueries are"));
-        }
-        let mut list = vec![self.expression(OR)?];
-        while self.take_symbol(",") {
-            if list.len() == IN_LIST_ELEMENTS_MAX {
-                let reason = format!("IN lists of more than {IN_LIST_ELEMENTS_MAX} elements");
-                return Err(self.unsupported(at, &format!("{reason} are")));
-            }
-            list.push(self.expression(OR)?);
-        }
-        self.expect_symbol(")")?;
-        Ok(list)
+        self.refuse_subquery(at)?;
+        let list = self.elements(")")?;
+        if list.is_empty() { Err(self.unexpected()) } else { Ok(list) }
     }
 
-    fn refuse_quantifier(&self) -> Result<(), WhereError> {
-        match self.peek() {
-            Some(Token::Word(word)) if matches!(word.as_str(), "any" | "all" | "some") => {
-                Err(self.unsupported(self.at(), &format!("{} is", word.to_uppercase())))
-            }
-            _ => Ok(()),
+    /// Expressions up to a closing bracket, which is taken if there was at least one of them.
+    fn elements(&mut self, close: &str) -> Result<Vec<Node>, WhereError> {
+        let mut list = Vec::new();
+        if self.is_symbol(0, close) {
+            return Ok(list);
         }
+        loop {
+            if list.len() == IN_LIST_ELEMENTS_MAX {
+                let reason = format!("lists of more than {IN_LIST_ELEMENTS_MAX} elements are");
+                return Err(self.unsupported(self.at(), &reason));
+            }
+            list.push(self.expression(OR)?);
+            if !self.take_symbol(",") {
+                self.expect_symbol(close)?;
+                return Ok(list);
+            }
+        }
+    }
+
+    fn refuse_subquery(&self, at: usize) -> Result<(), WhereError> {
+        let begins = ["select", "values", "with", "table"].iter().any(|word| self.is_word(0, word));
+        if begins { Err(subquery(at)) } else { Ok(()) }
+    }
+
+    /// Whether ANY (false) or ALL (true) comes next.
+    fn quantifier(&self) -> Option<bool> {
+        match self.peek() {
+            Some(Token::Word(word)) if word == "any" || word == "some" => Some(false),
+            Some(Token::Word(word)) if word == "all" => Some(true),
+            _ => None,
+        }
+    }
+
+    fn quantified(
+        &mut self,
+        left: Node,
+        operator: String,
+        all: bool,
+    ) -> Result<Syntax, WhereError> {
+        let at = self.at();
+        self.next += 1;
+        self.expect_symbol("(")?;
+        self.refuse_subquery(at)?;
+        let array = Box::new(self.expression(OR)?);
+        self.expect_symbol(")")?;
+        Ok(Syntax::Quantified { operator, left: Box::new(left), array, all })
     }
 }
 
 fn too_deep(at: usize) -> WhereError {
     WhereError::at(at, format!("nested deeper than {WHERE_NESTING_MAX} levels"))
 }
+
+fn subquery(at: usize) -> WhereError {
+    WhereError::at(at, SUBQUERY)
+}
+
+/// How every subquery is refused; subset filters have words of their own.
+pub(crate) const SUBQUERY: &str = "subqueries are not supported";
 
 #[cfg(test)]
 mod tests;

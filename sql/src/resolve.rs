@@ -8,7 +8,7 @@
 use crate::expr::{Comparison, Expr, Like, Operand};
 use crate::limits::PARAMETER_BYTES_MAX;
 use crate::sql_type::SqlType;
-use crate::syntax::{Node, Syntax};
+use crate::syntax::{Node, PatternForm, Syntax};
 use crate::value::{Constant, Stored};
 use crate::{TableSchema, WhereError, literal, normalize};
 
@@ -114,11 +114,18 @@ impl Resolver<'_> {
             Syntax::Bool(value) => {
                 Kind::Constant(Constant::new(SqlType::Bool, Stored::Bool(*value)))
             }
-            Syntax::Sign { negative, operand } => self.sign(*negative, operand, at)?,
-            Syntax::Cast { operand, type_name, type_at } => {
+            Syntax::Unary { operator, operand } if operator == "-" || operator == "+" => {
+                self.sign(operator == "-", operand, at)?
+            }
+            Syntax::Cast { operand, target } => {
                 let operand = self.item(operand)?;
-                let target = SqlType::from_name(type_name).ok_or_else(|| {
-                    WhereError::at(*type_at, format!("type {type_name} is not supported"))
+                let plain = target.modifiers.is_empty() && target.dimensions == 0;
+                let target = match target.path.as_slice() {
+                    [name] if plain => SqlType::from_name(name),
+                    _ => None,
+                }
+                .ok_or_else(|| {
+                    WhereError::at(target.at, format!("type {target} is not supported"))
                 })?;
                 self.cast(operand, target)?
             }
@@ -310,9 +317,12 @@ impl Resolver<'_> {
                 let list: Result<_, _> = list.iter().map(|one| self.boolean(one, "OR")).collect();
                 list.map(normalize::any)
             }
-            Syntax::Compare { comparison, left, right } => {
+            Syntax::Binary { operator, left, right } => {
+                let comparison = Comparison::from_symbol(operator).ok_or_else(|| {
+                    WhereError::at(at, format!("the operator {operator} is not supported"))
+                })?;
                 let sides = (self.item(left)?, self.item(right)?);
-                self.compare(*comparison, sides, at)
+                self.compare(comparison, sides, at)
             }
             Syntax::Distinct { left, right, negated } => {
                 let sides = (self.item(left)?, self.item(right)?);
@@ -335,13 +345,25 @@ impl Resolver<'_> {
                 let found = self.between(items, *symmetric, at)?;
                 Ok(if *negated { normalize::not(found) } else { found })
             }
-            Syntax::Like { operand, pattern, escape, fold, negated } => {
-                let found = self.like(operand, pattern, escape.as_deref(), *fold, at)?;
+            Syntax::Like { operand, pattern, escape, form, negated }
+                if *form != PatternForm::Similar =>
+            {
+                let fold = *form == PatternForm::Ilike;
+                let found = self.like(operand, pattern, escape.as_deref(), fold, at)?;
                 Ok(if *negated { normalize::not(found) } else { found })
             }
-            _ => {
+            Syntax::Column(_)
+            | Syntax::Number(_)
+            | Syntax::Text(_)
+            | Syntax::Parameter(_)
+            | Syntax::Null
+            | Syntax::Bool(_)
+            | Syntax::Cast { .. } => {
                 let item = self.item(node)?;
                 self.truth(item, "WHERE")
+            }
+            other => {
+                Err(WhereError::at(at, format!("{} expressions are not supported", other.title())))
             }
         }
     }

@@ -4,7 +4,7 @@
 //! printed predicates only. User text never becomes part of a statement.
 
 use crate::name::{literal, quote};
-use crate::{Predicate, TableSchema};
+use crate::{OrderBy, Predicate, ServerFilter, TableSchema};
 
 /// What a server must be: version, settings, the role's rights.
 pub const PREFLIGHT: &str = include_str!("../statements/preflight.sql");
@@ -48,6 +48,40 @@ pub fn select(table: &TableSchema, columns: &[usize], predicate: Option<&Predica
 #[must_use]
 pub fn copy(table: &TableSchema, columns: &[usize], predicate: Option<&Predicate>) -> String {
     format!("COPY ({}) TO STDOUT", select(table, columns, predicate))
+}
+
+/// The part of a shape that a subset request asks for, streamed as text: rows that the shape's
+/// `predicate` and the request's `filter` both let in. Each stands in parentheses of its own, so
+/// that an OR in one does not reach into the other.
+#[must_use]
+pub fn subset(
+    table: &TableSchema,
+    columns: &[usize],
+    predicate: Option<&Predicate>,
+    filter: Option<&ServerFilter>,
+    order: Option<&OrderBy>,
+    limit: Option<u64>,
+    offset: Option<u64>,
+) -> String {
+    let names: Vec<String> = columns.iter().map(|at| quote(&table.columns[*at].name)).collect();
+    let mut text = format!("SELECT {} FROM {}", names.join(", "), table.name.quoted());
+    let conditions = predicate.map(Predicate::sql).into_iter().chain(filter.map(ServerFilter::sql));
+    for (at, condition) in conditions.enumerate() {
+        text += if at == 0 { " WHERE " } else { " AND " };
+        text += &format!("(({condition}) IS TRUE)");
+    }
+    if let Some(order) = order {
+        text += &format!(" ORDER BY {}", order.sql());
+    }
+    // Postgres counts rows in a bigint.
+    let count = |count: u64| count.min(i64::MAX as u64);
+    if let Some(limit) = limit {
+        text += &format!(" LIMIT {}", count(limit));
+    }
+    if let Some(offset) = offset {
+        text += &format!(" OFFSET {}", count(offset));
+    }
+    format!("COPY ({text}) TO STDOUT")
 }
 
 /// A publication without tables; they are added when shapes need them.

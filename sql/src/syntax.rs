@@ -3,8 +3,6 @@
 //! *Invariant*: no tree is higher than `WHERE_NESTING_MAX`, so recursion over it is safe; AND and
 //! OR chains are one node.
 
-use crate::expr::Comparison;
-
 /// A node and where it stands.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
@@ -26,24 +24,32 @@ pub(crate) enum Syntax {
     Parameter(usize),
     Bool(bool),
     Null,
-    /// A unary sign before something that is no bare number.
-    Sign {
-        negative: bool,
+    /// CURRENT_DATE and its kin, by its word.
+    Moment(String),
+    /// A prefix operator; a sign only before something that is no bare number.
+    Unary {
+        operator: String,
         operand: Box<Node>,
+    },
+    Binary {
+        operator: String,
+        left: Box<Node>,
+        right: Box<Node>,
+    },
+    /// `left operator ANY (array)`, with `all` ALL.
+    Quantified {
+        operator: String,
+        left: Box<Node>,
+        array: Box<Node>,
+        all: bool,
     },
     Cast {
         operand: Box<Node>,
-        type_name: String,
-        type_at: usize,
+        target: TypeName,
     },
     Not(Box<Node>),
     And(Vec<Node>),
     Or(Vec<Node>),
-    Compare {
-        comparison: Comparison,
-        left: Box<Node>,
-        right: Box<Node>,
-    },
     Distinct {
         left: Box<Node>,
         right: Box<Node>,
@@ -75,24 +81,97 @@ pub(crate) enum Syntax {
         operand: Box<Node>,
         pattern: Box<Node>,
         escape: Option<Box<Node>>,
-        fold: bool,
+        form: PatternForm,
         negated: bool,
     },
+    /// Also what the grammar writes as special forms: `extract('year', d)`.
+    Call {
+        name: Vec<String>,
+        arguments: Vec<Node>,
+    },
+    Case {
+        operand: Option<Box<Node>>,
+        branches: Vec<(Node, Node)>,
+        otherwise: Option<Box<Node>>,
+    },
+    /// `ARRAY[…]`.
+    Array(Vec<Node>),
+    /// `ROW(…)`, `(a, b)`.
+    Row(Vec<Node>),
+    Subscript {
+        operand: Box<Node>,
+        subscripts: Vec<Subscript>,
+    },
+    Collate {
+        operand: Box<Node>,
+        collation: Vec<String>,
+    },
+}
+
+/// Which pattern language.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PatternForm {
+    Like,
+    Ilike,
+    Similar,
+}
+
+impl PatternForm {
+    /// The words of it.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            PatternForm::Like => "LIKE",
+            PatternForm::Ilike => "ILIKE",
+            PatternForm::Similar => "SIMILAR TO",
+        }
+    }
+}
+
+/// `[index]` or `[lower:upper]`.
+#[derive(Debug, Clone)]
+pub(crate) enum Subscript {
+    Index(Node),
+    Slice(Option<Node>, Option<Node>),
+}
+
+/// A type as a clause names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TypeName {
+    /// Schema and name, the keywords of SQL already replaced (`integer` is `int4`).
+    pub(crate) path: Vec<String>,
+    pub(crate) modifiers: Vec<i32>,
+    /// Pairs of brackets.
+    pub(crate) dimensions: usize,
+    /// The fields of an interval, `day to second`.
+    pub(crate) fields: Option<String>,
+    pub(crate) at: usize,
+}
+
+impl std::fmt::Display for TypeName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.path.join("."))?;
+        f.write_str(&"[]".repeat(self.dimensions))
+    }
 }
 
 impl Syntax {
     /// The node's children.
     pub(crate) fn children(&self) -> Vec<&Node> {
         match self {
-            Syntax::Column(_) | Syntax::Number(_) | Syntax::Text(_) => Vec::new(),
+            Syntax::Column(_) | Syntax::Number(_) | Syntax::Text(_) | Syntax::Moment(_) => {
+                Vec::new()
+            }
             Syntax::Parameter(_) | Syntax::Bool(_) | Syntax::Null => Vec::new(),
-            Syntax::Sign { operand, .. } | Syntax::Cast { operand, .. } => vec![operand],
-            Syntax::Not(operand) => vec![operand],
+            Syntax::Unary { operand, .. } | Syntax::Cast { operand, .. } => vec![operand],
+            Syntax::Not(operand) | Syntax::Collate { operand, .. } => vec![operand],
             Syntax::IsNull { operand, .. } | Syntax::Test { operand, .. } => vec![operand],
             Syntax::And(list) | Syntax::Or(list) => list.iter().collect(),
-            Syntax::Compare { left, right, .. } | Syntax::Distinct { left, right, .. } => {
+            Syntax::Array(list) | Syntax::Row(list) => list.iter().collect(),
+            Syntax::Call { arguments, .. } => arguments.iter().collect(),
+            Syntax::Binary { left, right, .. } | Syntax::Distinct { left, right, .. } => {
                 vec![left, right]
             }
+            Syntax::Quantified { left, array, .. } => vec![left, array],
             Syntax::In { operand, list, .. } => {
                 std::iter::once(operand.as_ref()).chain(list).collect()
             }
@@ -100,6 +179,40 @@ impl Syntax {
             Syntax::Like { operand, pattern, escape, .. } => {
                 [operand, pattern].into_iter().chain(escape).map(AsRef::as_ref).collect()
             }
+            Syntax::Case { operand, branches, otherwise } => {
+                let ends = operand.iter().chain(otherwise).map(AsRef::as_ref);
+                ends.chain(branches.iter().flat_map(|(when, then)| [when, then])).collect()
+            }
+            Syntax::Subscript { operand, subscripts } => {
+                let inner = subscripts.iter().flat_map(|subscript| match subscript {
+                    Subscript::Index(index) => vec![index],
+                    Subscript::Slice(low, high) => low.iter().chain(high).collect(),
+                });
+                std::iter::once(operand.as_ref()).chain(inner).collect()
+            }
+        }
+    }
+
+    /// What the node is called in a message.
+    pub(crate) fn title(&self) -> &'static str {
+        match self {
+            Syntax::Column(_) => "ColumnRef",
+            Syntax::Number(_) | Syntax::Text(_) | Syntax::Bool(_) | Syntax::Null => "A_Const",
+            Syntax::Parameter(_) => "ParamRef",
+            Syntax::Moment(_) => "SQLValueFunction",
+            Syntax::Unary { .. } | Syntax::Binary { .. } | Syntax::Quantified { .. } => "A_Expr",
+            Syntax::Distinct { .. } | Syntax::In { .. } => "A_Expr",
+            Syntax::Between { .. } | Syntax::Like { .. } => "A_Expr",
+            Syntax::Cast { .. } => "TypeCast",
+            Syntax::Not(_) | Syntax::And(_) | Syntax::Or(_) => "BoolExpr",
+            Syntax::IsNull { .. } => "NullTest",
+            Syntax::Test { .. } => "BooleanTest",
+            Syntax::Call { .. } => "FuncCall",
+            Syntax::Case { .. } => "CaseExpr",
+            Syntax::Array(_) => "A_ArrayExpr",
+            Syntax::Row(_) => "RowExpr",
+            Syntax::Subscript { .. } => "A_Indirection",
+            Syntax::Collate { .. } => "CollateClause",
         }
     }
 }

@@ -1,27 +1,26 @@
-//! Operands: constants, columns, casts, parentheses.
+//! Operands: constants, columns, casts, parentheses, CASE, ARRAY, ROW.
 
+use super::{OR, Parser, keyword, subquery, too_deep};
 use crate::WhereError;
-use crate::parse::{OR, Parser, keyword};
-use crate::sql_type::SqlType;
-use crate::syntax::{Node, Syntax};
+use crate::limits::WHERE_NESTING_MAX;
+use crate::syntax::{Node, Subscript, Syntax};
 use crate::token::Token;
 
 impl Parser<'_> {
-    /// Signs, which bind tighter than every operator but `::`.
+    /// Signs, which bind tighter than every operator but `::` and `[]`.
     pub(super) fn signed(&mut self) -> Result<Node, WhereError> {
         let at = self.at();
         let negative = match self.peek() {
             Some(Token::Symbol(symbol)) if symbol == "-" => true,
             Some(Token::Symbol(symbol)) if symbol == "+" => false,
-            _ => return self.cast(),
+            _ => return self.postfixed(),
         };
         self.next += 1;
         self.depth += 1;
-        let node = if self.depth > crate::limits::WHERE_NESTING_MAX {
-            return Err(super::too_deep(at));
-        } else {
-            self.signed()?
-        };
+        if self.depth > WHERE_NESTING_MAX {
+            return Err(too_deep(at));
+        }
+        let node = self.signed()?;
         self.depth -= 1;
         // Postgres' grammar folds a minus into a number, so that −2147483648 is an `int4`.
         match node.syntax {
@@ -32,28 +31,51 @@ impl Parser<'_> {
                 };
                 self.node(at, Syntax::Number(flipped))
             }
-            _ => self.node(at, Syntax::Sign { negative, operand: Box::new(node) }),
+            _ => {
+                let operator = if negative { "-" } else { "+" }.to_owned();
+                self.node(at, Syntax::Unary { operator, operand: Box::new(node) })
+            }
         }
     }
 
-    fn cast(&mut self) -> Result<Node, WhereError> {
+    /// An atom with its casts and subscripts.
+    fn postfixed(&mut self) -> Result<Node, WhereError> {
         let mut node = self.atom()?;
         loop {
-            let at = self.at();
+            let from = node.at;
             if self.take_symbol("::") {
-                let type_at = self.at();
-                let type_name = self.type_name()?;
-                let from = node.at;
-                node =
-                    self.node(from, Syntax::Cast { operand: Box::new(node), type_name, type_at })?;
+                let target = self.type_name()?;
+                node = self.node(from, Syntax::Cast { operand: Box::new(node), target })?;
             } else if self.is_symbol(0, "[") {
-                return Err(self.unsupported(at, "subscripts are"));
+                let mut subscripts = Vec::new();
+                while self.take_symbol("[") {
+                    subscripts.push(self.subscript()?);
+                }
+                let operand = Box::new(node);
+                node = self.node(from, Syntax::Subscript { operand, subscripts })?;
             } else if self.is_symbol(0, ".") {
                 return Err(self.unexpected());
             } else {
                 return Ok(node);
             }
         }
+    }
+
+    fn subscript(&mut self) -> Result<Subscript, WhereError> {
+        let low = match self.is_symbol(0, ":") {
+            true => None,
+            false => Some(self.expression(OR)?),
+        };
+        if self.take_symbol(":") {
+            let high = match self.is_symbol(0, "]") {
+                true => None,
+                false => Some(self.expression(OR)?),
+            };
+            self.expect_symbol("]")?;
+            return Ok(Subscript::Slice(low, high));
+        }
+        self.expect_symbol("]")?;
+        low.map(Subscript::Index).ok_or_else(|| self.unexpected())
     }
 
     fn atom(&mut self) -> Result<Node, WhereError> {
@@ -63,18 +85,20 @@ impl Parser<'_> {
             Some(Token::Number(digits)) => Syntax::Number(digits.clone()),
             Some(Token::Text(text)) => Syntax::Text(text.clone()),
             Some(Token::Parameter(number)) => Syntax::Parameter(*number),
-            Some(Token::Symbol(symbol)) => {
-                return if symbol == "(" { self.parentheses() } else { Err(self.prefix(symbol)) };
-            }
-            Some(Token::Quoted(_)) => return self.name(),
+            Some(Token::Symbol(symbol)) if symbol == "(" => return self.parentheses(),
+            Some(Token::Symbol(_)) => return Err(self.unexpected()),
+            Some(Token::Quoted(_)) => return self.name_or_literal(),
             Some(Token::Word(word)) => match word.as_str() {
                 "true" => Syntax::Bool(true),
                 "false" => Syntax::Bool(false),
                 "null" => Syntax::Null,
                 "cast" => return self.cast_call(),
-                "exists" | "row" if self.is_symbol(1, "(") => {
-                    return Err(self.unsupported(at, &format!("{} is", word.to_uppercase())));
-                }
+                "case" => return self.case(),
+                "array" => return self.array(),
+                "row" if self.is_symbol(1, "(") => return self.row(),
+                "exists" if self.is_symbol(1, "(") => return Err(subquery(at)),
+                "current_date" | "current_time" | "current_timestamp" | "localtime"
+                | "localtimestamp" => Syntax::Moment(word.clone()),
                 _ => return self.word(word),
             },
         };
@@ -82,25 +106,32 @@ impl Parser<'_> {
         self.node(at, syntax)
     }
 
-    fn prefix(&self, symbol: &str) -> WhereError {
-        if keyword::PUNCTUATION.contains(&symbol) || "<>=".contains(symbol) || symbol == "::" {
-            return self.unexpected();
-        }
-        self.unsupported(self.at(), &format!("the operator {symbol} is"))
-    }
-
     fn parentheses(&mut self) -> Result<Node, WhereError> {
         let at = self.at();
         self.expect_symbol("(")?;
-        if ["select", "values", "with", "table"].iter().any(|word| self.is_word(0, word)) {
-            return Err(self.unsupported(at, "subqueries are"));
-        }
+        self.refuse_subquery(at)?;
         let node = self.expression(OR)?;
-        if self.is_symbol(0, ",") {
-            return Err(self.unsupported(at, "row values are"));
+        if self.take_symbol(",") {
+            let mut fields = vec![node];
+            let rest = self.elements(")")?;
+            if rest.is_empty() {
+                return Err(self.unexpected());
+            }
+            fields.extend(rest);
+            return self.node(at, Syntax::Row(fields));
         }
         self.expect_symbol(")")?;
         Ok(node)
+    }
+
+    fn row(&mut self) -> Result<Node, WhereError> {
+        let at = self.at();
+        self.next += 2;
+        let fields = self.elements(")")?;
+        if fields.is_empty() {
+            self.expect_symbol(")")?;
+        }
+        self.node(at, Syntax::Row(fields))
     }
 
     fn cast_call(&mut self) -> Result<Node, WhereError> {
@@ -109,34 +140,102 @@ impl Parser<'_> {
         self.expect_symbol("(")?;
         let operand = Box::new(self.expression(OR)?);
         self.expect_word("as")?;
-        let type_at = self.at();
-        let type_name = self.type_name()?;
+        let target = self.type_name()?;
         self.expect_symbol(")")?;
-        self.node(at, Syntax::Cast { operand, type_name, type_at })
+        self.node(at, Syntax::Cast { operand, target })
     }
 
-    /// A typed literal (`date '2024-01-31'`) or a name.
+    fn case(&mut self) -> Result<Node, WhereError> {
+        let at = self.at();
+        self.next += 1;
+        let operand = match self.is_word(0, "when") {
+            true => None,
+            false => Some(Box::new(self.expression(OR)?)),
+        };
+        let mut branches = Vec::new();
+        while self.take_word("when") {
+            let when = self.expression(OR)?;
+            self.expect_word("then")?;
+            branches.push((when, self.expression(OR)?));
+        }
+        if branches.is_empty() {
+            return Err(self.unexpected());
+        }
+        let otherwise = match self.take_word("else") {
+            true => Some(Box::new(self.expression(OR)?)),
+            false => None,
+        };
+        self.expect_word("end")?;
+        self.node(at, Syntax::Case { operand, branches, otherwise })
+    }
+
+    fn array(&mut self) -> Result<Node, WhereError> {
+        let at = self.at();
+        self.next += 1;
+        if self.is_symbol(0, "(") {
+            return Err(subquery(at));
+        }
+        self.expect_symbol("[")?;
+        self.array_elements(at)
+    }
+
+    /// The inside of `ARRAY[…]`, in which `[…]` is an array too.
+    fn array_elements(&mut self, at: usize) -> Result<Node, WhereError> {
+        self.depth += 1;
+        if self.depth > WHERE_NESTING_MAX {
+            return Err(too_deep(at));
+        }
+        let mut list = Vec::new();
+        if self.is_symbol(0, "[") {
+            loop {
+                let inner_at = self.at();
+                self.expect_symbol("[")?;
+                list.push(self.array_elements(inner_at)?);
+                if !self.take_symbol(",") {
+                    self.expect_symbol("]")?;
+                    break;
+                }
+            }
+        } else {
+            list = self.elements("]")?;
+            if list.is_empty() {
+                self.expect_symbol("]")?;
+            }
+        }
+        self.depth -= 1;
+        self.node(at, Syntax::Array(list))
+    }
+
+    /// A typed literal (`date '2024-01-31'`), a call or a name.
     fn word(&mut self, word: &str) -> Result<Node, WhereError> {
         let at = self.at();
         if let Some(what) = keyword::construct(word) {
             return Err(self.unsupported(at, what));
         }
-        if keyword::is_reserved(word) {
+        let call = self.is_symbol(1, "(");
+        if call && let Some(node) = self.special_call(word)? {
+            return Ok(node);
+        }
+        if keyword::is_reserved(word) && !(call && keyword::is_function(word)) {
             return Err(self.unexpected());
         }
-        let (type_name, tokens) = self.type_words();
-        let Some(Token::Text(text)) = self.peek_at(tokens) else { return self.name() };
-        if SqlType::from_name(&type_name).is_none() {
-            return Err(self.unsupported(at, &format!("type {type_name} is")));
-        }
-        let text_at = self.lexemes[self.next + tokens].at;
-        self.next += tokens + 1;
-        let operand = Box::new(self.node(text_at, Syntax::Text(text.clone()))?);
-        self.node(at, Syntax::Cast { operand, type_name, type_at: at })
+        self.name_or_literal()
     }
 
-    fn name(&mut self) -> Result<Node, WhereError> {
+    fn name_or_literal(&mut self) -> Result<Node, WhereError> {
+        if let Some(node) = self.typed_literal()? {
+            return Ok(node);
+        }
         let at = self.at();
+        let path = self.path()?;
+        if self.take_symbol("(") {
+            return self.call(path, at);
+        }
+        self.node(at, Syntax::Column(path))
+    }
+
+    /// Names with dots between them.
+    pub(super) fn path(&mut self) -> Result<Vec<String>, WhereError> {
         let mut parts = Vec::new();
         loop {
             match self.peek() {
@@ -149,73 +248,8 @@ impl Parser<'_> {
             }
             self.next += 1;
             if !self.take_symbol(".") {
-                break;
+                return Ok(parts);
             }
         }
-        if self.is_symbol(0, "(") {
-            let name = parts.join(".");
-            let count = self.arguments();
-            let reason = format!("unknown or unsupported function {name}/{count}");
-            return Err(WhereError::at(at, reason));
-        }
-        self.node(at, Syntax::Column(parts))
-    }
-
-    /// How many arguments the call that begins here has.
-    fn arguments(&self) -> usize {
-        let mut depth = 0_usize;
-        let mut count = 0;
-        for ahead in 0.. {
-            match self.peek_at(ahead) {
-                None => break,
-                Some(Token::Symbol(symbol)) if symbol == "(" || symbol == "[" => depth += 1,
-                Some(Token::Symbol(symbol)) if symbol == ")" || symbol == "]" => {
-                    depth = depth.saturating_sub(1);
-                    if depth == 0 {
-                        break;
-                    }
-                }
-                Some(Token::Symbol(symbol)) if symbol == "," && depth == 1 => count += 1,
-                Some(_) => count = count.max(1),
-            }
-        }
-        count
-    }
-
-    /// A type after `::` or AS.
-    fn type_name(&mut self) -> Result<String, WhereError> {
-        let at = self.at();
-        let Some(Token::Word(_)) = self.peek() else {
-            return Err(match self.peek() {
-                Some(Token::Quoted(_)) => self.unsupported(at, "quoted type names are"),
-                _ => self.unexpected(),
-            });
-        };
-        let (name, tokens) = self.type_words();
-        if self.is_symbol(tokens, "(") {
-            return Err(self.unsupported(at, "type modifiers are"));
-        }
-        if self.is_symbol(tokens, "[") || self.is_word(tokens, "array") {
-            return Err(self.unsupported(at, "arrays are"));
-        }
-        if self.is_symbol(tokens, ".") {
-            return Err(self.unsupported(at, "qualified type names are"));
-        }
-        self.next += tokens;
-        Ok(name)
-    }
-
-    /// The type name that would begin here and its number of tokens.
-    fn type_words(&self) -> (String, usize) {
-        let word = |ahead: usize| match self.peek_at(ahead) {
-            Some(Token::Word(word)) => word.as_str(),
-            _ => "",
-        };
-        let count = match (word(0), word(1), word(2), word(3)) {
-            ("double", "precision", _, _) | ("character", "varying", _, _) => 2,
-            ("timestamp" | "time", "with" | "without", "time", "zone") => 4,
-            _ => 1,
-        };
-        ((0..count).map(word).collect::<Vec<_>>().join(" "), count)
     }
 }

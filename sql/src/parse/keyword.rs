@@ -112,18 +112,18 @@ pub(super) fn is_reserved(word: &str) -> bool {
     word == "with" || RESERVED.binary_search(&word).is_ok()
 }
 
+/// Reserved words that may name a function all the same.
+pub(super) fn is_function(word: &str) -> bool {
+    matches!(word, "left" | "right" | "like" | "ilike")
+}
+
 /// Constructs that begin with a word, and what they are called.
 pub(super) fn construct(word: &str) -> Option<&'static str> {
     Some(match word {
-        "case" => "CASE is",
-        "array" => "ARRAY is",
-        "current_date" | "current_time" | "current_timestamp" | "localtime" | "localtimestamp" => {
-            "the time of day is"
-        }
         "current_user" | "session_user" | "system_user" | "user" | "current_role"
         | "current_catalog" | "current_schema" => "session values are",
         "select" | "with" => "subqueries are",
-        "any" | "all" | "some" => "ANY and ALL are",
+        "any" | "all" | "some" => "ANY and ALL without an operator are",
         _ => return None,
     })
 }

@@ -1,0 +1,157 @@
+//! Function calls, and the forms of SQL that are calls in disguise.
+
+use super::{OPERATOR, OR, PATTERN, Parser, keyword};
+use crate::WhereError;
+use crate::syntax::{Node, Syntax};
+use crate::token::Token;
+
+impl Parser<'_> {
+    /// The arguments of a call whose opening parenthesis has been taken.
+    pub(super) fn call(&mut self, name: Vec<String>, at: usize) -> Result<Node, WhereError> {
+        if self.is_symbol(0, "*") {
+            return Err(WhereError::at(
+                at,
+                format!("aggregate {}(*) is not supported", name.join(".")),
+            ));
+        }
+        for word in ["distinct", "all", "variadic"] {
+            if self.is_word(0, word) {
+                let what = format!("{} in a call is", word.to_uppercase());
+                return Err(self.unsupported(self.at(), &what));
+            }
+        }
+        let arguments = self.elements(")")?;
+        if arguments.is_empty() {
+            self.expect_symbol(")")?;
+        }
+        for word in ["over", "filter", "within"] {
+            if self.is_word(0, word) {
+                let what = format!("aggregation ({}) is", word.to_uppercase());
+                return Err(self.unsupported(self.at(), &what));
+            }
+        }
+        self.node(at, Syntax::Call { name, arguments })
+    }
+
+    fn function(&self, at: usize, name: &str, arguments: Vec<Node>) -> Result<Node, WhereError> {
+        self.node(at, Syntax::Call { name: vec![name.to_owned()], arguments })
+    }
+
+    /// `EXTRACT(… FROM …)` and its kin; `None` where the call has the ordinary form.
+    pub(super) fn special_call(&mut self, word: &str) -> Result<Option<Node>, WhereError> {
+        let at = self.at();
+        let start = self.next;
+        self.next += 2;
+        let found = match word {
+            "extract" => Some(self.extract(at)?),
+            "position" => Some(self.position(at)?),
+            "trim" => Some(self.trim(at)?),
+            "substring" => self.substring(at)?,
+            "overlay" => self.overlay(at)?,
+            _ => None,
+        };
+        if found.is_none() {
+            self.next = start;
+        }
+        Ok(found)
+    }
+
+    fn extract(&mut self, at: usize) -> Result<Node, WhereError> {
+        let field_at = self.at();
+        let field = match self.peek() {
+            Some(Token::Word(field) | Token::Quoted(field) | Token::Text(field)) => field.clone(),
+            _ => return Err(self.unexpected()),
+        };
+        self.next += 1;
+        self.expect_word("from")?;
+        let field = self.node(field_at, Syntax::Text(field))?;
+        let source = self.expression(OR)?;
+        self.expect_symbol(")")?;
+        self.function(at, "extract", vec![field, source])
+    }
+
+    fn position(&mut self, at: usize) -> Result<Node, WhereError> {
+        // The grammar's b_expr: IN must not be taken as an operator.
+        let part = self.expression(PATTERN + 1)?;
+        self.expect_word("in")?;
+        let whole = self.expression(OPERATOR)?;
+        self.expect_symbol(")")?;
+        self.function(at, "position", vec![whole, part])
+    }
+
+    fn trim(&mut self, at: usize) -> Result<Node, WhereError> {
+        let name = if self.take_word("leading") {
+            "ltrim"
+        } else if self.take_word("trailing") {
+            "rtrim"
+        } else {
+            self.take_word("both");
+            "btrim"
+        };
+        let mut arguments = Vec::new();
+        if !self.is_word(0, "from") {
+            arguments.push(self.expression(OR)?);
+        }
+        if self.take_word("from") {
+            let text = self.expression(OR)?;
+            arguments.insert(0, text);
+        }
+        while self.take_symbol(",") {
+            arguments.push(self.expression(OR)?);
+        }
+        self.expect_symbol(")")?;
+        self.function(at, name, arguments)
+    }
+
+    fn substring(&mut self, at: usize) -> Result<Option<Node>, WhereError> {
+        let text = self.expression(OR)?;
+        if self.is_word(0, "similar") {
+            return Err(self.unsupported(self.at(), "SUBSTRING … SIMILAR is"));
+        }
+        let (mut from, mut length) = (None, None);
+        loop {
+            if from.is_none() && self.take_word("from") {
+                from = Some(self.expression(OR)?);
+            } else if length.is_none() && self.take_word("for") {
+                length = Some(self.expression(OR)?);
+            } else {
+                break;
+            }
+        }
+        let mut arguments = vec![text];
+        match (from, length) {
+            (None, None) => return Ok(None),
+            (Some(from), length) => arguments.extend(std::iter::once(from).chain(length)),
+            (None, Some(length)) => {
+                let one = self.node(at, Syntax::Number("1".to_owned()))?;
+                arguments.extend([one, length]);
+            }
+        }
+        self.expect_symbol(")")?;
+        self.function(at, "substring", arguments).map(Some)
+    }
+
+    fn overlay(&mut self, at: usize) -> Result<Option<Node>, WhereError> {
+        let text = self.expression(OR)?;
+        if !self.take_word("placing") {
+            return Ok(None);
+        }
+        let new = self.expression(OR)?;
+        self.expect_word("from")?;
+        let mut arguments = vec![text, new, self.expression(OR)?];
+        if self.take_word("for") {
+            arguments.push(self.expression(OR)?);
+        }
+        self.expect_symbol(")")?;
+        self.function(at, "overlay", arguments).map(Some)
+    }
+
+    /// Whether the words that begin here could be a type's name.
+    pub(super) fn begins_type(&self) -> bool {
+        match self.peek() {
+            Some(Token::Quoted(_)) => true,
+            Some(Token::Word(word)) => !keyword::is_reserved(word),
+            _ => false,
+        }
+    }
+}
