@@ -144,7 +144,7 @@ fn held(sql_type: SqlType, constant: Value<'_>) -> Held<'_> {
         (SqlType::Numeric, Value::Numeric(_))
         | (SqlType::Float4 | SqlType::Float8, Value::Float(_))
         | (SqlType::Bool, Value::Bool(_))
-        | (SqlType::Text, Value::Text(_))
+        | (SqlType::Text | SqlType::Enum, Value::Text(_))
         | (SqlType::Uuid, Value::Uuid(_))
         | (SqlType::Date, Value::Date(_))
         | (SqlType::Timestamp | SqlType::Timestamptz, Value::Timestamp(_)) => Held::As(constant),

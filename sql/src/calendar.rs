@@ -6,11 +6,12 @@
 //! text means in Postgres (ISO, time zone UTC) exactly what it means here.
 
 use crate::decimal::is_c_space;
+use crate::evaluation_error::EvaluationError;
 
-const DAY_MICROS: i64 = 86_400_000_000;
+pub(crate) const DAY_MICROS: i64 = 86_400_000_000;
 const SECOND_MICROS: i64 = 1_000_000;
 /// Days from 1970-01-01 to 2000-01-01.
-const EPOCH_DAYS: i64 = 10_957;
+pub(crate) const EPOCH_DAYS: i64 = 10_957;
 /// 4714-11-24 BC, the first day of Postgres' calendar.
 const FIRST_DAY: i64 = -2_451_545;
 /// 5874898-01-01, the day after the last `date`.
@@ -84,6 +85,27 @@ fn instant(text: &str, zoned: bool) -> Result<i64, CalendarError> {
     i64::try_from(micros).map_err(|_| CalendarError::Range)
 }
 
+pub(crate) const OUT_OF_RANGE: EvaluationError =
+    EvaluationError::OutOfRange("timestamp out of range");
+
+/// A computed instant, if a timestamp can hold it.
+pub(crate) fn in_range(micros: i64) -> Result<i64, EvaluationError> {
+    let first = i128::from(FIRST_DAY) * i128::from(DAY_MICROS);
+    let end = i128::from(END_TIMESTAMP_DAY) * i128::from(DAY_MICROS);
+    if (first..end).contains(&i128::from(micros)) { Ok(micros) } else { Err(OUT_OF_RANGE) }
+}
+
+/// The instant of a day and a time.
+pub(crate) fn instant_of(day: i64, time: i64) -> Result<i64, EvaluationError> {
+    let micros = i128::from(day) * i128::from(DAY_MICROS) + i128::from(time);
+    in_range(i64::try_from(micros).map_err(|_| OUT_OF_RANGE)?)
+}
+
+/// Whether a `date` can hold a day.
+pub(crate) fn is_day(day: i64) -> bool {
+    (FIRST_DAY..END_DAY).contains(&day)
+}
+
 /// The instant at which a day begins; `None` where a timestamp cannot hold it.
 pub(crate) fn midnight(date: i32) -> Option<i64> {
     match date {
@@ -134,13 +156,7 @@ pub(crate) fn timestamp_text(timestamp: i64, zoned: bool) -> String {
     }
     let (day, suffix) = day_text(timestamp.div_euclid(DAY_MICROS));
     let time = timestamp.rem_euclid(DAY_MICROS);
-    let (seconds, micros) = (time / SECOND_MICROS, time % SECOND_MICROS);
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    let mut text = format!("{day} {hour:02}:{minute:02}:{second:02}");
-    if micros != 0 {
-        text += format!(".{micros:06}").trim_end_matches('0');
-    }
-    text + if zoned { "+00" } else { "" } + suffix
+    format!("{day} {}", time_text(time)) + if zoned { "+00" } else { "" } + suffix
 }
 
 fn day_text(day: i64) -> (String, &'static str) {
@@ -253,8 +269,39 @@ fn parse_time(text: &str) -> Result<i64, CalendarError> {
     if time > DAY_MICROS { Err(CalendarError::Field) } else { Ok(time) }
 }
 
+/// Reads a `time` or `timetz`: microseconds of the day, and those east of Greenwich.
+pub(crate) fn time(text: &str) -> Result<(i64, i64), CalendarError> {
+    let text = text.trim_matches(is_c_space);
+    let end =
+        text.find(|c: char| !c.is_ascii_digit() && c != ':' && c != '.').unwrap_or(text.len());
+    let (time, zone) = text.split_at(end);
+    Ok((parse_time(time)?, parse_zone(zone.trim_start_matches(is_c_space))?))
+}
+
+/// The text of a `time`.
+pub(crate) fn time_text(time: i64) -> String {
+    let (seconds, micros) = (time / SECOND_MICROS, time % SECOND_MICROS);
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let mut text = format!("{hour:02}:{minute:02}:{second:02}");
+    if micros != 0 {
+        text += format!(".{micros:06}").trim_end_matches('0');
+    }
+    text
+}
+
+/// The text of an offset, given in seconds west.
+pub(crate) fn zone_text(west: i32) -> String {
+    let sign = if west > 0 { '-' } else { '+' };
+    let (hour, minute, second) = (west.abs() / 3600, west.abs() / 60 % 60, west.abs() % 60);
+    match (minute, second) {
+        (0, 0) => format!("{sign}{hour:02}"),
+        (_, 0) => format!("{sign}{hour:02}:{minute:02}"),
+        _ => format!("{sign}{hour:02}:{minute:02}:{second:02}"),
+    }
+}
+
 /// Rounds a fraction of a second with the same floating-point steps as Postgres.
-fn fraction_micros(digits: &str) -> Result<i64, CalendarError> {
+pub(crate) fn fraction_micros(digits: &str) -> Result<i64, CalendarError> {
     if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
         return Err(CalendarError::Syntax);
     }
@@ -292,7 +339,7 @@ fn number(digits: &str) -> Result<i64, CalendarError> {
     digits.parse().map_err(|_| CalendarError::Syntax)
 }
 
-fn month_days(year: i64, month: i64) -> i64 {
+pub(crate) fn month_days(year: i64, month: i64) -> i64 {
     match month {
         2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
         2 => 28,
@@ -303,7 +350,7 @@ fn month_days(year: i64, month: i64) -> i64 {
 
 /// Days since 2000-01-01 of a proleptic Gregorian date; year 0 is 1 BC. The year is counted from
 /// March so that the leap day comes last.
-fn day_number(year: i64, month: i64, day: i64) -> i64 {
+pub(crate) fn day_number(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
     let year_of_era = year.rem_euclid(400);
@@ -313,7 +360,7 @@ fn day_number(year: i64, month: i64, day: i64) -> i64 {
 }
 
 /// The inverse of [`day_number`].
-fn civil(day: i64) -> (i64, i64, i64) {
+pub(crate) fn civil(day: i64) -> (i64, i64, i64) {
     let day = day + EPOCH_DAYS + 719_468;
     let era = day.div_euclid(146_097);
     let day_of_era = day.rem_euclid(146_097);

@@ -1,9 +1,12 @@
 //! Predicates over rows: the hot path.
 //!
 //! *Enters*: an expression and a row. *Leaves*: a [`Truth`].
-//! *Invariant*: reads only the columns it needs, allocates only for ILIKE; a column that cannot be
+//! *Invariant*: reads only the columns it needs, allocates only for ILIKE and what is computed; a column that cannot be
 //! read is an error, never a value.
 
+use crate::compute;
+use crate::datum::Datum;
+use crate::evaluation_error::EvaluationError;
 use crate::expr::{Expr, Like, Operand};
 use crate::like;
 use crate::sql_type::SqlType;
@@ -55,7 +58,46 @@ pub(crate) fn evaluate(expr: &Expr, row: &Row) -> Truth {
         },
         Expr::And(list) => Truth::all(list.iter().map(|operand| evaluate(operand, row))),
         Expr::Or(list) => Truth::any(list.iter().map(|operand| evaluate(operand, row))),
+        Expr::Computed { scalar, negated } => match compute::value(scalar, row) {
+            Ok(Some(Datum::Bool(value))) => Truth::from(value != *negated),
+            Ok(None) => Truth::Null,
+            Ok(Some(_)) | Err(_) => Truth::Error,
+        },
+        Expr::Null { scalar, negated } => match compute::value(scalar, row) {
+            Ok(value) => Truth::from(value.is_none() != *negated),
+            Err(_) => Truth::Error,
+        },
     }
+}
+
+/// What went wrong where the outcome was an error.
+pub(crate) fn cause(expr: &Expr, row: &Row) -> EvaluationError {
+    let operand = |operand: &Operand| match operand {
+        Operand::Predicate(expr) if evaluate(expr, row) == Truth::Error => Some(cause(expr, row)),
+        _ => None,
+    };
+    let found = match expr {
+        Expr::Computed { scalar, .. } | Expr::Null { scalar, .. } => {
+            compute::value(scalar, row).err()
+        }
+        Expr::And(list) | Expr::Or(list) => (list.iter())
+            .find(|expr| evaluate(expr, row) == Truth::Error)
+            .map(|expr| cause(expr, row)),
+        Expr::Test { operand, .. } => Some(cause(operand, row)),
+        Expr::Compare { left, right, .. } | Expr::Distinct { left, right, .. } => {
+            let range = EvaluationError::OutOfRange("out of range for type double precision");
+            let decimal =
+                |side: &Operand| matches!(side, Operand::Column { sql_type: SqlType::Numeric, .. });
+            let range = (decimal(left) || decimal(right)).then_some(range);
+            operand(left).or_else(|| operand(right)).or(range)
+        }
+        Expr::In { operand: left, .. } => operand(left),
+        Expr::Like(_) => {
+            Some(EvaluationError::Other("LIKE pattern must not end with escape character"))
+        }
+        Expr::Constant(_) | Expr::Flag { .. } | Expr::IsNull { .. } => None,
+    };
+    found.unwrap_or(EvaluationError::Unreadable)
 }
 
 fn truth(value: Option<bool>) -> Truth {

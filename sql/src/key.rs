@@ -48,8 +48,7 @@ pub fn row_key(table: &TableSchema, columns: &[usize], row: &Row) -> RowKey {
     let mut unknown = false;
     for &column in columns {
         let Some(text) = row.get(column) else { return RowKey::Null };
-        let sql_type =
-            table.columns.get(column).and_then(|column| SqlType::from_oid(column.base_type_oid));
+        let sql_type = table.columns.get(column).and_then(SqlType::of_column);
         let value = sql_type.and_then(|sql_type| Value::read(sql_type, text));
         match value {
             Some(value) => write(value, &mut bytes),

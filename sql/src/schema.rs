@@ -27,6 +27,15 @@ pub struct Column {
     pub generated: bool,
     /// The collation of a text column, `None` for types without one.
     pub collation: Option<Collation>,
+    /// The labels of an enum, or of the enum an array holds, in declared order; none for other types.
+    #[serde(default)]
+    pub labels: Vec<String>,
+    /// `pg_type.oid` of an array's elements, 0 for other types.
+    #[serde(default)]
+    pub element_type_oid: u32,
+    /// The schema of an enum's type, empty where it is not known.
+    #[serde(default)]
+    pub type_schema: String,
 }
 
 /// A table, as the catalogue describes it. Column indices everywhere are places in `columns`.

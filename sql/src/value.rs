@@ -38,7 +38,7 @@ impl<'a> Value<'a> {
             SqlType::Float4 => Value::Float(f64::from(utf8(text)?.parse::<f32>().ok()?)),
             SqlType::Float8 => Value::Float(utf8(text)?.parse().ok()?),
             SqlType::Numeric => Value::Numeric(Decimal::read(text)?),
-            SqlType::Text => Value::Text(text),
+            SqlType::Text | SqlType::Enum => Value::Text(text),
             SqlType::Uuid => Value::Uuid(read_uuid(text)?),
             SqlType::Date => Value::Date(calendar::date(utf8(text)?).ok()?),
             SqlType::Timestamp => Value::Timestamp(calendar::timestamp(utf8(text)?).ok()?),
@@ -80,7 +80,7 @@ impl<'a> Value<'a> {
 }
 
 /// Postgres' total order: NaN equals itself and is above everything, −0 equals 0.
-fn compare_floats(left: f64, right: f64) -> Ordering {
+pub(crate) fn compare_floats(left: f64, right: f64) -> Ordering {
     left.partial_cmp(&right).unwrap_or_else(|| left.is_nan().cmp(&right.is_nan()))
 }
 
@@ -194,7 +194,7 @@ impl Constant {
     }
 }
 
-fn uuid_text(uuid: [u8; 16]) -> String {
+pub(crate) fn uuid_text(uuid: [u8; 16]) -> String {
     let mut text = String::with_capacity(36);
     for (at, byte) in uuid.iter().enumerate() {
         if matches!(at, 4 | 6 | 8 | 10) {

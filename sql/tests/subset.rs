@@ -43,6 +43,9 @@ fn table() -> TableSchema {
         dimensions: i32::from(name == "tags"),
         not_null: name == "id",
         key_position: (name == "id").then_some(0),
+        labels: Vec::new(),
+        element_type_oid: 0,
+        type_schema: String::new(),
         generated: false,
         collation: (oid == 25 || oid == 1009).then(Collation::c),
     };

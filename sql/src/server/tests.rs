@@ -13,6 +13,9 @@ fn table() -> TableSchema {
         dimensions: 0,
         not_null: false,
         key_position: None,
+        labels: Vec::new(),
+        element_type_oid: 0,
+        type_schema: String::new(),
         generated: name == "g",
         collation: Some(Collation::c()),
     };

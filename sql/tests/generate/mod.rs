@@ -87,6 +87,9 @@ pub fn table(default: &Collation) -> TableSchema {
         dimensions: 0,
         not_null: false,
         key_position: None,
+        labels: Vec::new(),
+        element_type_oid: 0,
+        type_schema: String::new(),
         generated: false,
         collation: match (kind, name) {
             (Kind::Text, "c") => Some(Collation::c()),
