@@ -296,7 +296,7 @@ fn refusals_say_what_and_where() {
         ),
         ("t = locale", "At location 2: comparing columns of different collations is not supported"),
         ("t LIKE 'a\\'", "At location 2: LIKE pattern must not end with escape character"),
-        ("id::point = '1'", "At location 2: type point is not supported"),
+        ("id::point = '1'", "At location 4: type point is not supported"),
         (
             "d = 'today'",
             "At location 4: invalid input syntax for type date: \"today\" (only ISO forms such as 2024-01-31 are supported)",

@@ -7,6 +7,9 @@ use std::sync::Arc;
 
 use brooklet_sql::{CaseMap, Collation, Column, RelationName, TableSchema, TextOrder};
 
+pub mod expression;
+mod templates;
+pub mod typed;
 mod values;
 
 use values::{BOOLEANS, ODD_DATES, ODD_NUMBERS, ODD_UUIDS, pattern, text};
