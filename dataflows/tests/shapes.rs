@@ -38,6 +38,10 @@ fn table(oid: u32) -> Arc<TableSchema> {
         not_null: false,
         key_position: key,
         generated: false,
+        labels: Vec::new(),
+        element_type_oid: 0,
+        enum_schema: String::new(),
+        enum_name: String::new(),
         collation: text.then(Collation::c),
     };
     let columns = vec![

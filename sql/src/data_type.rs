@@ -28,7 +28,11 @@ pub(crate) struct Labels {
 
 impl PartialEq for DataType {
     fn eq(&self, other: &DataType) -> bool {
-        self.oid == other.oid
+        match (&self.element, &other.element) {
+            (Some(one), Some(other)) => one == other,
+            (None, None) => self.oid == other.oid,
+            _ => false,
+        }
     }
 }
 
@@ -48,16 +52,9 @@ impl DataType {
         if column.labels.is_empty() {
             return Some(DataType::from(oid)).filter(DataType::is_readable);
         }
-        let schema = match column.type_schema.as_str() {
-            "" => String::new(),
-            schema => quote(schema) + ".",
-        };
-        let name = match column.element_type_oid {
-            0 => column.type_name.as_str(),
-            _ => column.type_name.strip_prefix('_').unwrap_or(&column.type_name),
-        };
+        let name = format!("{}.{}", quote(&column.enum_schema), quote(&column.enum_name));
         let labels = column.labels.iter().map(|label| label.as_str().into()).collect();
-        let labels = Arc::new(Labels { name: schema + &quote(name), labels });
+        let labels = Arc::new(Labels { name, labels });
         Some(match column.element_type_oid {
             0 => DataType { oid, labels: Some(labels), element: None },
             element => {

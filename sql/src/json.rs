@@ -80,9 +80,14 @@ impl Json {
         }
     }
 
-    /// `->` with a number, from the end where it is negative.
+    /// `->` with a number, from the end where it is negative. A lone scalar counts as an array of
+    /// itself, since that is how Postgres stores it.
     pub(crate) fn element(&self, index: i64) -> Option<&Json> {
-        let Json::Array(elements) = self else { return None };
+        let elements = match self {
+            Json::Array(elements) => elements,
+            Json::Object(_) => return None,
+            scalar => return matches!(index, 0 | -1).then_some(scalar),
+        };
         let index = if index < 0 { index + elements.len() as i64 } else { index };
         elements.get(usize::try_from(index).ok()?)
     }

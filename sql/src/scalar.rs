@@ -103,10 +103,11 @@ impl Scalar {
         Scalar::new(Kind::Truth(Box::new(expr)), crate::oid::Oid::BOOL, at)
     }
 
-    /// Whether it has the same value for every row.
+    /// Its value, where that is the same for every row.
     pub(crate) fn constant(&self) -> Option<&Option<Datum>> {
         match &self.kind {
             Kind::Constant(value) => Some(value),
+            Kind::Collate(operand) => operand.constant(),
             _ => None,
         }
     }

@@ -33,9 +33,12 @@ pub struct Column {
     /// `pg_type.oid` of an array's elements, 0 for other types.
     #[serde(default)]
     pub element_type_oid: u32,
-    /// The schema of an enum's type, empty where it is not known.
+    /// The schema of that enum, empty where there are no labels.
     #[serde(default)]
-    pub type_schema: String,
+    pub enum_schema: String,
+    /// Its name there, which is not the column's `type_name` under a domain.
+    #[serde(default)]
+    pub enum_name: String,
 }
 
 /// A table, as the catalogue describes it. Column indices everywhere are places in `columns`.

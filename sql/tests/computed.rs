@@ -188,6 +188,10 @@ impl Oracle {
                 (Err(_), Value::Error(_)) => true,
                 // Postgres evaluates AND, OR and constants in an order of its own.
                 (Ok(_), Value::Error(_)) => has_parts(sql),
+                // Before Postgres 16 the difference of instants wraps round.
+                (Err(error), Value::Text(_)) if error.to_string() == "interval out of range" => {
+                    true
+                }
                 (Err(_), Value::Text(_)) => has_parts(sql) && sql.contains(" OR "),
             };
             if !fine {

@@ -45,7 +45,8 @@ fn table() -> TableSchema {
         key_position: (name == "id").then_some(0),
         labels: Vec::new(),
         element_type_oid: 0,
-        type_schema: String::new(),
+        enum_schema: String::new(),
+        enum_name: String::new(),
         generated: false,
         collation: (oid == 25 || oid == 1009).then(Collation::c),
     };

@@ -120,7 +120,8 @@ async fn define(
 
 /// Whether a filter may need case folding; may say yes too often.
 fn folds(text: &str) -> bool {
-    text.contains("~~*") || text.to_ascii_lowercase().contains("ilike")
+    let text = text.to_ascii_lowercase();
+    ["~*", "~~*", "ilike", "lower", "upper"].iter().any(|fold| text.contains(fold))
 }
 
 impl Reading<'_> {

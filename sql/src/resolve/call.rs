@@ -265,8 +265,9 @@ impl Resolver<'_> {
 
 /// The text of a constant.
 pub(super) fn constant_text(item: &Scalar) -> Option<&str> {
-    match item.constant() {
-        Some(Some(Datum::Text(text))) => Some(text),
+    match &item.kind {
+        Kind::Constant(Some(Datum::Text(text))) => Some(text),
+        Kind::Collate(operand) => constant_text(operand),
         _ => None,
     }
 }

@@ -42,7 +42,9 @@ impl Resolver<'_> {
         if item.data_type.oid == Oid::UNKNOWN {
             return Ok(Scalar::new(Kind::Constant(None), target.clone(), at));
         }
-        let conversion = conversion(&item.data_type, target, !implicit).ok_or_else(|| {
+        let constant = item.constant().is_some();
+        let found = conversion(&item.data_type, target, !implicit, constant);
+        let conversion = found.ok_or_else(|| {
             let (from, to) = (item.data_type.title(), target.title());
             refuse(format!("casting {from} to {to} is not supported"))
         })?;
@@ -53,7 +55,14 @@ impl Resolver<'_> {
                     let typed = Scalar::new(Kind::Constant(value), target.clone(), at);
                     return self.modify(typed, modifier);
                 }
-                Err(error) if self.lazy == 0 => return Err(refuse(error.to_string())),
+                Err(error) if self.lazy == 0 => {
+                    // The input function says more.
+                    let said = value.as_ref().and_then(|datum| match datum {
+                        Datum::Text(text) => text_form::input(target, text).err(),
+                        _ => None,
+                    });
+                    return Err(refuse(said.unwrap_or_else(|| error.to_string())));
+                }
                 Err(_) => {}
             }
         }

@@ -50,9 +50,11 @@ impl Resolver<'_> {
         let common = overload::common_type(refreshed.iter().map(|item| &item.data_type))
             .filter(DataType::is_readable)
             .ok_or_else(|| WhereError::at(at, "these types cannot be matched"))?;
-        let items: Result<Vec<Scalar>, _> =
-            refreshed.into_iter().map(|item| self.coerce(item, &common)).collect();
-        Ok((items?, common))
+        let mut unified = Vec::with_capacity(refreshed.len());
+        for item in refreshed {
+            unified.push(self.coerce(item, &common)?);
+        }
+        Ok((unified, common))
     }
 
     fn coalesce(&mut self, items: Vec<Scalar>, at: usize) -> Result<Scalar, WhereError> {
@@ -71,14 +73,17 @@ impl Resolver<'_> {
                 None => kept.push(item),
             }
         }
-        Ok(match (kept.len(), kept.pop()) {
-            (_, None) => Scalar::new(Kind::Constant(None), common, at),
-            (1, Some(only)) => only,
-            (_, Some(last)) => {
-                kept.push(last);
-                Scalar::new(Kind::Coalesce(kept), common, at)
+        if kept.is_empty() {
+            return Ok(Scalar::new(Kind::Constant(None), common, at));
+        }
+        let alone = kept.len() == 1 && !waits(&kept[0]);
+        match kept.pop() {
+            Some(only) if alone => Ok(only),
+            last => {
+                kept.extend(last);
+                Ok(Scalar::new(Kind::Coalesce(kept), common, at))
             }
-        })
+        }
     }
 
     fn extreme(
@@ -174,22 +179,37 @@ impl Resolver<'_> {
         let mut values = values.into_iter();
         let mut last = values.next();
         let mut kept = Vec::new();
-        for (condition, value) in conditions.into_iter().zip(values) {
+        for (condition, branch) in conditions.into_iter().zip(values) {
             match condition {
                 Expr::Constant(Some(true)) => {
-                    last = Some(value);
+                    last = Some(branch);
                     break;
                 }
                 Expr::Constant(_) => {}
-                condition => kept.push((condition, value)),
+                condition => kept.push((condition, branch)),
             }
         }
-        match last {
-            Some(last) if kept.is_empty() => Ok(last),
-            otherwise => {
-                let otherwise = otherwise.map(Box::new);
-                Ok(Scalar::new(Kind::Case { branches: kept, otherwise }, common, at))
+        let otherwise = match last {
+            Some(last) if kept.is_empty() && !waits(&last) => return Ok(last),
+            // An error must go on waiting for a row.
+            Some(last) if kept.is_empty() => {
+                kept.push((Expr::Constant(Some(true)), last));
+                None
             }
-        }
+            last => last.map(Box::new),
+        };
+        Ok(Scalar::new(Kind::Case { branches: kept, otherwise }, common, at))
     }
+}
+
+/// Whether an error of constants waits in a value: something without columns is left to compute.
+fn waits(scalar: &Scalar) -> bool {
+    if scalar.constant().is_some() {
+        return false;
+    }
+    let mut columns = Vec::new();
+    scalar.columns(&mut columns);
+    let mut found = columns.is_empty();
+    scalar.for_each_child(&mut |child| found |= waits(child));
+    found
 }

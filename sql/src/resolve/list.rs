@@ -12,7 +12,7 @@ use crate::datum::{Array, Datum};
 use crate::expr::Expr;
 use crate::oid::Oid;
 use crate::scalar::{Kind, Scalar};
-use crate::syntax::Node;
+use crate::syntax::{Node, Syntax};
 use crate::{WhereError, normalize};
 
 impl Resolver<'_> {
@@ -23,14 +23,18 @@ impl Resolver<'_> {
         at: usize,
     ) -> Result<Expr, WhereError> {
         let operand = self.item(operand)?;
-        let list: Vec<Scalar> =
-            list.iter().map(|element| self.item(element)).collect::<Result<_, _>>()?;
+        let list: Vec<(bool, Scalar)> = list
+            .iter()
+            .map(|element| Ok((names_column(element), self.item(element)?)))
+            .collect::<Result<_, _>>()?;
         let is_row = matches!(operand.kind, Kind::Row(_));
         if !is_row {
             self.refuse_opaque(&operand)?;
         }
-        let (mut alone, constants): (Vec<Scalar>, Vec<Scalar>) =
-            list.into_iter().partition(|item| is_row || reads_row(item));
+        let (mut alone, mut constants) = (Vec::new(), Vec::new());
+        for (variable, item) in list {
+            if is_row || variable { &mut alone } else { &mut constants }.push(item);
+        }
         let mut found = Vec::new();
         match self.common(&operand, &constants) {
             Some(common) if constants.len() > 1 => {
@@ -115,7 +119,8 @@ impl Resolver<'_> {
         let items = [left, array];
         self.check_collation(&mut call, &items, at)?;
         if crate::routine::wants_expression(call.code) {
-            return Err(WhereError::at(at, "a regular expression must be a constant"));
+            let reason = "regular expressions with ANY and ALL are not supported";
+            return Err(WhereError::at(at, reason));
         }
         let [left, array] = items;
         if let Some(expr) = self.fast_any(symbol, &left, &array, all, at)? {
@@ -163,9 +168,7 @@ impl Resolver<'_> {
     }
 }
 
-/// Whether an item depends on the row.
-fn reads_row(item: &Scalar) -> bool {
-    let mut columns = Vec::new();
-    item.columns(&mut columns);
-    !columns.is_empty()
+/// Whether an element reads the row as it is written, which is when Postgres decides.
+fn names_column(node: &Node) -> bool {
+    matches!(node.syntax, Syntax::Column(_)) || node.syntax.children().into_iter().any(names_column)
 }

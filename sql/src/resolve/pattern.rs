@@ -53,7 +53,7 @@ impl Resolver<'_> {
             return Ok(());
         }
         let Some(text) = constant_text(pattern) else {
-            let reason = "a regular expression must be a constant";
+            let reason = "regular expressions that are no constants are not supported";
             return Err(WhereError::at(at, reason));
         };
         let classes = match self.derive_all(items) {

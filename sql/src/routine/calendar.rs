@@ -227,7 +227,8 @@ fn from_epoch(_: &Call, list: &[Option<Datum>]) -> Outcome {
     }
     let since = seconds - (calendar::EPOCH_DAYS * 86_400) as f64;
     let micros = (since * 1e6).round_ties_even();
-    if micros.abs() >= 9.2e18 {
+    // The bounds of an `int8`, of which the upper one is no float.
+    if !(-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&micros) {
         return Err(calendar::OUT_OF_RANGE);
     }
     some(Datum::Timestamp(calendar::in_range(micros as i64)?))

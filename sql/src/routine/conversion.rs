@@ -33,8 +33,15 @@ pub(crate) enum Conversion {
     Elements(Box<Conversion>),
 }
 
-/// The cast between two types, if there is one in this context and we have it.
-pub(crate) fn conversion(from: &DataType, to: &DataType, explicit: bool) -> Option<Conversion> {
+/// The cast between two types, if there is one in this context and we have it. Reading a `constant`
+/// may fail for a form we do not know: that refuses the clause. For a row it would be an error that
+/// Postgres does not raise, so there only types are read of which we know every form.
+pub(crate) fn conversion(
+    from: &DataType,
+    to: &DataType,
+    explicit: bool,
+    constant: bool,
+) -> Option<Conversion> {
     if from == to {
         return Some(Conversion::Relabel);
     }
@@ -51,7 +58,7 @@ pub(crate) fn conversion(from: &DataType, to: &DataType, explicit: bool) -> Opti
         });
     }
     if let (Some(from), Some(to)) = (&from.element, &to.element) {
-        let inner = conversion(from, to, explicit)?;
+        let inner = conversion(from, to, explicit, constant)?;
         return Some(match inner {
             Conversion::Relabel => Conversion::Relabel,
             inner => Conversion::Elements(Box::new(inner)),
@@ -68,7 +75,18 @@ pub(crate) fn conversion(from: &DataType, to: &DataType, explicit: bool) -> Opti
     }
     // The padding of a `char(n)` is part of what would be read.
     let readable = from.category() == 'S' && from.oid != Oid::BPCHAR;
-    (readable && to.is_readable()).then(|| Conversion::Input(to.clone()))
+    let known = constant || reads_every_form(to);
+    (readable && known && to.is_readable()).then(|| Conversion::Input(to.clone()))
+}
+
+fn reads_every_form(data_type: &DataType) -> bool {
+    match &data_type.element {
+        Some(element) => reads_every_form(element),
+        None => !matches!(
+            data_type.oid,
+            Oid::DATE | Oid::TIME | Oid::TIMETZ | Oid::TIMESTAMP | Oid::TIMESTAMPTZ | Oid::INTERVAL
+        ),
+    }
 }
 
 /// `Some(None)`: the value stays what it is.
@@ -382,7 +400,8 @@ impl Modifier {
             }
             (Modifier::Seconds(digits), Datum::Timestamp(micros)) => match *micros {
                 i64::MIN | i64::MAX => datum.clone(),
-                finite => Datum::Timestamp(calendar::in_range(round(finite, digits))?),
+                // Postgres does not look whether rounding leaves the range.
+                finite => Datum::Timestamp(round(finite, digits)),
             },
             _ => return Err(UNEXPECTED),
         })

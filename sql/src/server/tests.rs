@@ -15,7 +15,8 @@ fn table() -> TableSchema {
         key_position: None,
         labels: Vec::new(),
         element_type_oid: 0,
-        type_schema: String::new(),
+        enum_schema: String::new(),
+        enum_name: String::new(),
         generated: name == "g",
         collation: Some(Collation::c()),
     };

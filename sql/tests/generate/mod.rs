@@ -92,7 +92,8 @@ pub fn table(default: &Collation) -> TableSchema {
         key_position: None,
         labels: Vec::new(),
         element_type_oid: 0,
-        type_schema: String::new(),
+        enum_schema: String::new(),
+        enum_name: String::new(),
         generated: false,
         collation: match (kind, name) {
             (Kind::Text, "c") => Some(Collation::c()),

@@ -260,7 +260,8 @@ pub fn table(default: &Collation, schema: &str) -> TableSchema {
             key_position: None,
             labels: if is_mood { MOODS.map(str::to_owned).to_vec() } else { Vec::new() },
             element_type_oid: if kind == "mood[]" { 90_000 } else { 0 },
-            type_schema: if is_mood { schema.to_owned() } else { String::new() },
+            enum_schema: if is_mood { schema.to_owned() } else { String::new() },
+            enum_name: if is_mood { "mood".to_owned() } else { String::new() },
             generated: false,
             collation: [25, 1042, 1043, 1009].contains(&oid).then(|| default.clone()),
         }

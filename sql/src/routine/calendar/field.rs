@@ -135,9 +135,7 @@ fn extract(call: &Call, list: &[Option<Datum>]) -> Outcome {
         Field::Epoch if dated => whole((day + calendar::EPOCH_DAYS) * 86_400),
         Field::Epoch => {
             let since = micros + i128::from(calendar::EPOCH_DAYS) * i128::from(DAY_MICROS);
-            // Any timestamp's microseconds since 1970 fit with room to spare.
-            let since = i64::try_from(since).map_err(|_| UNEXPECTED)?;
-            Part::Fraction { exact: numeric(since, 6), float: since as f64 / 1e6 }
+            Part::Fraction { exact: Numeric::scaled_wide(since, 6), float: since as f64 / 1e6 }
         }
         Field::Timezone => whole(0),
         field if field.is_of_time() => of_clock(field, time),

@@ -217,8 +217,8 @@ impl Translator<'_> {
             "lower" if ascii && self.fold.is_none() => Ok(vec![('a', 'z')]),
             "space" if ascii => Ok(vec![('\t', '\r'), (' ', ' ')]),
             _ => Err(format!(
-                "classes of characters depend on the locale: spell them out ([0-9]), or say \
-                 COLLATE \"C\" ({name})"
+                "the class {name} depends on the locale and is not supported: spell it out ([0-9]), \
+                 or say COLLATE \"C\""
             )),
         }
     }
