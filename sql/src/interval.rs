@@ -162,6 +162,33 @@ impl Interval {
         sum().ok_or(OUT_OF_RANGE)
     }
 
+    /// Multiplied by a number (its quotient by one is `scaled(|n| n / factor)`), in Postgres' own
+    /// steps: fractions of months become days, fractions of days time.
+    pub(crate) fn scaled(self, by: impl Fn(f64) -> f64) -> Result<Interval, EvaluationError> {
+        let whole = |number: f64| {
+            let fits = (-2_147_483_648.0..2_147_483_648.0).contains(&number);
+            if fits { Ok(number as i32) } else { Err(OUT_OF_RANGE) }
+        };
+        let micros_of = |seconds: f64| (seconds * 1e6).round_ties_even() / 1e6;
+        let (months, days) = (by(f64::from(self.months)), by(f64::from(self.days)));
+        let (whole_months, mut whole_days) = (whole(months)?, whole(days)?);
+        let month_days = micros_of((months - f64::from(whole_months)) * 30.0);
+        let day_part = days - f64::from(whole_days) + month_days - month_days.trunc();
+        let mut seconds = micros_of(day_part * 86_400.0);
+        if seconds.abs() >= 86_400.0 {
+            let more = (seconds / 86_400.0).trunc();
+            whole_days = whole_days.checked_add(more as i32).ok_or(OUT_OF_RANGE)?;
+            seconds -= more * 86_400.0;
+        }
+        whole_days = whole_days.checked_add(month_days as i32).ok_or(OUT_OF_RANGE)?;
+        let micros = (by(self.micros as f64) + seconds * 1e6).round_ties_even();
+        let fits = (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&micros);
+        if !fits {
+            return Err(OUT_OF_RANGE);
+        }
+        Ok(Interval { months: whole_months, days: whole_days, micros: micros as i64 })
+    }
+
     /// `justify_hours`: whole days out of the hours.
     pub(crate) fn justify_hours(self) -> Result<Interval, EvaluationError> {
         let whole = self.micros / DAY;

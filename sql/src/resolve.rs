@@ -88,7 +88,7 @@ impl Resolver<'_> {
             Syntax::Case { operand, branches, otherwise } => {
                 self.case(operand.as_deref(), branches, otherwise.as_deref(), at)
             }
-            Syntax::Array(list) => self.array(list, None, at),
+            Syntax::Array(list) => self.array(list, at),
             Syntax::Row(fields) => {
                 let fields: Vec<Scalar> =
                     fields.iter().map(|field| self.item(field)).collect::<Result<_, _>>()?;
@@ -155,6 +155,10 @@ impl Resolver<'_> {
                 Err(WhereError::at(item.at, reason))
             }
             Kind::Row(_) => Err(WhereError::at(item.at, "row values are not supported here")),
+            Kind::Array(_) if item.data_type.oid == Oid::UNKNOWN => {
+                let reason = "cannot determine type of empty array; cast it: ARRAY[]::int4[]";
+                Err(WhereError::at(item.at, reason))
+            }
             _ => Ok(()),
         }
     }
@@ -177,6 +181,9 @@ impl Resolver<'_> {
             }
             Syntax::IsNull { operand, negated } => {
                 let item = self.item(operand)?;
+                if !matches!(item.kind, Kind::Opaque(_) | Kind::Row(_)) {
+                    self.refuse_opaque(&item)?;
+                }
                 is_null(item, *negated)
             }
             Syntax::Test { operand, expected, negated } => {

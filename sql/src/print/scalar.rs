@@ -3,6 +3,7 @@
 use super::Printer;
 use crate::data_type::DataType;
 use crate::datum::Datum;
+use crate::expr::Expr;
 use crate::name::{literal, quote};
 use crate::routine::Call;
 use crate::scalar::{Kind, Scalar, Subscript};
@@ -41,20 +42,7 @@ impl Printer<'_> {
                 self.scalar(right, text);
                 text.push(')');
             }
-            Kind::Case { branches, otherwise } => {
-                *text += "(CASE";
-                for (when, then) in branches {
-                    *text += " WHEN ";
-                    self.expr(when, text);
-                    *text += " THEN ";
-                    self.scalar(then, text);
-                }
-                if let Some(otherwise) = otherwise {
-                    *text += " ELSE ";
-                    self.scalar(otherwise, text);
-                }
-                *text += " END)";
-            }
+            Kind::Case { branches, otherwise } => self.case(branches, otherwise.as_deref(), text),
             Kind::NullIf { value, other, .. } => {
                 *text += "NULLIF(";
                 self.scalar(value, text);
@@ -83,6 +71,21 @@ impl Printer<'_> {
                 self.scalars("ROW(", right, "))", text);
             }
         }
+    }
+
+    fn case(&self, branches: &[(Expr, Scalar)], otherwise: Option<&Scalar>, text: &mut String) {
+        *text += "(CASE";
+        for (when, then) in branches {
+            *text += " WHEN ";
+            self.expr(when, text);
+            *text += " THEN ";
+            self.scalar(then, text);
+        }
+        if let Some(otherwise) = otherwise {
+            *text += " ELSE ";
+            self.scalar(otherwise, text);
+        }
+        *text += " END)";
     }
 
     fn scalars(&self, open: &str, list: &[Scalar], close: &str, text: &mut String) {

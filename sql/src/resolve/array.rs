@@ -8,17 +8,12 @@ use crate::scalar::{self, Kind, Scalar};
 use crate::syntax::{Node, Subscript, Syntax};
 
 impl Resolver<'_> {
-    /// `ARRAY[…]`; `wanted` is the element type that an enclosing ARRAY asks for.
-    pub(super) fn array(
-        &mut self,
-        list: &[Node],
-        wanted: Option<&DataType>,
-        at: usize,
-    ) -> Result<Scalar, WhereError> {
+    /// `ARRAY[…]`.
+    pub(super) fn array(&mut self, list: &[Node], at: usize) -> Result<Scalar, WhereError> {
         let items: Vec<Scalar> = list
             .iter()
             .map(|node| match &node.syntax {
-                Syntax::Array(inner) => self.array(inner, wanted, node.at),
+                Syntax::Array(inner) => self.array(inner, node.at),
                 _ => self.item(node),
             })
             .collect::<Result<_, _>>()?;

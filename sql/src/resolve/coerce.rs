@@ -39,7 +39,7 @@ impl Resolver<'_> {
         if item.data_type == *target && modifier.is_none() {
             return Ok(item);
         }
-        if item.data_type.oid == Oid::UNKNOWN {
+        if matches!(item.kind, Kind::Constant(None)) && item.data_type.oid == Oid::UNKNOWN {
             return Ok(Scalar::new(Kind::Constant(None), target.clone(), at));
         }
         let constant = item.constant().is_some();

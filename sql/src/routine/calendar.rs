@@ -53,6 +53,28 @@ pub(super) fn function(code: &str) -> Option<Function> {
             |_, list| moved(&list[0], Arguments(list).interval(1)?.negate()?)
         }
         "timestamp_mi" => timestamp_difference,
+        "date_finite" => {
+            |_, list| some(Datum::Bool(!matches!(*Arguments(list).date(0)?, i32::MIN | i32::MAX)))
+        }
+        "timestamp_finite" => |_, list| {
+            some(Datum::Bool(!matches!(*Arguments(list).timestamp(0)?, i64::MIN | i64::MAX)))
+        },
+        "interval_finite" => |_, _| some(Datum::Bool(true)),
+        // Only UTC is let through, in which both are the same number.
+        "timestamp_zone" | "timestamptz_zone" => |_, list| Ok(list[1].clone()),
+        "make_date" => make_date,
+        "float8_timestamptz" => from_epoch,
+        _ => {
+            return (of_lengths(code))
+                .or_else(|| field::function(code))
+                .or_else(|| truncate::function(code));
+        }
+    })
+}
+
+/// Intervals and times of day.
+fn of_lengths(code: &str) -> Option<Function> {
+    Some(match code {
         "time_pl_interval" => |_, list| {
             let arguments = Arguments(list);
             wrapped(*arguments.time(0)?, arguments.interval(1)?.micros)
@@ -83,22 +105,29 @@ pub(super) fn function(code: &str) -> Option<Function> {
             interval(arguments.interval(0)?.add(arguments.interval(1)?.negate()?)?)
         },
         "interval_um" => |_, list| interval(Arguments(list).interval(0)?.negate()?),
+        "interval_mul" => |_, list| {
+            let arguments = Arguments(list);
+            let factor = *arguments.float(1)?;
+            interval(arguments.interval(0)?.scaled(|number| number * factor)?)
+        },
+        "mul_d_interval" => |_, list| {
+            let arguments = Arguments(list);
+            let factor = *arguments.float(0)?;
+            interval(arguments.interval(1)?.scaled(|number| number * factor)?)
+        },
+        "interval_div" => |_, list| {
+            let arguments = Arguments(list);
+            let factor = *arguments.float(1)?;
+            if factor == 0.0 {
+                return Err(EvaluationError::DivisionByZero);
+            }
+            interval(arguments.interval(0)?.scaled(|number| number / factor)?)
+        },
         "interval_justify_hours" => {
             |_, list| interval(Arguments(list).interval(0)?.justify_hours()?)
         }
         "interval_justify_days" => |_, list| interval(Arguments(list).interval(0)?.justify_days()?),
-        "date_finite" => {
-            |_, list| some(Datum::Bool(!matches!(*Arguments(list).date(0)?, i32::MIN | i32::MAX)))
-        }
-        "timestamp_finite" => |_, list| {
-            some(Datum::Bool(!matches!(*Arguments(list).timestamp(0)?, i64::MIN | i64::MAX)))
-        },
-        "interval_finite" => |_, _| some(Datum::Bool(true)),
-        // Only UTC is let through, in which both are the same number.
-        "timestamp_zone" | "timestamptz_zone" => |_, list| Ok(list[1].clone()),
-        "make_date" => make_date,
-        "float8_timestamptz" => from_epoch,
-        _ => return field::function(code).or_else(|| truncate::function(code)),
+        _ => return None,
     })
 }
 

@@ -13,6 +13,7 @@ pub mod typed;
 mod values;
 
 use values::{BOOLEANS, ODD_DATES, ODD_NUMBERS, ODD_UUIDS, pattern, text};
+#[allow(unused_imports)] // Each test binary uses what it needs.
 pub use values::{row, value};
 
 /// A small generator of random numbers; the seed is all of its state.
