@@ -76,6 +76,12 @@ fn ours(bencher: divan::Bencher, clause: &str) {
     bencher.bench(|| black_box(&predicate).matches(black_box(&row)));
 }
 
+#[divan::bench(args = ["id = 4711", "lower(title) = 'x' AND price * 2 > 10"])]
+fn compiling(bencher: divan::Bencher, clause: &str) {
+    let table = table();
+    bencher.bench(|| compile(black_box(clause), &[], &table));
+}
+
 /// What a first draft of an evaluator does: every operand becomes a value of its own.
 enum Naive {
     Column(usize),

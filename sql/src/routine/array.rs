@@ -102,13 +102,10 @@ fn concatenate(_: &Call, list: &[Option<Datum>]) -> Outcome {
         let kept = if left.dimensions.is_empty() { right } else { left };
         return some(Datum::Array(Arc::clone(kept)));
     }
-    let lengths = |dimensions: &[Dimension]| -> Vec<usize> {
-        dimensions.iter().map(|one| one.length).collect()
-    };
     let (left_depth, right_depth) = (left.dimensions.len(), right.dimensions.len());
     let mut dimensions;
     if left_depth == right_depth {
-        if lengths(&left.dimensions[1..]) != lengths(&right.dimensions[1..]) {
+        if left.dimensions[1..] != right.dimensions[1..] {
             return Err(INCOMPATIBLE);
         }
         dimensions = left.dimensions.clone();
@@ -116,7 +113,7 @@ fn concatenate(_: &Call, list: &[Option<Datum>]) -> Outcome {
     } else {
         let (outer, inner) = if left_depth > right_depth { (left, right) } else { (right, left) };
         if outer.dimensions.len() != inner.dimensions.len() + 1
-            || lengths(&outer.dimensions[1..]) != lengths(&inner.dimensions)
+            || outer.dimensions[1..] != inner.dimensions[..]
         {
             return Err(INCOMPATIBLE);
         }
