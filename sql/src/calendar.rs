@@ -55,6 +55,37 @@ pub(crate) fn date(text: &str) -> Result<i32, CalendarError> {
     i32::try_from(fields.day).map_err(|_| CalendarError::Range)
 }
 
+/// Reads the form in which nearly every instant is printed: `YYYY-MM-DD HH:MM:SS[.f]`, with `+00`
+/// at its end if it is `zoned`. `None` for every other form, right or wrong.
+pub(crate) fn printed(text: &[u8], zoned: bool) -> Option<i64> {
+    let text = if zoned { text.strip_suffix(b"+00")? } else { text };
+    let digits = |from: usize, to: usize| {
+        text.get(from..to)?.iter().try_fold(0_i64, |number, byte| {
+            byte.is_ascii_digit().then(|| number * 10 + i64::from(byte - b'0'))
+        })
+    };
+    let punctuation = [(4, b'-'), (7, b'-'), (10, b' '), (13, b':'), (16, b':')];
+    if text.len() < 19 || punctuation.iter().any(|(at, byte)| text[*at] != *byte) {
+        return None;
+    }
+    let (year, month, day) = (digits(0, 4)?, digits(5, 7)?, digits(8, 10)?);
+    let (hour, minute, second) = (digits(11, 13)?, digits(14, 16)?, digits(17, 19)?);
+    let micros = match text.len() {
+        19 => 0,
+        // At most six digits: the missing ones are zeros.
+        end @ 21..=26 if text[19] == b'.' => {
+            digits(20, end)? * 10_i64.pow(u32::try_from(26 - end).ok()?)
+        }
+        _ => return None,
+    };
+    let in_calendar = year > 0 && (1..=12).contains(&month) && day >= 1;
+    if !in_calendar || day > month_days(year, month) || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let seconds = (hour * 60 + minute) * 60 + second;
+    Some(day_number(year, month, day) * DAY_MICROS + seconds * SECOND_MICROS + micros)
+}
+
 /// Reads a `timestamp`: an offset is ignored.
 pub(crate) fn timestamp(text: &str) -> Result<i64, CalendarError> {
     instant(text, false)

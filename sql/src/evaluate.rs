@@ -10,7 +10,7 @@ use crate::evaluation_error::EvaluationError;
 use crate::expr::{Expr, Like, Operand};
 use crate::like;
 use crate::sql_type::SqlType;
-use crate::value::{Constant, Value};
+use crate::value::{self, Constant, Value};
 use crate::{Row, Truth};
 
 /// An operand's value in a row.
@@ -29,6 +29,17 @@ pub(crate) fn evaluate(expr: &Expr, row: &Row) -> Truth {
             Some(b"t" | b"true") => Truth::from(*expected),
             Some(b"f" | b"false") => Truth::from(!*expected),
             Some(_) => Truth::Error,
+        },
+        Expr::Compare {
+            comparison,
+            left: Operand::Column { column, sql_type },
+            right: Operand::Constant(constant),
+        } => match row.get(*column) {
+            None => Truth::Null,
+            Some(text) => match value::compare_text(*sql_type, text, constant) {
+                Some(order) => Truth::from(comparison.holds(order)),
+                None => Truth::Error,
+            },
         },
         Expr::Compare { comparison, left, right } => match pair(left, right, row) {
             Ok((Some(left), Some(right))) => match left.compare(right) {

@@ -41,8 +41,14 @@ impl<'a> Value<'a> {
             SqlType::Text | SqlType::Enum => Value::Text(text),
             SqlType::Uuid => Value::Uuid(read_uuid(text)?),
             SqlType::Date => Value::Date(calendar::date(utf8(text)?).ok()?),
-            SqlType::Timestamp => Value::Timestamp(calendar::timestamp(utf8(text)?).ok()?),
-            SqlType::Timestamptz => Value::Timestamp(calendar::timestamptz(utf8(text)?).ok()?),
+            SqlType::Timestamp | SqlType::Timestamptz => {
+                let zoned = sql_type == SqlType::Timestamptz;
+                Value::Timestamp(match calendar::printed(text, zoned) {
+                    Some(micros) => micros,
+                    None if zoned => calendar::timestamptz(utf8(text)?).ok()?,
+                    None => calendar::timestamp(utf8(text)?).ok()?,
+                })
+            }
         })
     }
 
@@ -76,6 +82,22 @@ impl<'a> Value<'a> {
             Value::Numeric(decimal) => decimal.to_f64(),
             _ => None,
         }
+    }
+}
+
+/// The order of a column's text and a constant; `None` as for [`Value::compare`], and where the text
+/// cannot be read. The pairs that are most common are compared without a value in between.
+pub(crate) fn compare_text(
+    sql_type: SqlType,
+    text: &[u8],
+    constant: &Constant,
+) -> Option<Ordering> {
+    match (sql_type, &constant.stored) {
+        (SqlType::Int2 | SqlType::Int4 | SqlType::Int8, Stored::Int(int)) => {
+            Some(read_integer(text)?.cmp(int))
+        }
+        (SqlType::Text | SqlType::Enum, Stored::Text(other)) => Some(text.cmp(other.as_bytes())),
+        _ => Value::read(sql_type, text)?.compare(constant.value()),
     }
 }
 
