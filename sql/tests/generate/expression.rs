@@ -132,6 +132,8 @@ fn literal(random: &mut Random, wanted: &str) -> String {
         "numeric" if random.chance(60) => random
             .pick(&["0.0", "1.5", "-2.25", "1e3", "0.001", "12345678901234567890.12"])
             .to_owned(),
+        // Untyped: the context decides.
+        _ if random.chance(20) => quoted,
         _ => format!("{quoted}::{wanted}"),
     }
 }
