@@ -85,6 +85,14 @@ impl DataType {
         }
     }
 
+    /// Whether our text of values is that of Postgres. Networks have a form of their own there.
+    pub(crate) fn is_printable(&self) -> bool {
+        match &self.element {
+            Some(element) => element.is_printable(),
+            None => self.is_readable() && !matches!(self.oid, Oid::INET | Oid::CIDR),
+        }
+    }
+
     /// `pg_type.typcategory`.
     pub(crate) fn category(&self) -> char {
         if self.labels.is_some() {
@@ -148,7 +156,9 @@ pub(crate) fn title(oid: Oid) -> &'static str {
 }
 
 /// The types that values are read of.
-const READABLE: [Oid; 21] = [
+const READABLE: [Oid; 23] = [
+    Oid::INET,
+    Oid::CIDR,
     Oid::BOOL,
     Oid::INT2,
     Oid::INT4,

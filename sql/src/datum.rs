@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::interval::Interval;
 use crate::json::Json;
+use crate::network::Network;
 use crate::numeric::Numeric;
 use crate::{calendar, value};
 
@@ -44,6 +45,8 @@ pub(crate) enum Datum {
     Timestamp(i64),
     Interval(Interval),
     Json(Arc<Json>),
+    /// `inet`, `cidr`.
+    Network(Network),
     Array(Arc<Array>),
 }
 
@@ -139,6 +142,7 @@ impl Datum {
             }
             (Datum::Interval(left), Datum::Interval(right)) => left.span().cmp(&right.span()),
             (Datum::Json(left), Datum::Json(right)) => left.compare(right),
+            (Datum::Network(left), Datum::Network(right)) => left.compare(right),
             (Datum::Array(left), Datum::Array(right)) => left.compare(right),
             // Resolution never pairs anything else.
             (left, right) => left.rank().cmp(&right.rank()),
@@ -163,6 +167,7 @@ impl Datum {
             Datum::Interval(_) => 13,
             Datum::Json(_) => 14,
             Datum::Array(_) => 15,
+            Datum::Network(_) => 16,
         }
     }
 }

@@ -100,6 +100,10 @@ pub(crate) fn write_datum(oid: Oid, datum: &Datum, bytes: &mut Vec<u8>) -> bool 
         (Oid::NAME, Datum::Text(text)) => write_text(text.as_bytes(), bytes),
         (Oid::BYTEA, Datum::Bytes(value)) => write_text(value, bytes),
         (Oid::TIME, Datum::Time(micros)) => bytes.extend(micros.to_be_bytes()),
+        (Oid::INET | Oid::CIDR, Datum::Network(network)) => {
+            bytes.extend([u8::from(network.wide), network.bits]);
+            bytes.extend(network.address.to_be_bytes());
+        }
         (Oid::OID, Datum::Int(int)) => bytes.extend(int.to_be_bytes()),
         (Oid::INTERVAL, Datum::Interval(interval)) => bytes.extend(interval.span().to_be_bytes()),
         _ => return false,

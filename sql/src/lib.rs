@@ -29,6 +29,7 @@ pub mod limits;
 mod literal;
 pub mod lsn;
 pub mod name;
+mod network;
 mod normalize;
 mod numeric;
 mod oid;

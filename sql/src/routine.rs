@@ -14,6 +14,7 @@ use crate::evaluation_error::EvaluationError;
 use crate::expr::Comparison;
 use crate::interval::Interval;
 use crate::json::Json;
+use crate::network::Network;
 use crate::numeric::Numeric;
 use crate::oid::Oid;
 
@@ -21,6 +22,7 @@ mod array;
 mod calendar;
 mod conversion;
 mod json;
+mod network;
 mod number;
 mod pattern;
 mod text;
@@ -76,7 +78,7 @@ impl<'a> Arguments<'a> {
     getters! {
         int: Int => i64, float: Float => f64, numeric: Numeric => Numeric, date: Date => i32,
         timestamp: Timestamp => i64, time: Time => i64, interval: Interval => Interval,
-        json: Json => Arc<Json>, array: Array => Arc<Array>, bytes: Bytes => Arc<[u8]>,
+        json: Json => Arc<Json>, network: Network => Network, array: Array => Arc<Array>, bytes: Bytes => Arc<[u8]>,
     }
 
     fn text(&self, at: usize) -> Result<&'a str, EvaluationError> {
@@ -117,6 +119,7 @@ pub(crate) fn function(
         .or_else(|| calendar::function(code))
         .or_else(|| array::function(code))
         .or_else(|| json::function(code))
+        .or_else(|| network::function(code))
 }
 
 /// Whether two types are compared as Postgres compares them.

@@ -14,6 +14,7 @@ use crate::interval::Interval;
 use crate::json::Json;
 use crate::limits::NUMERIC_CONSTANT_DIGITS_MAX;
 use crate::literal;
+use crate::network::Network;
 use crate::numeric::{Numeric, NumericError};
 use crate::oid::Oid;
 use crate::sql_type::SqlType;
@@ -102,6 +103,8 @@ pub(crate) fn read(data_type: &DataType, text: &str) -> Option<Datum> {
             Datum::TimeTz { time, zone: i32::try_from(-zone / 1_000_000).ok()? }
         }
         Oid::INTERVAL => Datum::Interval(Interval::read(text, None)?),
+        Oid::INET => Datum::Network(Network::read(text, false)?),
+        Oid::CIDR => Datum::Network(Network::read(text, true)?),
         Oid::JSONB => Datum::Json(Arc::new(Json::read(text)?)),
         oid => {
             let sql_type = SqlType::from_oid(oid.0)?;
@@ -129,6 +132,7 @@ pub(crate) fn output(data_type: &DataType, datum: &Datum) -> String {
         }
         Datum::Interval(interval) => interval.to_string(),
         Datum::Json(json) => json.to_string(),
+        Datum::Network(network) => network.to_string(),
         Datum::Array(array) => match &data_type.element {
             Some(element) => array::write(element, array),
             None => String::new(),

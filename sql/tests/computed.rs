@@ -306,7 +306,9 @@ fn refused(
         Ok(values) => values.iter().any(|one| matches!(one, Value::Error(_))),
     };
     // A constant that fails is refused even where Postgres would not look at it.
-    let known = refusal.contains("supported") || refusal.contains("invalid input value for enum");
+    let known = ["supported", "invalid input value for enum", "timestamp out of range"]
+        .iter()
+        .any(|words| refusal.contains(words));
     if let Some(tally) = tally {
         if failing {
             tally.refused_by_both += 1;

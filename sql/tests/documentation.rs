@@ -6,7 +6,7 @@ use std::path::Path;
 
 use brooklet_sql::{Access, Collation, Column, RelationName, TableSchema, TextOrder, compile};
 
-const COLUMNS: [(&str, u32); 20] = [
+const COLUMNS: [(&str, u32); 22] = [
     ("id", 23),
     ("owner_id", 20),
     ("title", 25),
@@ -26,6 +26,8 @@ const COLUMNS: [(&str, u32); 20] = [
     ("meta", 3802),
     ("code", 1042),
     ("data", 17),
+    ("net", 869),
+    ("span", 3904),
     ("pos", 600),
 ];
 

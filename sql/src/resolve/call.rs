@@ -92,7 +92,17 @@ impl Resolver<'_> {
         let (arguments, result) = polymorphic::settle(&found.declared, routine.result, given)?;
         // The static name lives in the catalogue.
         let function = routine::function(routine.name, routine.code, is_operator, &arguments)?;
-        let sound = arguments.iter().chain([&result]).all(DataType::is_readable);
+        let prints = matches!(
+            routine.code,
+            "text_concat"
+                | "text_concat_ws"
+                | "textanycat"
+                | "anytextcat"
+                | "array_to_text"
+                | "array_to_text_null"
+        );
+        let sound = arguments.iter().chain([&result]).all(DataType::is_readable)
+            && (!prints || arguments.iter().all(DataType::is_printable));
         sound.then_some(Call {
             name: routine.name,
             is_operator,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::text::{MADE_CHARACTERS_MAX, TOO_LONG};
 use super::{Arguments, Call, Function, Outcome, some};
 use crate::data_type::DataType;
 use crate::datum::{Array, Datum, Dimension};
@@ -176,6 +177,12 @@ fn join(call: &Call, list: &[Option<Datum>]) -> Outcome {
     };
     let element_type = call.arguments[0].element.as_deref().cloned();
     let element_type = element_type.unwrap_or_else(|| DataType::from(crate::oid::Oid::TEXT));
+    let nulls = array.elements.iter().filter(|element| element.is_none()).count();
+    let made = nulls.saturating_mul(null.map_or(0, |null| null.len()))
+        + array.elements.len().saturating_mul(separator.len());
+    if made > MADE_CHARACTERS_MAX {
+        return Err(TOO_LONG);
+    }
     let parts: Vec<String> = (array.elements.iter())
         .filter_map(|element| match element {
             Some(datum) => Some(text_form::output(&element_type, datum)),

@@ -67,7 +67,7 @@ pub(crate) fn conversion(
     if !explicit {
         return None;
     }
-    if to.category() == 'S' && from.is_readable() {
+    if to.category() == 'S' && from.is_printable() {
         return Some(match to.oid {
             Oid::BPCHAR => return None,
             _ => Conversion::Output(from.clone()),
@@ -84,7 +84,14 @@ fn reads_every_form(data_type: &DataType) -> bool {
         Some(element) => reads_every_form(element),
         None => !matches!(
             data_type.oid,
-            Oid::DATE | Oid::TIME | Oid::TIMETZ | Oid::TIMESTAMP | Oid::TIMESTAMPTZ | Oid::INTERVAL
+            Oid::DATE
+                | Oid::TIME
+                | Oid::TIMETZ
+                | Oid::TIMESTAMP
+                | Oid::TIMESTAMPTZ
+                | Oid::INTERVAL
+                | Oid::INET
+                | Oid::CIDR
         ),
     }
 }
@@ -98,6 +105,7 @@ fn code(from: Oid, to: Oid) -> Option<Option<Code>> {
     Some(match (from, to) {
         (from, to) if text(from) && text(to) => None,
         (Oid::NAME, to) if text(to) => None,
+        (Oid::CIDR, Oid::INET) => None,
         (from, Oid::BPCHAR) if text(from) || from == Oid::NAME => Some(pad),
         (Oid::BPCHAR, to) if text(to) => Some(strip),
         (Oid::BOOL, to) if text(to) => Some(bool_text),

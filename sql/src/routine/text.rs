@@ -6,10 +6,13 @@ use crate::datum::Datum;
 use crate::evaluation_error::EvaluationError;
 use crate::text_form;
 
-/// Characters that `repeat` and `lpad` may make; Postgres' bound is a gigabyte.
-const MADE_CHARACTERS_MAX: usize = 1 << 20;
+/// Characters that `repeat`, `lpad` and the like may make; Postgres' bound is a gigabyte.
+pub(super) const MADE_CHARACTERS_MAX: usize = 1 << 20;
 
-const TOO_LONG: EvaluationError =
+/// Bytes that `||` and `concat` may make.
+const JOINED_BYTES_MAX: usize = 1 << 26;
+
+pub(super) const TOO_LONG: EvaluationError =
     EvaluationError::Other("text of more than a million characters is not made here");
 
 /// The code by Postgres' name.
@@ -31,14 +34,14 @@ pub(super) fn function(code: &str) -> Option<Function> {
         "upper" => |call, list| folded(call, Arguments(list).text(0)?, true),
         "textcat" => |_, list| {
             let arguments = Arguments(list);
-            text(format!("{}{}", arguments.text(0)?, arguments.text(1)?))
+            joined([arguments.text(0)?, arguments.text(1)?], "")
         },
         "textanycat" | "anytextcat" => |call, list| {
             let arguments = Arguments(list);
             let part = |at: usize| -> Result<String, EvaluationError> {
                 Ok(as_text(&call.arguments[at], arguments.any(at)?))
             };
-            text(part(0)? + &part(1)?)
+            joined([&*part(0)?, &*part(1)?], "")
         },
         "text_concat" => concat,
         "text_concat_ws" => concat_ws,
@@ -46,15 +49,7 @@ pub(super) fn function(code: &str) -> Option<Function> {
         "text_left" | "text_right" => end_part,
         "lpad" | "lpad/2/879" | "rpad" | "rpad/2/880" => pad,
         "repeat" => repeat,
-        "replace_text" => |_, list| {
-            let arguments = Arguments(list);
-            let (whole, from) = (arguments.text(0)?, arguments.text(1)?);
-            if from.is_empty() {
-                text(whole.to_owned())
-            } else {
-                text(whole.replace(from, arguments.text(2)?))
-            }
-        },
+        "replace_text" => replace,
         "text_reverse" => |_, list| text(Arguments(list).text(0)?.chars().rev().collect()),
         "text_substr" | "text_substr_no_len" => substring,
         "textpos" => |_, list| {
@@ -89,25 +84,35 @@ fn folded(call: &Call, whole: &str, upper: bool) -> Outcome {
     text(whole.chars().map(|c| if upper { map.upper(c) } else { map.lower(c) }).collect())
 }
 
-/// What output functions print, NULL left out.
-fn concat(call: &Call, list: &[Option<Datum>]) -> Outcome {
-    let mut joined = String::new();
-    for (argument, data_type) in list.iter().zip(&call.arguments) {
-        if let Some(datum) = argument {
-            joined += &text_form::output(data_type, datum);
+/// Texts one after the other; in one clause they may be very many.
+fn joined<'t>(parts: impl IntoIterator<Item = &'t str>, separator: &str) -> Outcome {
+    let mut made = String::new();
+    for (at, part) in parts.into_iter().enumerate() {
+        if made.len() + separator.len() + part.len() > JOINED_BYTES_MAX {
+            return Err(TOO_LONG);
         }
+        made += if at > 0 { separator } else { "" };
+        made += part;
     }
-    text(joined)
+    text(made)
+}
+
+/// What output functions print, NULL left out.
+fn printed(call: &Call, list: &[Option<Datum>], from: usize) -> Vec<String> {
+    let arguments = list.iter().zip(&call.arguments).skip(from);
+    let printed = arguments.filter_map(|(argument, data_type)| {
+        argument.as_ref().map(|datum| text_form::output(data_type, datum))
+    });
+    printed.collect()
+}
+
+fn concat(call: &Call, list: &[Option<Datum>]) -> Outcome {
+    joined(printed(call, list, 0).iter().map(String::as_str), "")
 }
 
 fn concat_ws(call: &Call, list: &[Option<Datum>]) -> Outcome {
     let Some(Some(Datum::Text(separator))) = list.first() else { return Ok(None) };
-    let parts: Vec<String> = (list.iter().zip(&call.arguments).skip(1))
-        .filter_map(|(argument, data_type)| {
-            argument.as_ref().map(|datum| text_form::output(data_type, datum))
-        })
-        .collect();
-    text(parts.join(separator))
+    joined(printed(call, list, 1).iter().map(String::as_str), separator)
 }
 
 fn trim(call: &Call, list: &[Option<Datum>]) -> Outcome {
@@ -160,6 +165,22 @@ fn repeat(_: &Call, list: &[Option<Datum>]) -> Outcome {
         return Err(TOO_LONG);
     }
     text(whole.repeat(count))
+}
+
+fn replace(_: &Call, list: &[Option<Datum>]) -> Outcome {
+    let arguments = Arguments(list);
+    let (whole, from, to) = (arguments.text(0)?, arguments.text(1)?, arguments.text(2)?);
+    if from.is_empty() {
+        return text(whole.to_owned());
+    }
+    // One replacement may stand in another: what they make must be bounded.
+    if to.len() > from.len() {
+        let made = whole.matches(from).count().saturating_mul(to.len());
+        if made > MADE_CHARACTERS_MAX.max(whole.len()) {
+            return Err(TOO_LONG);
+        }
+    }
+    text(whole.replace(from, to))
 }
 
 /// Counts from 1; what lies outside counts towards the length.

@@ -5,7 +5,7 @@ use brooklet_sql::{Collation, Column, RelationName, TableSchema};
 use super::Random;
 
 /// Name, type in SQL, the kind of expression it is, `pg_type.oid` of the base type.
-pub const COLUMNS: [(&str, &str, &str, u32); 30] = [
+pub const COLUMNS: [(&str, &str, &str, u32); 32] = [
     ("i2", "int2", "int2", 21),
     ("i4", "int4", "int4", 23),
     ("other_i4", "int4", "int4", 23),
@@ -35,13 +35,15 @@ pub const COLUMNS: [(&str, &str, &str, u32); 30] = [
     ("ta", "text[]", "text[]", 1009),
     ("na", "numeric[]", "numeric[]", 1231),
     ("ma", "mood[]", "mood[]", 0),
+    ("net", "inet", "inet", 869),
+    ("range", "cidr", "cidr", 650),
     ("expected", "text", "expected", 25),
 ];
 
 pub const MOODS: [&str; 4] = ["sad", "ok", "Very \"happy\"", "a"];
 
 /// Values of a kind, as Postgres reads them.
-pub const LITERALS: [(&str, &[&str]); 25] = [
+pub const LITERALS: [(&str, &[&str]); 27] = [
     ("int2", &["-32768", "-1", "0", "1", "2", "7", "32767"]),
     ("int4", &["-2147483648", "-1", "0", "1", "2", "3", "2147483647"]),
     ("int8", &["-9223372036854775808", "-1", "0", "1", "3000000000", "9223372036854775807"]),
@@ -238,6 +240,22 @@ pub const LITERALS: [(&str, &[&str]); 25] = [
     ),
     ("numeric[]", &["{}", "{1.0,2.50,NaN}", "{1}", "{NULL,0.00}"]),
     ("mood[]", &["{}", "{sad,ok}", "{NULL,a}", "{\"Very \\\"happy\\\"\"}"]),
+    (
+        "inet",
+        &[
+            "10.0.0.1",
+            "10.0.0.1/32",
+            "10.1.2.3/8",
+            "10.0.0.0/8",
+            "0.0.0.0/0",
+            "::1",
+            "::/0",
+            "2001:db8::1/64",
+            "::ffff:10.0.0.1",
+            "255.255.255.255",
+        ],
+    ),
+    ("cidr", &["10.0.0.0/8", "10.0.0.1/32", "0.0.0.0/0", "2001:db8::/32", "::/0"]),
     ("expected", &["x"]),
 ];
 
