@@ -7,9 +7,11 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use crate::datum::Datum;
 use crate::expr::{Comparison, Expr, Operand};
 use crate::key::{self, Key};
 use crate::limits::PROBES_MAX;
+use crate::scalar::{Kind, Scalar};
 use crate::sql_type::SqlType;
 use crate::value::{Constant, Value};
 use crate::{calendar, decimal};
@@ -76,10 +78,51 @@ fn find(expr: &Expr) -> Found {
             operand: Operand::Column { column, sql_type }, list, negated: false, ..
         } => one_of(*column, *sql_type, list),
         Expr::Test { operand, expected: Some(true), negated: false } => find(operand),
+        Expr::Computed { scalar, negated: false } => computed(scalar),
         Expr::And(list) => both(list.iter().map(find).collect()),
         Expr::Or(list) => either(list.iter().map(find)),
         _ => Found::All,
     }
+}
+
+/// Equality of a column that is compared by computing, with one constant or several.
+fn computed(scalar: &Scalar) -> Found {
+    let (call, left, right) = match &scalar.kind {
+        Kind::Call(call, arguments) => match arguments.as_slice() {
+            [left, right] => (call, left, right),
+            _ => return Found::All,
+        },
+        Kind::Quantified { call, left, array, all: false } => (call, &**left, &**array),
+        _ => return Found::All,
+    };
+    if !call.is_operator || call.name != "=" {
+        return Found::All;
+    }
+    let (column, data_type, constant) = match (&left.kind, &right.kind) {
+        (Kind::Column(column), _) => (*column, &left.data_type, right.constant()),
+        (_, Kind::Column(column)) => (*column, &right.data_type, left.constant()),
+        _ => return Found::All,
+    };
+    // Another type on the other side has another comparison.
+    if call.arguments[0] != *data_type || call.arguments[0] != call.arguments[1] {
+        return Found::All;
+    }
+    let constants: Vec<&Datum> = match (&scalar.kind, constant) {
+        (Kind::Quantified { .. }, Some(Some(Datum::Array(array)))) => {
+            array.elements.iter().flatten().collect()
+        }
+        (Kind::Call(..), Some(Some(datum))) => vec![datum],
+        _ => return Found::All,
+    };
+    let mut found = Vec::with_capacity(constants.len());
+    for constant in constants {
+        let mut bytes = Vec::new();
+        if !key::write_datum(data_type.oid, constant, &mut bytes) {
+            return Found::All;
+        }
+        found.push(Values::from([(column, bytes)]));
+    }
+    if found.len() > PROBES_MAX { Found::All } else { Found::OneOf(found) }
 }
 
 fn equality(column: usize, value: Value<'_>) -> Found {
@@ -144,7 +187,7 @@ fn held(sql_type: SqlType, constant: Value<'_>) -> Held<'_> {
         (SqlType::Numeric, Value::Numeric(_))
         | (SqlType::Float4 | SqlType::Float8, Value::Float(_))
         | (SqlType::Bool, Value::Bool(_))
-        | (SqlType::Text, Value::Text(_))
+        | (SqlType::Text | SqlType::Enum, Value::Text(_))
         | (SqlType::Uuid, Value::Uuid(_))
         | (SqlType::Date, Value::Date(_))
         | (SqlType::Timestamp | SqlType::Timestamptz, Value::Timestamp(_)) => Held::As(constant),

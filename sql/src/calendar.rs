@@ -6,11 +6,12 @@
 //! text means in Postgres (ISO, time zone UTC) exactly what it means here.
 
 use crate::decimal::is_c_space;
+use crate::evaluation_error::EvaluationError;
 
-const DAY_MICROS: i64 = 86_400_000_000;
+pub(crate) const DAY_MICROS: i64 = 86_400_000_000;
 const SECOND_MICROS: i64 = 1_000_000;
 /// Days from 1970-01-01 to 2000-01-01.
-const EPOCH_DAYS: i64 = 10_957;
+pub(crate) const EPOCH_DAYS: i64 = 10_957;
 /// 4714-11-24 BC, the first day of Postgres' calendar.
 const FIRST_DAY: i64 = -2_451_545;
 /// 5874898-01-01, the day after the last `date`.
@@ -54,6 +55,37 @@ pub(crate) fn date(text: &str) -> Result<i32, CalendarError> {
     i32::try_from(fields.day).map_err(|_| CalendarError::Range)
 }
 
+/// Reads the form in which nearly every instant is printed: `YYYY-MM-DD HH:MM:SS[.f]`, with `+00`
+/// at its end if it is `zoned`. `None` for every other form, right or wrong.
+pub(crate) fn printed(text: &[u8], zoned: bool) -> Option<i64> {
+    let text = if zoned { text.strip_suffix(b"+00")? } else { text };
+    let digits = |from: usize, to: usize| {
+        text.get(from..to)?.iter().try_fold(0_i64, |number, byte| {
+            byte.is_ascii_digit().then(|| number * 10 + i64::from(byte - b'0'))
+        })
+    };
+    let punctuation = [(4, b'-'), (7, b'-'), (10, b' '), (13, b':'), (16, b':')];
+    if text.len() < 19 || punctuation.iter().any(|(at, byte)| text[*at] != *byte) {
+        return None;
+    }
+    let (year, month, day) = (digits(0, 4)?, digits(5, 7)?, digits(8, 10)?);
+    let (hour, minute, second) = (digits(11, 13)?, digits(14, 16)?, digits(17, 19)?);
+    let micros = match text.len() {
+        19 => 0,
+        // At most six digits: the missing ones are zeros.
+        end @ 21..=26 if text[19] == b'.' => {
+            digits(20, end)? * 10_i64.pow(u32::try_from(26 - end).ok()?)
+        }
+        _ => return None,
+    };
+    let in_calendar = year > 0 && (1..=12).contains(&month) && day >= 1;
+    if !in_calendar || day > month_days(year, month) || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let seconds = (hour * 60 + minute) * 60 + second;
+    Some(day_number(year, month, day) * DAY_MICROS + seconds * SECOND_MICROS + micros)
+}
+
 /// Reads a `timestamp`: an offset is ignored.
 pub(crate) fn timestamp(text: &str) -> Result<i64, CalendarError> {
     instant(text, false)
@@ -82,6 +114,27 @@ fn instant(text: &str, zoned: bool) -> Result<i64, CalendarError> {
         return Err(CalendarError::Range);
     }
     i64::try_from(micros).map_err(|_| CalendarError::Range)
+}
+
+pub(crate) const OUT_OF_RANGE: EvaluationError =
+    EvaluationError::OutOfRange("timestamp out of range");
+
+/// A computed instant, if a timestamp can hold it.
+pub(crate) fn in_range(micros: i64) -> Result<i64, EvaluationError> {
+    let first = i128::from(FIRST_DAY) * i128::from(DAY_MICROS);
+    let end = i128::from(END_TIMESTAMP_DAY) * i128::from(DAY_MICROS);
+    if (first..end).contains(&i128::from(micros)) { Ok(micros) } else { Err(OUT_OF_RANGE) }
+}
+
+/// The instant of a day and a time.
+pub(crate) fn instant_of(day: i64, time: i64) -> Result<i64, EvaluationError> {
+    let micros = i128::from(day) * i128::from(DAY_MICROS) + i128::from(time);
+    in_range(i64::try_from(micros).map_err(|_| OUT_OF_RANGE)?)
+}
+
+/// Whether a `date` can hold a day.
+pub(crate) fn is_day(day: i64) -> bool {
+    (FIRST_DAY..END_DAY).contains(&day)
 }
 
 /// The instant at which a day begins; `None` where a timestamp cannot hold it.
@@ -134,13 +187,7 @@ pub(crate) fn timestamp_text(timestamp: i64, zoned: bool) -> String {
     }
     let (day, suffix) = day_text(timestamp.div_euclid(DAY_MICROS));
     let time = timestamp.rem_euclid(DAY_MICROS);
-    let (seconds, micros) = (time / SECOND_MICROS, time % SECOND_MICROS);
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    let mut text = format!("{day} {hour:02}:{minute:02}:{second:02}");
-    if micros != 0 {
-        text += format!(".{micros:06}").trim_end_matches('0');
-    }
-    text + if zoned { "+00" } else { "" } + suffix
+    format!("{day} {}", time_text(time)) + if zoned { "+00" } else { "" } + suffix
 }
 
 fn day_text(day: i64) -> (String, &'static str) {
@@ -253,8 +300,39 @@ fn parse_time(text: &str) -> Result<i64, CalendarError> {
     if time > DAY_MICROS { Err(CalendarError::Field) } else { Ok(time) }
 }
 
+/// Reads a `time` or `timetz`: microseconds of the day, and those east of Greenwich.
+pub(crate) fn time(text: &str) -> Result<(i64, i64), CalendarError> {
+    let text = text.trim_matches(is_c_space);
+    let end =
+        text.find(|c: char| !c.is_ascii_digit() && c != ':' && c != '.').unwrap_or(text.len());
+    let (time, zone) = text.split_at(end);
+    Ok((parse_time(time)?, parse_zone(zone.trim_start_matches(is_c_space))?))
+}
+
+/// The text of a `time`.
+pub(crate) fn time_text(time: i64) -> String {
+    let (seconds, micros) = (time / SECOND_MICROS, time % SECOND_MICROS);
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let mut text = format!("{hour:02}:{minute:02}:{second:02}");
+    if micros != 0 {
+        text += format!(".{micros:06}").trim_end_matches('0');
+    }
+    text
+}
+
+/// The text of an offset, given in seconds west.
+pub(crate) fn zone_text(west: i32) -> String {
+    let sign = if west > 0 { '-' } else { '+' };
+    let (hour, minute, second) = (west.abs() / 3600, west.abs() / 60 % 60, west.abs() % 60);
+    match (minute, second) {
+        (0, 0) => format!("{sign}{hour:02}"),
+        (_, 0) => format!("{sign}{hour:02}:{minute:02}"),
+        _ => format!("{sign}{hour:02}:{minute:02}:{second:02}"),
+    }
+}
+
 /// Rounds a fraction of a second with the same floating-point steps as Postgres.
-fn fraction_micros(digits: &str) -> Result<i64, CalendarError> {
+pub(crate) fn fraction_micros(digits: &str) -> Result<i64, CalendarError> {
     if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
         return Err(CalendarError::Syntax);
     }
@@ -292,7 +370,7 @@ fn number(digits: &str) -> Result<i64, CalendarError> {
     digits.parse().map_err(|_| CalendarError::Syntax)
 }
 
-fn month_days(year: i64, month: i64) -> i64 {
+pub(crate) fn month_days(year: i64, month: i64) -> i64 {
     match month {
         2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
         2 => 28,
@@ -303,7 +381,7 @@ fn month_days(year: i64, month: i64) -> i64 {
 
 /// Days since 2000-01-01 of a proleptic Gregorian date; year 0 is 1 BC. The year is counted from
 /// March so that the leap day comes last.
-fn day_number(year: i64, month: i64, day: i64) -> i64 {
+pub(crate) fn day_number(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
     let year_of_era = year.rem_euclid(400);
@@ -313,7 +391,7 @@ fn day_number(year: i64, month: i64, day: i64) -> i64 {
 }
 
 /// The inverse of [`day_number`].
-fn civil(day: i64) -> (i64, i64, i64) {
+pub(crate) fn civil(day: i64) -> (i64, i64, i64) {
     let day = day + EPOCH_DAYS + 719_468;
     let era = day.div_euclid(146_097);
     let day_of_era = day.rem_euclid(146_097);

@@ -51,8 +51,6 @@ pub(crate) enum CastContext {
 #[derive(Debug)]
 pub(crate) struct Cast {
     pub(crate) context: CastContext,
-    /// The code, empty where the bytes stay and for casts through text.
-    pub(crate) code: &'static str,
     /// Through the types' text forms.
     pub(crate) through_text: bool,
 }
@@ -113,7 +111,7 @@ impl Catalog {
                 "a" => CastContext::Assignment,
                 _ => CastContext::Explicit,
             };
-            let cast = Cast { context, code: row[4], through_text: row[3] == "i" };
+            let cast = Cast { context, through_text: row[3] == "i" };
             catalog.casts.insert((oid(row[0]), oid(row[1])), cast);
         }
         for row in rows(include_str!("../catalog/operators.tsv")) {

@@ -21,19 +21,41 @@ pub enum TextOrder {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CaseMap {
     lower: HashMap<char, char>,
+    /// `None` where it has not been asked for: `upper()` is refused then.
+    #[serde(default)]
+    upper: Option<HashMap<char, char>>,
 }
 
 impl CaseMap {
     /// A map of `(character, lower-case form)` pairs; characters that are absent stay as they are.
     #[must_use]
     pub fn new(pairs: impl IntoIterator<Item = (char, char)>) -> CaseMap {
-        CaseMap { lower: pairs.into_iter().collect() }
+        CaseMap { lower: pairs.into_iter().collect(), upper: None }
+    }
+
+    /// With `(character, upper-case form)` pairs too.
+    #[must_use]
+    pub fn with_upper(self, pairs: impl IntoIterator<Item = (char, char)>) -> CaseMap {
+        CaseMap { upper: Some(pairs.into_iter().collect()), ..self }
     }
 
     /// ASCII letters only: the rule of the `C` collation.
     #[must_use]
     pub fn ascii() -> CaseMap {
         CaseMap::new(('A'..='Z').map(|c| (c, c.to_ascii_lowercase())))
+            .with_upper(('a'..='z').map(|c| (c, c.to_ascii_uppercase())))
+    }
+
+    /// Whether upper-case forms are known.
+    #[must_use]
+    pub fn has_upper(&self) -> bool {
+        self.upper.is_some()
+    }
+
+    /// The upper-case form of one character.
+    #[must_use]
+    pub fn upper(&self, c: char) -> char {
+        self.upper.as_ref().and_then(|upper| upper.get(&c).copied()).unwrap_or(c)
     }
 
     /// The lower-case form of one character.

@@ -1,13 +1,16 @@
 //! Predicates over rows: the hot path.
 //!
 //! *Enters*: an expression and a row. *Leaves*: a [`Truth`].
-//! *Invariant*: reads only the columns it needs, allocates only for ILIKE; a column that cannot be
+//! *Invariant*: reads only the columns it needs, allocates only for ILIKE and what is computed; a column that cannot be
 //! read is an error, never a value.
 
+use crate::compute;
+use crate::datum::Datum;
+use crate::evaluation_error::EvaluationError;
 use crate::expr::{Expr, Like, Operand};
 use crate::like;
 use crate::sql_type::SqlType;
-use crate::value::{Constant, Value};
+use crate::value::{self, Constant, Value};
 use crate::{Row, Truth};
 
 /// An operand's value in a row.
@@ -26,6 +29,17 @@ pub(crate) fn evaluate(expr: &Expr, row: &Row) -> Truth {
             Some(b"t" | b"true") => Truth::from(*expected),
             Some(b"f" | b"false") => Truth::from(!*expected),
             Some(_) => Truth::Error,
+        },
+        Expr::Compare {
+            comparison,
+            left: Operand::Column { column, sql_type },
+            right: Operand::Constant(constant),
+        } => match row.get(*column) {
+            None => Truth::Null,
+            Some(text) => match value::compare_text(*sql_type, text, constant) {
+                Some(order) => Truth::from(comparison.holds(order)),
+                None => Truth::Error,
+            },
         },
         Expr::Compare { comparison, left, right } => match pair(left, right, row) {
             Ok((Some(left), Some(right))) => match left.compare(right) {
@@ -55,7 +69,46 @@ pub(crate) fn evaluate(expr: &Expr, row: &Row) -> Truth {
         },
         Expr::And(list) => Truth::all(list.iter().map(|operand| evaluate(operand, row))),
         Expr::Or(list) => Truth::any(list.iter().map(|operand| evaluate(operand, row))),
+        Expr::Computed { scalar, negated } => match compute::value(scalar, row) {
+            Ok(Some(Datum::Bool(value))) => Truth::from(value != *negated),
+            Ok(None) => Truth::Null,
+            Ok(Some(_)) | Err(_) => Truth::Error,
+        },
+        Expr::Null { scalar, negated } => match compute::value(scalar, row) {
+            Ok(value) => Truth::from(value.is_none() != *negated),
+            Err(_) => Truth::Error,
+        },
     }
+}
+
+/// What went wrong where the outcome was an error.
+pub(crate) fn cause(expr: &Expr, row: &Row) -> EvaluationError {
+    let operand = |operand: &Operand| match operand {
+        Operand::Predicate(expr) if evaluate(expr, row) == Truth::Error => Some(cause(expr, row)),
+        _ => None,
+    };
+    let found = match expr {
+        Expr::Computed { scalar, .. } | Expr::Null { scalar, .. } => {
+            compute::value(scalar, row).err()
+        }
+        Expr::And(list) | Expr::Or(list) => (list.iter())
+            .find(|expr| evaluate(expr, row) == Truth::Error)
+            .map(|expr| cause(expr, row)),
+        Expr::Test { operand, .. } => Some(cause(operand, row)),
+        Expr::Compare { left, right, .. } | Expr::Distinct { left, right, .. } => {
+            let range = EvaluationError::OutOfRange("out of range for type double precision");
+            let decimal =
+                |side: &Operand| matches!(side, Operand::Column { sql_type: SqlType::Numeric, .. });
+            let range = (decimal(left) || decimal(right)).then_some(range);
+            operand(left).or_else(|| operand(right)).or(range)
+        }
+        Expr::In { operand: left, .. } => operand(left),
+        Expr::Like(_) => {
+            Some(EvaluationError::Other("LIKE pattern must not end with escape character"))
+        }
+        Expr::Constant(_) | Expr::Flag { .. } | Expr::IsNull { .. } => None,
+    };
+    found.unwrap_or(EvaluationError::Unreadable)
 }
 
 fn truth(value: Option<bool>) -> Truth {

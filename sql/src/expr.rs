@@ -8,6 +8,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::CaseMap;
+use crate::scalar::{Scalar, Shared};
 use crate::sql_type::SqlType;
 use crate::value::Constant;
 
@@ -51,6 +52,16 @@ pub(crate) enum Expr {
     },
     And(Vec<Expr>),
     Or(Vec<Expr>),
+    /// A boolean that has to be computed.
+    Computed {
+        scalar: Shared,
+        negated: bool,
+    },
+    /// `IS NULL` of something that has to be computed.
+    Null {
+        scalar: Shared,
+        negated: bool,
+    },
 }
 
 /// `[NOT] LIKE` and `[NOT] ILIKE`.
@@ -169,6 +180,33 @@ impl Expr {
             }
             Expr::Test { operand, .. } => operand.columns(into),
             Expr::And(list) | Expr::Or(list) => list.iter().for_each(|expr| expr.columns(into)),
+            Expr::Computed { scalar, .. } | Expr::Null { scalar, .. } => scalar.columns(into),
+        }
+    }
+
+    /// Visits the computed values it is made of.
+    pub(crate) fn for_each_scalar(&self, visit: &mut dyn FnMut(&Scalar)) {
+        let mut of_operand = |operand: &Operand| {
+            if let Operand::Predicate(expr) = operand {
+                expr.for_each_scalar(visit);
+            }
+        };
+        match self {
+            Expr::Constant(_) | Expr::Flag { .. } | Expr::IsNull { .. } => {}
+            Expr::Compare { left, right, .. } | Expr::Distinct { left, right, .. } => {
+                of_operand(left);
+                of_operand(right);
+            }
+            Expr::In { operand, .. } => of_operand(operand),
+            Expr::Like(like) => {
+                of_operand(&like.operand);
+                of_operand(&like.pattern);
+            }
+            Expr::Test { operand, .. } => operand.for_each_scalar(visit),
+            Expr::And(list) | Expr::Or(list) => {
+                list.iter().for_each(|expr| expr.for_each_scalar(visit));
+            }
+            Expr::Computed { scalar, .. } | Expr::Null { scalar, .. } => visit(scalar),
         }
     }
 }

@@ -6,10 +6,13 @@
 //! What is written depends on the column's type alone, and no value's bytes are the beginning of
 //! another's, so keys of several columns do not run into one another.
 
+use crate::data_type::DataType;
+use crate::datum::Datum;
 use crate::decimal::Decimal;
+use crate::oid::Oid;
 use crate::sql_type::SqlType;
 use crate::value::Value;
-use crate::{Row, TableSchema};
+use crate::{Row, TableSchema, text_form};
 
 /// The values of some columns, canonical under SQL equality.
 #[derive(
@@ -48,13 +51,16 @@ pub fn row_key(table: &TableSchema, columns: &[usize], row: &Row) -> RowKey {
     let mut unknown = false;
     for &column in columns {
         let Some(text) = row.get(column) else { return RowKey::Null };
-        let sql_type =
-            table.columns.get(column).and_then(|column| SqlType::from_oid(column.base_type_oid));
-        let value = sql_type.and_then(|sql_type| Value::read(sql_type, text));
-        match value {
-            Some(value) => write(value, &mut bytes),
-            None => unknown = true,
-        }
+        let Some(column) = table.columns.get(column) else {
+            unknown = true;
+            continue;
+        };
+        unknown |= !match SqlType::of_column(column) {
+            Some(sql_type) => {
+                Value::read(sql_type, text).map(|value| write(value, &mut bytes)).is_some()
+            }
+            None => write_other(Oid(column.base_type_oid), text, &mut bytes),
+        };
     }
     if unknown { RowKey::Unknown } else { RowKey::Key(Key::new(bytes)) }
 }
@@ -75,6 +81,34 @@ pub(crate) fn write(value: Value<'_>, bytes: &mut Vec<u8>) {
         Value::Date(date) => bytes.extend(date.to_be_bytes()),
         Value::Timestamp(timestamp) => bytes.extend(timestamp.to_be_bytes()),
     }
+}
+
+/// Appends the canonical bytes of a value of a type that is compared by computing; says whether
+/// there are any.
+fn write_other(oid: Oid, text: &[u8], bytes: &mut Vec<u8>) -> bool {
+    let data_type = DataType { oid, labels: None, element: None };
+    let datum = std::str::from_utf8(text).ok().and_then(|text| text_form::read(&data_type, text));
+    datum.is_some_and(|datum| write_datum(oid, &datum, bytes))
+}
+
+/// The same of a value that has been read.
+pub(crate) fn write_datum(oid: Oid, datum: &Datum, bytes: &mut Vec<u8>) -> bool {
+    match (oid, datum) {
+        (Oid::BPCHAR, Datum::Padded(text)) => {
+            write_text(text.trim_end_matches(' ').as_bytes(), bytes);
+        }
+        (Oid::NAME, Datum::Text(text)) => write_text(text.as_bytes(), bytes),
+        (Oid::BYTEA, Datum::Bytes(value)) => write_text(value, bytes),
+        (Oid::TIME, Datum::Time(micros)) => bytes.extend(micros.to_be_bytes()),
+        (Oid::INET | Oid::CIDR, Datum::Network(network)) => {
+            bytes.extend([u8::from(network.wide), network.bits]);
+            bytes.extend(network.address.to_be_bytes());
+        }
+        (Oid::OID, Datum::Int(int)) => bytes.extend(int.to_be_bytes()),
+        (Oid::INTERVAL, Datum::Interval(interval)) => bytes.extend(interval.span().to_be_bytes()),
+        _ => return false,
+    }
+    true
 }
 
 fn write_decimal(decimal: Decimal<'_>, bytes: &mut Vec<u8>) {

@@ -12,32 +12,41 @@
 
 mod access;
 mod calendar;
-#[allow(dead_code)] // Resolving types will use the rest.
 mod catalog;
 pub mod collation;
+mod compute;
+mod data_type;
+mod datum;
 mod decimal;
 mod evaluate;
+mod evaluation_error;
 mod expr;
+mod interval;
+mod json;
 mod key;
 mod like;
 pub mod limits;
 mod literal;
 pub mod lsn;
 pub mod name;
+mod network;
 mod normalize;
-#[allow(dead_code)] // As above.
+mod numeric;
 mod oid;
 mod parse;
 mod predicate;
 mod print;
 pub mod relation;
 mod resolve;
+mod routine;
 pub mod row;
+mod scalar;
 pub mod schema;
 mod server;
 mod sql_type;
 pub mod statement;
 mod syntax;
+mod text_form;
 mod token;
 mod truth;
 mod value;
@@ -45,6 +54,7 @@ mod where_error;
 
 pub use access::{Access, Probe};
 pub use collation::{CaseMap, Collation, TextOrder};
+pub use evaluation_error::EvaluationError;
 pub use key::{Key, RowKey, row_key};
 pub use lsn::Lsn;
 pub use name::{NameError, RelationName};

@@ -22,3 +22,7 @@ pub const NUMERIC_CONSTANT_DIGITS_MAX: usize = 1_000;
 /// Probes of one predicate. IN lists over several columns multiply; above this, fewer columns are
 /// probed instead.
 pub const PROBES_MAX: usize = 4_096;
+
+/// Parts of one predicate that exist more than once: what BETWEEN, IN and CASE compare repeatedly is
+/// copied, and nesting them multiplies.
+pub const EXPRESSION_NODES_MAX: usize = 100_000;

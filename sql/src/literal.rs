@@ -19,7 +19,7 @@ pub(crate) fn input(sql_type: SqlType, text: &str) -> Result<Constant, String> {
         }
         SqlType::Float4 | SqlType::Float8 => Stored::Float(input_float(sql_type, text)?),
         SqlType::Numeric => Stored::Numeric(input_numeric(text)?.into()),
-        SqlType::Text => Stored::Text(text.into()),
+        SqlType::Text | SqlType::Enum => Stored::Text(text.into()),
         SqlType::Uuid => {
             Stored::Uuid(read_uuid(text.as_bytes()).ok_or_else(|| invalid(sql_type, text))?)
         }
@@ -34,17 +34,6 @@ pub(crate) fn input(sql_type: SqlType, text: &str) -> Result<Constant, String> {
         ),
     };
     Ok(Constant::new(sql_type, stored))
-}
-
-/// Types a number as Postgres does: by magnitude `int4`, `int8`, then `numeric`.
-pub(crate) fn number(text: &str) -> Result<Constant, String> {
-    let whole = text.strip_prefix('-').unwrap_or(text).bytes().all(|byte| byte.is_ascii_digit());
-    if let Some(int) = text.parse::<i64>().ok().filter(|_| whole) {
-        let narrow = SqlType::Int4.integer_range().contains(&int);
-        let sql_type = if narrow { SqlType::Int4 } else { SqlType::Int8 };
-        return Ok(Constant::new(sql_type, Stored::Int(int)));
-    }
-    input(SqlType::Numeric, text)
 }
 
 /// Casts a typed constant; `None` where we do not support the pair.
@@ -78,25 +67,6 @@ pub(crate) fn cast(constant: &Constant, target: SqlType) -> Option<Result<Consta
         _ => return None,
     };
     Some(stored.map(|stored| Constant::new(target, stored)))
-}
-
-/// The negative of a number.
-pub(crate) fn negate(constant: &Constant) -> Option<Result<Constant, String>> {
-    let stored = match constant.value() {
-        Value::Int(int) => fit(constant.sql_type, int.checked_neg()).map(Stored::Int),
-        Value::Float(float) => Ok(Stored::Float(-float)),
-        Value::Numeric(_) => Ok(Stored::Numeric(negate_decimal(&constant.text()).into())),
-        _ => return None,
-    };
-    Some(stored.map(|stored| Constant::new(constant.sql_type, stored)))
-}
-
-fn negate_decimal(text: &str) -> String {
-    match text.strip_prefix('-') {
-        Some(positive) => positive.to_owned(),
-        None if text == "NaN" || text == "0" => text.to_owned(),
-        None => format!("-{text}"),
-    }
 }
 
 /// The same value as the type a column of `column` type is best compared with, so that different

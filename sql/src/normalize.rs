@@ -150,6 +150,8 @@ pub(crate) fn not(expr: Expr) -> Expr {
         Expr::Test { operand, expected, negated } => {
             Expr::Test { operand, expected, negated: !negated }
         }
+        Expr::Computed { scalar, negated } => Expr::Computed { scalar, negated: !negated },
+        Expr::Null { scalar, negated } => Expr::Null { scalar, negated: !negated },
         Expr::And(list) => any(list.into_iter().map(not).collect()),
         Expr::Or(list) => all(list.into_iter().map(not).collect()),
     }
@@ -219,7 +221,7 @@ fn cost(expr: &Expr) -> u8 {
             of_operand(left).max(of_operand(right))
         }
         Expr::In { operand, .. } => of_operand(operand) + 1,
-        Expr::Like(_) => 5,
+        Expr::Like(_) | Expr::Computed { .. } | Expr::Null { .. } => 5,
         Expr::Test { .. } | Expr::And(_) | Expr::Or(_) => 6,
     }
 }

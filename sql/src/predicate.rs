@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::expr::Expr;
 use crate::limits::WHERE_BYTES_MAX;
-use crate::{Access, Row, TableSchema, Truth, WhereError};
+use crate::{Access, EvaluationError, Row, TableSchema, Truth, WhereError};
 use crate::{access, evaluate, parse, print, resolve, token};
 
 /// A compiled clause; cheap to clone.
@@ -67,6 +67,18 @@ impl Predicate {
     #[must_use]
     pub fn matches(&self, row: &Row) -> Truth {
         evaluate::evaluate(&self.0.expr, row)
+    }
+
+    /// Whether a row satisfies it, or what Postgres would say had gone wrong.
+    ///
+    /// # Errors
+    /// Where [`Predicate::matches`] gives [`Truth::Error`]: the row does not match, and whoever
+    /// filters should count it.
+    pub fn evaluate(&self, row: &Row) -> Result<Truth, EvaluationError> {
+        match self.matches(row) {
+            Truth::Error => Err(evaluate::cause(&self.0.expr, row)),
+            truth => Ok(truth),
+        }
     }
 
     /// Which rows can satisfy it at all.

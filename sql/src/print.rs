@@ -8,7 +8,10 @@
 use crate::TableSchema;
 use crate::expr::{Expr, Like, Operand};
 use crate::name::{literal, quote};
+use crate::sql_type::SqlType;
 use crate::value::Constant;
+
+mod scalar;
 
 /// The SQL of an expression over a table's columns.
 pub(crate) fn expr(expr: &Expr, table: &TableSchema) -> String {
@@ -68,6 +71,16 @@ impl Printer<'_> {
             }
             Expr::And(list) => self.chain(list, " AND ", text),
             Expr::Or(list) => self.chain(list, " OR ", text),
+            Expr::Computed { scalar, negated } => {
+                *text += if *negated { "(NOT " } else { "" };
+                self.scalar(scalar, text);
+                *text += if *negated { ")" } else { "" };
+            }
+            Expr::Null { scalar, negated } => {
+                text.push('(');
+                self.scalar(scalar, text);
+                *text += if *negated { " IS NOT NULL)" } else { " IS NULL)" };
+            }
         }
     }
 
@@ -130,5 +143,10 @@ impl Printer<'_> {
 }
 
 fn constant(constant: &Constant, text: &mut String) {
+    if constant.sql_type == SqlType::Enum {
+        // It stands opposite a column of its type, which it takes.
+        *text += &literal(&constant.text());
+        return;
+    }
     *text += &format!("{}::{}", literal(&constant.text()), constant.sql_type.name());
 }

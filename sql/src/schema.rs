@@ -33,6 +33,18 @@ pub struct Column {
     /// No column any more: its place stays, empty in every row, so that the others keep theirs.
     #[serde(default)]
     pub dropped: bool,
+    /// The labels of an enum, or of the enum an array holds, in declared order; none for other types.
+    #[serde(default)]
+    pub labels: Vec<String>,
+    /// `pg_type.oid` of an array's elements, 0 for other types.
+    #[serde(default)]
+    pub element_type_oid: u32,
+    /// The schema of that enum, empty where there are no labels.
+    #[serde(default)]
+    pub enum_schema: String,
+    /// Its name there, which is not the column's `type_name` under a domain.
+    #[serde(default)]
+    pub enum_name: String,
 }
 
 /// A table, as the catalogue describes it. Column indices everywhere are places in `columns`.
@@ -66,6 +78,10 @@ impl Column {
             collation: None,
             number: 0,
             dropped: true,
+            labels: Vec::new(),
+            element_type_oid: 0,
+            enum_schema: String::new(),
+            enum_name: String::new(),
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::{TableSchema, WhereError, parse, token};
 mod printer;
 
 use printer::Printer;
+pub(crate) use printer::parameter;
 
 /// A filter for Postgres alone: our evaluator never sees it, so everything that can be printed with
 /// a certain meaning is allowed.

@@ -1,8 +1,10 @@
-//! The column types predicates can look into.
+//! The types that predicates compare in place, without computing anything.
 //!
-//! *Enters*: type OIDs from the catalogue, type names from a clause.
-//! *Leaves*: a [`SqlType`], its names, and Postgres' implicit casts between them.
+//! *Enters*: types as the catalogue numbers them.
+//! *Leaves*: a [`SqlType`] and its names.
 //! *Invariant*: types whose comparison we do not reproduce exactly have no `SqlType`.
+
+use crate::data_type::DataType;
 
 /// A type that can be compared. `varchar` is `Text`: the two differ only in their length limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,6 +21,8 @@ pub(crate) enum SqlType {
     Date,
     Timestamp,
     Timestamptz,
+    /// Looked at for equality only, which is that of its labels.
+    Enum,
 }
 
 /// Postgres' type categories: comparison operators exist within one, never across.
@@ -29,9 +33,26 @@ pub(crate) enum Category {
     Text,
     Uuid,
     Calendar,
+    Enum,
 }
 
 impl SqlType {
+    /// Of a type's values.
+    pub(crate) fn of(data_type: &DataType) -> Option<SqlType> {
+        match data_type.labels {
+            Some(_) => Some(SqlType::Enum),
+            None => SqlType::from_oid(data_type.oid.0),
+        }
+    }
+
+    /// Of a column's values.
+    pub(crate) fn of_column(column: &crate::Column) -> Option<SqlType> {
+        match (column.labels.is_empty(), column.element_type_oid) {
+            (false, 0) => Some(SqlType::Enum),
+            _ => SqlType::from_oid(column.base_type_oid),
+        }
+    }
+
     /// By `pg_type.oid` of the base type.
     pub(crate) fn from_oid(oid: u32) -> Option<SqlType> {
         Some(match oid {
@@ -51,25 +72,6 @@ impl SqlType {
         })
     }
 
-    /// By a name as a clause writes it: lower case, single blanks.
-    pub(crate) fn from_name(name: &str) -> Option<SqlType> {
-        Some(match name {
-            "bool" | "boolean" => SqlType::Bool,
-            "int2" | "smallint" => SqlType::Int2,
-            "int4" | "int" | "integer" => SqlType::Int4,
-            "int8" | "bigint" => SqlType::Int8,
-            "float4" | "real" => SqlType::Float4,
-            "float8" | "float" | "double precision" => SqlType::Float8,
-            "numeric" | "decimal" | "dec" => SqlType::Numeric,
-            "text" | "varchar" | "character varying" => SqlType::Text,
-            "uuid" => SqlType::Uuid,
-            "date" => SqlType::Date,
-            "timestamp" | "timestamp without time zone" => SqlType::Timestamp,
-            "timestamptz" | "timestamp with time zone" => SqlType::Timestamptz,
-            _ => return None,
-        })
-    }
-
     /// The short name, for SQL we write.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -85,6 +87,7 @@ impl SqlType {
             SqlType::Date => "date",
             SqlType::Timestamp => "timestamp",
             SqlType::Timestamptz => "timestamptz",
+            SqlType::Enum => "enum",
         }
     }
 
@@ -108,40 +111,10 @@ impl SqlType {
             SqlType::Bool => Category::Boolean,
             SqlType::Text => Category::Text,
             SqlType::Uuid => Category::Uuid,
+            SqlType::Enum => Category::Enum,
             SqlType::Date | SqlType::Timestamp | SqlType::Timestamptz => Category::Calendar,
             _ => Category::Number,
         }
-    }
-
-    /// Place among the implicit casts of a category: each type casts to the later ones only.
-    fn width(self) -> u8 {
-        match self {
-            SqlType::Int2 | SqlType::Date => 0,
-            SqlType::Int4 | SqlType::Timestamp => 1,
-            SqlType::Int8 | SqlType::Timestamptz => 2,
-            SqlType::Numeric => 3,
-            SqlType::Float4 => 4,
-            SqlType::Float8 => 5,
-            _ => 0,
-        }
-    }
-
-    /// The type Postgres' `select_common_type` gives a list, starting from its first member; `None`
-    /// where the categories differ. A type casts implicitly to every wider one of its category and
-    /// to no narrower one, so the widest wins; the preferred types (`float8`, `timestamptz`) are the
-    /// widest of theirs.
-    pub(crate) fn common(types: impl IntoIterator<Item = SqlType>) -> Option<SqlType> {
-        let mut types = types.into_iter();
-        let mut common = types.next()?;
-        for next in types {
-            if next.category() != common.category() {
-                return None;
-            }
-            if next.width() > common.width() {
-                common = next;
-            }
-        }
-        Some(common)
     }
 
     /// The values of an integer type.

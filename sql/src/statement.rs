@@ -121,7 +121,7 @@ pub fn full_identity(table: &RelationName) -> String {
     format!("ALTER TABLE {} REPLICA IDENTITY FULL", table.quoted())
 }
 
-/// Every character that a collation folds, with its lower-case form. `collation` is schema and name,
+/// Every character that a collation folds, with its lower-case and its upper-case form. `collation` is schema and name,
 /// `None` the database's default.
 #[must_use]
 pub fn case_map(collation: Option<(&str, &str)>) -> String {
@@ -129,8 +129,10 @@ pub fn case_map(collation: Option<(&str, &str)>) -> String {
         .map(|(schema, name)| format!(" COLLATE {}.{}", quote(schema), quote(name)))
         .unwrap_or_default();
     format!(
-        "SELECT chr(n), lower(chr(n){collate}) FROM generate_series(1, 1114111) n \
-         WHERE n NOT BETWEEN 55296 AND 57343 AND lower(chr(n){collate}) <> chr(n) COLLATE \"C\""
+        "SELECT chr(n), lower(chr(n){collate}), upper(chr(n){collate}) \
+         FROM generate_series(1, 1114111) n WHERE n NOT BETWEEN 55296 AND 57343 \
+         AND (lower(chr(n){collate}) <> chr(n) COLLATE \"C\" \
+           OR upper(chr(n){collate}) <> chr(n) COLLATE \"C\")"
     )
 }
 

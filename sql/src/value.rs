@@ -38,11 +38,17 @@ impl<'a> Value<'a> {
             SqlType::Float4 => Value::Float(f64::from(utf8(text)?.parse::<f32>().ok()?)),
             SqlType::Float8 => Value::Float(utf8(text)?.parse().ok()?),
             SqlType::Numeric => Value::Numeric(Decimal::read(text)?),
-            SqlType::Text => Value::Text(text),
+            SqlType::Text | SqlType::Enum => Value::Text(text),
             SqlType::Uuid => Value::Uuid(read_uuid(text)?),
             SqlType::Date => Value::Date(calendar::date(utf8(text)?).ok()?),
-            SqlType::Timestamp => Value::Timestamp(calendar::timestamp(utf8(text)?).ok()?),
-            SqlType::Timestamptz => Value::Timestamp(calendar::timestamptz(utf8(text)?).ok()?),
+            SqlType::Timestamp | SqlType::Timestamptz => {
+                let zoned = sql_type == SqlType::Timestamptz;
+                Value::Timestamp(match calendar::printed(text, zoned) {
+                    Some(micros) => micros,
+                    None if zoned => calendar::timestamptz(utf8(text)?).ok()?,
+                    None => calendar::timestamp(utf8(text)?).ok()?,
+                })
+            }
         })
     }
 
@@ -79,8 +85,24 @@ impl<'a> Value<'a> {
     }
 }
 
+/// The order of a column's text and a constant; `None` as for [`Value::compare`], and where the text
+/// cannot be read. The pairs that are most common are compared without a value in between.
+pub(crate) fn compare_text(
+    sql_type: SqlType,
+    text: &[u8],
+    constant: &Constant,
+) -> Option<Ordering> {
+    match (sql_type, &constant.stored) {
+        (SqlType::Int2 | SqlType::Int4 | SqlType::Int8, Stored::Int(int)) => {
+            Some(read_integer(text)?.cmp(int))
+        }
+        (SqlType::Text | SqlType::Enum, Stored::Text(other)) => Some(text.cmp(other.as_bytes())),
+        _ => Value::read(sql_type, text)?.compare(constant.value()),
+    }
+}
+
 /// Postgres' total order: NaN equals itself and is above everything, −0 equals 0.
-fn compare_floats(left: f64, right: f64) -> Ordering {
+pub(crate) fn compare_floats(left: f64, right: f64) -> Ordering {
     left.partial_cmp(&right).unwrap_or_else(|| left.is_nan().cmp(&right.is_nan()))
 }
 
@@ -194,7 +216,7 @@ impl Constant {
     }
 }
 
-fn uuid_text(uuid: [u8; 16]) -> String {
+pub(crate) fn uuid_text(uuid: [u8; 16]) -> String {
     let mut text = String::with_capacity(36);
     for (at, byte) in uuid.iter().enumerate() {
         if matches!(at, 4 | 6 | 8 | 10) {

@@ -24,10 +24,23 @@ SELECT a.attname::text AS name,
        -- int2vector counts from 0.
        array_position(i.indkey::int2[], a.attnum)::int4 AS key_position,
        a.attgenerated <> '' AS generated,
-       a.attcollation AS collation
+       a.attcollation AS collation,
+       -- Of an enum, or of the enum that an array holds.
+       ARRAY(SELECT e.enumlabel::text FROM pg_enum e
+             WHERE e.enumtypid = coalesce(item.oid, b.oid) ORDER BY e.enumsortorder) AS labels,
+       CASE WHEN item.typtype = 'e' THEN item.oid ELSE 0 END AS element_type_oid,
+       CASE WHEN coalesce(item.typtype, base.typtype) = 'e'
+         THEN (SELECT n.nspname::text FROM pg_namespace n
+               WHERE n.oid = coalesce(item.typnamespace, base.typnamespace))
+         ELSE '' END AS enum_schema,
+       CASE WHEN coalesce(item.typtype, base.typtype) = 'e'
+         THEN coalesce(item.typname, base.typname)::text ELSE '' END AS enum_name
 FROM pg_attribute a
 JOIN pg_type t ON t.oid = a.atttypid
 JOIN based b ON b.attnum = a.attnum AND b.typtype <> 'd'
+JOIN pg_type base ON base.oid = b.oid
+LEFT JOIN pg_type item
+  ON base.typcategory = 'A' AND base.typlen = -1 AND item.oid = base.typelem
 LEFT JOIN pg_type element
   ON a.attndims > 0 AND t.typcategory = 'A' AND element.oid = t.typelem
 LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary

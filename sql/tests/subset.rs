@@ -8,6 +8,9 @@ use brooklet_sql::{
 };
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
+/// Both tests make the same schema.
+static SCHEMA: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 const SETUP: &str = r#"
     DROP SCHEMA IF EXISTS subset_test CASCADE; CREATE SCHEMA subset_test;
     SET search_path = subset_test, public;
@@ -43,6 +46,10 @@ fn table() -> TableSchema {
         dimensions: i32::from(name == "tags"),
         not_null: name == "id",
         key_position: (name == "id").then_some(0),
+        labels: Vec::new(),
+        element_type_oid: 0,
+        enum_schema: String::new(),
+        enum_name: String::new(),
         generated: false,
         collation: (oid == 25 || oid == 1009).then(Collation::c),
         number: 0,
@@ -81,6 +88,7 @@ async fn ids(client: &Client, copy: &str) -> Vec<i32> {
 
 #[tokio::test]
 async fn postgres_runs_what_is_printed() {
+    let _own = SCHEMA.lock().await;
     let client = connect().await;
     let table = table();
     for (text, params, expected) in [
@@ -135,6 +143,7 @@ async fn postgres_runs_what_is_printed() {
 
 #[tokio::test]
 async fn a_subset_lies_within_its_shape() {
+    let _own = SCHEMA.lock().await;
     let client = connect().await;
     let table = table();
     let shape = compile("id = 1 OR id = 2", &[], &table).unwrap();

@@ -173,7 +173,8 @@ async fn define(core: &Core, question: &Question, fresh: bool) -> Result<Defined
 
 /// Whether a filter may need case folding; may say yes too often.
 fn folds(text: &str) -> bool {
-    text.contains("~~*") || text.to_ascii_lowercase().contains("ilike")
+    let text = text.to_ascii_lowercase();
+    ["~*", "~~*", "ilike", "lower", "upper"].iter().any(|fold| text.contains(fold))
 }
 
 async fn delete(http: &Http, query: &Query) -> Result<Response, Refusal> {

@@ -220,6 +220,10 @@ impl Schemas {
             collation,
             number: row.get("number"),
             dropped: false,
+            labels: row.get("labels"),
+            element_type_oid: row.get("element_type_oid"),
+            enum_schema: row.get("enum_schema"),
+            enum_name: row.get("enum_name"),
         })
     }
 
@@ -278,9 +282,15 @@ impl Schemas {
             let mut chars = text.chars();
             chars.next().filter(|_| chars.next().is_none())
         };
-        let pairs: Option<Vec<(char, char)>> =
-            rows.iter().map(|row| Some((one(row.get(0))?, one(row.get(1))?))).collect();
-        let map = pairs.map(|pairs| Arc::new(CaseMap::new(pairs)));
+        let triples: Option<Vec<(char, char, char)>> = rows
+            .iter()
+            .map(|row| Some((one(row.get(0))?, one(row.get(1))?, one(row.get(2))?)))
+            .collect();
+        let map = triples.map(|triples| {
+            let lower = triples.iter().map(|(c, lower, _)| (*c, *lower));
+            let upper = triples.iter().map(|(c, _, upper)| (*c, *upper));
+            Arc::new(CaseMap::new(lower).with_upper(upper))
+        });
         self.case_maps.lock().unwrap_or_else(PoisonError::into_inner).insert(oid, map.clone());
         Ok(map)
     }

@@ -1,78 +1,171 @@
-//! Which comparisons a column's collation lets us make.
+//! Which comparisons the collation of text lets us make.
 
-use std::sync::Arc;
+use super::Resolver;
+use crate::routine::{Call, TextUse};
+use crate::scalar::{Kind, Scalar};
+use crate::syntax::Node;
+use crate::{Collation, TextOrder, WhereError};
 
-use super::{Item, Kind, Resolver};
-use crate::sql_type::SqlType;
-use crate::{CaseMap, Collation, TextOrder, WhereError};
-
-/// What text is looked at for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Use {
-    /// `=`, IN, LIKE: equal means equal bytes.
-    Equality,
-    /// `<`, BETWEEN.
-    Order,
-    /// ILIKE.
-    Fold,
+/// Where an expression's collation comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Derived<'a> {
+    /// The database's default: no column takes part.
+    Default,
+    Column(&'a Collation),
+    /// `COLLATE "C"`.
+    Explicit,
+    /// Columns that disagree.
+    Conflict,
 }
 
-impl Resolver<'_> {
-    /// Refuses a use of text that its collation does not allow; gives the case map for ILIKE.
+impl<'a> Derived<'a> {
+    fn with(self, other: Derived<'a>) -> Derived<'a> {
+        match (self, other) {
+            (Derived::Explicit, _) | (_, Derived::Explicit) => Derived::Explicit,
+            (Derived::Conflict, _) | (_, Derived::Conflict) => Derived::Conflict,
+            (Derived::Default, other) => other,
+            (one, Derived::Default) => one,
+            (Derived::Column(one), Derived::Column(other)) if one == other => self,
+            _ => Derived::Conflict,
+        }
+    }
+}
+
+impl<'a> Resolver<'a> {
+    /// `COLLATE "C"`, the one collation that everybody has.
+    pub(super) fn collate(
+        &mut self,
+        operand: &Node,
+        collation: &[String],
+        at: usize,
+    ) -> Result<Scalar, WhereError> {
+        let name = collation.last().map(String::as_str).unwrap_or_default();
+        let known = collation.len() == 1 || collation[0] == "pg_catalog";
+        if !known || !matches!(name, "C" | "POSIX" | "ucs_basic") {
+            let reason = format!("COLLATE {name} is not supported; COLLATE \"C\" is");
+            return Err(WhereError::at(at, reason));
+        }
+        let item = self.item(operand)?;
+        self.refuse_opaque(&item)?;
+        let item = match item.data_type.oid {
+            crate::oid::Oid::UNKNOWN => self.coerce(item, &crate::oid::Oid::TEXT.into())?,
+            _ => item,
+        };
+        if !item.data_type.is_collatable() {
+            let title = item.data_type.title();
+            let reason = format!("collations are not supported by type {title}");
+            return Err(WhereError::at(at, reason));
+        }
+        let data_type = item.data_type.clone();
+        Ok(Scalar::new(Kind::Collate(Box::new(item)), data_type, at))
+    }
+
+    pub(super) fn derive(&self, item: &Scalar) -> Derived<'a> {
+        if !item.data_type.is_collatable() {
+            return Derived::Default;
+        }
+        match &item.kind {
+            Kind::Column(index) => {
+                let table = self.table;
+                match &table.columns[*index].collation {
+                    Some(collation) => Derived::Column(collation),
+                    None => Derived::Conflict,
+                }
+            }
+            Kind::Collate(_) => Derived::Explicit,
+            Kind::Constant(_) | Kind::Unknown { .. } | Kind::Truth(_) => Derived::Default,
+            // Conditions and indexes have no part in the value's collation.
+            Kind::Case { branches, otherwise } => {
+                let values = branches.iter().map(|(_, then)| then).chain(otherwise.as_deref());
+                values.fold(Derived::Default, |found, value| found.with(self.derive(value)))
+            }
+            Kind::NullIf { value, .. } => self.derive(value),
+            Kind::Subscript { operand, .. } => self.derive(operand),
+            _ => {
+                let mut found = Derived::Default;
+                item.for_each_child(&mut |child| found = found.with(self.derive(child)));
+                found
+            }
+        }
+    }
+
+    /// The collation that several items have together.
+    pub(super) fn derive_all<'i>(
+        &self,
+        items: impl IntoIterator<Item = &'i Scalar>,
+    ) -> Derived<'a> {
+        items.into_iter().fold(Derived::Default, |found, item| found.with(self.derive(item)))
+    }
+
+    /// Refuses a call that its arguments' collation does not allow; gives it the case map.
     pub(super) fn check_collation(
         &self,
-        sides: [&Item; 2],
-        purpose: Use,
+        call: &mut Call,
+        items: &[Scalar],
         at: usize,
-    ) -> Result<Option<Arc<CaseMap>>, WhereError> {
-        if sides.iter().all(|side| side.sql_type() != Some(SqlType::Text)) {
+    ) -> Result<(), WhereError> {
+        let purpose = call.text_use();
+        let collation = self.check_text(items, purpose, at)?;
+        if purpose == TextUse::Fold {
+            let map = collation.and_then(|collation| collation.case_map);
+            let missing = || {
+                let reason = "upper case is not known under this collation".to_owned();
+                WhereError::at(at, reason)
+            };
+            let usable = call.code == "lower" || call.name != "upper";
+            call.fold = map.filter(|map| usable || map.has_upper());
+            if call.fold.is_none() {
+                return Err(missing());
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a use of text that its collation does not allow.
+    pub(super) fn check_text(
+        &self,
+        items: &[Scalar],
+        purpose: TextUse,
+        at: usize,
+    ) -> Result<Option<Collation>, WhereError> {
+        if purpose == TextUse::None || !items.iter().any(|item| item.data_type.is_collatable()) {
             return Ok(None);
         }
-        let mut chosen: Option<&Collation> = None;
-        for side in sides {
-            let Kind::Column(index, _) = side.kind else { continue };
-            let column = &self.table.columns[index];
-            let collation = column.collation.as_ref().ok_or_else(|| {
-                let reason = format!("the collation of column {} is unknown", column.name);
-                WhereError::at(side.at, reason)
-            })?;
-            if chosen.is_some_and(|chosen| chosen != collation) {
-                let reason = "comparing columns of different collations is not supported";
-                return Err(WhereError::at(at, reason));
+        match self.derive_all(items) {
+            Derived::Explicit => Ok(Some(Collation::c())),
+            Derived::Column(collation) => {
+                allow(collation, purpose, at).map(|()| Some(collation.clone()))
             }
-            chosen = Some(collation);
-        }
-        match chosen {
-            Some(collation) => allow(collation, purpose, at),
-            None if purpose == Use::Equality => Ok(None),
-            None => {
+            Derived::Default if purpose == TextUse::Equality => Ok(None),
+            Derived::Default => {
                 let reason = "the order and case of text constants is that of the database, \
-                              which is not supported without a column";
+                              which is not supported without a column; COLLATE \"C\" is";
+                Err(WhereError::at(at, reason))
+            }
+            Derived::Conflict => {
+                let reason = "comparing columns of different collations is not supported";
                 Err(WhereError::at(at, reason))
             }
         }
     }
 }
 
-fn allow(
-    collation: &Collation,
-    purpose: Use,
-    at: usize,
-) -> Result<Option<Arc<CaseMap>>, WhereError> {
-    let refuse = |what: &str| {
-        let reason = format!("{what} under the collation {} is not supported", collation.name);
+fn allow(collation: &Collation, purpose: TextUse, at: usize) -> Result<(), WhereError> {
+    let refuse = |what: &str, offer: &str| {
+        let name = &collation.name;
+        let reason = format!("{what} under the collation {name} is not supported{offer}");
         Err(WhereError::at(at, reason))
     };
     if !collation.deterministic {
-        return refuse("comparing text");
+        return refuse("comparing text", "");
     }
     match purpose {
-        Use::Equality => Ok(None),
-        Use::Order if collation.order == TextOrder::Bytes => Ok(None),
-        Use::Order => refuse("ordering text"),
-        Use::Fold => match &collation.case_map {
-            Some(map) => Ok(Some(Arc::clone(map))),
-            None => refuse("ILIKE"),
-        },
+        TextUse::None | TextUse::Equality => Ok(()),
+        TextUse::Order if collation.order == TextOrder::Bytes => Ok(()),
+        TextUse::Order => {
+            refuse("ordering text", "; write COLLATE \"C\" after it to order by bytes")
+        }
+        TextUse::Fold if collation.case_map.is_some() => Ok(()),
+        TextUse::Fold => refuse("folding case (ILIKE, lower, upper)", ""),
     }
 }

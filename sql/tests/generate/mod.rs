@@ -7,9 +7,13 @@ use std::sync::Arc;
 
 use brooklet_sql::{CaseMap, Collation, Column, RelationName, TableSchema, TextOrder};
 
+pub mod expression;
+mod templates;
+pub mod typed;
 mod values;
 
 use values::{BOOLEANS, ODD_DATES, ODD_NUMBERS, ODD_UUIDS, pattern, text};
+#[allow(unused_imports)] // Each test binary uses what it needs.
 pub use values::{row, value};
 
 /// A small generator of random numbers; the seed is all of its state.
@@ -87,6 +91,10 @@ pub fn table(default: &Collation) -> TableSchema {
         dimensions: 0,
         not_null: false,
         key_position: None,
+        labels: Vec::new(),
+        element_type_oid: 0,
+        enum_schema: String::new(),
+        enum_name: String::new(),
         generated: false,
         collation: match (kind, name) {
             (Kind::Text, "c") => Some(Collation::c()),

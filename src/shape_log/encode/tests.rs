@@ -20,6 +20,10 @@ fn table(name: &str, columns: &[(&str, Option<usize>)]) -> TableSchema {
         collation: None,
         number: 0,
         dropped: false,
+        labels: Vec::new(),
+        element_type_oid: 0,
+        enum_schema: String::new(),
+        enum_name: String::new(),
     };
     let name = RelationName { schema: "my.schema".into(), table: name.into() };
     TableSchema { oid: 1, name, columns: columns.iter().map(column).collect(), partitioned: false }

@@ -5,9 +5,12 @@ import { equal } from "./wait.mjs";
 /** The client's own pace of trying again is meant for the internet. */
 export const IMPATIENT = { initialDelay: 20, maxDelay: 200, multiplier: 1.5 };
 
+/** An answer that broke off in its middle ends the client's stream, unless a handler says to go on: servers do die. */
+const goOnAfterCut = (error) => (error.status === 200 || error instanceof TypeError ? {} : undefined);
+
 /** Options for a stream of a world: `params` are the shape, `options` whatever the client takes. */
 export function streamOptions({ url, signal }, params, options = {}) {
-  return { url, params, signal, backoffOptions: IMPATIENT, ...options };
+  return { url, params, signal, backoffOptions: IMPATIENT, onError: goOnAfterCut, ...options };
 }
 
 /** Follows a shape; the result has `stream`, `shape`, `log` and `rows()`. */

@@ -1,0 +1,31 @@
+//! Any text as a value of every type: reading ends in a value or an error, and a value that is
+//! printed and read again is the same.
+
+#![no_main]
+
+use brooklet_sql::{Predicate, Row, Truth, compile, row_key};
+use libfuzzer_sys::fuzz_target;
+use std::sync::OnceLock;
+
+mod every_type;
+
+static PREDICATES: OnceLock<Vec<Predicate>> = OnceLock::new();
+
+fuzz_target!(|text: &str| {
+    let table = every_type::table();
+    let predicates = PREDICATES.get_or_init(|| {
+        let clauses = table.columns.iter().map(|column| {
+            let name = &column.name;
+            format!("CASE WHEN {name} IS NULL THEN {name} ELSE {name} END = {name}")
+        });
+        clauses.filter_map(|clause| compile(&clause, &[], &table).ok()).collect()
+    });
+    let values = vec![Some(text); table.columns.len()];
+    let Ok(row) = Row::new(values) else { return };
+    for (column, predicate) in predicates.iter().enumerate() {
+        let _ = row_key(&table, &[column], &row);
+        if let Ok(truth) = predicate.evaluate(&row) {
+            assert_eq!(truth, Truth::True, "{} is not itself", table.columns[column].name);
+        }
+    }
+});

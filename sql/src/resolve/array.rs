@@ -1,0 +1,104 @@
+//! Arrays: `ARRAY[…]`, subscripts, ANY and ALL.
+
+use super::{Resolver, overload};
+use crate::WhereError;
+use crate::data_type::DataType;
+use crate::oid::Oid;
+use crate::scalar::{self, Kind, Scalar};
+use crate::syntax::{Node, Subscript, Syntax};
+
+impl Resolver<'_> {
+    /// `ARRAY[…]`.
+    pub(super) fn array(&mut self, list: &[Node], at: usize) -> Result<Scalar, WhereError> {
+        let items: Vec<Scalar> = list
+            .iter()
+            .map(|node| match &node.syntax {
+                Syntax::Array(inner) => self.array(inner, node.at),
+                _ => self.item(node),
+            })
+            .collect::<Result<_, _>>()?;
+        if items.is_empty() {
+            // Only a cast around it can say what it holds; that is where it is taken apart.
+            return Ok(Scalar::new(Kind::Array(items), Oid::UNKNOWN, at));
+        }
+        for item in &items {
+            self.refuse_opaque(item)?;
+        }
+        let common = overload::common_type(items.iter().map(|item| &item.data_type));
+        let refuse = |reason: &str| WhereError::at(at, reason);
+        let common = common.ok_or_else(|| refuse("ARRAY types cannot be matched"))?;
+        let array_type = match &common.element {
+            Some(_) => Some(common.clone()),
+            None => common.array().filter(DataType::is_readable),
+        };
+        let array_type =
+            array_type.ok_or_else(|| refuse("arrays of this type are not supported"))?;
+        let mut elements = Vec::with_capacity(items.len());
+        for item in items {
+            elements.push(self.coerce(item, &common)?);
+        }
+        let constant = elements.iter().all(|element| element.constant().is_some());
+        let array = Scalar::new(Kind::Array(elements), array_type, at);
+        if constant { self.fold(array) } else { Ok(array) }
+    }
+
+    pub(super) fn subscript(
+        &mut self,
+        operand: &Node,
+        subscripts: &[Subscript],
+        at: usize,
+    ) -> Result<Scalar, WhereError> {
+        let operand = self.item(operand)?;
+        self.refuse_opaque(&operand)?;
+        let Some(element) = operand.data_type.element.clone() else {
+            let title = operand.data_type.title();
+            let reason = format!("subscripts of type {title} are not supported");
+            return Err(WhereError::at(at, reason));
+        };
+        let mut bound = |node: &Option<Node>| -> Result<Option<Scalar>, WhereError> {
+            let Some(node) = node else { return Ok(None) };
+            let item = self.item(node)?;
+            self.coerce(item, &Oid::INT4.into()).map(Some)
+        };
+        let mut resolved = Vec::with_capacity(subscripts.len());
+        let mut slice = false;
+        for subscript in subscripts {
+            resolved.push(match subscript {
+                Subscript::Slice(low, high) => {
+                    slice = true;
+                    scalar::Subscript::Slice(bound(low)?, bound(high)?)
+                }
+                Subscript::Index(index) => {
+                    let index = bound(&Some(index.clone()))?;
+                    scalar::Subscript::Index(
+                        index.ok_or_else(|| WhereError::at(at, "syntax error"))?,
+                    )
+                }
+            });
+        }
+        if resolved.len() > 6 {
+            return Err(WhereError::at(at, "arrays have at most 6 dimensions"));
+        }
+        let data_type = if slice { operand.data_type.clone() } else { (*element).clone() };
+        let kind = Kind::Subscript { operand: Box::new(operand), subscripts: resolved };
+        let found = Scalar::new(kind, data_type, at);
+        let mut constant = true;
+        found.for_each_child(&mut |child| constant &= child.constant().is_some());
+        if constant { self.fold(found) } else { Ok(found) }
+    }
+
+    pub(super) fn quantified(
+        &mut self,
+        operator: &str,
+        left: &Node,
+        array: &Node,
+        all: bool,
+        at: usize,
+    ) -> Result<Scalar, WhereError> {
+        let (left, array) = (self.item(left)?, self.item(array)?);
+        if matches!(left.kind, Kind::Row(_)) {
+            return Err(WhereError::at(at, "row values with ANY and ALL are not supported"));
+        }
+        self.any_of(operator, left, array, all, at)
+    }
+}

@@ -1,0 +1,157 @@
+//! Casts: those users write and those Postgres adds.
+
+use super::Resolver;
+use crate::catalog::catalog;
+use crate::data_type::DataType;
+use crate::datum::Datum;
+use crate::interval::Interval;
+use crate::oid::Oid;
+use crate::routine::{Modifier, conversion, modifier};
+use crate::scalar::{Kind, Scalar};
+use crate::syntax::TypeName;
+use crate::{WhereError, text_form};
+
+impl Resolver<'_> {
+    /// An item as a type that Postgres casts it to by itself.
+    pub(super) fn coerce(&mut self, item: Scalar, target: &DataType) -> Result<Scalar, WhereError> {
+        self.convert(item, target, None, true)
+    }
+
+    fn convert(
+        &mut self,
+        item: Scalar,
+        target: &DataType,
+        modifier: Option<Modifier>,
+        implicit: bool,
+    ) -> Result<Scalar, WhereError> {
+        self.refuse_opaque(&item)?;
+        let item = self.refresh(item)?;
+        let at = item.at;
+        let refuse = |reason: String| WhereError::at(at, reason);
+        if let Kind::Unknown { text, parameter } = &item.kind {
+            let datum = text_form::input(target, text).map_err(refuse)?;
+            if let Some(slot) = parameter.and_then(|index| self.fixed.get_mut(index)) {
+                *slot = Some(target.clone());
+            }
+            let typed = Scalar::new(Kind::Constant(Some(datum)), target.clone(), at);
+            return self.modify(typed, modifier);
+        }
+        if item.data_type == *target && modifier.is_none() {
+            return Ok(item);
+        }
+        if matches!(item.kind, Kind::Constant(None)) && item.data_type.oid == Oid::UNKNOWN {
+            return Ok(Scalar::new(Kind::Constant(None), target.clone(), at));
+        }
+        let constant = item.constant().is_some();
+        let found = conversion(&item.data_type, target, !implicit, constant);
+        let conversion = found.ok_or_else(|| {
+            let (from, to) = (item.data_type.title(), target.title());
+            refuse(format!("casting {from} to {to} is not supported"))
+        })?;
+        if let Kind::Constant(value) = &item.kind {
+            let cast = value.as_ref().map(|datum| conversion.run(datum)).transpose();
+            match cast {
+                Ok(value) => {
+                    let typed = Scalar::new(Kind::Constant(value), target.clone(), at);
+                    return self.modify(typed, modifier);
+                }
+                Err(error) if self.lazy == 0 => {
+                    // The input function says more.
+                    let said = value.as_ref().and_then(|datum| match datum {
+                        Datum::Text(text) => text_form::input(target, text).err(),
+                        _ => None,
+                    });
+                    return Err(refuse(said.unwrap_or_else(|| error.to_string())));
+                }
+                Err(_) => {}
+            }
+        }
+        let kind = Kind::Cast { operand: Box::new(item), conversion, modifier, implicit };
+        Ok(Scalar::new(kind, target.clone(), at))
+    }
+
+    /// Applies a modifier to a constant.
+    fn modify(&self, item: Scalar, modifier: Option<Modifier>) -> Result<Scalar, WhereError> {
+        let (Some(modifier), Kind::Constant(Some(datum))) = (modifier, &item.kind) else {
+            return Ok(item);
+        };
+        let datum =
+            modifier.apply(datum).map_err(|error| WhereError::at(item.at, error.to_string()))?;
+        Ok(Scalar::new(Kind::Constant(Some(datum)), item.data_type, item.at))
+    }
+
+    /// A cast that the user wrote.
+    pub(super) fn cast(&mut self, item: Scalar, name: &TypeName) -> Result<Scalar, WhereError> {
+        let target = self.data_type(name)?;
+        if let (Some(fields), Kind::Unknown { text, .. }) = (&name.fields, &item.kind) {
+            let interval = Interval::read(text, Some(fields)).ok_or_else(|| {
+                let reason = format!("this form of an interval is not supported: \"{text}\"");
+                WhereError::at(item.at, reason)
+            })?;
+            return Ok(Scalar::new(
+                Kind::Constant(Some(Datum::Interval(interval))),
+                target,
+                item.at,
+            ));
+        }
+        let applied = match name.modifiers.as_slice() {
+            _ if name.fields.is_some() => None,
+            [] => {
+                let unpacked = self.array_under_cast(item, &target)?;
+                return self.convert(unpacked, &target, None, false);
+            }
+            list if name.dimensions == 0 => modifier(target.oid, list),
+            _ => None,
+        };
+        if applied.is_none() {
+            let reason = format!("type {name} with such modifiers is not supported");
+            return Err(WhereError::at(name.at, reason));
+        }
+        self.convert(item, &target, applied, false)
+    }
+
+    /// `ARRAY[]::int4[]`: the cast decides what an array without typed elements holds.
+    fn array_under_cast(&mut self, item: Scalar, target: &DataType) -> Result<Scalar, WhereError> {
+        match (&item.kind, &target.element) {
+            (Kind::Array(list), Some(_)) if list.is_empty() => {
+                let empty = crate::datum::Array::flat(Vec::new());
+                let datum = Datum::Array(std::sync::Arc::new(empty));
+                Ok(Scalar::new(Kind::Constant(Some(datum)), target.clone(), item.at))
+            }
+            _ => Ok(item),
+        }
+    }
+
+    /// A type by its name: built in, or that of a column.
+    pub(super) fn data_type(&self, name: &TypeName) -> Result<DataType, WhereError> {
+        let refuse = || WhereError::at(name.at, format!("type {name} is not supported"));
+        let array = |data_type: DataType| {
+            if name.dimensions > 0 { data_type.array() } else { Some(data_type) }
+        };
+        let built_in = match name.path.as_slice() {
+            [one] => Some(one),
+            [schema, one] if schema == "pg_catalog" => Some(one),
+            _ => None,
+        };
+        if let Some(oid) = built_in.and_then(|one| catalog().named(one)) {
+            let found = array(DataType::from(oid)).filter(DataType::is_readable);
+            return found.ok_or_else(refuse);
+        }
+        let wanted = name.path.iter().map(|part| crate::name::quote(part)).collect::<Vec<_>>();
+        let (wanted, bare) = (wanted.join("."), wanted.last().cloned().unwrap_or_default());
+        for column in &self.table.columns {
+            let Some(data_type) = DataType::of_column(column) else { continue };
+            let own = match &data_type.element {
+                Some(element) => (**element).clone(),
+                None => data_type,
+            };
+            let Some(labels) = &own.labels else { continue };
+            let unqualified = name.path.len() == 1
+                && (labels.name == bare || labels.name.ends_with(&format!(".{bare}")));
+            if labels.name == wanted || unqualified {
+                return array(own).ok_or_else(refuse);
+            }
+        }
+        Err(refuse())
+    }
+}

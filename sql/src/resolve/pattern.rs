@@ -1,0 +1,72 @@
+//! LIKE, ILIKE, SIMILAR TO and regular expressions.
+
+use std::sync::Arc;
+
+use super::Resolver;
+use super::call::constant_text;
+use super::collate::Derived;
+use crate::expr::Expr;
+use crate::routine::{self, Call, Classes, Pattern};
+use crate::scalar::Scalar;
+use crate::syntax::{Node, PatternForm};
+use crate::{TextOrder, WhereError};
+
+impl Resolver<'_> {
+    pub(super) fn like(
+        &mut self,
+        operand: &Node,
+        pattern: &Node,
+        escape: Option<&Node>,
+        form: PatternForm,
+        at: usize,
+    ) -> Result<Expr, WhereError> {
+        let (operand, pattern) = (self.item(operand)?, self.item(pattern)?);
+        let escape = escape.map(|escape| self.item(escape)).transpose()?;
+        let (symbol, rewriting) = match form {
+            PatternForm::Like => ("~~", "like_escape"),
+            PatternForm::Ilike => ("~~*", "like_escape"),
+            PatternForm::Similar => ("~", "similar_to_escape"),
+        };
+        let pattern = match (escape, form) {
+            (None, PatternForm::Like | PatternForm::Ilike) => pattern,
+            (escape, _) => {
+                let arguments: Vec<Scalar> = std::iter::once(pattern).chain(escape).collect();
+                self.function_of(rewriting, arguments, at)?
+            }
+        };
+        let found = self.operator(symbol, vec![operand, pattern], at)?;
+        self.truth(found, "WHERE")
+    }
+
+    /// A regular expression is compiled once; one that is no constant is refused.
+    pub(super) fn compile_pattern(
+        &self,
+        call: &mut Call,
+        items: &[Scalar],
+        at: usize,
+    ) -> Result<(), WhereError> {
+        if !routine::wants_expression(call.code) {
+            return Ok(());
+        }
+        let Some(pattern) = items.get(1) else { return Ok(()) };
+        if matches!(pattern.constant(), Some(None)) {
+            return Ok(());
+        }
+        let Some(text) = constant_text(pattern) else {
+            let reason = "regular expressions that are no constants are not supported";
+            return Err(WhereError::at(at, reason));
+        };
+        let classes = match self.derive_all(items) {
+            Derived::Explicit => Classes::Ascii,
+            Derived::Column(collation) if matches!(collation.name.as_str(), "C" | "POSIX") => {
+                Classes::Ascii
+            }
+            Derived::Column(collation) if collation.order == TextOrder::Bytes => Classes::Digits,
+            _ => Classes::None,
+        };
+        let compiled = Pattern::expression(text, call.fold.as_deref(), classes);
+        let compiled = compiled.map_err(|reason| WhereError::at(pattern.at, reason))?;
+        call.pattern = Some(Arc::new(compiled));
+        Ok(())
+    }
+}

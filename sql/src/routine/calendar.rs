@@ -1,0 +1,268 @@
+//! Dates and times: arithmetic, fields, truncation. The session's time zone is UTC, always.
+
+use super::{Arguments, Call, Function, Outcome, some};
+use crate::calendar::{self, DAY_MICROS};
+use crate::datum::Datum;
+use crate::evaluation_error::EvaluationError;
+use crate::interval::Interval;
+use crate::numeric::Numeric;
+
+mod field;
+mod truncate;
+
+const DATE_OUT_OF_RANGE: EvaluationError = EvaluationError::OutOfRange("date out of range");
+
+/// The code by Postgres' name.
+pub(super) fn function(code: &str) -> Option<Function> {
+    Some(match code {
+        "date_pli" => |_, list| {
+            let arguments = Arguments(list);
+            add_days(*arguments.date(0)?, *arguments.int(1)?)
+        },
+        "integer_pl_date" => |_, list| {
+            let arguments = Arguments(list);
+            add_days(*arguments.date(1)?, *arguments.int(0)?)
+        },
+        "date_mii" => |_, list| {
+            let arguments = Arguments(list);
+            add_days(*arguments.date(0)?, -*arguments.int(1)?)
+        },
+        "date_mi" => |_, list| {
+            let arguments = Arguments(list);
+            let (left, right) = (*arguments.date(0)?, *arguments.date(1)?);
+            if [left, right].iter().any(|day| matches!(*day, i32::MIN | i32::MAX)) {
+                return Err(EvaluationError::OutOfRange("cannot subtract infinite dates"));
+            }
+            some(Datum::Int(i64::from(left) - i64::from(right)))
+        },
+        "datetime_timestamp" => |_, list| {
+            let arguments = Arguments(list);
+            at_time(*arguments.date(0)?, *arguments.time(1)?)
+        },
+        "timedate_pl" => |_, list| {
+            let arguments = Arguments(list);
+            at_time(*arguments.date(1)?, *arguments.time(0)?)
+        },
+        "date_pl_interval" | "timestamp_pl_interval" | "timestamptz_pl_interval" => {
+            |_, list| moved(&list[0], *Arguments(list).interval(1)?)
+        }
+        "interval_pl_date" | "interval_pl_timestamp" | "interval_pl_timestamptz" => {
+            |_, list| moved(&list[1], *Arguments(list).interval(0)?)
+        }
+        "date_mi_interval" | "timestamp_mi_interval" | "timestamptz_mi_interval" => {
+            |_, list| moved(&list[0], Arguments(list).interval(1)?.negate()?)
+        }
+        "timestamp_mi" => timestamp_difference,
+        "date_finite" => {
+            |_, list| some(Datum::Bool(!matches!(*Arguments(list).date(0)?, i32::MIN | i32::MAX)))
+        }
+        "timestamp_finite" => |_, list| {
+            some(Datum::Bool(!matches!(*Arguments(list).timestamp(0)?, i64::MIN | i64::MAX)))
+        },
+        "interval_finite" => |_, _| some(Datum::Bool(true)),
+        // Only UTC is let through, in which both are the same number.
+        "timestamp_zone" | "timestamptz_zone" => |_, list| Ok(list[1].clone()),
+        "make_date" => make_date,
+        "float8_timestamptz" => from_epoch,
+        _ => {
+            return (of_lengths(code))
+                .or_else(|| field::function(code))
+                .or_else(|| truncate::function(code));
+        }
+    })
+}
+
+/// Intervals and times of day.
+fn of_lengths(code: &str) -> Option<Function> {
+    Some(match code {
+        "time_pl_interval" => |_, list| {
+            let arguments = Arguments(list);
+            wrapped(*arguments.time(0)?, arguments.interval(1)?.micros)
+        },
+        "interval_pl_time" => |_, list| {
+            let arguments = Arguments(list);
+            wrapped(*arguments.time(1)?, arguments.interval(0)?.micros)
+        },
+        "time_mi_interval" => |_, list| {
+            let arguments = Arguments(list);
+            let by = arguments.interval(1)?.micros.checked_neg();
+            wrapped(*arguments.time(0)?, by.ok_or(calendar::OUT_OF_RANGE)?)
+        },
+        "time_mi_time" => |_, list| {
+            let arguments = Arguments(list);
+            interval(Interval {
+                months: 0,
+                days: 0,
+                micros: arguments.time(0)? - arguments.time(1)?,
+            })
+        },
+        "interval_pl" => |_, list| {
+            let arguments = Arguments(list);
+            interval(arguments.interval(0)?.add(*arguments.interval(1)?)?)
+        },
+        "interval_mi" => |_, list| {
+            let arguments = Arguments(list);
+            interval(arguments.interval(0)?.add(arguments.interval(1)?.negate()?)?)
+        },
+        "interval_um" => |_, list| interval(Arguments(list).interval(0)?.negate()?),
+        "interval_mul" => |_, list| {
+            let arguments = Arguments(list);
+            let factor = *arguments.float(1)?;
+            interval(arguments.interval(0)?.scaled(|number| number * factor)?)
+        },
+        "mul_d_interval" => |_, list| {
+            let arguments = Arguments(list);
+            let factor = *arguments.float(0)?;
+            interval(arguments.interval(1)?.scaled(|number| number * factor)?)
+        },
+        "interval_div" => |_, list| {
+            let arguments = Arguments(list);
+            let factor = *arguments.float(1)?;
+            if factor == 0.0 {
+                return Err(EvaluationError::DivisionByZero);
+            }
+            interval(arguments.interval(0)?.scaled(|number| number / factor)?)
+        },
+        "interval_justify_hours" => {
+            |_, list| interval(Arguments(list).interval(0)?.justify_hours()?)
+        }
+        "interval_justify_days" => |_, list| interval(Arguments(list).interval(0)?.justify_days()?),
+        _ => return None,
+    })
+}
+
+/// Refuses constants that the code cannot work with; `None` is an argument that is no constant.
+pub(crate) fn check(code: &str, first: Option<&str>) -> Result<(), String> {
+    match code {
+        "timestamp_zone" | "timestamptz_zone" => match first {
+            Some(zone)
+                if ["utc", "etc/utc", "gmt", "z"].contains(&zone.to_ascii_lowercase().as_str()) =>
+            {
+                Ok(())
+            }
+            _ => Err("only the time zone UTC is supported here".to_owned()),
+        },
+        _ if field::function(code).is_some() => match first {
+            Some(name) => field::check(code, name),
+            None => Err("the field must be a constant".to_owned()),
+        },
+        _ if truncate::function(code).is_some() => match first {
+            Some(name) => truncate::check(name),
+            None => Err("the field must be a constant".to_owned()),
+        },
+        _ => Ok(()),
+    }
+}
+
+fn interval(interval: Interval) -> Outcome {
+    some(Datum::Interval(interval))
+}
+
+fn add_days(date: i32, days: i64) -> Outcome {
+    if matches!(date, i32::MIN | i32::MAX) {
+        return some(Datum::Date(date));
+    }
+    let day = i64::from(date) + days;
+    if !calendar::is_day(day) {
+        return Err(DATE_OUT_OF_RANGE);
+    }
+    some(Datum::Date(i32::try_from(day).map_err(|_| DATE_OUT_OF_RANGE)?))
+}
+
+fn at_time(date: i32, time: i64) -> Outcome {
+    let out_of_range = EvaluationError::OutOfRange("date out of range for timestamp");
+    let start = calendar::midnight(date).ok_or(out_of_range)?;
+    if matches!(start, i64::MIN | i64::MAX) {
+        return some(Datum::Timestamp(start));
+    }
+    some(Datum::Timestamp(calendar::in_range(start + time)?))
+}
+
+/// A time of day round the clock.
+fn wrapped(time: i64, by: i64) -> Outcome {
+    some(Datum::Time((time % DAY_MICROS + by % DAY_MICROS).rem_euclid(DAY_MICROS)))
+}
+
+/// A date or timestamp plus an interval: months first, the day cut to the month's length; then days;
+/// then time.
+fn moved(from: &Option<Datum>, by: Interval) -> Outcome {
+    let start = match from {
+        Some(Datum::Timestamp(micros)) => *micros,
+        Some(Datum::Date(date)) => {
+            let out_of_range = EvaluationError::OutOfRange("date out of range for timestamp");
+            calendar::midnight(*date).ok_or(out_of_range)?
+        }
+        _ => return Err(super::UNEXPECTED),
+    };
+    if matches!(start, i64::MIN | i64::MAX) {
+        return some(Datum::Timestamp(start));
+    }
+    let (mut day, time) = (start.div_euclid(DAY_MICROS), start.rem_euclid(DAY_MICROS));
+    if by.months != 0 {
+        let (year, month, of_month) = calendar::civil(day);
+        let months = year * 12 + (month - 1) + i64::from(by.months);
+        let (year, month) = (months.div_euclid(12), months.rem_euclid(12) + 1);
+        let of_month = of_month.min(calendar::month_days(year, month));
+        day = calendar::day_number(year, month, of_month);
+        calendar::instant_of(day, time)?;
+    }
+    if by.days != 0 {
+        day += i64::from(by.days);
+        calendar::instant_of(day, time)?;
+    }
+    let micros = calendar::instant_of(day, time)?.checked_add(by.micros);
+    some(Datum::Timestamp(calendar::in_range(micros.ok_or(calendar::OUT_OF_RANGE)?)?))
+}
+
+fn timestamp_difference(_: &Call, list: &[Option<Datum>]) -> Outcome {
+    let arguments = Arguments(list);
+    let (left, right) = (*arguments.timestamp(0)?, *arguments.timestamp(1)?);
+    if [left, right].iter().any(|one| matches!(*one, i64::MIN | i64::MAX)) {
+        return Err(EvaluationError::OutOfRange("cannot subtract infinite timestamps"));
+    }
+    let micros = left.checked_sub(right);
+    let micros = micros.ok_or(EvaluationError::OutOfRange("interval out of range"))?;
+    interval(Interval { months: 0, days: 0, micros }.justify_hours()?)
+}
+
+/// Years before Christ are negative; there is no year 0.
+fn make_date(_: &Call, list: &[Option<Datum>]) -> Outcome {
+    let arguments = Arguments(list);
+    let (year, month, day) = (*arguments.int(0)?, *arguments.int(1)?, *arguments.int(2)?);
+    let field = EvaluationError::OutOfRange("date field value out of range");
+    let year = match year {
+        0 => return Err(field),
+        year if year < 0 => year + 1,
+        year => year,
+    };
+    if !(1..=12).contains(&month) || day < 1 || day > calendar::month_days(year, month) {
+        return Err(field);
+    }
+    let day = calendar::day_number(year, month, day);
+    if !calendar::is_day(day) {
+        return Err(DATE_OUT_OF_RANGE);
+    }
+    some(Datum::Date(i32::try_from(day).map_err(|_| DATE_OUT_OF_RANGE)?))
+}
+
+/// `to_timestamp(seconds)`.
+fn from_epoch(_: &Call, list: &[Option<Datum>]) -> Outcome {
+    let seconds = *Arguments(list).float(0)?;
+    if seconds.is_nan() {
+        return Err(EvaluationError::OutOfRange("timestamp cannot be NaN"));
+    }
+    if seconds.is_infinite() {
+        return some(Datum::Timestamp(if seconds < 0.0 { i64::MIN } else { i64::MAX }));
+    }
+    let since = seconds - (calendar::EPOCH_DAYS * 86_400) as f64;
+    let micros = (since * 1e6).round_ties_even();
+    // The bounds of an `int8`, of which the upper one is no float.
+    if !(-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&micros) {
+        return Err(calendar::OUT_OF_RANGE);
+    }
+    some(Datum::Timestamp(calendar::in_range(micros as i64)?))
+}
+
+fn numeric(int: i64, scale: u32) -> Numeric {
+    Numeric::scaled(int, scale)
+}

@@ -1,0 +1,90 @@
+//! Operators and functions on `jsonb`.
+
+use std::sync::Arc;
+
+use super::{Arguments, Call, Function, Outcome, UNEXPECTED, some};
+use crate::datum::Datum;
+use crate::evaluation_error::EvaluationError;
+use crate::json::Json;
+
+/// The code by Postgres' name.
+pub(super) fn function(code: &str) -> Option<Function> {
+    Some(match code {
+        "jsonb_object_field" | "jsonb_object_field_text" => |call, list| {
+            let arguments = Arguments(list);
+            found(call, arguments.json(0)?.member(arguments.text(1)?))
+        },
+        "jsonb_array_element" | "jsonb_array_element_text" => |call, list| {
+            let arguments = Arguments(list);
+            found(call, arguments.json(0)?.element(*arguments.int(1)?))
+        },
+        "jsonb_extract_path" | "jsonb_extract_path_text" => extract,
+        "jsonb_contains" => |_, list| {
+            let arguments = Arguments(list);
+            some(Datum::Bool(arguments.json(0)?.contains(arguments.json(1)?)))
+        },
+        "jsonb_contained" => |_, list| {
+            let arguments = Arguments(list);
+            some(Datum::Bool(arguments.json(1)?.contains(arguments.json(0)?)))
+        },
+        "jsonb_exists" => |_, list| {
+            let arguments = Arguments(list);
+            some(Datum::Bool(arguments.json(0)?.has(arguments.text(1)?)))
+        },
+        "jsonb_exists_any" => |_, list| {
+            let json = Arguments(list).json(0)?;
+            some(Datum::Bool(keys(list)?.iter().any(|key| json.has(key))))
+        },
+        "jsonb_exists_all" => |_, list| {
+            let json = Arguments(list).json(0)?;
+            some(Datum::Bool(keys(list)?.iter().all(|key| json.has(key))))
+        },
+        "jsonb_typeof" => |_, list| some(Datum::text(Arguments(list).json(0)?.kind())),
+        "jsonb_array_length" => |_, list| match &**Arguments(list).json(0)? {
+            Json::Array(elements) => some(Datum::Int(elements.len() as i64)),
+            Json::Object(_) => {
+                Err(EvaluationError::Other("cannot get array length of a non-array"))
+            }
+            _ => Err(EvaluationError::Other("cannot get array length of a scalar")),
+        },
+        _ => return None,
+    })
+}
+
+fn found(call: &Call, json: Option<&Json>) -> Outcome {
+    Ok(match json {
+        None => None,
+        Some(json) if call.code.ends_with("_text") => {
+            json.plain().map(|text| Datum::Text(text.into()))
+        }
+        Some(json) => Some(Datum::Json(Arc::new(json.clone()))),
+    })
+}
+
+/// The elements of a text array that are not NULL.
+fn keys(list: &[Option<Datum>]) -> Result<Vec<&str>, EvaluationError> {
+    let array = Arguments(list).array(1)?;
+    let keys = array.elements.iter().filter_map(|element| match element {
+        None => None,
+        Some(Datum::Text(text)) => Some(Ok(&**text)),
+        Some(_) => Some(Err(UNEXPECTED)),
+    });
+    keys.collect()
+}
+
+/// A path as an array (`#>`) or as arguments of their own.
+fn extract(call: &Call, list: &[Option<Datum>]) -> Outcome {
+    let json = Arguments(list).json(0)?;
+    let spread = list.len() != 2 || !matches!(list[1], Some(Datum::Array(_)));
+    let steps: Vec<&str> = if spread {
+        let texts = (1..list.len()).map(|at| Arguments(list).text(at));
+        texts.collect::<Result<_, _>>()?
+    } else {
+        let array = Arguments(list).array(1)?;
+        if array.elements.iter().any(Option::is_none) {
+            return Ok(None);
+        }
+        keys(list)?
+    };
+    found(call, json.at_path(&steps))
+}

@@ -1,0 +1,99 @@
+//! LIKE, regular expressions, SIMILAR TO.
+
+use super::{Arguments, Call, Function, Outcome, some};
+use crate::CaseMap;
+use crate::datum::Datum;
+use crate::evaluation_error::EvaluationError;
+use crate::like::{self, LoneEscape};
+
+mod expression;
+mod similar;
+
+pub(crate) use expression::Classes;
+
+/// A constant pattern, prepared once.
+#[derive(Debug)]
+pub(crate) struct Pattern(regex::Regex);
+
+impl Pattern {
+    /// Compiles a regular expression, `fold` for those that ignore case.
+    pub(crate) fn expression(
+        text: &str,
+        fold: Option<&CaseMap>,
+        classes: Classes,
+    ) -> Result<Pattern, String> {
+        let translated = expression::translate(text, fold, classes)?;
+        let regex = regex::RegexBuilder::new(&translated).size_limit(1 << 20).build();
+        regex.map(Pattern).map_err(|_| "this regular expression is not supported".to_owned())
+    }
+}
+
+/// The code by Postgres' name.
+pub(super) fn function(code: &str) -> Option<Function> {
+    let bare = (code.strip_prefix("text"))
+        .or_else(|| code.strip_prefix("bpchar"))
+        .or_else(|| code.strip_prefix("name"));
+    Some(match (bare, code) {
+        (Some("like" | "nlike" | "iclike" | "icnlike"), _) => is_like,
+        (Some("regexeq" | "icregexeq"), _) | (_, "regexp_like_no_flags") => {
+            |call, list| matches_expression(call, list).map(|found| Some(Datum::Bool(found)))
+        }
+        (Some("regexne" | "icregexne"), _) => {
+            |call, list| matches_expression(call, list).map(|found| Some(Datum::Bool(!found)))
+        }
+        (_, "like_escape") => |_, list| {
+            let arguments = Arguments(list);
+            let (pattern, escape) = (arguments.text(0)?, arguments.text(1)?);
+            let mut characters = escape.chars();
+            match (characters.next(), characters.next()) {
+                (Some('\\'), None) => some(Datum::text(pattern)),
+                (character, None) => {
+                    some(Datum::Text(like::rewrite_escape(pattern, character).into()))
+                }
+                _ => Err(EvaluationError::Other("invalid escape string")),
+            }
+        },
+        (_, "similar_to_escape_1") => |_, list| {
+            some(Datum::Text(similar::expression(Arguments(list).text(0)?, Some('\\'))?.into()))
+        },
+        (_, "similar_to_escape_2") => |_, list| {
+            let arguments = Arguments(list);
+            let mut escape = arguments.text(1)?.chars();
+            match (escape.next(), escape.next()) {
+                (escape, None) => {
+                    some(Datum::Text(similar::expression(arguments.text(0)?, escape)?.into()))
+                }
+                _ => Err(EvaluationError::Other("invalid escape string")),
+            }
+        },
+        _ => return None,
+    })
+}
+
+/// Whether the code needs a constant pattern that has been compiled.
+pub(crate) fn wants_expression(code: &str) -> bool {
+    code.ends_with("regexeq") || code.ends_with("regexne") || code == "regexp_like_no_flags"
+}
+
+fn is_like(call: &Call, list: &[Option<Datum>]) -> Outcome {
+    let arguments = Arguments(list);
+    let (text, pattern) = (arguments.text(0)?, arguments.text(1)?);
+    let matched = if call.code.contains("ic") {
+        let map = call.fold.as_ref().ok_or(super::UNEXPECTED)?;
+        let fold = |text: &str| text.chars().map(|c| map.lower(c)).collect::<String>();
+        like::matches(fold(text).as_bytes(), fold(pattern).as_bytes())
+    } else {
+        like::matches(text.as_bytes(), pattern.as_bytes())
+    };
+    match matched {
+        Ok(matched) => some(Datum::Bool(matched != call.code.contains("nlike"))),
+        Err(LoneEscape) => {
+            Err(EvaluationError::Other("LIKE pattern must not end with escape character"))
+        }
+    }
+}
+
+fn matches_expression(call: &Call, list: &[Option<Datum>]) -> Result<bool, EvaluationError> {
+    let pattern = call.pattern.as_ref().ok_or(super::UNEXPECTED)?;
+    Ok(pattern.0.is_match(Arguments(list).text(0)?))
+}

@@ -1,0 +1,141 @@
+//! Values from text and back: Postgres' input and output functions.
+//!
+//! *Enters*: column text as Postgres prints it, text of constants. *Leaves*: data and their text.
+//! *Invariant*: a form Postgres accepts and we do not is refused, never read differently; output is
+//! what Postgres prints under the settings of our sessions (ISO dates, UTC, ISO intervals, shortest
+//! floats, hexadecimal bytes).
+
+use std::sync::Arc;
+
+use crate::calendar;
+use crate::data_type::DataType;
+use crate::datum::Datum;
+use crate::interval::Interval;
+use crate::json::Json;
+use crate::limits::NUMERIC_CONSTANT_DIGITS_MAX;
+use crate::literal;
+use crate::network::Network;
+use crate::numeric::{Numeric, NumericError};
+use crate::oid::Oid;
+use crate::sql_type::SqlType;
+use crate::value::Stored;
+
+mod array;
+mod bytes;
+mod float;
+
+pub(crate) use float::float_text;
+
+/// Reads a constant of a type; the words of the refusal are Postgres'.
+pub(crate) fn input(data_type: &DataType, text: &str) -> Result<Datum, String> {
+    if data_type.oid == Oid::NUMERIC {
+        // Digits by exponent cost nothing to write.
+        return match Numeric::read(text) {
+            Ok(number) if number.to_string().len() > NUMERIC_CONSTANT_DIGITS_MAX + 2 => {
+                Err(format!(
+                    "numeric constants of more than {NUMERIC_CONSTANT_DIGITS_MAX} digits are not \
+                 supported"
+                ))
+            }
+            Ok(number) => Ok(Datum::Numeric(number)),
+            Err(NumericError::Overflow) => Err(format!(
+                "numeric constants of more than {NUMERIC_CONSTANT_DIGITS_MAX} digits are not \
+                 supported"
+            )),
+            Err(NumericError::Syntax) => Err(invalid(data_type, text)),
+        };
+    }
+    if let Some(sql_type) = SqlType::from_oid(data_type.oid.0) {
+        return literal::input(sql_type, text).map(|constant| stored(constant.stored));
+    }
+    read(data_type, text).ok_or_else(|| match &data_type.labels {
+        Some(_) => format!("invalid input value for enum {}: \"{text}\"", data_type.title()),
+        None if data_type.element.is_some() => format!("malformed array literal: \"{text}\""),
+        None => invalid(data_type, text),
+    })
+}
+
+fn invalid(data_type: &DataType, text: &str) -> String {
+    format!("invalid input syntax for type {}: \"{text}\"", data_type.title())
+}
+
+fn stored(stored: Stored) -> Datum {
+    match stored {
+        Stored::Bool(value) => Datum::Bool(value),
+        Stored::Int(int) => Datum::Int(int),
+        Stored::Float(float) => Datum::Float(float),
+        Stored::Numeric(text) => {
+            Datum::Numeric(Numeric::read(&text).unwrap_or(Numeric::NotANumber))
+        }
+        Stored::Text(text) => Datum::text(&text),
+        Stored::Uuid(uuid) => Datum::Uuid(uuid),
+        Stored::Date(date) => Datum::Date(date),
+        Stored::Timestamp(timestamp) => Datum::Timestamp(timestamp),
+    }
+}
+
+/// Reads text as a type's input function does; `None` where it raises an error.
+pub(crate) fn read(data_type: &DataType, text: &str) -> Option<Datum> {
+    if let Some(element) = &data_type.element {
+        return array::read(element, text).map(|array| Datum::Array(Arc::new(array)));
+    }
+    if let Some(labels) = &data_type.labels {
+        let order = labels.labels.iter().position(|label| **label == *text)?;
+        let label = Arc::clone(&labels.labels[order]);
+        return Some(Datum::Enum { order: u32::try_from(order).ok()?, label });
+    }
+    Some(match data_type.oid {
+        Oid::TEXT | Oid::VARCHAR => Datum::text(text),
+        Oid::NAME => {
+            let mut end = text.len().min(crate::name::NAME_BYTES_MAX);
+            while !text.is_char_boundary(end) {
+                end -= 1;
+            }
+            Datum::text(&text[..end])
+        }
+        Oid::BPCHAR => Datum::Padded(text.into()),
+        Oid::NUMERIC => Datum::Numeric(Numeric::read(text).ok()?),
+        Oid::OID => Datum::Int(i64::from(text.trim().parse::<u32>().ok()?)),
+        Oid::BYTEA => Datum::Bytes(bytes::read(text)?.into()),
+        Oid::TIME => Datum::Time(calendar::time(text).ok()?.0),
+        Oid::TIMETZ => {
+            let (time, zone) = calendar::time(text).ok()?;
+            Datum::TimeTz { time, zone: i32::try_from(-zone / 1_000_000).ok()? }
+        }
+        Oid::INTERVAL => Datum::Interval(Interval::read(text, None)?),
+        Oid::INET => Datum::Network(Network::read(text, false)?),
+        Oid::CIDR => Datum::Network(Network::read(text, true)?),
+        Oid::JSONB => Datum::Json(Arc::new(Json::read(text)?)),
+        oid => {
+            let sql_type = SqlType::from_oid(oid.0)?;
+            stored(literal::input(sql_type, text).ok()?.stored)
+        }
+    })
+}
+
+/// The text Postgres prints.
+pub(crate) fn output(data_type: &DataType, datum: &Datum) -> String {
+    match datum {
+        Datum::Bool(value) => if *value { "t" } else { "f" }.to_owned(),
+        Datum::Int(int) => int.to_string(),
+        Datum::Float(float) => float_text(*float, data_type.oid == Oid::FLOAT4),
+        Datum::Numeric(number) => number.to_string(),
+        Datum::Text(text) | Datum::Padded(text) => text.to_string(),
+        Datum::Enum { label, .. } => label.to_string(),
+        Datum::Bytes(bytes) => bytes::write(bytes),
+        Datum::Uuid(uuid) => crate::value::uuid_text(*uuid),
+        Datum::Date(date) => calendar::date_text(*date),
+        Datum::Time(time) => calendar::time_text(*time),
+        Datum::TimeTz { time, zone } => calendar::time_text(*time) + &calendar::zone_text(*zone),
+        Datum::Timestamp(timestamp) => {
+            calendar::timestamp_text(*timestamp, data_type.oid == Oid::TIMESTAMPTZ)
+        }
+        Datum::Interval(interval) => interval.to_string(),
+        Datum::Json(json) => json.to_string(),
+        Datum::Network(network) => network.to_string(),
+        Datum::Array(array) => match &data_type.element {
+            Some(element) => array::write(element, array),
+            None => String::new(),
+        },
+    }
+}

@@ -1,0 +1,104 @@
+//! The page about the language against the code: every example compiles or is refused as it says.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use brooklet_sql::{Access, Collation, Column, RelationName, TableSchema, TextOrder, compile};
+
+const COLUMNS: [(&str, u32); 22] = [
+    ("id", 23),
+    ("owner_id", 20),
+    ("title", 25),
+    ("name", 25),
+    ("status", 90_000),
+    ("price", 1700),
+    ("score", 701),
+    ("active", 16),
+    ("due", 1082),
+    ("created_at", 1184),
+    ("at", 1114),
+    ("starts", 1083),
+    ("duration", 1186),
+    ("token", 2950),
+    ("tags", 1009),
+    ("numbers", 1007),
+    ("meta", 3802),
+    ("code", 1042),
+    ("data", 17),
+    ("net", 869),
+    ("span", 3904),
+    ("pos", 600),
+];
+
+fn table() -> TableSchema {
+    let column = |(name, oid): (&str, u32)| Column {
+        name: name.to_owned(),
+        type_oid: oid,
+        base_type_oid: oid,
+        type_name: if oid == 600 { "point".into() } else { "mood".into() },
+        type_modifier: -1,
+        dimensions: 0,
+        not_null: false,
+        key_position: None,
+        generated: false,
+        collation: match name {
+            "name" => Some(Collation {
+                name: "en_US".into(),
+                order: TextOrder::Locale,
+                case_map: None,
+                ..Collation::c()
+            }),
+            _ => [25, 1009, 1042].contains(&oid).then(Collation::c),
+        },
+        labels: match name {
+            "status" => ["open", "closed", "done"].map(str::to_owned).to_vec(),
+            _ => Vec::new(),
+        },
+        element_type_oid: 0,
+        enum_schema: "public".into(),
+        enum_name: "mood".into(),
+        number: 0,
+        dropped: false,
+    };
+    TableSchema {
+        partitioned: false,
+        oid: 1,
+        name: RelationName { schema: "public".into(), table: "items".into() },
+        columns: COLUMNS.into_iter().map(column).collect(),
+    }
+}
+
+#[test]
+fn every_example_is_as_the_page_says() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/where.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let table = table();
+    let (mut examples, mut wrong) = (0, Vec::new());
+    for line in page.lines().filter(|line| line.starts_with("| ") && line.contains('`')) {
+        // A bar within an example is written `\|`.
+        let line = line.replace("\\|", "\u{1}");
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [_, example, supported, index] = cells[..] else { continue };
+        let example = example.trim_matches('`').replace('\u{1}', "|");
+        let found = match compile(&example, &[], &table) {
+            Ok(predicate) => match predicate.access() {
+                Access::Equality(_) => "yes equality",
+                _ => "yes —",
+            }
+            .to_owned(),
+            Err(error) => {
+                assert!(!error.reason.is_empty());
+                "no ".to_owned()
+            }
+        };
+        let said = format!("{} {index}", supported.split(':').next().unwrap());
+        examples += 1;
+        if found != said {
+            let refusal = compile(&example, &[], &table).err();
+            wrong.push(format!("{example}: {found}, not {said} {refusal:?}"));
+        }
+    }
+    assert!(examples > 60, "only {examples} examples were found");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

@@ -1,0 +1,139 @@
+//! Random expressions of every type, as trees, so that a failing one can be taken apart.
+
+use super::Random;
+use super::templates::TEMPLATES;
+use super::typed::{COLUMNS, LITERALS};
+
+/// An expression: a template with its operands.
+#[derive(Clone)]
+pub struct Expression {
+    /// `{}` stands for an operand.
+    pub template: String,
+    pub operands: Vec<Expression>,
+}
+
+impl Expression {
+    pub fn text(&self) -> String {
+        if self.operands.is_empty() {
+            return self.template.clone();
+        }
+        let mut text = String::new();
+        let mut operands = self.operands.iter();
+        let mut rest = self.template.as_str();
+        while let Some((before, after)) = rest.split_once("{}") {
+            text += before;
+            text += &operands.next().unwrap().text();
+            rest = after;
+        }
+        text + rest
+    }
+
+    /// Itself and everything below it, the smallest first.
+    pub fn parts(&self) -> Vec<&Expression> {
+        let mut parts = vec![self];
+        let mut next = 0;
+        while next < parts.len() {
+            let one = parts[next];
+            parts.extend(&one.operands);
+            next += 1;
+        }
+        parts.sort_by_key(|part| part.text().len());
+        parts
+    }
+}
+
+/// A random expression of a type.
+pub fn expression(random: &mut Random, wanted: &str, depth: usize) -> Expression {
+    if depth == 0 || random.chance(15) {
+        return leaf(random, wanted);
+    }
+    let fitting: Vec<&(&str, &str, &[&str])> =
+        TEMPLATES.iter().filter(|(result, ..)| fits(result, wanted)).collect();
+    if fitting.is_empty() {
+        return leaf(random, wanted);
+    }
+    let (result, template, operands) = *fitting[random.below(fitting.len())];
+    // `any` is one type for the whole template.
+    let any = if result == "any" { wanted } else { any_type(random) };
+    let operands = operands
+        .iter()
+        .map(|one| {
+            let one = match *one {
+                "any" => any,
+                "any[]" if any == "int4" => "int4[]",
+                "any[]" => "text[]",
+                other => other,
+            };
+            expression(random, one, depth - 1)
+        })
+        .collect();
+    Expression { template: template.to_owned(), operands }
+}
+
+fn fits(result: &str, wanted: &str) -> bool {
+    result == wanted || result == "any"
+}
+
+/// Types that compare with `=` and `<`.
+pub const TYPES: [&str; 21] = [
+    "int2",
+    "int4",
+    "int8",
+    "numeric",
+    "float4",
+    "float8",
+    "text",
+    "varchar",
+    "bpchar",
+    "mood",
+    "date",
+    "time",
+    "timestamp",
+    "timestamptz",
+    "interval",
+    "uuid",
+    "bytea",
+    "bool",
+    "int4[]",
+    "text[]",
+    "jsonb",
+];
+
+fn any_type(random: &mut Random) -> &'static str {
+    TYPES[random.below(TYPES.len() - 1)]
+}
+
+fn leaf(random: &mut Random, wanted: &str) -> Expression {
+    let columns: Vec<&str> = (COLUMNS.iter())
+        .filter(|(_, _, kind, _)| *kind == wanted)
+        .map(|(name, ..)| *name)
+        .collect();
+    let template = if !columns.is_empty() && random.chance(65) {
+        columns[random.below(columns.len())].to_owned()
+    } else {
+        literal(random, wanted)
+    };
+    Expression { template, operands: Vec::new() }
+}
+
+fn literal(random: &mut Random, wanted: &str) -> String {
+    if random.chance(4) {
+        return format!("NULL::{wanted}");
+    }
+    if wanted == "k" {
+        return random.pick(&["0", "1", "2", "-1", "3", "5"]).to_owned();
+    }
+    let (_, values) = LITERALS.iter().find(|(kind, _)| *kind == wanted).unwrap();
+    let quoted = brooklet_sql::name::literal(random.pick(values));
+    match wanted {
+        "int4" if random.chance(70) => random
+            .pick(&["0", "1", "2", "-1", "7", "2147483647", "(-2147483648)", "100"])
+            .to_owned(),
+        "numeric" if random.chance(60) => random
+            .pick(&["0.0", "1.5", "-2.25", "1e3", "0.001", "12345678901234567890.12"])
+            .to_owned(),
+        // Untyped: the context decides.
+        _ if random.chance(20) => quoted,
+        _ => format!("{quoted}::{wanted}"),
+    }
+}

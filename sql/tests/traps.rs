@@ -1,0 +1,341 @@
+//! Expressions that evaluators get wrong, with Postgres' answer to each.
+
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use brooklet_sql::{CaseMap, Collation, Row, TableSchema, TextOrder, Truth, compile};
+
+mod generate;
+
+use generate::typed::{self, COLUMNS};
+
+/// What comes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    True,
+    False,
+    Null,
+    /// An error, when the clause is compiled or for the row.
+    Error,
+    /// A refusal though Postgres has an answer.
+    Refused,
+}
+
+use Answer::{Error, False, Null, Refused, True};
+
+fn table() -> TableSchema {
+    let latin = ('A'..='Z').chain(['É', 'Ä']).map(|c| (c, c.to_lowercase().next().unwrap()));
+    let upper = ('a'..='z').chain(['é', 'ä']).map(|c| (c, c.to_uppercase().next().unwrap()));
+    let collation = Collation {
+        name: "C.UTF-8".into(),
+        order: TextOrder::Bytes,
+        deterministic: true,
+        case_map: Some(Arc::new(CaseMap::new(latin).with_upper(upper))),
+    };
+    typed::table(&collation, "public")
+}
+
+fn answer(clause: &str, values: &[(&str, &str)]) -> (Answer, String) {
+    let predicate = match compile(clause, &[], &table()) {
+        Ok(predicate) => predicate,
+        Err(error) => {
+            let unsupported = error.reason.contains("supported");
+            return (if unsupported { Refused } else { Error }, error.to_string());
+        }
+    };
+    let row: Vec<Option<&str>> = COLUMNS
+        .iter()
+        .map(|(name, ..)| values.iter().find(|(known, _)| known == name).map(|(_, value)| *value))
+        .collect();
+    let answer = match predicate.matches(&Row::new(row).unwrap()) {
+        Truth::True => True,
+        Truth::False => False,
+        Truth::Null => Null,
+        Truth::Error => Error,
+    };
+    (answer, predicate.sql().to_owned())
+}
+
+type Trap<'a> = (&'a str, &'a [(&'a str, &'a str)], Answer);
+
+fn check(traps: &[Trap<'_>]) {
+    let wrong: Vec<String> = traps
+        .iter()
+        .filter_map(|(clause, values, expected)| {
+            let (found, why) = answer(clause, values);
+            (found != *expected).then(|| format!("{clause}: {found:?}, not {expected:?} ({why})"))
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn null_and_three_valued_logic() {
+    check(&[
+        ("i4 NOT IN (1, NULL)", &[("i4", "2")], Null),
+        ("NOT (5 = ANY('{1,NULL}'::int4[]))", &[], Null),
+        ("5 <> ALL('{1,NULL}'::int4[])", &[], Null),
+        ("5 < ANY('{NULL}'::int4[])", &[], Null),
+        ("NULL <> ALL('{}'::int4[])", &[], True),
+        ("i4 = ALL('{}')", &[], True),
+        ("1 = ANY('{}'::int4[])", &[], False),
+        ("1 = ANY(NULL::int4[])", &[], Null),
+        ("1 = ANY('{{2},{3}}'::int4[])", &[], False),
+        ("ROW(NULL, NULL) IS NULL", &[], True),
+        ("ROW(1, NULL) IS NULL", &[], False),
+        ("ROW(1, NULL) IS NOT NULL", &[], False),
+        ("ROW(1, NULL::int4) = ROW(2, NULL::int4)", &[], False),
+        ("ROW(1, NULL::int4) = ROW(1, NULL::int4)", &[], Null),
+        ("ROW(1, NULL) IS NOT DISTINCT FROM ROW(1, NULL)", &[], True),
+        ("5 BETWEEN 9 AND NULL", &[], False),
+        ("5 NOT BETWEEN NULL AND 1", &[], True),
+        ("false AND NULL", &[], False),
+        ("true OR NULL", &[], True),
+        ("NOT NULL", &[], Null),
+        ("(NULL = NULL) IS UNKNOWN", &[], True),
+        ("NULL IS DISTINCT FROM NULL", &[], False),
+        ("'' IS NULL", &[], False),
+        ("'' = NULL", &[], Null),
+        ("greatest(1, NULL, 3) = 3", &[], True),
+        ("least(NULL::int4, NULL) IS NULL", &[], True),
+        ("('a' || NULL) IS NULL", &[], True),
+        ("concat('a', NULL, 1, true) = 'a1t'", &[], True),
+        ("coalesce(NULL, 1, 1/0) = 1", &[], True),
+        ("CASE WHEN true THEN 1 ELSE 1/0 END = 1", &[], True),
+        ("NULL", &[], Null),
+    ]);
+}
+
+#[test]
+fn integers() {
+    check(&[
+        ("2147483647 + 1 = 0", &[], Error),
+        ("32767::int2 + 1::int2 = 0", &[], Error),
+        ("i8 + 1 > 0", &[("i8", "9223372036854775807")], Error),
+        ("i2 + 1 = 32768", &[("i2", "32767")], True),
+        ("i4 / (-1) = 0", &[("i4", "-2147483648")], Error),
+        ("i4 % (-1) = 0", &[("i4", "-2147483648")], True),
+        ("- i2 = 0", &[("i2", "-32768")], Error),
+        ("-7 / 2 = -3", &[], True),
+        ("-7 % 2 = -1", &[], True),
+        ("7 % -2 = 1", &[], True),
+        ("1/0 = 1", &[], Error),
+        ("5 % i4 = 1", &[("i4", "0")], Error),
+        ("0::numeric / 0 = 1", &[], Error),
+        ("1 / i4 = 1 OR true", &[("i4", "0")], True),
+        ("1::int2 = 100000", &[], False),
+        ("i4 = '100000000000'", &[("i4", "1")], Error),
+        ("i4 = 3000000000", &[("i4", "1")], False),
+        ("i4 = '1.0'", &[("i4", "1")], Error),
+        ("i4 = 1.0", &[("i4", "1")], True),
+        ("' 5 '::int = 5", &[], True),
+        ("'0x10'::int = 16", &[], Error),
+        ("'1_000'::int = 1000", &[], Error),
+        ("5::bool", &[], True),
+        ("0::bool", &[], False),
+        ("(-1)::bool", &[], True),
+        ("i2::bool", &[("i2", "1")], Refused),
+    ]);
+}
+
+#[test]
+fn numerics_and_floats() {
+    check(&[
+        ("0.1 + 0.2 = 0.3", &[], True),
+        ("n = '12345678901234567890.1'", &[("n", "12345678901234567890.2")], False),
+        ("n = 1.5", &[("n", "1.50")], True),
+        ("1.50::text = '1.50'", &[], True),
+        ("(1.1*1.10)::text = '1.210'", &[], True),
+        ("(1::numeric/3)::text = '0.33333333333333333333'", &[], True),
+        ("(10::numeric/3)::text = '3.3333333333333333'", &[], True),
+        ("(7.0/2)::text = '3.5000000000000000'", &[], True),
+        ("1::numeric/3*3 = 1", &[], False),
+        ("i8 = n", &[("i8", "9007199254740993"), ("n", "9007199254740993")], True),
+        ("9007199254740993::int8 = 9007199254740992::float8", &[], True),
+        ("16777217 = 16777216::float4", &[], False),
+        ("'1.1'::float4 = 1.1", &[], False),
+        ("'1.1'::float4 = '1.1'::float8", &[], False),
+        ("f4 = '1.1'", &[("f4", "1.1")], True),
+        ("'NaN'::float8 = 'NaN'", &[], True),
+        ("'NaN'::numeric > 'Infinity'", &[], True),
+        ("greatest('NaN'::float8, 1)::text = 'NaN'", &[], True),
+        ("'NaN' = ANY('{NaN}'::float8[])", &[], True),
+        ("'-0'::float8 = 0", &[], True),
+        ("'-0'::float8::text = '-0'", &[], True),
+        ("f8 * 1e10 > 0", &[("f8", "1e+308")], Error),
+        ("'1e400'::float8 > 0", &[], Error),
+        ("'1e-400'::float8 > 0", &[], Error),
+        ("('Infinity'::float8 - 'Infinity')::text = 'NaN'", &[], True),
+        ("('Infinity'::numeric - 'Infinity')::text = 'NaN'", &[], True),
+        ("0::float8/0 = 0", &[], Error),
+        ("('NaN'::numeric/0)::text = 'NaN'", &[], True),
+        ("2.5::int = 3", &[], True),
+        ("(-2.5)::numeric::int = -3", &[], True),
+        ("0.5::numeric::int = 1", &[], True),
+        ("2.5::float8::int = 2 AND 1.5::float8::int = 2 AND 0.5::float8::int = 0", &[], True),
+        ("1e20::float8::int8 = 0", &[], Error),
+        ("1.005::numeric(10,2) = 1.01", &[], True),
+        ("'1e15'::float8::text = '1e+15'", &[], True),
+        ("'1.0'::float8::text = '1'", &[], True),
+        ("'1e6'::float4::text = '1e+06'", &[], True),
+        ("5.5 % 2 = 1.5", &[], True),
+        ("2 ^ 3 ^ 2 = 64", &[], Refused),
+        ("sqrt(f8) = 2", &[("f8", "-4")], Error),
+    ]);
+}
+
+#[test]
+fn text_and_patterns() {
+    check(&[
+        ("t < 'B'", &[("t", "a")], False),
+        ("t < 'é'", &[("t", "z")], True),
+        ("'a' < 'B'", &[], Refused),
+        ("'A' = 'a'", &[], False),
+        ("t = 'a'", &[("t", "a ")], False),
+        ("'a'::char(3) = 'a'", &[], True),
+        ("'a'::char(3) = 'a '::char(5)", &[], True),
+        ("'a'::char(3) = t", &[("t", "a")], True),
+        ("'a'::char(3) = t", &[("t", "a ")], False),
+        ("'a'::char(3)::text = 'a'", &[], True),
+        ("bp LIKE 'a'", &[("bp", "a   ")], False),
+        ("bp LIKE 'a   '", &[("bp", "a   ")], True),
+        ("'ab'::varchar(1) = 'a'", &[], True),
+        (r"t LIKE 'a\%b'", &[("t", "a%b")], True),
+        (r"t LIKE 'a\\b'", &[("t", r"a\b")], True),
+        ("t LIKE 'a%b'", &[("t", "a\nb")], True),
+        ("t LIKE 'abc'", &[("t", "abc\n")], False),
+        ("t LIKE '_'", &[("t", "é")], True),
+        ("t ILIKE 'É'", &[("t", "é")], True),
+        ("t ILIKE 'ä%'", &[("t", "Äb")], True),
+        ("t ILIKE 'SS'", &[("t", "ß")], False),
+        (r"t LIKE 'a\'", &[("t", "a")], Error),
+        ("'a%b' LIKE 'a!%b' ESCAPE '!'", &[], True),
+        (r"'a\b' LIKE 'a\b' ESCAPE ''", &[], True),
+        ("upper(t) = 'ß'", &[("t", "ß")], True),
+        ("lower('É' COLLATE \"C\") = 'É'", &[], True),
+        ("'10' < ('9' COLLATE \"C\")", &[], True),
+        ("t ~ 'a.b'", &[("t", "a\nb")], True),
+        ("t ~ 'A'", &[("t", "a")], False),
+        ("t ~* 'A'", &[("t", "a")], True),
+        ("true::text = 'true'", &[], True),
+        ("b::text = 't'", &[("b", "t")], False),
+        ("true = 't'", &[], True),
+        ("'yes'::bool", &[], True),
+        ("' T '::bool", &[], True),
+        ("true > false", &[], True),
+        ("b = t", &[("b", "t"), ("t", "t")], Error),
+    ]);
+}
+
+#[test]
+fn identifiers_bytes_enums_json() {
+    let uuid = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11";
+    check(&[
+        ("u = '{A0EEBC99-9C0B4EF8-BB6D6BB9BD380A11}'", &[("u", uuid)], True),
+        ("u::text = 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'", &[("u", uuid)], False),
+        (r"'\x41'::bytea = 'A'", &[], True),
+        ("m < 'a'", &[("m", "sad")], True),
+        ("m::text < 'happy'", &[("m", "sad")], Refused),
+        ("m::text COLLATE \"C\" < 'happy'", &[("m", "sad")], False),
+        ("m = 'nope'", &[], Error),
+        (r#"'{"a":1,"b":2}'::jsonb = '{"b":2,"a":1}'"#, &[], True),
+        (r#"'{"a":1}'::jsonb = '{"a":1.0}'"#, &[], True),
+        (r#"'{"a":1.0}'::jsonb::text = '{"a": 1.0}'"#, &[], True),
+        (r#"'{"a":1.0}'::jsonb ->> 'a' = '1.0'"#, &[], True),
+        (r#"'{"a":1,"a":2}'::jsonb = '{"a": 2}'"#, &[], True),
+        (r#"('{"a":null}'::jsonb -> 'a') IS NULL"#, &[], False),
+        (r#"('{"a":null}'::jsonb ->> 'a') IS NULL"#, &[], True),
+        ("'[1,2,3]'::jsonb @> '[3,1]'", &[], True),
+        (r#"'["foo","bar"]'::jsonb @> '"bar"'"#, &[], True),
+        (r#"'{"a":{"b":1}}'::jsonb @> '{"a":{}}'"#, &[], True),
+        (r#"j < '1'"#, &[("j", "\"a\"")], Refused),
+    ]);
+}
+
+#[test]
+fn dates_and_times() {
+    check(&[
+        ("'1 day'::interval = '24 hours'", &[], True),
+        ("'1 mon'::interval = '30 days'", &[], True),
+        ("'1 year'::interval = '360 days'", &[], True),
+        ("'1 year'::interval = '365 days'", &[], False),
+        ("'1 mon'::interval > '29 days 23:59:59.999999'", &[], True),
+        ("'1 day -1 hour'::interval = '23 hours'", &[], True),
+        ("justify_hours('-1 day +23 hours')::text = 'PT-1H'", &[], True),
+        ("timestamp '2024-01-31' + interval '1 mon' = '2024-02-29'", &[], True),
+        ("timestamp '2024-03-31' + interval '1 mon' = '2024-04-30'", &[], True),
+        (
+            "tz + interval '1 day' = '2024-01-02 12:00+00'",
+            &[("tz", "2024-01-01 12:00:00+00")],
+            True,
+        ),
+        ("timestamp '2024-01-01' = timestamptz '2024-01-01 00:00+00'", &[], True),
+        ("tz > '2024-01-01'", &[("tz", "2024-01-01 00:00:01+00")], True),
+        ("ts = '2024-01-01 00:00:00+05'", &[("ts", "2024-01-01 00:00:00")], True),
+        ("ts = '2024-01-01 00:00:00.1234567'", &[("ts", "2024-01-01 00:00:00.123457")], True),
+        ("'2024-06-30 23:59:60'::timestamp = '2024-07-01'", &[], True),
+        ("'2024-01-01 24:00:00'::timestamp = '2024-01-02'", &[], True),
+        ("time '24:00:00' > '23:59:59.999999'", &[], True),
+        ("time '24:00:00' = '00:00:00'", &[], False),
+        ("'12:30 AM'::time = '00:30'", &[], Error),
+        ("interval '1' day = '24 hours'", &[], True),
+        ("'infinity'::date > '9999-12-31'", &[], True),
+        ("'-infinity'::timestamptz < '0001-01-01'", &[], True),
+        ("'infinity'::timestamp = 'infinity'::date", &[], True),
+        ("ts - '2024-01-01' > '1 day'", &[("ts", "infinity")], Error),
+        ("'infinity'::date - 'infinity'::date = 0", &[], Error),
+        ("d < '0001-01-01'", &[("d", "0044-03-15 BC")], True),
+        ("d::text = '0044-03-15 BC'", &[("d", "0044-03-15 BC")], True),
+        ("extract(year from d) = -44", &[("d", "0044-03-15 BC")], True),
+        ("d > '9999-12-31'", &[("d", "12024-01-01")], True),
+        ("'5874898-01-01'::date IS NULL", &[], Error),
+        ("'2024-02-30'::date IS NULL", &[], Error),
+        ("date '2024-01-02' - date '2024-01-01' = 1", &[], True),
+        ("date '2024-01-01' + 1 = '2024-01-02'", &[], True),
+        ("date '2024-01-02' - '1 day' = 1", &[], Refused),
+        ("ts::text = '2024-01-01 00:00:00'", &[("ts", "2024-01-01 00:00:00")], True),
+        ("'00:00:00'::timetz = '01:00:00+01'", &[], False),
+    ]);
+}
+
+#[test]
+fn arrays() {
+    check(&[
+        ("ARRAY[1,NULL] = ARRAY[1,NULL]", &[], True),
+        ("ARRAY[1,2] < ARRAY[1,NULL]", &[], True),
+        ("ia = '{1,2}'", &[("ia", "[0:1]={1,2}")], False),
+        ("'{1,2}'::int4[] = '{{1,2}}'", &[], False),
+        ("ARRAY[1,2] @> ARRAY[[1],[2]]", &[], True),
+        ("'{{1,2},{3,4}}'::int4[] @> '{1}'", &[], True),
+        ("'{NULL}'::int4[] @> '{NULL}'", &[], False),
+        ("'{NULL}'::int4[] && '{NULL}'", &[], False),
+        ("'{1,NULL}'::int4[] <@ '{1,2,NULL}'", &[], False),
+        ("'{}'::int4[] @> '{}'", &[], True),
+        ("'{1}'::int4[] && '{}'", &[], False),
+        ("ia[0] IS NULL AND ia[5] IS NULL AND ia[NULL] IS NULL", &[("ia", "{1,2}")], True),
+        ("ia[2:] = '{2}' AND ia[:2] = '{1,2}'", &[("ia", "{1,2}")], True),
+        ("(ARRAY[[1,2],[3,4]])[1] IS NULL", &[], True),
+        ("(ARRAY[[1,2],[3,4]])[1:1] = '{{1,2}}'", &[], True),
+        ("(ia || NULL::int4)::text = '{1,2,NULL}'", &[("ia", "{1,2}")], True),
+        ("array_append(NULL::int4[], 1) = '{1}'", &[], True),
+        ("'a' || ta = '{}'", &[("ta", "{a}")], Error),
+        (r#"('{"NULL",NULL}'::text[])[1] = 'NULL'"#, &[], True),
+        ("array_length(ia, 1) IS NULL AND cardinality(ia) = 0", &[("ia", "{}")], True),
+        ("array_ndims(ia) IS NULL", &[("ia", "{}")], True),
+    ]);
+}
+
+#[test]
+fn the_rest() {
+    check(&[
+        ("4 IN (1.5, '4.0')", &[], True),
+        ("4 IN (1, '4.0')", &[], Error),
+        ("nullif(1, 1) IS NULL", &[], True),
+        ("true", &[], True),
+        ("1 = 1", &[], True),
+        ("'[1,3]'::int4range = '[1,4)'", &[], Refused),
+        ("'10.0.0.1'::inet = '10.0.0.1/32'", &[], True),
+        ("point(1,2) = point(1,2)", &[], Refused),
+    ]);
+}
