@@ -153,6 +153,30 @@ impl Response {
         self
     }
 
+    /// Status, headers by name and body as one text; without what HTTP itself, request ids, the server's name and
+    /// cross-origin access add to every answer.
+    pub fn transcript(&self) -> String {
+        let left_out = [
+            "date",
+            "connection",
+            "content-length",
+            "transfer-encoding",
+            "vary",
+            "x-request-id",
+            "electric-server",
+        ];
+        let is_kept =
+            |name: &str| !left_out.contains(&name) && !name.starts_with("access-control-");
+        let mut lines: Vec<String> = self
+            .headers
+            .iter()
+            .filter(|(name, _)| is_kept(name))
+            .map(|(name, value)| format!("{name}: {value}\n"))
+            .collect();
+        lines.sort();
+        format!("{}\n{}\n{}", self.status, lines.concat(), String::from_utf8_lossy(&self.body))
+    }
+
     /// The answer for a failure's message.
     pub fn shown(&self) -> String {
         let body: String = String::from_utf8_lossy(&self.body).chars().take(2_000).collect();

@@ -39,15 +39,17 @@ pub fn matches(pattern: &Value, actual: &Value, bindings: &mut Bindings) -> Resu
 pub fn matches_text(pattern: &str, actual: &str, bindings: &mut Bindings) -> Result<(), String> {
     let differ = |rest: &str| {
         let agreed = actual.len() - rest.len();
-        format!("'{actual}' instead of '{pattern}': they differ after byte {agreed}")
+        let shown: String = rest.chars().take(60).collect();
+        format!("'{actual}' instead of '{pattern}': they differ after byte {agreed}, in '{shown}'")
     };
     let mut rest = actual;
     let mut expected = pattern;
     while let Some((literal, name, after)) = next_placeholder(expected) {
-        rest = rest.strip_prefix(literal).ok_or_else(|| differ(rest))?;
+        rest = rest.strip_prefix(literal).ok_or_else(|| differ(after_common(rest, literal)))?;
         expected = after;
         let is_end = |c: char| match name {
             "<*>" | "<number>" => !c.is_ascii_digit() && c != '-',
+            _ if !["<h", "<o"].contains(&&name[..2]) => !c.is_ascii_digit(),
             _ => !c.is_ascii_alphanumeric() && !"-_".contains(c),
         };
         let length = match name {
@@ -68,7 +70,26 @@ pub fn matches_text(pattern: &str, actual: &str, bindings: &mut Bindings) -> Res
         }
         rest = tail;
     }
-    if rest == expected { Ok(()) } else { Err(differ(rest)) }
+    if rest == expected { Ok(()) } else { Err(differ(after_common(rest, expected))) }
+}
+
+/// What is left of a text after what it has in common with another.
+fn after_common<'a>(text: &'a str, other: &str) -> &'a str {
+    let same = text.chars().zip(other.chars()).take_while(|(one, other)| one == other);
+    &text[same.map(|(one, _)| one.len_utf8()).sum()..]
+}
+
+/// Fails unless a text is as expected; what an earlier text had in a placeholder's place has to be there again.
+#[track_caller]
+pub fn check(pattern: &str, actual: &str, bindings: &mut Bindings) {
+    if let Err(error) = matches_text(pattern, actual, bindings) {
+        panic!(
+            "{error}
+
+expected: {pattern}
+answered: {actual}"
+        );
+    }
 }
 
 /// Splits at the first placeholder: what is before it, itself, what is after it.

@@ -50,8 +50,14 @@ const REFUSAL_HEADERS: &str = r#"{"cache-control": "no-store", "surrogate-contro
     "access-control-allow-methods": "GET, POST, HEAD, DELETE, OPTIONS"}"#;
 
 /// What HTTP itself brings, and what every answer of every server has with values of its own; no sample has them.
-const OF_HTTP: &[&str] =
-    &["date", "connection", "content-length", "transfer-encoding", "electric-server", "x-request-id"];
+const OF_HTTP: &[&str] = &[
+    "date",
+    "connection",
+    "content-length",
+    "transfer-encoding",
+    "electric-server",
+    "x-request-id",
+];
 
 #[tokio::test]
 async fn recorded_conversations_are_repeated() {
