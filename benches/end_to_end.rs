@@ -8,12 +8,16 @@
 //! `memory`: a table is synced and one large transaction passes; the peak of resident memory over
 //! idle.
 //!
+//! `fan_out`: how soon all of many waiting clients have one write; see `fan_out.rs`.
+//!
 //! `benches/run` calls it; sizes come from the environment: `BENCH_SHAPES`, `BENCH_CHANGES`,
-//! `BENCH_TABLE_ROWS`, `BENCH_TRANSACTION_ROWS`.
+//! `BENCH_TABLE_ROWS`, `BENCH_TRANSACTION_ROWS`, `BENCH_CLIENTS`.
 
 // In a bench a panic is the report.
 #![allow(clippy::unwrap_used, missing_docs, dead_code, unused_imports)]
 
+#[path = "end_to_end/fan_out.rs"]
+mod fan_out;
 #[path = "../tests/suite/harness/mod.rs"]
 mod harness;
 
@@ -21,7 +25,9 @@ use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use harness::{Cluster, Database, Locale, Request, Shape, World, eventually, run_dir, size};
+use harness::{
+    Cluster, Database, Locale, Options, Request, Shape, World, eventually, run_dir, size,
+};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
@@ -30,6 +36,9 @@ const CLIENTS: usize = 16;
 
 #[tokio::main]
 async fn main() {
+    if std::env::args().any(|argument| argument == fan_out::FLOOR) {
+        return fan_out::serve_floor().await;
+    }
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|part| part == name);
     if wants("throughput") {
@@ -38,12 +47,19 @@ async fn main() {
     if wants("memory") {
         memory(size("BENCH_TABLE_ROWS", 20_000), size("BENCH_TRANSACTION_ROWS", 10_000)).await;
     }
+    if wants("fan_out") {
+        fan_out::fan_out(size("BENCH_CLIENTS", 200)).await;
+    }
 }
 
 async fn world() -> World {
+    world_with(|_| {}).await
+}
+
+async fn world_with(change: impl FnOnce(&mut Options)) -> World {
     let settings = ["fsync=off", "max_wal_size=8GB", "checkpoint_timeout=1h"];
     let cluster = Cluster::own(Locale::CUtf8, &settings);
-    World::with(Database::create(cluster.into()).await, |_| {}).await
+    World::with(Database::create(cluster.into()).await, change).await
 }
 
 async fn throughput(shapes: usize, changes: usize) {
@@ -282,9 +298,26 @@ async fn memory(table_rows: usize, transaction_rows: usize) {
     );
 }
 
-/// A line of `/proc/<pid>/status`, KiB.
+fn resident_kib(process: u32) -> u64 {
+    status(process, "VmRSS")
+}
+
+/// Seconds of CPU that a process has used so far.
+fn cpu_seconds(process: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    // After the name in parentheses; ticks are a hundredth of a second on Linux.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks = |at: usize| fields[at].parse::<f64>().unwrap();
+    (ticks(11) + ticks(12)) / 100.0
+}
+
 fn resident(world: &World, line: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", world.server.id())).unwrap();
+    status(world.server.id(), line)
+}
+
+/// A line of `/proc/<pid>/status`, KiB.
+fn status(process: u32, line: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find(|found| found.starts_with(line)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }

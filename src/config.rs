@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::limits::{CHUNK_BYTES_DEFAULT, LONG_POLL_DEFAULT, REQUESTS_DEFAULT};
+use crate::shapes::evict::ShapeLimits;
 
 /// Electric's environment names, ours for the same setting, and its flag.
 const ALIASES: &[(&str, &str, &str)] = &[
@@ -41,6 +42,7 @@ const ALIASES: &[(&str, &str, &str)] = &[
         "BROOKLET_MAX_CONCURRENT_REQUESTS",
         "max_concurrent_requests",
     ),
+    ("ELECTRIC_MAX_SHAPES", "BROOKLET_MAX_SHAPES", "max_shapes"),
     ("ELECTRIC_PROMETHEUS_PORT", "BROOKLET_PROMETHEUS_PORT", "prometheus_port"),
     ("ELECTRIC_LOG_LEVEL", "BROOKLET_LOG_LEVEL", "log_level"),
 ];
@@ -123,6 +125,15 @@ pub struct ServeArgs {
     #[arg(long, env = "BROOKLET_MAX_CONCURRENT_REQUESTS", default_value = r#"{"initial":300,"existing":10000}"#, value_parser = request_limits)]
     pub max_concurrent_requests: RequestLimits,
 
+    /// Shapes to keep; beyond it the one that nobody has asked for the longest ends. Unlimited by
+    /// default.
+    #[arg(long, env = "BROOKLET_MAX_SHAPES", value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_shapes: Option<u64>,
+
+    /// End shapes that nobody has asked for this long, for example 1440m. Never by default.
+    #[arg(long, env = "BROOKLET_SHAPE_IDLE_TIMEOUT", value_parser = duration)]
+    pub shape_idle_timeout: Option<Duration>,
+
     /// Serve Prometheus metrics at /metrics on this port, without a secret. Off by default.
     #[arg(long, env = "BROOKLET_PROMETHEUS_PORT")]
     pub prometheus_port: Option<u16>,
@@ -194,6 +205,8 @@ pub struct Settings {
     pub deletion: bool,
     /// Requests answered at once.
     pub requests: RequestLimits,
+    /// Shapes to keep.
+    pub shapes: ShapeLimits,
     /// Where to serve metrics.
     pub prometheus_port: Option<u16>,
     /// See [`ServeArgs`].
@@ -233,6 +246,10 @@ impl ServeArgs {
             cache_stale_age: self.cache_stale_age,
             deletion: self.enable_integration_testing,
             requests: self.max_concurrent_requests,
+            shapes: ShapeLimits {
+                max: self.max_shapes.map(|max| usize::try_from(max).unwrap_or(usize::MAX)),
+                idle: self.shape_idle_timeout,
+            },
             prometheus_port: self.prometheus_port,
             database_url: self.database_url,
             ca: self.database_ca_certificate_file,
@@ -257,6 +274,7 @@ impl Settings {
             cache_stale_age: 300,
             deletion: false,
             requests: RequestLimits::default(),
+            shapes: ShapeLimits::default(),
             prometheus_port: None,
             database_url,
             ca: None,

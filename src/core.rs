@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use brooklet_dataflows::{EndReason, Event, ShapeId};
 use brooklet_sql::{Lsn, TableSchema};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::change_log::{ChangeLog, Replayed, Rolled, Writer};
@@ -17,7 +17,10 @@ use crate::config::Settings;
 use crate::engine::Engine;
 use crate::epoch::{self, Epoch};
 use crate::ingest::{Entry, Ingest};
-use crate::limits::{POSTING_SYNC_INTERVAL, RECONCILE_INTERVAL, SLICES_IN_FLIGHT_MAX, STOP_MAX};
+use crate::limits::{
+    EVICT_INTERVAL, POSTING_SYNC_INTERVAL, RECONCILE_INTERVAL, RECONCILE_PAUSE,
+    SLICES_IN_FLIGHT_MAX, STOP_MAX,
+};
 use crate::replication::Database;
 use crate::replication::layouts::Layouts;
 use crate::replication::publication::Publication;
@@ -26,10 +29,11 @@ use crate::replication::session::{Session, SessionError};
 use crate::replication::slot::Names;
 use crate::shape_log::postings::{PostingWriter, Recovered};
 use crate::shape_log::{
-    Appender, AppenderHandle, Block, PackStore, PostingReader, ShapeLog, ShapeLogs,
+    Appender, AppenderHandle, Block, Encoded, PackStore, PostingReader, ShapeLog, ShapeLogs,
 };
 use crate::shapes::catalog::{Catalog, ShapeRecord};
 use crate::shapes::create::{Workshop, prune_recent};
+use crate::shapes::evict::{ShapeLimits, evict};
 use crate::shapes::partitions::Partitions;
 use crate::shapes::recent::RecentCommits;
 use crate::shapes::reconcile::reconcile;
@@ -43,6 +47,8 @@ pub struct Core {
     pub registry: Arc<Registry>,
     /// Reads postings.
     pub postings: PostingReader,
+    /// What readers share.
+    pub encoded: Encoded,
     /// Whether the stream is connected.
     pub connected: watch::Receiver<bool>,
     stop_stream: watch::Sender<bool>,
@@ -148,22 +154,20 @@ async fn wire(
     let stores = open_stores(&dir, writer.end(), &ends)?;
     let emitter = stores.appender.clone();
     let (engine, _) = Engine::start(move |collated| emitter.collated(collated))?;
-    let tables = stores.records.iter().map(|(_, table)| &**table);
-    let layouts = Arc::new(Layouts::new(writer.relations(), tables));
+    let known = stores.records.iter().map(|(_, table)| &**table);
+    let layouts = Arc::new(Layouts::new(writer.relations(), known));
     let schemas = Schemas::new(database.clone(), Arc::clone(&layouts));
     let (shapes, left_out) = restore(stores.records, stores.found, &stores.logs, &schemas);
-    for shape in left_out {
-        stores.catalog.remove(shape).await?;
-    }
+    stores.catalog.remove_all(&left_out).await?;
     replay(&log, stores.position, &shapes, &engine).await?;
     let unsealed = log.unsealed(&commits);
     let (recent, begun_after) = (Arc::new(RecentCommits::new(commits)), writer.last_commit());
     let (rolled, rolled_files) = mpsc::unbounded_channel();
     let (durable, slices) =
         start_ingest(writer, engine.clone(), Arc::clone(&recent), rolled, &ends)?;
-    let prepared = shapes.iter().map(|shape| shape.defined.table.oid).collect();
     let (connected_sender, connected) = watch::channel(false);
     let (stop_stream, stop) = watch::channel(false);
+    let changed = Arc::new(Notify::new());
     let session = Session {
         database: database.clone(),
         names: names.clone(),
@@ -171,13 +175,14 @@ async fn wire(
         cluster,
         layouts,
         partitions: Arc::clone(&stores.partitions),
+        changed: Arc::clone(&changed),
         slices,
         durable: durable.clone(),
         connected: connected_sender,
         stop,
     };
     let workshop = Arc::new(Workshop {
-        publication: Publication::new(database.clone(), names.publication, prepared),
+        publication: Publication::new(database.clone(), names.publication, tables(&shapes)),
         database: database.clone(),
         schemas,
         engine,
@@ -194,7 +199,7 @@ async fn wire(
     });
     let registry = Registry::new(Arc::clone(&workshop), shapes, stores.next_id);
     reconcile(&registry).await?;
-    let mut tasks = keep_going(&registry, &workshop, stores.appender);
+    let mut tasks = keep_going(&registry, stores.appender, settings.shapes, changed);
     tasks.spawn(Arc::clone(&registry).follow(stores.ended));
     tasks.spawn(Arc::clone(&registry).follow_stale(stores.stale));
     tasks.spawn(seal(log, stores.logs, unsealed, rolled_files));
@@ -202,20 +207,29 @@ async fn wire(
     Ok(Arc::new(Core {
         registry,
         postings: stores.postings,
+        encoded: Encoded::default(),
         connected,
         stop_stream,
         _tasks: tasks,
     }))
 }
 
+/// The tables that shapes are about.
+fn tables(shapes: &[Shape]) -> HashSet<u32> {
+    shapes.iter().map(|shape| shape.defined.table.oid).collect()
+}
+
 /// Starts what happens at intervals.
 fn keep_going(
     registry: &Arc<Registry>,
-    workshop: &Arc<Workshop>,
     appender: AppenderHandle,
+    limits: ShapeLimits,
+    changed: Arc<Notify>,
 ) -> JoinSet<()> {
+    let workshop = registry.workshop();
     let mut tasks = JoinSet::new();
-    tasks.spawn(keep_reconciled(Arc::clone(registry)));
+    tasks.spawn(keep_few(Arc::clone(registry), limits));
+    tasks.spawn(keep_reconciled(Arc::clone(registry), changed));
     tasks.spawn(keep_pruned(Arc::clone(workshop)));
     tasks.spawn(keep_synced(Arc::clone(workshop), appender));
     tasks
@@ -353,11 +367,26 @@ async fn keep_pruned(workshop: Arc<Workshop>) {
     }
 }
 
-/// Looks after the tables at intervals.
-async fn keep_reconciled(registry: Arc<Registry>) {
-    let mut interval = tokio::time::interval(RECONCILE_INTERVAL);
+/// Ends shapes that are too many or idle.
+async fn keep_few(registry: Arc<Registry>, limits: ShapeLimits) {
+    if limits == ShapeLimits::default() {
+        return;
+    }
+    let mut interval = tokio::time::interval(EVICT_INTERVAL);
     loop {
         interval.tick().await;
+        evict(&registry, limits).await;
+    }
+}
+
+/// Looks after the tables at intervals, and soon after one was announced again.
+async fn keep_reconciled(registry: Arc<Registry>, changed: Arc<Notify>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(RECONCILE_INTERVAL) => {}
+            // Many are announced together when the publication changes.
+            () = changed.notified() => tokio::time::sleep(RECONCILE_PAUSE).await,
+        }
         if let Err(error) = reconcile(&registry).await {
             tracing::debug!(%error, "cannot look after the tables");
         }

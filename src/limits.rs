@@ -87,6 +87,9 @@ pub const TABLE_WRITERS_MAX: Duration = Duration::from_secs(30);
 /// all of them; a table that changes and is written to is noticed at once, by the stream.
 pub const RECONCILE_INTERVAL: Duration = Duration::from_secs(10);
 
+/// How long after a table is announced again the catalogue is asked.
+pub const RECONCILE_PAUSE: Duration = Duration::from_millis(500);
+
 /// Reconnect back-off to Postgres, first and longest pause.
 pub const RECONNECT_PAUSE: (Duration, Duration) =
     (Duration::from_millis(250), Duration::from_secs(10));
@@ -132,9 +135,9 @@ pub const BODY_BYTES_MAX: usize = 8_000_000;
 /// How long a POST's body may take to arrive.
 pub const BODY_READ_MAX: Duration = Duration::from_secs(30);
 
-/// Bytes of a request's first line and headers; more is answered with 431. A `where` may have 64
-/// KiB, and three times that when percent-encoded; longer ones go into a POST's body.
-pub const HEAD_BYTES_MAX: usize = 256 << 10;
+/// Bytes of a request's first line and headers; more is answered with 431. The HTTP library allows
+/// 64 KiB for the URL alone and answers more with 414.
+pub const HEAD_BYTES_MAX: usize = 128 << 10;
 
 /// Headers of a request; more is answered with 431.
 pub const HEADERS_MAX: usize = 100;
@@ -160,3 +163,10 @@ pub const OVERLOAD_PAUSE: (u32, u32) = (5, 6);
 
 /// How often recorded metrics are folded together: what lies between is kept value by value.
 pub const METRICS_UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Encoded JSON kept for other readers of the same, bytes: what clients of busy shapes wait for, and
+/// the snapshots that many load at once.
+pub const ENCODED_CACHE_BYTES_MAX: u64 = 64 << 20;
+
+/// How often shapes are counted against their limit. A look sorts them all.
+pub const EVICT_INTERVAL: Duration = Duration::from_secs(2);

@@ -12,7 +12,7 @@ use crate::core::Core;
 use crate::limits::{BODY_PIECE_BYTES, SNAPSHOT_STALL_MAX};
 use crate::shape_log::encode::snapshot_end;
 use crate::shape_log::postings::{Posting, last_op};
-use crate::shape_log::{BatchPlace, Block, Offset, Slice};
+use crate::shape_log::{BatchPlace, Block, Offset, Piece, Slice};
 use crate::shapes::Shape;
 use crate::shapes::shape::Stage;
 use crate::shapes::visibility::Visibility;
@@ -60,8 +60,35 @@ impl Array {
     }
 }
 
-/// The entries of a slice, then `last`, the message that says where the log stands.
-pub fn log(core: &Arc<Core>, shape: &Arc<Shape>, slice: Slice, last: Option<String>) -> Body {
+/// The entries of a slice, then `last`, the message that says where the log stands. Small ones are
+/// encoded once for all who wait for them.
+pub async fn log(
+    core: &Arc<Core>,
+    shape: &Arc<Shape>,
+    slice: Slice,
+    last: Option<String>,
+) -> Result<Body, Arc<io::Error>> {
+    let piece = Piece::Slice(shape.id, slice.after, slice.end);
+    let mut entries = Entries::new(Arc::clone(core), Arc::clone(shape), slice.clone());
+    let encode = move || {
+        let mut json = Vec::new();
+        entries.read(|message| {
+            if !json.is_empty() {
+                json.push(b',');
+            }
+            json.extend_from_slice(message);
+        })?;
+        Ok(entries.ended.then(|| Bytes::from(json)))
+    };
+    let Some(small) = core.encoded.get(piece, encode).await? else {
+        return Ok(long_log(core, shape, slice, last));
+    };
+    let comma = if small.is_empty() || last.is_none() { "" } else { "," };
+    let last = last.unwrap_or_default();
+    Ok(Body::from([b"[", &small[..], comma.as_bytes(), last.as_bytes(), b"]"].concat()))
+}
+
+fn long_log(core: &Arc<Core>, shape: &Arc<Shape>, slice: Slice, last: Option<String>) -> Body {
     let (mut array, body) = Array::new();
     let (core, shape) = (Arc::clone(core), Arc::clone(shape));
     let (handle, cut) = (shape.handle.clone(), array.pieces.clone());
@@ -222,7 +249,7 @@ async fn send_batch(
     array: &mut Array,
 ) -> io::Result<bool> {
     let (packs, reader) = (core.registry.workshop().packs.clone(), Arc::clone(shape));
-    let read = tokio::task::spawn_blocking(move || {
+    let encode = move || {
         let rows = packs.read(&batch).map_err(io::Error::other)?;
         let mut json = Vec::new();
         for (number, row) in rows.iter().enumerate() {
@@ -231,10 +258,13 @@ async fn send_batch(
             }
             reader.view.snapshot_row(row, &mut json);
         }
-        Ok::<_, io::Error>(json)
-    });
-    let json = read.await.map_err(io::Error::other)??;
-    array.push(&json);
-    let piece = array.piece();
-    Ok(array.pieces.send(piece).await.is_ok())
+        Ok(Some(Bytes::from(json)))
+    };
+    let json = core.encoded.get(Piece::Batch(shape.id, batch), encode).await;
+    let json = json.map_err(io::Error::other)?.unwrap_or_default();
+    array.push(b"");
+    let head = array.piece()?;
+    let sent =
+        array.pieces.send(Ok(head)).await.is_ok() && array.pieces.send(Ok(json)).await.is_ok();
+    Ok(sent)
 }

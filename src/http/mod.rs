@@ -26,7 +26,7 @@ use std::time::Instant;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use axum::response::Response;
 use percent_encoding::percent_decode_str;
 use subtle::ConstantTimeEq;
@@ -74,12 +74,21 @@ async fn dispatch(http: Http, request: Request) -> Response {
     let origin = single_origin(request.headers());
     let route = route(request.uri().path());
     let told = Told::of(&request);
+    let held_open = request.version() <= Version::HTTP_11
+        && route == Route::Shape
+        && !asks_to_close(request.headers());
     let (mut response, cors) = answer(&http, route, request).await;
     told.answered(route, &response, begun);
     let headers = response.headers_mut();
     set(headers, "electric-server", concat!("Brooklet/", env!("CARGO_PKG_VERSION")));
     headers.insert("x-request-id", id);
-    if !headers.contains_key(CACHE_CONTROL) {
+    let preflight = headers.contains_key("access-control-max-age");
+    let events = headers.get(CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream");
+    if held_open && (preflight || events) {
+        // As Electric says it, although it is the rule. HTTP/2 forbids it.
+        set(headers, "connection", "keep-alive");
+    }
+    if !preflight && !headers.contains_key(CACHE_CONTROL) {
         set(headers, "cache-control", "max-age=0, private, must-revalidate");
     }
     if cors {
@@ -89,6 +98,11 @@ async fn dispatch(http: Http, request: Request) -> Response {
         set(headers, "access-control-allow-methods", methods);
     }
     response
+}
+
+fn asks_to_close(headers: &HeaderMap) -> bool {
+    let said = headers.get("connection").and_then(|said| said.to_str().ok());
+    said.is_some_and(|said| said.to_ascii_lowercase().contains("close"))
 }
 
 /// What is told of a request: to the log, without secrets, and to the metrics.

@@ -118,7 +118,7 @@ impl Reading<'_> {
             let slice = self.shape.log.slice(after)?;
             match self.request.live {
                 Some(Live::Events) => return Ok(self.events(slice, changed)),
-                _ if !slice.blocks.is_empty() => return Ok(self.data(slice, processed)),
+                _ if !slice.blocks.is_empty() => return self.data(slice, processed).await,
                 None => {
                     let answer = Answer { up_to_date: true, ..self.head(after) };
                     let message = up_to_date(processed.max(Lsn(after.tx)));
@@ -138,12 +138,20 @@ impl Reading<'_> {
         }
     }
 
-    fn data(&self, slice: Slice, processed: Lsn) -> Response {
+    async fn data(&self, slice: Slice, processed: Lsn) -> Result<Response, Refusal> {
         let answer = Answer { up_to_date: slice.up_to_date, ..self.head(slice.end) };
+        let settings = &self.http.settings;
+        if answer.is_known(self.headers) {
+            return Ok(answer.response(settings, StatusCode::NOT_MODIFIED, Body::empty()));
+        }
         let end = Lsn(slice.end.tx);
         let seen = if self.request.live.is_some() { end } else { processed.max(end) };
         let last = slice.up_to_date.then(|| up_to_date(seen));
-        self.respond(&answer, || body::log(self.core, self.shape, slice, last))
+        let body = body::log(self.core, self.shape, slice, last).await.map_err(|error| {
+            tracing::error!(%error, handle = self.shape.handle, "a log cannot be read");
+            Refusal::Internal(format!("Unable to retrieve shape log: {error}"))
+        })?;
+        Ok(answer.response(settings, StatusCode::OK, body))
     }
 
     fn events(&self, slice: Slice, changed: watch::Receiver<()>) -> Response {

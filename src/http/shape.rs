@@ -63,6 +63,7 @@ async fn read(
     let part = request.subset.as_ref().map(|subset| subset::Part::check(subset, &defined));
     let part = part.transpose()?;
     let shape = resolve(&core, defined, &request).await?;
+    shape.note_use();
     let started = timeout(SNAPSHOT_START_MAX, shape.started()).await;
     let waited = || Refusal::Unavailable("the snapshot has not begun yet".to_owned(), 10);
     started.map_err(|_| waited())??;

@@ -122,8 +122,8 @@ impl Assembler {
         Ok(())
     }
 
-    /// Adds a table's definition, with where its changes go.
-    pub fn relation(&mut self, announced: &Relation, targets: Vec<Target>) {
+    /// Adds a table's definition, with where its changes go. Whether the table was known before.
+    pub fn relation(&mut self, announced: &Relation, targets: Vec<Target>) -> bool {
         let mut ways = Vec::with_capacity(targets.len());
         for target in targets {
             let relation = self.layouts.place(target.relation);
@@ -136,7 +136,7 @@ impl Assembler {
             self.push(Entry::Relation(Arc::clone(&relation)));
             ways.push(Way { relation, places: (!same).then_some(places) });
         }
-        self.ways.insert(announced.oid, ways);
+        self.ways.insert(announced.oid, ways).is_some()
     }
 
     fn change(

@@ -16,7 +16,7 @@ use brooklet_sql::{Lsn, Relation, statement};
 use pgwire_replication::{
     Lsn as WireLsn, PgWireError, ReplicationClient, ReplicationConfig, ReplicationEvent,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_postgres::Client;
 
 use super::assemble::Assembler;
@@ -89,6 +89,8 @@ pub struct Session {
     pub layouts: Arc<Layouts>,
     /// Told of partitions before their rows.
     pub partitions: Arc<Partitions>,
+    /// Told when a table is announced again: something about it has changed.
+    pub changed: Arc<Notify>,
     /// Where slices go; waits while the log is behind.
     pub slices: mpsc::Sender<Vec<Entry>>,
     /// The durable end of the log.
@@ -232,7 +234,9 @@ impl Session {
                 self.partitions.joined(root, leaf, target.created).await?;
             }
         }
-        gather.assembler.relation(announced, targets);
+        if gather.assembler.relation(announced, targets) {
+            self.changed.notify_one();
+        }
         Ok(())
     }
 

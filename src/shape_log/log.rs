@@ -38,7 +38,7 @@ enum Phase {
 }
 
 /// What a reader gets next.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Slice {
     /// Where the entries are; the first and the last block may reach beyond the slice.
     pub blocks: Vec<Block>,
@@ -118,6 +118,12 @@ impl ShapeLog {
     pub fn subscribe(&self) -> watch::Receiver<()> {
         let mut state = self.state();
         state.waiters.get_or_insert_with(|| watch::channel(()).0).subscribe()
+    }
+
+    /// Whether somebody waits for news.
+    #[must_use]
+    pub fn has_waiters(&self) -> bool {
+        self.state().waiters.as_ref().is_some_and(|waiters| waiters.receiver_count() > 0)
     }
 
     /// The last entry's offset, `0_inf` for none.

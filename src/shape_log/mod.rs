@@ -7,6 +7,7 @@
 
 pub mod appender;
 pub mod encode;
+pub mod encoded;
 pub mod group_sync;
 pub mod log;
 pub mod offset;
@@ -15,6 +16,7 @@ pub mod postings;
 
 pub use appender::{Appender, AppenderHandle, ShapeLogs};
 pub use encode::View;
+pub use encoded::{Encoded, Piece};
 pub use log::{HeldTransaction, LogEnded, ShapeLog, Slice};
 pub use offset::{Offset, RequestOffset};
 pub use pack::{BatchPlace, PackStore};

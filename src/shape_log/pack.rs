@@ -23,7 +23,7 @@ const BATCH: u8 = 1;
 const BATCH_HEAD: u64 = 8 + 4 + 4;
 
 /// Where a batch of rows is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct BatchPlace {
     /// The offset chunk its rows belong to.
     pub chunk: u32,

@@ -197,7 +197,14 @@ impl Catalog {
 
     /// Forgets a shape; durable when it returns.
     pub async fn remove(&self, shape: ShapeId) -> Result<(), FrameError> {
-        self.append(|_, file| _ = file.append(kind::REMOVED, &[&json(&shape)]));
+        self.remove_all(&[shape]).await
+    }
+
+    /// Forgets shapes; durable when it returns.
+    pub async fn remove_all(&self, shapes: &[ShapeId]) -> Result<(), FrameError> {
+        for shape in shapes {
+            self.append(|_, file| _ = file.append(kind::REMOVED, &[&json(shape)]));
+        }
         self.sync().await
     }
 

@@ -8,6 +8,7 @@
 pub mod catalog;
 pub mod create;
 pub mod definition;
+pub mod evict;
 pub mod partitions;
 pub mod recent;
 pub mod reconcile;

@@ -1,6 +1,8 @@
 //! One shape: its question, its snapshot as far as it is read, its log.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use brooklet_dataflows::ShapeId;
 use tokio::sync::watch;
@@ -26,6 +28,8 @@ pub struct Shape {
     /// What came after the snapshot.
     pub log: Arc<ShapeLog>,
     snapshot: watch::Sender<SnapshotState>,
+    /// When it was last asked for, milliseconds of the process' own clock.
+    asked: AtomicU64,
 }
 
 /// How far the snapshot is.
@@ -70,7 +74,22 @@ impl Shape {
             defined,
             log,
             snapshot: watch::channel(snapshot).0,
+            asked: AtomicU64::new(now()),
         }
+    }
+
+    /// Somebody asks for it.
+    pub fn note_use(&self) {
+        self.asked.store(now(), Ordering::Relaxed);
+    }
+
+    /// How long nobody has asked for it; nothing while somebody waits for news of it.
+    #[must_use]
+    pub fn idle(&self) -> Duration {
+        if self.log.has_waiters() {
+            return Duration::ZERO;
+        }
+        Duration::from_millis(now().saturating_sub(self.asked.load(Ordering::Relaxed)))
     }
 
     /// Follows the snapshot.
@@ -114,6 +133,13 @@ impl Shape {
     pub(super) fn update(&self, change: impl FnOnce(&mut SnapshotState)) {
         self.snapshot.send_modify(change);
     }
+}
+
+/// Milliseconds since the first time this was asked.
+fn now() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let elapsed = START.get_or_init(Instant::now).elapsed();
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl SnapshotState {

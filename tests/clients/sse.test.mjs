@@ -47,6 +47,7 @@ for (const option of ["liveSse", "experimentalLiveSse"]) {
     await sql("INSERT INTO notes VALUES (3, 'three')");
     await converges(world, notes);
     assert.equal(notes.log.refetches, 1);
-    assert.deepEqual(live(tap).polls.map(({ url }) => url), [], "no long poll was answered");
+    // Killed and truncated within a second looks like a proxy that cuts streams: then the client may fall back.
+    if (!world.killed) assert.deepEqual(live(tap).polls.map(({ url }) => url), [], "no long poll was answered");
   });
 }

@@ -206,3 +206,28 @@ async fn a_first_start_behind_an_open_transaction_loses_nothing_of_it() {
     assert_eq!(items.rows().len(), 2);
     world.compare_all(&mut [items]).await;
 }
+
+#[tokio::test]
+async fn too_many_shapes_end_the_longest_idle_first_and_never_one_that_is_waited_for() {
+    let world = World::with(Database::shared().await, |options| {
+        options.arguments.extend(["--max-shapes".to_owned(), "2".to_owned()]);
+        options.long_poll = Duration::from_secs(20);
+    })
+    .await;
+    world.sql("CREATE TABLE items (id int PRIMARY KEY)").await;
+    let shape = |n: u32| Shape::of("items").filter(&format!("id > {n}"));
+    let waited_for = world.follow(shape(0)).await;
+    let (target, address) = (waited_for.target(true), world.server.address);
+    let parked = tokio::spawn(async move { Request::get(target).send(address).await });
+    let idle = world.follow(shape(1)).await;
+    world.follow(shape(2)).await;
+    // Not by asking for it: then it would not be idle.
+    crate::harness::eventually("one is evicted", async || {
+        world.server.logs().contains("shape evicted").then_some(())
+    })
+    .await;
+    world.get(&idle.target(false)).await.expect(409);
+    world.sql("INSERT INTO items VALUES (5)").await;
+    let answer = parked.await.unwrap().unwrap().expect(200);
+    assert!(answer.text().contains("\"5\""), "{}", answer.shown());
+}

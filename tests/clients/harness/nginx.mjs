@@ -27,7 +27,7 @@ export class Nginx {
     mkdirSync(join(nginx.folder, "cache"));
     const file = join(nginx.folder, "nginx.conf");
     writeFileSync(file, configuration(nginx, origin, TREATMENTS[treatment](), parameters));
-    nginx.child = new Child(binary, ["-p", nginx.folder, "-c", file, "-e", "stderr"]);
+    nginx.child = new Child(binary, ["-p", nginx.folder, "-c", file, "-e", "stderr"], { lastSignal: "SIGTERM" });
     await until("nginx listens", async () => {
       if (nginx.child.ended) return true;
       const socket = connect(nginx.port, "127.0.0.1");
@@ -37,6 +37,12 @@ export class Nginx {
     });
     if (nginx.child.ended) throw new Error(`nginx ended:\n${nginx.child.output()}`);
     return nginx;
+  }
+
+  /** How many requests it is answering just now, this one not counted. */
+  async answering() {
+    const status = await (await fetch(`${this.address}/status`)).text();
+    return Number(/Writing: (\d+)/.exec(status)[1]) - 1;
   }
 
   async stop() {
@@ -74,6 +80,7 @@ http {
   upstream origin { server ${new URL(origin).host} max_fails=0; keepalive 64; }
   server {
     listen 127.0.0.1:${port} backlog=4096;
+    location = /status { stub_status; }
     location / {
       proxy_pass http://origin${uri};
       proxy_http_version 1.1;

@@ -51,7 +51,7 @@ class Cluster {
     const options = { ...as, cwd: "/", stdio: ["ignore", "ignore", "inherit"] };
     execFileSync(join(bin(), "initdb"), ["-D", data, "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--auth=trust", "--no-sync"], options);
     cluster.port = await freePort();
-    const settings = {
+    const parameters = {
       listen_addresses: "127.0.0.1",
       unix_socket_directories: "",
       wal_level: "logical",
@@ -62,8 +62,8 @@ class Cluster {
       // A walsender notices a killed server by itself soon, so that the slot is free for its successor.
       wal_sender_timeout: "5s",
     };
-    const flags = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
-    cluster.child = new Child(join(bin(), "postgres"), ["-D", data, "-p", String(cluster.port), ...flags], { ...as, cwd: "/" });
+    const flags = Object.entries(parameters).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
+    cluster.child = new Child(join(bin(), "postgres"), ["-D", data, "-p", String(cluster.port), ...flags], { ...as, cwd: "/", lastSignal: "SIGQUIT" });
     await cluster.child.says("ready to accept connections");
     cluster.maintenance = await connect(cluster.url("postgres"));
     return cluster;
@@ -77,7 +77,7 @@ class Cluster {
   async database() {
     const name = `test${++this.#databases}`;
     await this.maintenance.query(`CREATE DATABASE ${name}`);
-    return new Database(name, this.url(name), await connect(this.url(name)));
+    return new Database(name, this.url(name));
   }
 
   async stop() {
@@ -89,17 +89,17 @@ class Cluster {
 
 /** One database: what tests write, and Postgres' own answer. */
 class Database {
-  #connection;
+  #connections;
 
-  constructor(name, url, connection) {
+  constructor(name, url) {
     this.name = name;
     this.url = url;
-    this.#connection = connection;
+    this.#connections = new pg.Pool({ ...settings(url), max: 4 }).on("error", () => {});
   }
 
   /** Runs statements, in one transaction if there are several; the rows of the last one are returned. */
   async sql(text, values) {
-    const result = await this.#connection.query(text, values);
+    const result = await this.#connections.query(text, values);
     const last = Array.isArray(result) ? result.at(-1) : result;
     return last.rows.map((row) => ({ ...row }));
   }
@@ -110,12 +110,14 @@ class Database {
   }
 
   async close() {
-    await this.#connection.end();
+    await this.#connections.end();
   }
 }
 
-async function connect(connectionString) {
-  const client = new pg.Client({ connectionString, types, options: "-c timezone=UTC -c datestyle=ISO -c bytea_output=hex" });
+const settings = (connectionString) => ({ connectionString, types, options: "-c timezone=UTC -c datestyle=ISO -c bytea_output=hex" });
+
+async function connect(url) {
+  const client = new pg.Client(settings(url));
   // The cluster may stop before the last connection is closed: that is no failure.
   client.on("error", () => {});
   await client.connect();

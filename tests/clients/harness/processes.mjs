@@ -6,12 +6,13 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-const children = new Set();
+// With the signal that makes each take its own children along.
+const children = new Map();
 const folders = new Set();
 
 // The last line of defence: runs synchronously even when a test file is torn down in its middle.
 process.on("exit", () => {
-  for (const child of children) kill(child, "SIGKILL");
+  for (const [child, signal] of children) kill(child, signal);
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
 });
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => process.exit(1));
@@ -21,14 +22,14 @@ export class Child {
   #lines = [];
   #watchers = new Set();
 
-  constructor(program, args, { env = {}, ...options } = {}) {
+  constructor(program, args, { env = {}, lastSignal = "SIGKILL", ...options } = {}) {
     this.name = program.split("/").pop();
     this.process = spawn(program, args, {
       stdio: ["ignore", "pipe", "pipe"],
       env: { ...process.env, ...env },
       ...options,
     });
-    children.add(this.process);
+    children.set(this.process, lastSignal);
     this.exited = new Promise((resolve) => {
       this.process.once("error", (error) => this.#take(`cannot start ${program}: ${error.message}`, resolve));
       this.process.once("exit", (code, signal) => this.#take(`${this.name} ended with ${signal ?? code}`, resolve));

@@ -1,7 +1,7 @@
 // Bounded waits. Every one says what it waited for and what it saw last.
 import { isDeepStrictEqual, inspect } from "node:util";
 
-const PATIENCE = 40_000;
+const PATIENCE = 30_000;
 
 /** Fails with the name of what was awaited when the promise takes too long. */
 export async function within(what, promise, milliseconds = PATIENCE) {

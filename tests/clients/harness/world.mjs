@@ -33,6 +33,7 @@ export function inOneWorld(name, options, scenario) {
  * `cache` (how nginx treats parameters).
  *
  * `world.disturb(meanwhile)` runs `meanwhile` while the server is dead in settings that kill it, and just so elsewhere.
+ * `world.onEnd(stop)` runs `stop` at the test's end, last come first served, while the server is still there.
  */
 async function withWorld(t, options, scenario) {
   const started = [];
@@ -43,6 +44,7 @@ async function withWorld(t, options, scenario) {
     started.push({ stop: () => database.close() });
     if (options.schema) await database.sql(options.schema);
     const server = await start(Server.start(database, options));
+    started.push({ stop: () => aborter.abort() });
     let address = server.address;
     const tap = options.tapped && (await start(Tap.start(address)));
     if (tap) address = tap.address;
@@ -54,13 +56,14 @@ async function withWorld(t, options, scenario) {
       if (options.killed) await server.resume();
     };
     const sql = database.sql.bind(database);
-    const world = { t, database, sql, server, tap, nginx, address, url: `${address}/v1/shape`, disturb, signal: aborter.signal };
+    const onEnd = (stop) => started.push({ stop });
+    const url = `${address}/v1/shape`;
+    const world = { t, killed: options.killed, database, sql, server, tap, nginx, address, url, disturb, onEnd, signal: aborter.signal };
     await scenario(world);
   } catch (error) {
     for (const { child } of started) if (child) t.diagnostic(`${child.name}:\n${child.output()}`);
     throw error;
   } finally {
-    aborter.abort();
     for (const thing of started.reverse()) await thing.stop();
   }
 }

@@ -4,6 +4,7 @@
 //! client's rows must be what `SELECT … WHERE (predicate) IS TRUE` gives. `BROOKLET_TEST_SEED` replays a run's
 //! choices, `BROOKLET_TEST_ROUNDS` sets its length.
 
+mod migrations;
 mod predicates;
 mod tables;
 mod writes;

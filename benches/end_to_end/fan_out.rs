@@ -1,0 +1,230 @@
+//! How soon all of many waiting clients have one write, beside a bare server that sends the same
+//! bytes to as many.
+//!
+//! The floor is this program again, as a server on its own: it answers all who wait as soon as it is
+//! told to. Both are asked by the same clients, in turns, so that what the clients cost is in both.
+
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::routing::{get, post};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Barrier, watch};
+use tokio::task::JoinSet;
+
+use super::harness::postgres::free_port;
+use super::harness::{Request, Shape, eventually};
+use super::{cpu_seconds, resident_kib, world_with};
+
+/// How this program is told to be the floor's server.
+pub const FLOOR: &str = "--floor-of-fan-out";
+
+/// Where the server says how many it holds.
+const WAITING: &str = "electric_admission_control_acquire_current{kind=\"existing\"}";
+const ROUNDS: usize = 5;
+/// Connections that are made at a time: more than a listener's backlog holds are refused.
+const CONNECTING: usize = 100;
+
+pub async fn fan_out(clients: usize) {
+    let metrics = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let limits = format!("{{\"existing\":{}}}", clients + 100);
+    let world = world_with(|options| {
+        let arguments = [
+            "--max-concurrent-requests",
+            &limits,
+            "--prometheus-port",
+            &metrics.port().to_string(),
+        ];
+        options.arguments = arguments.map(str::to_owned).to_vec();
+        options.long_poll = Duration::from_secs(60);
+    })
+    .await;
+    world.sql("CREATE TABLE items (id serial PRIMARY KEY, body text NOT NULL)").await;
+    let mut follower = world.follow(Shape::of("items")).await;
+    let floor = Floor::start().await;
+    let (mut ours, mut floors) = (Vec::new(), Vec::new());
+    let (mut memory, mut cpu) = (0.0f64, Vec::new());
+    for _ in 0..ROUNDS {
+        let idle = resident_kib(world.server.id());
+        let target = follower.target(true);
+        let waiting = Waiting::begin(world.server.address, &target, clients, async || {
+            let metrics = Request::get("/metrics").send(metrics).await.unwrap().text();
+            let line = metrics.lines().find(|line| line.starts_with(WAITING)).unwrap().to_owned();
+            line.rsplit(' ').next().unwrap().parse().unwrap()
+        });
+        let waiting = waiting.await;
+        let parked = resident_kib(world.server.id());
+        memory = memory.max((parked.saturating_sub(idle)) as f64 / clients as f64);
+        let used = cpu_seconds(world.server.id());
+        let begun = Instant::now();
+        world.sql("INSERT INTO items (body) VALUES ('news')").await;
+        ours.push(waiting.end(begun).await);
+        cpu.push((cpu_seconds(world.server.id()) - used) * 1e6 / clients as f64);
+        follower.catch_up().await;
+
+        let waiting = Waiting::begin(floor.address, "/wait", clients, async || {
+            let count = Request::get("/count").send(floor.address).await.unwrap();
+            count.text().parse().unwrap()
+        });
+        let waiting = waiting.await;
+        let begun = Instant::now();
+        Request::new("POST", "/go").send(floor.address).await.unwrap();
+        floors.push(waiting.end(begun).await);
+    }
+    report(clients, ours, floors, memory, cpu);
+}
+
+fn report(
+    clients: usize,
+    ours: Vec<Vec<Duration>>,
+    floors: Vec<Vec<Duration>>,
+    memory: f64,
+    mut cpu: Vec<f64>,
+) {
+    let at = |rounds: &[Vec<Duration>], percent: usize| {
+        let mut times: Vec<f64> = rounds
+            .iter()
+            .map(|times| {
+                times[(times.len() * percent / 100).min(times.len() - 1)].as_secs_f64() * 1e3
+            })
+            .collect();
+        times.sort_by(f64::total_cmp);
+        (times[times.len() / 2], times[0], times[times.len() - 1])
+    };
+    cpu.sort_by(f64::total_cmp);
+    println!(
+        "fan-out: {clients} clients wait live on one shape for one write, {ROUNDS} rounds in turns"
+    );
+    for percent in [50, 99] {
+        let (o, f) = (at(&ours, percent), at(&floors, percent));
+        println!(
+            "  {percent} % have it after  {:>7.1} ms ({:.1} to {:.1}); bare server {:>7.1} ms ({:.1} to {:.1}); ratio {:.2}",
+            o.0,
+            o.1,
+            o.2,
+            f.0,
+            f.1,
+            f.2,
+            o.0 / f.0
+        );
+    }
+    println!("  CPU a delivery        {:>7.1} µs", cpu[cpu.len() / 2]);
+    println!("  memory a waiting client {memory:>5.1} KiB at most, first round included");
+}
+
+/// Clients that have asked and wait.
+struct Waiting {
+    clients: JoinSet<Instant>,
+}
+
+impl Waiting {
+    /// Begins; `waiting` says how many the server holds.
+    async fn begin(
+        address: SocketAddr,
+        target: &str,
+        count: usize,
+        mut waiting: impl AsyncFnMut() -> usize,
+    ) -> Waiting {
+        let request =
+            Arc::new(format!("GET {target} HTTP/1.1\r\nhost: {address}\r\n\r\n").into_bytes());
+        let asked = Arc::new(Barrier::new(count + 1));
+        let turns = Arc::new(tokio::sync::Semaphore::new(CONNECTING));
+        let mut clients = JoinSet::new();
+        for _ in 0..count {
+            let (request, asked, turns) = (request.clone(), asked.clone(), turns.clone());
+            clients.spawn(async move {
+                let turn = turns.acquire().await.unwrap();
+                let mut socket = TcpStream::connect(address).await.unwrap();
+                socket.set_nodelay(true).unwrap();
+                socket.write_all(&request).await.unwrap();
+                drop(turn);
+                asked.wait().await;
+                let mut answer = vec![0; 4096];
+                let read = socket.read(&mut answer).await.unwrap();
+                assert!(
+                    answer[..read].starts_with(b"HTTP/1.1 200"),
+                    "{}",
+                    String::from_utf8_lossy(&answer[..read])
+                );
+                Instant::now()
+            });
+        }
+        asked.wait().await;
+        eventually("all of them wait", async || (waiting().await >= count).then_some(())).await;
+        Waiting { clients }
+    }
+
+    /// When each had its answer, sorted.
+    async fn end(self, begun: Instant) -> Vec<Duration> {
+        let ends = self.clients.join_all().await;
+        let mut times: Vec<Duration> = ends.into_iter().map(|end| end - begun).collect();
+        times.sort();
+        times
+    }
+}
+
+/// The bare server, a process of its own.
+struct Floor {
+    address: SocketAddr,
+    process: Child,
+}
+
+impl Floor {
+    async fn start() -> Floor {
+        let program = std::env::current_exe().unwrap();
+        let mut process = Command::new(program).arg(FLOOR).stdout(Stdio::piped()).spawn().unwrap();
+        let output = tokio::process::ChildStdout::from_std(process.stdout.take().unwrap()).unwrap();
+        let line = BufReader::new(output).lines().next_line().await.unwrap().unwrap();
+        Floor { address: line.parse().unwrap(), process }
+    }
+}
+
+impl Drop for Floor {
+    fn drop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+/// What a write looks like to a client: as many bytes as ours, head and body.
+const BODY: &str = "[{\"key\":\"\\\"public\\\".\\\"items\\\"/\\\"1\\\"\",\"value\":{\"id\":\"1\",\"body\":\"news\"},\"headers\":{\"last\":true,\"operation\":\"insert\",\"relation\":[\"public\",\"items\"],\"txids\":[745],\"lsn\":\"23072200\",\"op_position\":0}},{\"headers\":{\"control\":\"up-to-date\",\"global_last_seen_lsn\":\"23072200\"}}]";
+const HEAD: [(&str, &str); 11] = [
+    ("content-type", "application/json; charset=utf-8"),
+    ("cache-control", "public, max-age=5, stale-while-revalidate=5"),
+    ("etag", "\"96718680-1795618628263157:0_inf:23119608_0\""),
+    ("electric-handle", "96718680-1795618628263157"),
+    ("electric-offset", "23119608_0"),
+    ("electric-has-data", "true"),
+    ("electric-cursor", "67186700"),
+    ("x-request-id", "20b242e09bad872721d60bb301f60005"),
+    ("access-control-allow-origin", "*"),
+    (
+        "access-control-expose-headers",
+        "electric-cursor,electric-handle,electric-has-data,electric-offset,electric-schema,electric-up-to-date,electric-internal-known-error,retry-after",
+    ),
+    ("access-control-allow-methods", "GET, POST, HEAD, DELETE, OPTIONS"),
+];
+
+/// Serves the floor until killed.
+pub async fn serve_floor() {
+    let go = Arc::new(watch::channel(0u64).0);
+    let waiting = go.clone();
+    let wait = get(move || {
+        let mut go = waiting.subscribe();
+        async move {
+            go.changed().await.unwrap();
+            (HEAD, BODY)
+        }
+    });
+    let counted = go.clone();
+    let count = get(move || async move { counted.receiver_count().to_string() });
+    let fire = post(move || async move { go.send_modify(|count| *count += 1) });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    println!("{}", listener.local_addr().unwrap());
+    let router = Router::new().route("/wait", wait).route("/count", count).route("/go", fire);
+    axum::serve(listener, router).await.unwrap();
+}

@@ -1,0 +1,60 @@
+//! JSON that many readers share: pieces of logs and batches of snapshots, encoded once.
+//!
+//! *Enters*: a piece's name and a way to encode it. *Leaves*: its bytes, the same for all readers.
+//! *Invariant*: a name means the same bytes for ever (a slice of a log between two offsets, a batch
+//! of a snapshot), so nothing is ever taken back; memory is bounded by bytes. Readers that ask for
+//! the same piece at once wait for one encoding.
+
+use std::io;
+use std::sync::Arc;
+
+use brooklet_dataflows::ShapeId;
+use bytes::Bytes;
+use moka::future::Cache;
+
+use super::{BatchPlace, Offset};
+use crate::limits::ENCODED_CACHE_BYTES_MAX;
+
+/// What is encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Piece {
+    /// A shape's entries after one offset, up to another.
+    Slice(ShapeId, Offset, Offset),
+    /// A batch of a shape's snapshot.
+    Batch(ShapeId, BatchPlace),
+}
+
+/// The shared pieces; cheap to clone.
+#[derive(Clone)]
+pub struct Encoded {
+    /// `None` where a piece is too large to be kept.
+    pieces: Cache<Piece, Option<Bytes>>,
+}
+
+impl Default for Encoded {
+    fn default() -> Encoded {
+        // What a piece costs beside its bytes.
+        const HEAD: usize = 200;
+        let weight = |_: &Piece, bytes: &Option<Bytes>| {
+            let bytes = bytes.as_ref().map_or(0, Bytes::len);
+            u32::try_from(bytes + HEAD).unwrap_or(u32::MAX)
+        };
+        let pieces = Cache::builder().weigher(weight).max_capacity(ENCODED_CACHE_BYTES_MAX).build();
+        Encoded { pieces }
+    }
+}
+
+impl Encoded {
+    /// A piece from memory, else from `encode`, which runs on a thread that may block.
+    pub async fn get(
+        &self,
+        piece: Piece,
+        encode: impl FnOnce() -> io::Result<Option<Bytes>> + Send + 'static,
+    ) -> Result<Option<Bytes>, Arc<io::Error>> {
+        let encoded = async {
+            let encoded = tokio::task::spawn_blocking(encode).await;
+            encoded.map_err(io::Error::other).and_then(|encoded| encoded)
+        };
+        self.pieces.try_get_with(piece, encoded).await
+    }
+}

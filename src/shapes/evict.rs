@@ -1,0 +1,35 @@
+//! Shapes that nobody asks for any more, and those that are too many: they end, and whoever comes
+//! back fetches anew.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::registry::Registry;
+use super::shape::Shape;
+
+/// How many shapes there may be, and for how long nobody may ask for one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ShapeLimits {
+    /// At most so many, give or take those made since the last look.
+    pub max: Option<usize>,
+    /// None that was idle for longer.
+    pub idle: Option<Duration>,
+}
+
+/// Ends what is idle for too long, then the longest idle of what is too many. Shapes that somebody
+/// waits for are never idle: they go last.
+pub async fn evict(registry: &Arc<Registry>, limits: ShapeLimits) {
+    let mut shapes: Vec<(Duration, Arc<Shape>)> =
+        registry.finished().into_iter().map(|shape| (shape.idle(), shape)).collect();
+    let too_many = limits.max.map_or(0, |max| registry.count().saturating_sub(max));
+    shapes.sort_unstable_by_key(|(idle, shape)| (std::cmp::Reverse(*idle), shape.id));
+    for (number, (idle, shape)) in shapes.into_iter().enumerate() {
+        let expired = limits.idle.is_some_and(|max| idle > max);
+        if !expired && number >= too_many {
+            return;
+        }
+        let table = &shape.defined.table.name;
+        tracing::info!(handle = shape.handle, %table, ?idle, expired, "shape evicted");
+        registry.remove(&shape).await;
+    }
+}
