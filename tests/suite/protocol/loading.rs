@@ -12,7 +12,7 @@ use crate::harness::{
 };
 
 async fn world(db: Database) -> World {
-    let world = World::with(db, |options| options.long_poll = Duration::from_millis(300)).await;
+    let world = World::with(db, |options| options.long_poll = Duration::from_secs(1)).await;
     world.sql("CREATE TABLE items (id int PRIMARY KEY, n int, name text)").await;
     world.sql("INSERT INTO items SELECT g, g % 10, 'x' FROM generate_series(0, 199) g").await;
     world
