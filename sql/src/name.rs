@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 /// Postgres' limit for identifiers, in bytes (`NAMEDATALEN` − 1).
 pub const NAME_BYTES_MAX: usize = 63;
 
+/// Columns of a table at most (Postgres' `MaxHeapAttributeNumber`).
+pub const COLUMNS_MAX: usize = 1_600;
+
 /// A schema-qualified name; both parts unquoted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RelationName {
@@ -31,6 +34,9 @@ pub enum NameError {
     /// Over 63 bytes.
     #[error("Identifier is too long (max length is 63)")]
     Long,
+    /// More names than a table can have columns.
+    #[error("The list of columns is too long (max length is {COLUMNS_MAX})")]
+    Many,
     /// More than `schema.table`.
     #[error("Invalid relation identifier, too many delimiters: {0}")]
     Delimiters(String),
@@ -64,7 +70,11 @@ impl fmt::Display for RelationName {
 
 /// Reads a comma-separated list of column names.
 pub fn parse_list(text: &str) -> Result<Vec<String>, NameError> {
-    split(text, ',').into_iter().map(|part| identifier(part.trim())).collect()
+    let parts = split(text, ',');
+    if parts.len() > COLUMNS_MAX {
+        return Err(NameError::Many);
+    }
+    parts.into_iter().map(|part| identifier(part.trim())).collect()
 }
 
 /// A name in double quotes, for SQL.
@@ -112,6 +122,10 @@ fn delimited(whole: &str, rest: &str) -> Result<String, NameError> {
     let inner = rest.strip_suffix('"').ok_or_else(|| NameError::Quote(whole.to_owned()))?;
     if inner.is_empty() {
         return Err(NameError::Empty);
+    }
+    // No name has it, and it stands for a quote below.
+    if inner.contains('\u{0}') {
+        return Err(NameError::Special(whole.replace('\u{0}', "\\0")));
     }
     let name = inner.replace("\"\"", "\u{0}");
     if name.contains('"') {

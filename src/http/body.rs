@@ -20,6 +20,9 @@ use crate::shapes::visibility::Visibility;
 /// Pieces between the reader of the log and the socket.
 const PIECES: usize = 4;
 
+/// A small piece is cheaper to copy than to send by itself.
+const COPIED_BYTES_MAX: usize = 4 << 10;
+
 /// A JSON array that is being sent.
 struct Array {
     pieces: mpsc::Sender<io::Result<Bytes>>,
@@ -84,8 +87,13 @@ pub async fn log(
         return Ok(long_log(core, shape, slice, last));
     };
     let comma = if small.is_empty() || last.is_none() { "" } else { "," };
-    let last = last.unwrap_or_default();
-    Ok(Body::from([b"[", &small[..], comma.as_bytes(), last.as_bytes(), b"]"].concat()))
+    let tail = format!("{comma}{}]", last.unwrap_or_default());
+    if small.len() < COPIED_BYTES_MAX {
+        return Ok(Body::from([b"[", &small[..], tail.as_bytes()].concat()));
+    }
+    // Shared with all other readers, not copied for each.
+    let parts = [Bytes::from_static(b"["), small, Bytes::from(tail)];
+    Ok(Body::from_stream(stream::iter(parts.map(Ok::<_, io::Error>))))
 }
 
 fn long_log(core: &Arc<Core>, shape: &Arc<Shape>, slice: Slice, last: Option<String>) -> Body {

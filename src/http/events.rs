@@ -60,7 +60,12 @@ impl Feed {
             let Ok(slice) = self.shape.log.slice(after) else { return };
             if !slice.blocks.is_empty() {
                 after = slice.end;
+                let complete = slice.up_to_date;
                 if self.send(slice).await.is_none() {
+                    return;
+                }
+                // Never amid a batch: a client throws away what no up-to-date follows.
+                if complete && (Instant::now() >= end || *stopped.borrow()) {
                     return;
                 }
                 continue;

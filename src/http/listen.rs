@@ -1,15 +1,16 @@
 //! Connections: accepted, bounded, ended.
 //!
 //! `axum::serve` has no limits of its own, so the loop is here, over the same `hyper-util`: heads of
-//! a bounded size and age, HTTP/1.1 or HTTP/2 as the client begins, writes that may not stall.
+//! a bounded size and age, writes that may not stall. HTTP/1.1 only: browsers speak HTTP/2 over TLS alone,
+//! which ends at a proxy, and its streams can stall where no socket does.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
+use hyper::server::conn::http1::Builder;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -57,21 +58,14 @@ pub async fn serve(
     Ok(())
 }
 
-fn builder() -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
-    let mut http1 = builder.http1();
-    http1.timer(TokioTimer::new()).header_read_timeout(HEAD_READ_MAX);
-    http1.max_buf_size(HEAD_BYTES_MAX).max_headers(HEADERS_MAX);
-    builder.http2().timer(TokioTimer::new()).max_header_list_size(HEAD_BYTES_MAX as u32);
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_READ_MAX);
+    builder.max_buf_size(HEAD_BYTES_MAX).max_headers(HEADERS_MAX);
     builder
 }
 
-fn connection(
-    socket: TcpStream,
-    http: &Http,
-    builder: &Builder<TokioExecutor>,
-    graceful: &GracefulShutdown,
-) {
+fn connection(socket: TcpStream, http: &Http, builder: &Builder, graceful: &GracefulShutdown) {
     // Answers are small and waited for. A socket that refuses is about to fail anyway.
     _ = socket.set_nodelay(true);
     let mut socket = TimeoutWriter::new(socket);
@@ -89,7 +83,7 @@ fn connection(
         .service_fn(answer);
     let socket = TokioIo::new(Box::pin(socket));
     let serving = builder.serve_connection(socket, TowerToHyperService::new(service));
-    let serving = graceful.watch(serving.into_owned());
+    let serving = graceful.watch(serving);
     tokio::spawn(async move {
         if let Err(error) = serving.await {
             tracing::debug!(%error, "a connection ended");

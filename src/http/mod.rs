@@ -26,7 +26,7 @@ use std::time::Instant;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use percent_encoding::percent_decode_str;
 use subtle::ConstantTimeEq;
@@ -71,12 +71,10 @@ enum Route {
 async fn dispatch(http: Http, request: Request) -> Response {
     let begun = Instant::now();
     let id = request_id(request.headers());
-    let origin = single_origin(request.headers());
     let route = route(request.uri().path());
     let told = Told::of(&request);
-    let held_open = request.version() <= Version::HTTP_11
-        && route == Route::Shape
-        && !asks_to_close(request.headers());
+    let serves = route == Route::Shape && SHAPE_METHODS.contains(request.method().as_str());
+    let held_open = serves && !asks_to_close(request.headers());
     let (mut response, cors) = answer(&http, route, request).await;
     told.answered(route, &response, begun);
     let headers = response.headers_mut();
@@ -85,16 +83,17 @@ async fn dispatch(http: Http, request: Request) -> Response {
     let preflight = headers.contains_key("access-control-max-age");
     let events = headers.get(CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream");
     if held_open && (preflight || events) {
-        // As Electric says it, although it is the rule. HTTP/2 forbids it.
+        // As Electric says it, although it is the rule.
         set(headers, "connection", "keep-alive");
     }
     if !preflight && !headers.contains_key(CACHE_CONTROL) {
         set(headers, "cache-control", "max-age=0, private, must-revalidate");
     }
     if cors {
-        headers.insert("access-control-allow-origin", origin);
+        // Never the one origin that asks: a cache would give its answer to others.
+        set(headers, "access-control-allow-origin", "*");
         set(headers, "access-control-expose-headers", EXPOSED);
-        let methods = if route == Route::Shape { SHAPE_METHODS } else { "GET, HEAD" };
+        let methods = if serves { SHAPE_METHODS } else { "GET, HEAD" };
         set(headers, "access-control-allow-methods", methods);
     }
     response
@@ -235,12 +234,4 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
 fn fresh() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     std::collections::hash_map::RandomState::new().build_hasher().finish()
-}
-
-fn single_origin(headers: &HeaderMap) -> HeaderValue {
-    let mut origins = headers.get_all("origin").iter();
-    match (origins.next(), origins.next()) {
-        (Some(origin), None) => origin.clone(),
-        _ => HeaderValue::from_static("*"),
-    }
 }

@@ -74,7 +74,22 @@ async fn read(
         return subset::answer(&core, &shape, request.offset, &part).await;
     }
     let (core, shape, request) = (&core, &shape, &request);
-    Reading { http, headers, request, cacheable, core, shape }.answer().await
+    let answer = Reading { http, headers, request, cacheable, core, shape }.answer().await;
+    match answer {
+        Err(Refusal::MustRefetch(None)) => Err(replacement(core, request).await),
+        answer => answer,
+    }
+}
+
+/// A shape has ended under its reader. The answer names the shape to go on with: a cache in front may
+/// hold the beginning of the old one for long, and only another URL gets past it.
+async fn replacement(core: &Arc<Core>, request: &ShapeRequest) -> Refusal {
+    let found = match define(core, &request.question, false).await {
+        Ok(defined) => find_or_create(core, defined, request).await,
+        Err(refusal) => Err(refusal),
+    };
+    let handle = found.ok().map(|shape| shape.handle.clone());
+    Refusal::MustRefetch(handle.filter(|handle| request.handle.as_ref() != Some(handle)))
 }
 
 /// The JSON object of a POST; nothing is as good as an empty one.
@@ -187,6 +202,7 @@ async fn delete(http: &Http, query: &Query) -> Result<Response, Refusal> {
     *response.status_mut() = StatusCode::ACCEPTED;
     super::set(response.headers_mut(), "cache-control", "no-cache");
     super::set(response.headers_mut(), "content-type", "application/json; charset=utf-8");
+    super::set(response.headers_mut(), "electric-has-data", "true");
     Ok(response)
 }
 

@@ -75,7 +75,12 @@ fn checked<T>(
     compiled: Option<Result<T, WhereError>>,
     errors: &mut Errors,
 ) -> Option<T> {
-    compiled?.map_err(|error| errors.add(field, error.to_string())).ok()
+    let said = |error: WhereError| match error.reason.as_str() {
+        // The protocol's own words, without a place.
+        reason @ "Subqueries are not allowed in subsets" => reason.to_owned(),
+        _ => error.to_string(),
+    };
+    compiled?.map_err(|error| errors.add(field, said(error))).ok()
 }
 
 fn number(name: &str, field: &Field, least: i64, errors: &mut Errors) -> Option<u64> {
@@ -189,6 +194,9 @@ fn refusal(error: &SnapshotError) -> Refusal {
     match database.code() {
         // The table or a column is gone: what we know of it is out of date.
         Some("42P01" | "42703" | "3F000") => CreateError::Ended.into(),
+        Some("42804") => Refusal::Invalid(
+            json!({ "subset": { "where": ["WHERE clause must return a boolean"] } }),
+        ),
         Some(code) if code.starts_with("22") || code.starts_with("42") && code != "42501" => {
             Refusal::Invalid(json!({ "subset": { "where": database.to_string() } }))
         }

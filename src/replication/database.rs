@@ -107,7 +107,8 @@ impl Database {
             .build()
             .map_err(|e| refuse(e.to_string()))?;
         // Snapshots run for as long as tables are large: a part of the pool is kept for the rest.
-        let snapshots = Arc::new(Semaphore::new((pool_size - pool_size / 4).max(1)));
+        // Each needs a second connection for a moment.
+        let snapshots = Arc::new(Semaphore::new((pool_size - pool_size.div_ceil(4)).max(1)));
         Ok(Database { config, tls, ca: ca.map(Path::to_owned), pool, snapshots })
     }
 

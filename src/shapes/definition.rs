@@ -124,7 +124,8 @@ impl Defined {
         let visible =
             queryable.as_ref().map(|listed| queryable_columns(&table, listed)).transpose()?;
         let columns = columns.or(queryable);
-        let listed = columns.is_some();
+        // Without a key every column is a part of it, so none may come or go.
+        let listed = columns.is_some() && !table.primary_key().is_empty();
         let columns = selected(&table, columns.as_deref(), visible.as_deref())?;
         let predicate = source.as_ref().map(|source| predicate(source, &table)).transpose()?;
         let filter = predicate.as_ref().map(|predicate| predicate.sql().to_owned());

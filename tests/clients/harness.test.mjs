@@ -21,7 +21,14 @@ function read(...messages) {
 
 test("the strict reader takes an exact log", () => {
   const again = { headers: { control: "must-refetch" } };
-  const log = read(message("insert", "a"), message("update", "a"), message("delete", "a"), message("insert", "a"), again, message("insert", "a"));
+  const log = read(
+    message("insert", "a"),
+    message("update", "a"),
+    message("delete", "a"),
+    message("insert", "a"),
+    again,
+    message("insert", "a"),
+  );
   assert.deepEqual(log.breaches, []);
   assert.equal(log.refetches, 1);
 });
@@ -40,17 +47,31 @@ test("the right rows by a wrong log are a failure", async () => {
 });
 
 test("rows are sorted by id, then by content", () => {
-  assert.deepEqual(byId([{ id: 10 }, { id: 9n }, { id: 2, a: 2 }, { id: 2, a: 1 }]), [{ id: 2, a: 1 }, { id: 2, a: 2 }, { id: 9n }, { id: 10 }]);
+  assert.deepEqual(byId([{ id: 10 }, { id: 9n }, { id: 2, a: 2 }, { id: 2, a: 1 }]), [
+    { id: 2, a: 1 },
+    { id: 2, a: 2 },
+    { id: 9n },
+    { id: 10 },
+  ]);
 });
 
 test("waits end and say what they waited for", async () => {
   await assert.rejects(within("the answer", new Promise(() => {}), 20), /the answer: not within 20 ms/);
-  await assert.rejects(until("a truth", () => 0, 20), /a truth: not within 20 ms, last seen 0/);
-  await assert.rejects(equal("rows", () => [1], [2], 20), /rows: not within 20 ms.*expected \[ 2 \].*actual +\[ 1 \]/s);
+  await assert.rejects(
+    until("a truth", () => 0, 20),
+    /a truth: not within 20 ms, last seen 0/,
+  );
+  await assert.rejects(
+    equal("rows", () => [1], [2], 20),
+    /rows: not within 20 ms.*expected \[ 2 \].*actual +\[ 1 \]/s,
+  );
 });
 
 test("a missing program is named, with what to do", () => {
-  assert.throws(() => program("nginx", ["/nowhere/nginx"]), /nginx was not found in \/nowhere\/nginx: run .\/tests\/run/);
+  assert.throws(
+    () => program("nginx", ["/nowhere/nginx"]),
+    /nginx was not found in \/nowhere\/nginx: run .\/tests\/run/,
+  );
 });
 
 const WORLD = `
@@ -63,9 +84,16 @@ const WORLD = `
   console.log(JSON.stringify([cluster, server, nginx].map(({ folder, child }) => ({ folder, pid: child.process.pid }))));
   setInterval(() => {}, 1000);`;
 
-for (const [how, end] of [["SIGTERM", ""], ["an exception", "throw new Error('on purpose');"], ["its own end", "process.exit(0);"]]) {
+for (const [how, end] of [
+  ["SIGTERM", ""],
+  ["an exception", "throw new Error('on purpose');"],
+  ["its own end", "process.exit(0);"],
+]) {
   test(`nothing stays behind after ${how}`, { timeout: 60_000 }, async () => {
-    const child = spawn(process.execPath, ["--input-type=module", "-e", WORLD + end], { cwd: new URL(".", import.meta.url), stdio: ["ignore", "pipe", "ignore"] });
+    const child = spawn(process.execPath, ["--input-type=module", "-e", WORLD + end], {
+      cwd: new URL(".", import.meta.url),
+      stdio: ["ignore", "pipe", "ignore"],
+    });
     const [line] = await once(createInterface({ input: child.stdout }), "line");
     const started = JSON.parse(line);
     assert.equal(started.length, 3);

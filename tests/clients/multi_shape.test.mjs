@@ -41,7 +41,8 @@ class Tables {
 }
 
 async function agree({ sql }, tables) {
-  for (const name of ["accounts", "transfers"]) await equal(`all ${name}`, tables.rows(name), () => sql(`SELECT * FROM ${name} ORDER BY id`));
+  for (const name of ["accounts", "transfers"])
+    await equal(`all ${name}`, tables.rows(name), () => sql(`SELECT * FROM ${name} ORDER BY id`));
 }
 
 inEverySetting("a transaction over two tables is delivered as one", { schema: BANK }, async (world) => {
@@ -57,7 +58,7 @@ inEverySetting("a transaction over two tables is delivered as one", { schema: BA
   await agree(world, tables);
   let last = 0;
   const send = async (count) => {
-    for (const end = last + count; last < end; ) await sql(transfer(++last));
+    for (const end = last + count; last < end;) await sql(transfer(++last));
   };
   await send(30);
   await agree(world, tables);
@@ -68,9 +69,16 @@ inEverySetting("a transaction over two tables is delivered as one", { schema: BA
   const transactions = batches.flatMap((messages) => [...grouped(messages)]);
   const sizes = transactions.filter(([at]) => at !== undefined).map(([, messages]) => messages.length);
   assert.equal(sizes.length, last, "every transaction came in one batch");
-  assert.ok(sizes.every((size) => size === 3), `sizes ${[...new Set(sizes)]}`);
+  assert.ok(
+    sizes.every((size) => size === 3),
+    `sizes ${[...new Set(sizes)]}`,
+  );
   for (const [, messages] of transactions.filter(([at]) => at !== undefined)) {
-    assert.deepEqual(messages.map(({ shape }) => shape), ["accounts", "transfers", "accounts"], "in the order of its statements");
+    assert.deepEqual(
+      messages.map(({ shape }) => shape),
+      ["accounts", "transfers", "accounts"],
+      "in the order of its statements",
+    );
   }
 });
 
@@ -82,25 +90,34 @@ function grouped(messages) {
   return groups.entries();
 }
 
-inEverySetting("a quiet shape learns within moments how far the busy one is", { schema: BANK, longPoll: "20s" }, async (world) => {
-  const { sql, disturb } = world;
-  const stream = new MultiShapeStream({ shapes: shapes(world) });
-  const [tables, reached] = [new Tables(), { accounts: 0n, transfers: 0n }];
-  stream.subscribe((messages) =>
-    messages.forEach((message) => {
-      tables.apply(message);
-      if (isControlMessage(message) && message.headers.control === "up-to-date") reached[message.shape] = BigInt(message.headers.global_last_seen_lsn);
-    }),
-  );
-  await until("both are up to date", () => stream.isUpToDate);
-  await sql("UPDATE accounts SET balance = 7 WHERE id = 7");
-  await agree(world, tables);
-  // The client asks the quiet shape again after 100 ms; the 20 s of a long poll are not waited for.
-  await until("the quiet shape has caught up", () => reached.transfers >= reached.accounts && reached.accounts > 0n, 5_000);
-  await disturb(() => sql("INSERT INTO transfers VALUES (1, 1, 2)"));
-  await agree(world, tables);
-  await until("and the other way round", () => reached.accounts >= reached.transfers, 5_000);
-});
+inEverySetting(
+  "a quiet shape learns within moments how far the busy one is",
+  { schema: BANK, longPoll: "20s" },
+  async (world) => {
+    const { sql, disturb } = world;
+    const stream = new MultiShapeStream({ shapes: shapes(world) });
+    const [tables, reached] = [new Tables(), { accounts: 0n, transfers: 0n }];
+    stream.subscribe((messages) =>
+      messages.forEach((message) => {
+        tables.apply(message);
+        if (isControlMessage(message) && message.headers.control === "up-to-date")
+          reached[message.shape] = BigInt(message.headers.global_last_seen_lsn);
+      }),
+    );
+    await until("both are up to date", () => stream.isUpToDate);
+    await sql("UPDATE accounts SET balance = 7 WHERE id = 7");
+    await agree(world, tables);
+    // The client asks the quiet shape again after 100 ms; the 20 s of a long poll are not waited for.
+    await until(
+      "the quiet shape has caught up",
+      () => reached.transfers >= reached.accounts && reached.accounts > 0n,
+      5_000,
+    );
+    await disturb(() => sql("INSERT INTO transfers VALUES (1, 1, 2)"));
+    await agree(world, tables);
+    await until("and the other way round", () => reached.accounts >= reached.transfers, 5_000);
+  },
+);
 
 inEverySetting("matchStream finds a change", { schema: BANK }, async (world) => {
   const { sql, disturb } = world;

@@ -20,7 +20,11 @@ function Issues({ name, options, seen }) {
   seen?.add(isLoading ? "loading" : "loaded");
   if (isError) return h("p", { id: name }, error.message);
   if (isLoading) return h("p", { id: name }, "loading");
-  return h("ul", { id: name }, data.map((row) => h("li", { key: row.id }, line(row))));
+  return h(
+    "ul",
+    { id: name },
+    data.map((row) => h("li", { key: row.id }, line(row))),
+  );
 }
 
 function Count({ name, options }) {
@@ -28,7 +32,8 @@ function Count({ name, options }) {
   return h("p", { id: name }, String(count));
 }
 
-const shown = (root, name) => () => [...root.querySelectorAll(`#${name} li`)].map((item) => item.textContent).sort(byNumber);
+const shown = (root, name) => () =>
+  [...root.querySelectorAll(`#${name} li`)].map((item) => item.textContent).sort(byNumber);
 
 inEverySetting("useShape renders a shape and every change of it", { schema: ISSUES, tapped: true }, async (world) => {
   const { sql, disturb, tap } = world;
@@ -49,7 +54,11 @@ inEverySetting("useShape renders a shape and every change of it", { schema: ISSU
     await equal("the first list", shown(root, "first"), expected(""));
     await equal("the second list", shown(root, "second"), expected(""));
     await equal("the filtered list", shown(root, "some"), expected(`WHERE ${where}`));
-    await equal("the count", () => root.querySelector("#count").textContent, async () => String((await expected("WHERE done")()).length));
+    await equal(
+      "the count",
+      () => root.querySelector("#count").textContent,
+      async () => String((await expected("WHERE done")()).length),
+    );
   };
   try {
     render("done = true");

@@ -33,12 +33,19 @@ inEverySetting("a Shape follows inserts, updates, deletes and a change of key", 
 
 inEverySetting("columns, where and params", { schema: ISSUES }, async (world) => {
   const { sql, disturb } = world;
-  const done = follow(world, { table: "issues", where: "done = $1 AND id < $2", params: ["true", "100"], columns: ["id", "title"] });
+  const done = follow(world, {
+    table: "issues",
+    where: "done = $1 AND id < $2",
+    params: ["true", "100"],
+    columns: ["id", "title"],
+  });
   const QUERY = "SELECT id, title FROM issues WHERE done AND id < 100";
   await agrees(world, done, QUERY);
   await sql("UPDATE issues SET done = true WHERE id = 2");
   await agrees(world, done, QUERY);
-  await disturb(() => sql("INSERT INTO issues (id, title, done) SELECT g, 'more', g % 2 = 0 FROM generate_series(90, 110) g"));
+  await disturb(() =>
+    sql("INSERT INTO issues (id, title, done) SELECT g, 'more', g % 2 = 0 FROM generate_series(90, 110) g"),
+  );
   await agrees(world, done, QUERY);
   await sql("UPDATE issues SET done = NOT done");
   await agrees(world, done, QUERY);
@@ -50,17 +57,21 @@ const MANY = `CREATE TABLE issues (id int PRIMARY KEY, title text);
   INSERT INTO issues SELECT g, repeat('x', 20) || g FROM generate_series(1, 2000) g`;
 const SMALL_CHUNKS = ["--shape-chunk-bytes-threshold", "10000"];
 
-inEverySetting("many chunks, first of the snapshot, then of the log", { schema: MANY, flags: SMALL_CHUNKS, tapped: true }, async (world) => {
-  const { sql, disturb, tap } = world;
-  const all = follow(world, { table: "issues" });
-  await agrees(world, all, ALL);
-  const chunks = tap.requests.filter(({ query }) => query.get("offset")?.startsWith("0_"));
-  assert.ok(chunks.length > 5, `the snapshot came in ${chunks.length} further requests`);
-  await disturb(() => sql("UPDATE issues SET title = 'y' || id WHERE id > 10"));
-  await agrees(world, all, ALL);
-  const late = follow(world, { table: "issues" });
-  await agrees(world, late, ALL);
-});
+inEverySetting(
+  "many chunks, first of the snapshot, then of the log",
+  { schema: MANY, flags: SMALL_CHUNKS, tapped: true },
+  async (world) => {
+    const { sql, disturb, tap } = world;
+    const all = follow(world, { table: "issues" });
+    await agrees(world, all, ALL);
+    const chunks = tap.requests.filter(({ query }) => query.get("offset")?.startsWith("0_"));
+    assert.ok(chunks.length > 5, `the snapshot came in ${chunks.length} further requests`);
+    await disturb(() => sql("UPDATE issues SET title = 'y' || id WHERE id > 10"));
+    await agrees(world, all, ALL);
+    const late = follow(world, { table: "issues" });
+    await agrees(world, late, ALL);
+  },
+);
 
 inEverySetting("a TRUNCATE makes the client fetch again", { schema: ISSUES }, async (world) => {
   const { sql, disturb } = world;
@@ -101,7 +112,9 @@ async function writer(database, seed) {
         `DELETE FROM issues WHERE id = ${id + 1}`,
         `UPDATE issues SET id = ${id + 10_000 * seed} WHERE id = ${id + 2} AND NOT EXISTS (SELECT FROM issues WHERE id = ${id + 10_000 * seed})`,
       ];
-      await session.query(`BEGIN; ${statements.slice(0, 1 + (round % 3)).join("; ")}; ${round % 5 === 4 ? "ROLLBACK" : "COMMIT"}`);
+      await session.query(
+        `BEGIN; ${statements.slice(0, 1 + (round % 3)).join("; ")}; ${round % 5 === 4 ? "ROLLBACK" : "COMMIT"}`,
+      );
     }
   })();
   return {
@@ -113,23 +126,32 @@ async function writer(database, seed) {
   };
 }
 
-inOneWorld("a client that comes back with offset and handle gets only what it missed", { schema: ISSUES, tapped: true }, async (world) => {
-  const { sql, server, tap } = world;
-  const aborter = new AbortController();
-  const first = follow(world, { table: "issues" }, { signal: aborter.signal });
-  await agrees(world, first, ALL);
-  await sql("INSERT INTO issues (id, title) VALUES (3, 'three')");
-  await agrees(world, first, ALL);
-  const [offset, handle] = [first.stream.lastOffset, first.stream.shapeHandle];
-  aborter.abort();
-  await server.kill();
-  await sql("UPDATE issues SET title = 'drei' WHERE id = 3");
-  await server.resume();
-  tap.clear();
-  const second = follow(world, { table: "issues" }, { offset, handle });
-  await equal("only the missed update arrives", () => second.log.changes.map(({ headers, value }) => [headers.operation, value]), [
-    ["update", { id: 3n, title: "drei" }],
-  ]);
-  assert.equal(second.stream.shapeHandle, handle, "the handle survives the server's death");
-  assert.ok(tap.requests.every(({ query }) => query.get("offset") !== "-1"), "nothing was fetched from the start");
-});
+inOneWorld(
+  "a client that comes back with offset and handle gets only what it missed",
+  { schema: ISSUES, tapped: true },
+  async (world) => {
+    const { sql, server, tap } = world;
+    const aborter = new AbortController();
+    const first = follow(world, { table: "issues" }, { signal: aborter.signal });
+    await agrees(world, first, ALL);
+    await sql("INSERT INTO issues (id, title) VALUES (3, 'three')");
+    await agrees(world, first, ALL);
+    const [offset, handle] = [first.stream.lastOffset, first.stream.shapeHandle];
+    aborter.abort();
+    await server.kill();
+    await sql("UPDATE issues SET title = 'drei' WHERE id = 3");
+    await server.resume();
+    tap.clear();
+    const second = follow(world, { table: "issues" }, { offset, handle });
+    await equal(
+      "only the missed update arrives",
+      () => second.log.changes.map(({ headers, value }) => [headers.operation, value]),
+      [["update", { id: 3n, title: "drei" }]],
+    );
+    assert.equal(second.stream.shapeHandle, handle, "the handle survives the server's death");
+    assert.ok(
+      tap.requests.every(({ query }) => query.get("offset") !== "-1"),
+      "nothing was fetched from the start",
+    );
+  },
+);

@@ -31,9 +31,15 @@ for (const option of ["liveSse", "experimentalLiveSse"]) {
     assert.ok(live(tap).events.length <= 3, `19 changes on ${live(tap).events.length} streams`);
     await disturb(() => sql("UPDATE notes SET body = 'changed' WHERE id % 2 = 0"));
     await converges(world, notes);
-    await sql("BEGIN; DELETE FROM notes WHERE id < 5; INSERT INTO notes VALUES (30, 'thirty'); UPDATE notes SET id = 31 WHERE id = 30; COMMIT");
+    await sql(
+      "BEGIN; DELETE FROM notes WHERE id < 5; INSERT INTO notes VALUES (30, 'thirty'); UPDATE notes SET id = 31 WHERE id = 30; COMMIT",
+    );
     await converges(world, notes);
-    assert.deepEqual(live(tap).polls.map(({ url }) => url), [], "no long poll was answered");
+    assert.deepEqual(
+      live(tap).polls.map(({ url }) => url),
+      [],
+      "no long poll was answered",
+    );
   });
 
   inEverySetting(`${option} and a TRUNCATE`, { schema: NOTES, tapped: true }, async (world) => {
@@ -48,6 +54,11 @@ for (const option of ["liveSse", "experimentalLiveSse"]) {
     await converges(world, notes);
     assert.equal(notes.log.refetches, 1);
     // Killed and truncated within a second looks like a proxy that cuts streams: then the client may fall back.
-    if (!world.killed) assert.deepEqual(live(tap).polls.map(({ url }) => url), [], "no long poll was answered");
+    if (!world.killed)
+      assert.deepEqual(
+        live(tap).polls.map(({ url }) => url),
+        [],
+        "no long poll was answered",
+      );
   });
 }

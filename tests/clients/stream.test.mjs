@@ -53,11 +53,15 @@ inEverySetting("log=changes_only starts without rows", { schema: TASKS }, async 
   assert.deepEqual(changes.rows(), []);
   await disturb(() => sql("INSERT INTO tasks VALUES (3, 'three')"));
   await sql("UPDATE tasks SET task_title = 'eins' WHERE id = 1; UPDATE tasks SET task_title = 'drei' WHERE id = 3");
-  await equal("all changes arrive", () => told(changes).map(([operation, { id, task_title }]) => [operation, id, task_title]), [
-    ["insert", 3, "three"],
-    ["update", 1, "eins"],
-    ["update", 3, "drei"],
-  ]);
+  await equal(
+    "all changes arrive",
+    () => told(changes).map(([operation, { id, task_title }]) => [operation, id, task_title]),
+    [
+      ["insert", 3, "three"],
+      ["update", 1, "eins"],
+      ["update", 3, "drei"],
+    ],
+  );
   await equal("the client keeps what it was told from the start", changes.rows, () => sql(`${ALL} WHERE id = 3`));
 });
 
@@ -76,11 +80,18 @@ inEverySetting("log=changes_only from now on", { schema: TASKS }, async (world) 
 
 inEverySetting("mapped columns, in filters as well", { schema: TASKS }, async (world) => {
   const { sql, disturb } = world;
-  const params = { table: "tasks", columns: ["id", "taskTitle", "assignedTo"], where: "assignedTo = $1", params: ["ann"] };
+  const params = {
+    table: "tasks",
+    columns: ["id", "taskTitle", "assignedTo"],
+    where: "assignedTo = $1",
+    params: ["ann"],
+  };
   const mapped = follow(world, params, { columnMapper: snakeCamelMapper() });
   const QUERY = `SELECT id, task_title AS "taskTitle", assigned_to AS "assignedTo" FROM tasks WHERE assigned_to = 'ann'`;
   await agrees(world, mapped, QUERY);
-  await disturb(() => sql("UPDATE tasks SET assigned_to = 'ann' WHERE id = 2; UPDATE tasks SET task_title = 'eins' WHERE id = 1"));
+  await disturb(() =>
+    sql("UPDATE tasks SET assigned_to = 'ann' WHERE id = 2; UPDATE tasks SET task_title = 'eins' WHERE id = 1"),
+  );
   await agrees(world, mapped, QUERY);
 });
 
@@ -101,7 +112,9 @@ inEverySetting("own parsers and a transformer", { schema: TASKS }, async (world)
   const seen = () => parsed.rows().map((row) => ({ ...row, due_at: row.due_at?.toISOString() ?? null }));
   const wanted = async () => (await expected()).map((row) => ({ ...row, due_at: row.due_at?.toISOString() ?? null }));
   await equal("the snapshot is parsed", seen, wanted);
-  await disturb(() => sql("UPDATE tasks SET due_at = '2027-01-02 03:04:05.678+00' WHERE id = 2; INSERT INTO tasks VALUES (3, 'three')"));
+  await disturb(() =>
+    sql("UPDATE tasks SET due_at = '2027-01-02 03:04:05.678+00' WHERE id = 2; INSERT INTO tasks VALUES (3, 'three')"),
+  );
   await equal("changes are parsed", seen, wanted);
 });
 
@@ -115,7 +128,10 @@ inEverySetting("a handler repairs a filter that was refused", { schema: TASKS, s
   };
   const repaired = follow(world, { table: "tasks", where: "nobody_knows > 1" }, { onError });
   await agrees(world, repaired, `${ALL} WHERE assigned_to IS NOT NULL`);
-  assert.deepEqual(errors.map(({ status }) => status), [401, 400]);
+  assert.deepEqual(
+    errors.map(({ status }) => status),
+    [401, 400],
+  );
   assert.ok(errors.every((error) => error instanceof FetchError));
   assert.match(JSON.stringify(errors[1].json), /"errors":\{"where":\[".*nobody_knows/);
   await disturb(() => sql("UPDATE tasks SET assigned_to = 'zoe' WHERE id = 2"));

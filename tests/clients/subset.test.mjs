@@ -12,12 +12,28 @@ const PARTS = `
 
 /** Subsets, with the same said to Postgres. */
 const QUERIES = [
-  [{ where: "label = $1", params: { 1: "part 7" }, orderBy: "id DESC", limit: 5 }, "WHERE label = 'part 7' ORDER BY id DESC LIMIT 5"],
-  [{ where: `"label" = ANY($1)`, params: { 1: "{part 1,part 2}" }, orderBy: `"weight" ASC NULLS FIRST`, limit: 7, offset: 3 },
-    "WHERE label = ANY('{part 1,part 2}') ORDER BY weight ASC NULLS FIRST LIMIT 7 OFFSET 3"],
-  [{ where: `"made" < $1 OR "flag" IS NULL`, params: { 1: "2026-01-02T00:00:00.000Z" }, orderBy: "id ASC" },
-    "WHERE made < '2026-01-02T00:00:00.000Z' OR flag IS NULL ORDER BY id"],
-  [{ where: "label ILIKE $1 AND NOT flag", params: { 1: "PART 4%" }, orderBy: "label, id" }, "WHERE label ILIKE 'PART 4%' AND NOT flag ORDER BY label, id"],
+  [
+    { where: "label = $1", params: { 1: "part 7" }, orderBy: "id DESC", limit: 5 },
+    "WHERE label = 'part 7' ORDER BY id DESC LIMIT 5",
+  ],
+  [
+    {
+      where: `"label" = ANY($1)`,
+      params: { 1: "{part 1,part 2}" },
+      orderBy: `"weight" ASC NULLS FIRST`,
+      limit: 7,
+      offset: 3,
+    },
+    "WHERE label = ANY('{part 1,part 2}') ORDER BY weight ASC NULLS FIRST LIMIT 7 OFFSET 3",
+  ],
+  [
+    { where: `"made" < $1 OR "flag" IS NULL`, params: { 1: "2026-01-02T00:00:00.000Z" }, orderBy: "id ASC" },
+    "WHERE made < '2026-01-02T00:00:00.000Z' OR flag IS NULL ORDER BY id",
+  ],
+  [
+    { where: "label ILIKE $1 AND NOT flag", params: { 1: "PART 4%" }, orderBy: "label, id" },
+    "WHERE label ILIKE 'PART 4%' AND NOT flag ORDER BY label, id",
+  ],
   [{ where: "true = true", orderBy: "id", limit: 3 }, "ORDER BY id LIMIT 3"],
   [{ where: "id < 0" }, "WHERE id < 0"],
 ];
@@ -30,13 +46,23 @@ for (const method of ["GET", "POST"]) {
     await disturb(() => sql("UPDATE parts SET weight = NULL WHERE id % 50 = 1"));
     for (const [subset, clause] of QUERIES) {
       const { data, metadata } = await parts.stream.fetchSnapshot(subset);
-      assert.deepEqual(plain(data.map(({ value }) => value)), plain(await sql(`SELECT * FROM parts ${clause}`)), clause);
-      assert.ok(data.every(({ headers }) => headers.operation === "insert" && headers.snapshot_mark === metadata.snapshot_mark));
+      assert.deepEqual(
+        plain(data.map(({ value }) => value)),
+        plain(await sql(`SELECT * FROM parts ${clause}`)),
+        clause,
+      );
+      assert.ok(
+        data.every(({ headers }) => headers.operation === "insert" && headers.snapshot_mark === metadata.snapshot_mark),
+      );
       assert.match(metadata.database_lsn, /^\d+$/);
     }
-    const asked = tap.requests.filter((one) => (method === "POST" ? one.method === "POST" : [...one.query.keys()].some((key) => key.startsWith("subset__"))));
+    const asked = tap.requests.filter((one) =>
+      method === "POST" ? one.method === "POST" : [...one.query.keys()].some((key) => key.startsWith("subset__")),
+    );
     assert.ok(asked.length >= QUERIES.length, `${asked.length} subset requests by ${method}`);
-    assert.ok(asked.every(({ headers }) => headers["electric-snapshot"] === "true" && headers["cache-control"] === "no-cache"));
+    assert.ok(
+      asked.every(({ headers }) => headers["electric-snapshot"] === "true" && headers["cache-control"] === "no-cache"),
+    );
   });
 
   inEverySetting(`subsets by ${method} within a shape and its columns`, { schema: PARTS }, async (world) => {
@@ -56,7 +82,11 @@ for (const method of ["GET", "POST"]) {
 
   inOneWorld(`subsets by ${method} while others write`, { schema: PARTS, longPoll: "500ms" }, async (world) => {
     const { sql, database } = world;
-    const parts = follow(world, { table: "parts", replica: "full" }, { log: "changes_only", offset: "now", subsetMethod: method });
+    const parts = follow(
+      world,
+      { table: "parts", replica: "full" },
+      { log: "changes_only", offset: "now", subsetMethod: method },
+    );
     const session = await database.session();
     let stop = false;
     const writing = (async () => {
@@ -68,7 +98,12 @@ for (const method of ["GET", "POST"]) {
     })();
     for (let decile = 0; decile < 10; decile++) {
       const { lastOffset } = parts.stream;
-      await parts.stream.requestSnapshot({ where: "label = $1", params: { 1: `part ${decile}` }, orderBy: "id", limit: 10_000 });
+      await parts.stream.requestSnapshot({
+        where: "label = $1",
+        params: { 1: `part ${decile}` },
+        orderBy: "id",
+        limit: 10_000,
+      });
       // The client takes many restarts at one offset for a loop, so the stream has to get on between two subsets.
       await until("the stream gets on", () => parts.stream.lastOffset !== lastOffset && parts.stream.isUpToDate);
     }
@@ -89,7 +124,10 @@ inOneWorld("a subset that Postgres refuses is a 400 with its place", { schema: P
     [{ where: "true = true", orderBy: "length(label)", limit: 1 }, "order_by"],
   ]) {
     for (const method of ["GET", "POST"]) {
-      const refused = await parts.stream.fetchSnapshot({ ...subset, method }).then(() => undefined, (error) => error);
+      const refused = await parts.stream.fetchSnapshot({ ...subset, method }).then(
+        () => undefined,
+        (error) => error,
+      );
       assert.equal(refused?.status, 400, `${method} ${JSON.stringify(subset)}`);
       assert.ok(refused.json.errors.subset[place], JSON.stringify(refused.json));
     }

@@ -1,7 +1,19 @@
 // Proves TanStack DB collections over the server: all three sync modes, live queries that agree with Postgres while
 // others write, and optimistic writes that settle when the stream shows their transaction.
 import assert from "node:assert/strict";
-import { BTreeIndex, and, createCollection, createLiveQueryCollection, eq, gte, ilike, inArray, isNull, not, or } from "@tanstack/db";
+import {
+  BTreeIndex,
+  and,
+  createCollection,
+  createLiveQueryCollection,
+  eq,
+  gte,
+  ilike,
+  inArray,
+  isNull,
+  not,
+  or,
+} from "@tanstack/db";
 import { electricCollectionOptions } from "@tanstack/electric-db-collection";
 import { byId, streamOptions } from "./harness/electric.mjs";
 import { equal, within } from "./harness/wait.mjs";
@@ -21,22 +33,48 @@ function collection(world, syncMode, { table = "todos", ...options } = {}) {
   // With indexes a query for the first ten rows loads ten rows, and then what comes after them.
   const indexes = { autoIndex: "eager", defaultIndexType: BTreeIndex };
   const id = `${table}-${syncMode}-${Math.random()}`;
-  const made = createCollection({ ...electricCollectionOptions({ id, shapeOptions, syncMode, getKey: (row) => row.id, ...options }), ...indexes });
+  const made = createCollection({
+    ...electricCollectionOptions({ id, shapeOptions, syncMode, getKey: (row) => row.id, ...options }),
+    ...indexes,
+  });
   world.onEnd(() => made.cleanup());
   return made;
 }
 
 /** Live queries, with the same said to Postgres. */
 const QUERIES = [
-  [(q, todos) => q.from({ t: todos }).where(({ t }) => and(eq(t.done, true), gte(t.rank, 500))), "SELECT * FROM todos WHERE done AND rank >= 500"],
-  [(q, todos) => q.from({ t: todos }).where(({ t }) => or(inArray(t.text, ["todo 1", "todo 2"]), isNull(t.note))).orderBy(({ t }) => t.id),
-    "SELECT * FROM todos WHERE text = ANY('{todo 1,todo 2}') OR note IS NULL"],
-  [(q, todos) => q.from({ t: todos }).where(({ t }) => and(ilike(t.text, "TODO 7%"), not(eq(t.done, true)))), "SELECT * FROM todos WHERE text ILIKE 'TODO 7%' AND NOT done"],
-  [(q, todos) => q.from({ t: todos }).orderBy(({ t }) => t.rank, "desc").limit(10), "SELECT * FROM (SELECT * FROM todos ORDER BY rank DESC LIMIT 10) t"],
+  [
+    (q, todos) => q.from({ t: todos }).where(({ t }) => and(eq(t.done, true), gte(t.rank, 500))),
+    "SELECT * FROM todos WHERE done AND rank >= 500",
+  ],
+  [
+    (q, todos) =>
+      q
+        .from({ t: todos })
+        .where(({ t }) => or(inArray(t.text, ["todo 1", "todo 2"]), isNull(t.note)))
+        .orderBy(({ t }) => t.id),
+    "SELECT * FROM todos WHERE text = ANY('{todo 1,todo 2}') OR note IS NULL",
+  ],
+  [
+    (q, todos) => q.from({ t: todos }).where(({ t }) => and(ilike(t.text, "TODO 7%"), not(eq(t.done, true)))),
+    "SELECT * FROM todos WHERE text ILIKE 'TODO 7%' AND NOT done",
+  ],
+  [
+    (q, todos) =>
+      q
+        .from({ t: todos })
+        .orderBy(({ t }) => t.rank, "desc")
+        .limit(10),
+    "SELECT * FROM (SELECT * FROM todos ORDER BY rank DESC LIMIT 10) t",
+  ],
 ];
 
 async function agree({ sql }, live, query, what) {
-  await equal(`${what}: ${query}`, () => byId(live.toArray.map(own)), async () => byId(await sql(query)));
+  await equal(
+    `${what}: ${query}`,
+    () => byId(live.toArray.map(own)),
+    async () => byId(await sql(query)),
+  );
 }
 
 /** A row without what the library adds to it. */
@@ -48,8 +86,14 @@ function assertHowLoaded(mode, { requests }) {
   if (mode === "eager") assert.equal(subsets.length, 0);
   if (mode !== "on-demand") return;
   assert.ok(subsets.length >= QUERIES.length, `${subsets.length} subsets`);
-  assert.ok(subsets.some(({ query }) => query.get("subset__limit") === "10"), "the first rows only");
-  assert.ok(requests.every(({ query }) => query.get("log") === "changes_only"), "nothing was loaded whole");
+  assert.ok(
+    subsets.some(({ query }) => query.get("subset__limit") === "10"),
+    "the first rows only",
+  );
+  assert.ok(
+    requests.every(({ query }) => query.get("log") === "changes_only"),
+    "nothing was loaded whole",
+  );
 }
 
 for (const mode of MODES) {
@@ -66,7 +110,11 @@ for (const mode of MODES) {
     assertHowLoaded(mode, tap);
     await sql("UPDATE todos SET done = NOT done WHERE id % 5 = 0");
     await all("after updates");
-    await disturb(() => sql("DELETE FROM todos WHERE id % 11 = 0; INSERT INTO todos SELECT 1000 + g, 'todo 7', false, 2000 + g, NULL, NULL FROM generate_series(1, 5) g"));
+    await disturb(() =>
+      sql(
+        "DELETE FROM todos WHERE id % 11 = 0; INSERT INTO todos SELECT 1000 + g, 'todo 7', false, 2000 + g, NULL, NULL FROM generate_series(1, 5) g",
+      ),
+    );
     await all("after deletes and inserts");
     await sql("UPDATE todos SET rank = rank + 3000, text = 'todo 1' WHERE id BETWEEN 20 AND 25");
     await all("after rows moved into the queries");
@@ -83,11 +131,15 @@ for (const mode of MODES) {
         const { id, text, done, rank } = mutations[0].modified;
         return write("INSERT INTO todos VALUES ($1, $2, $3, $4)", [id, text, done, rank]);
       },
-      onUpdate: ({ transaction: { mutations } }) => write("UPDATE todos SET done = $2 WHERE id = $1", [mutations[0].original.id, mutations[0].changes.done]),
-      onDelete: ({ transaction: { mutations } }) => write("DELETE FROM todos WHERE id = $1", [mutations[0].original.id]),
+      onUpdate: ({ transaction: { mutations } }) =>
+        write("UPDATE todos SET done = $2 WHERE id = $1", [mutations[0].original.id, mutations[0].changes.done]),
+      onDelete: ({ transaction: { mutations } }) =>
+        write("DELETE FROM todos WHERE id = $1", [mutations[0].original.id]),
     });
     const QUERY = "SELECT * FROM todos WHERE text = 'todo 3'";
-    const live = createLiveQueryCollection({ query: (q) => q.from({ t: todos }).where(({ t }) => eq(t.text, "todo 3")) });
+    const live = createLiveQueryCollection({
+      query: (q) => q.from({ t: todos }).where(({ t }) => eq(t.text, "todo 3")),
+    });
     onEnd(() => live.cleanup());
     await within("the query is loaded", live.preload());
     const row = { id: 5000, text: "todo 3", done: false, rank: 1, note: null, at: null };
@@ -105,7 +157,9 @@ for (const mode of MODES) {
 }
 
 inOneWorld("a transaction of before the snapshot counts as seen", { schema: TODOS }, async (world) => {
-  const [{ txid }] = await world.sql("UPDATE todos SET rank = 1 WHERE id = 1 RETURNING pg_current_xact_id()::xid::text AS txid");
+  const [{ txid }] = await world.sql(
+    "UPDATE todos SET rank = 1 WHERE id = 1 RETURNING pg_current_xact_id()::xid::text AS txid",
+  );
   const todos = collection(world, "eager");
   await within("the collection is loaded", todos.preload());
   assert.equal(await todos.utils.awaitTxId(Number(txid), 1_000), true);
@@ -116,7 +170,11 @@ inEverySetting("a join of two collections", { schema: TODOS }, async (world) => 
   const { sql, disturb, onEnd } = world;
   const [todos, lists] = [collection(world, "eager"), collection(world, "eager", { table: "lists" })];
   const live = createLiveQueryCollection({
-    query: (q) => q.from({ t: todos }).innerJoin({ l: lists }, ({ t, l }) => eq(t.rank, l.id)).select(({ t, l }) => ({ id: t.id, name: l.name })),
+    query: (q) =>
+      q
+        .from({ t: todos })
+        .innerJoin({ l: lists }, ({ t, l }) => eq(t.rank, l.id))
+        .select(({ t, l }) => ({ id: t.id, name: l.name })),
   });
   onEnd(() => live.cleanup());
   await within("the join is loaded", live.preload());

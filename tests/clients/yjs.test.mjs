@@ -24,7 +24,8 @@ async function writePath({ sql, onEnd }) {
     try {
       if (pathname === "/updates") await sql("INSERT INTO updates (room, op) VALUES ('room', $1)", [op]);
       else {
-        const upsert = "INSERT INTO awareness VALUES ($1, 'room', $2) ON CONFLICT (client_id, room) DO UPDATE SET op = excluded.op, at = now()";
+        const upsert =
+          "INSERT INTO awareness VALUES ($1, 'room', $2) ON CONFLICT (client_id, room) DO UPDATE SET op = excluded.op, at = now()";
         await sql(upsert, [searchParams.get("client"), op]);
       }
       response.end();
@@ -57,7 +58,13 @@ function join(world, writes, { doc = new Y.Doc(), resumeState } = {}) {
     },
     resumeState,
   });
-  const peer = { doc, awareness, provider, text: () => doc.getText("text").toString(), list: () => doc.getArray("list").toJSON() };
+  const peer = {
+    doc,
+    awareness,
+    provider,
+    text: () => doc.getText("text").toString(),
+    list: () => doc.getArray("list").toJSON(),
+  };
   provider.on("resumeState", (state) => (peer.resumeState = structuredClone(state)));
   const leave = () => {
     awareness.destroy();
@@ -139,7 +146,10 @@ inEverySetting("a document resumes from its stored position", { schema: TABLES, 
   const [ann, bob] = [join(world, writes), join(world, writes)];
   await until("both are in sync", () => ann.provider.synced && bob.provider.synced);
   ann.doc.getText("text").insert(0, "before ");
-  await until("Bob reads it and remembers where he is", () => bob.text() === "before " && bob.resume()?.document.offset !== "0_inf");
+  await until(
+    "Bob reads it and remembers where he is",
+    () => bob.text() === "before " && bob.resume()?.document.offset !== "0_inf",
+  );
   bob.leave();
   ann.doc.getText("text").insert(7, "after");
   await until("it is stored", async () => (await stored(world)).getText("text").toString() === "before after");
@@ -152,6 +162,8 @@ inEverySetting("a document resumes from its stored position", { schema: TABLES, 
   const back = join(world, writes, { doc, resumeState: bob.resume() });
   await until("Bob is back", () => back.text() === "before after" && ann.list().length === 1);
   await agree(world, ann, back);
-  const starts = world.tap.requests.filter(({ query }) => query.get("table") === "updates" && query.get("offset") === "-1");
+  const starts = world.tap.requests.filter(
+    ({ query }) => query.get("table") === "updates" && query.get("offset") === "-1",
+  );
   assert.equal(starts.length, 0, "nothing was fetched from the start");
 });

@@ -29,7 +29,8 @@ const text = (_, value) => (typeof value === "bigint" ? `${value}n` : value);
 /** Waits until the client's rows are Postgres' answer, and its log was one that a strict reader accepts. */
 export async function agrees({ sql }, follower, query, { strict = true } = {}) {
   await equal(`the client agrees with ${query}`, follower.rows, async () => byId(await sql(query)));
-  if (strict && follower.log.breaches.length) throw new Error(`the log is not exact:\n${follower.log.breaches.join("\n")}`);
+  if (strict && follower.log.breaches.length)
+    throw new Error(`the log is not exact:\n${follower.log.breaches.join("\n")}`);
 }
 
 /** Every message of a stream, and what a strict reader objects to. */
@@ -59,7 +60,8 @@ export class Log {
     if (!isChangeMessage(message)) return;
     const { key, headers } = message;
     const known = this.#keys.has(key);
-    if (headers.operation === "insert" ? known : !known) this.breaches.push(`${headers.operation} of ${key}, ${known ? "known" : "unknown"}`);
+    if (headers.operation === "insert" ? known : !known)
+      this.breaches.push(`${headers.operation} of ${key}, ${known ? "known" : "unknown"}`);
     if (headers.operation === "delete") this.#keys.delete(key);
     else this.#keys.add(key);
   }

@@ -20,7 +20,12 @@ const TREATMENTS = {
 export class Nginx {
   static async start(origin, { treatment = "keep", parameters = [] } = {}) {
     const nginx = new Nginx();
-    const binary = program("nginx", ["/usr/sbin/nginx", "/usr/bin/nginx", "/usr/local/sbin/nginx", "/opt/homebrew/bin/nginx"]);
+    const binary = program("nginx", [
+      "/usr/sbin/nginx",
+      "/usr/bin/nginx",
+      "/usr/local/sbin/nginx",
+      "/opt/homebrew/bin/nginx",
+    ]);
     nginx.folder = folder("nginx");
     nginx.port = await freePort();
     nginx.address = `http://127.0.0.1:${nginx.port}`;

@@ -29,7 +29,13 @@ function bin() {
   const root = "/usr/lib/postgresql";
   const versions = existsSync(root) ? readdirSync(root).sort((a, b) => Number(b) - Number(a)) : [];
   const paths = [...versions.map((version) => join(root, version, "bin")), ...process.env.PATH.split(":")];
-  return join(program("initdb", paths.map((path) => join(path, "initdb"))), "..");
+  return join(
+    program(
+      "initdb",
+      paths.map((path) => join(path, "initdb")),
+    ),
+    "..",
+  );
 }
 
 /** Postgres refuses to run as root: then another user runs it. */
@@ -49,7 +55,11 @@ class Cluster {
     if (as.uid !== undefined) execFileSync("chown", ["postgres", cluster.folder]);
     const data = join(cluster.folder, "data");
     const options = { ...as, cwd: "/", stdio: ["ignore", "ignore", "inherit"] };
-    execFileSync(join(bin(), "initdb"), ["-D", data, "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--auth=trust", "--no-sync"], options);
+    execFileSync(
+      join(bin(), "initdb"),
+      ["-D", data, "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--auth=trust", "--no-sync"],
+      options,
+    );
     cluster.port = await freePort();
     const parameters = {
       listen_addresses: "127.0.0.1",
@@ -63,7 +73,11 @@ class Cluster {
       wal_sender_timeout: "5s",
     };
     const flags = Object.entries(parameters).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
-    cluster.child = new Child(join(bin(), "postgres"), ["-D", data, "-p", String(cluster.port), ...flags], { ...as, cwd: "/", lastSignal: "SIGQUIT" });
+    cluster.child = new Child(join(bin(), "postgres"), ["-D", data, "-p", String(cluster.port), ...flags], {
+      ...as,
+      cwd: "/",
+      lastSignal: "SIGQUIT",
+    });
     await cluster.child.says("ready to accept connections");
     cluster.maintenance = await connect(cluster.url("postgres"));
     return cluster;
@@ -114,7 +128,11 @@ class Database {
   }
 }
 
-const settings = (connectionString) => ({ connectionString, types, options: "-c timezone=UTC -c datestyle=ISO -c bytea_output=hex" });
+const settings = (connectionString) => ({
+  connectionString,
+  types,
+  options: "-c timezone=UTC -c datestyle=ISO -c bytea_output=hex",
+});
 
 async function connect(url) {
   const client = new pg.Client(settings(url));

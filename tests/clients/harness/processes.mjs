@@ -112,8 +112,10 @@ export async function freePort() {
     const port = 20_000 + Math.floor(Math.random() * 12_000);
     const probe = createServer();
     probe.listen(port, "127.0.0.1");
-    const event = await Promise.race([once(probe, "listening").then(() => true), once(probe, "error").then(() => false)])
-      .catch(() => false);
+    const event = await Promise.race([
+      once(probe, "listening").then(() => true),
+      once(probe, "error").then(() => false),
+    ]).catch(() => false);
     if (!event) continue;
     probe.close();
     await once(probe, "close");
@@ -125,6 +127,9 @@ export async function freePort() {
 /** The first of the paths that exists; a missing program fails the test and says what to install. */
 export function program(name, paths) {
   const found = paths.find((path) => existsSync(path));
-  if (!found) throw new Error(`${name} was not found in ${paths.join(", ")}: run ./tests/run, which installs what the tests need`);
+  if (!found)
+    throw new Error(
+      `${name} was not found in ${paths.join(", ")}: run ./tests/run, which installs what the tests need`,
+    );
   return found;
 }

@@ -11,7 +11,10 @@ export async function takePlace({ server }, table) {
   const live = `${url}&offset=0_inf&handle=${first.headers.get("electric-handle")}`;
   return until("the only place is taken", async () => {
     const controller = new AbortController();
-    const parked = fetch(`${live}&live=true`, { signal: controller.signal }).then(() => {}, () => {});
+    const parked = fetch(`${live}&live=true`, { signal: controller.signal }).then(
+      () => {},
+      () => {},
+    );
     const giveBack = () => {
       controller.abort();
       return parked;

@@ -54,7 +54,11 @@ export async function equal(what, read, expected, milliseconds = PATIENCE) {
 export function plain(value) {
   if (Array.isArray(value)) return value.map(plain);
   if (value && typeof value === "object" && !(value instanceof Uint8Array) && !(value instanceof Date)) {
-    return Object.fromEntries(Object.keys(value).sort().map((key) => [key, plain(value[key])]));
+    return Object.fromEntries(
+      Object.keys(value)
+        .sort()
+        .map((key) => [key, plain(value[key])]),
+    );
   }
   return value;
 }

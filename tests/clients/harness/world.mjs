@@ -58,7 +58,20 @@ async function withWorld(t, options, scenario) {
     const sql = database.sql.bind(database);
     const onEnd = (stop) => started.push({ stop });
     const url = `${address}/v1/shape`;
-    const world = { t, killed: options.killed, database, sql, server, tap, nginx, address, url, disturb, onEnd, signal: aborter.signal };
+    const world = {
+      t,
+      killed: options.killed,
+      database,
+      sql,
+      server,
+      tap,
+      nginx,
+      address,
+      url,
+      disturb,
+      onEnd,
+      signal: aborter.signal,
+    };
     await scenario(world);
   } catch (error) {
     for (const { child } of started) if (child) t.diagnostic(`${child.name}:\n${child.output()}`);
