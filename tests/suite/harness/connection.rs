@@ -68,7 +68,13 @@ impl Connection {
 
     /// The next whole answer.
     pub async fn answer(&mut self, method: &str) -> io::Result<Response> {
-        let mut response = self.head().await?;
+        let head = self.head().await?;
+        self.body(head, method).await
+    }
+
+    /// The body that belongs to a head.
+    pub async fn body(&mut self, head: Response, method: &str) -> io::Result<Response> {
+        let mut response = head;
         if method == "HEAD" || matches!(response.status, 204 | 304) {
             return Ok(response);
         }
