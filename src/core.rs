@@ -34,7 +34,7 @@ use crate::shape_log::{
 use crate::shapes::catalog::{Catalog, ShapeRecord};
 use crate::shapes::create::{Workshop, prune_recent};
 use crate::shapes::evict::{ShapeLimits, evict};
-use crate::shapes::partitions::Partitions;
+use crate::shapes::partitions::{Partitions, Stale};
 use crate::shapes::recent::RecentCommits;
 use crate::shapes::reconcile::reconcile;
 use crate::shapes::registry::Registry;
@@ -97,7 +97,7 @@ struct Stores {
     catalog: Arc<Catalog>,
     partitions: Arc<Partitions>,
     /// Partitioned tables whose shapes must end.
-    stale: mpsc::UnboundedReceiver<u32>,
+    stale: mpsc::UnboundedReceiver<Stale>,
     records: Vec<(ShapeRecord, Arc<TableSchema>)>,
     next_id: u64,
     found: FoundPostings,

@@ -120,6 +120,10 @@ pub const SUBSET_PIECES: usize = 128;
 /// How long a subset may take to its first row.
 pub const SUBSET_START_MAX: Duration = Duration::from_secs(30);
 
+/// How long a subset may take altogether: its transaction holds a connection, and Postgres' cleaning
+/// back.
+pub const SUBSET_MAX: Duration = Duration::from_secs(60);
+
 /// How long a stream of events stays open. Caches keep it a second less.
 pub const EVENTS_MAX: Duration = Duration::from_secs(60);
 
@@ -170,3 +174,17 @@ pub const ENCODED_CACHE_BYTES_MAX: u64 = 64 << 20;
 
 /// How often shapes are counted against their limit. A look sorts them all.
 pub const EVICT_INTERVAL: Duration = Duration::from_secs(2);
+
+/// A table may be announced by a transaction that the catalogue does not show yet. The stream waits
+/// for it so often and so long: a commit is mostly visible in less than a millisecond.
+pub const UNSETTLED_TRIES: u32 = 5;
+
+/// See [`UNSETTLED_TRIES`].
+pub const UNSETTLED_PAUSE: Duration = Duration::from_millis(10);
+
+/// How often the catalogue is asked again where a synchronous standby holds a commit up.
+pub const UNSETTLED_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How long the catalogue may take to say where a table's changes go, before the stream connects
+/// anew.
+pub const CATALOGUE_MAX: Duration = Duration::from_secs(30);

@@ -9,43 +9,9 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::operator::Operator;
 
-use crate::change::Change;
 use crate::plan::ShapeId;
-use crate::route::{EndReason, Routed};
-use crate::verdict::Verdict;
-
-/// A shape's reference to a change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Posting {
-    /// The change's place in the change log.
-    pub seq: u64,
-    /// Its place in the transaction.
-    pub op_position: u64,
-    /// What the shape's log gets.
-    pub verdict: Verdict,
-    /// The last of its transaction in this shape.
-    pub last: bool,
-    /// Bytes of the rows the entry shows: what chunk ends are computed from, so that they depend on
-    /// stored data only.
-    pub weight: u32,
-}
-
-impl Posting {
-    /// The posting of a verdict, not yet known to be the last.
-    #[must_use]
-    pub fn new(change: &Change, verdict: Verdict) -> Posting {
-        let bytes = |row: &Option<brooklet_sql::Row>| {
-            row.as_ref().map_or(0, |row| u32::try_from(row.as_bytes().len()).unwrap_or(u32::MAX))
-        };
-        let weight = match verdict {
-            Verdict::Insert | Verdict::Update => bytes(&change.new),
-            Verdict::Delete => bytes(&change.old),
-            Verdict::Rekey => bytes(&change.new).saturating_add(bytes(&change.old)),
-        };
-        let (seq, op_position) = (change.seq, change.op_position);
-        Posting { seq, op_position, verdict, last: false, weight }
-    }
-}
+use crate::posting::Posting;
+use crate::route::{EndReason, Match, Routed};
 
 /// What one transaction brings to one shape, in order; never empty, the last one marked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,9 +79,9 @@ struct Collator {
 impl Collator {
     fn take(&mut self, routed: Routed) -> Option<Collated> {
         match routed {
-            Routed::Change(change, matches) => {
-                for (shape, verdict) in matches {
-                    self.open.entry(shape).or_default().push(Posting::new(&change, verdict));
+            Routed::Change(_, matches) => {
+                for Match { shape, posting } in matches {
+                    self.open.entry(shape).or_default().push(posting);
                 }
                 None
             }

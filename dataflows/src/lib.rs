@@ -25,12 +25,14 @@ pub mod change;
 pub mod collate;
 pub mod index;
 pub mod plan;
+pub mod posting;
 pub mod route;
 pub mod verdict;
 pub mod worker;
 
 pub use change::{Change, Event};
-pub use collate::{Collated, Posting, ShapePostings};
+pub use collate::{Collated, ShapePostings};
 pub use plan::{ShapeId, ShapePlan};
-pub use route::{EndReason, Routed};
+pub use posting::Posting;
+pub use route::{EndReason, Match, Routed};
 pub use verdict::{Verdict, verdict};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use brooklet_sql::{Difference, Predicate, Row, TableSchema};
+use brooklet_sql::{Difference, Predicate, Relation, Row, TableSchema};
 use serde::{Deserialize, Serialize};
 
 /// A shape's number inside one data directory; never used again.
@@ -31,10 +31,26 @@ impl ShapePlan {
     #[must_use]
     pub fn survives(&self, difference: &Difference) -> bool {
         let Difference::Columns { lost, gained } = difference else { return false };
-        let read = self.predicate.as_ref().map_or(&[][..], |predicate| predicate.columns());
-        let uses = self.columns.iter().chain(&*self.key).chain(read);
         let whole = lost.is_empty() && !gained;
-        (self.listed || whole) && !uses.into_iter().any(|at| lost.contains(at))
+        (self.listed || whole) && !self.uses().any(|at| lost.contains(&at))
+    }
+
+    /// Whether a column that the shape uses has another one's place, or none. One that the stream has
+    /// not named yet is still to come.
+    #[must_use]
+    pub fn is_misplaced(&self, relation: &Relation) -> bool {
+        let other = |at: usize| {
+            let ours = &self.table.columns[at];
+            let now = relation.columns.get(at);
+            now.is_some_and(|now| now.name != ours.name || now.type_oid != ours.type_oid)
+        };
+        self.uses().any(other)
+    }
+
+    /// The columns that the shape shows, is identified by, or filters on.
+    fn uses(&self) -> impl Iterator<Item = usize> {
+        let read = self.predicate.as_ref().map_or(&[][..], |predicate| predicate.columns());
+        self.columns.iter().chain(&*self.key).chain(read).copied()
     }
 
     /// Whether a row has no value where clients were told that there always is one.

@@ -1,8 +1,9 @@
 //! From ordered events to changes with the shapes they concern.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use brooklet_sql::Lsn;
+use brooklet_sql::{Lsn, Relation};
 use differential_dataflow::{AsCollection, VecCollection};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
@@ -11,7 +12,8 @@ use timely::dataflow::operators::generic::operator::Operator;
 use crate::change::{Change, Event};
 use crate::index::ShapeIndex;
 use crate::plan::{ShapeId, ShapePlan};
-use crate::verdict::{Verdict, verdict};
+use crate::posting::Posting;
+use crate::verdict::verdict;
 
 /// Why a shape ends: its clients must fetch anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,11 +26,20 @@ pub enum EndReason {
     Removed,
 }
 
+/// What a change brings to one shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Match {
+    /// Which shape.
+    pub shape: ShapeId,
+    /// Its new entry, not yet known to be its transaction's last.
+    pub posting: Posting,
+}
+
 /// A record of the routed collection.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Routed {
     /// A change that concerns at least one shape, with all it concerns.
-    Change(Change, Vec<(ShapeId, Verdict)>),
+    Change(Change, Vec<Match>),
     /// The transaction is complete.
     Commit {
         /// Where its commit record begins.
@@ -70,6 +81,8 @@ pub fn route<'scope>(
 #[derive(Default)]
 struct Router {
     shapes: ShapeIndex,
+    /// The last definition of every table that was announced.
+    relations: HashMap<u32, Arc<Relation>>,
     open: bool,
     waiting: Vec<Arc<ShapePlan>>,
     found: Vec<Arc<ShapePlan>>,
@@ -80,13 +93,14 @@ impl Router {
         match event {
             Event::Change(change) => {
                 self.open = true;
-                let matches = self.matches(&change, &mut give);
+                let matches = self.matches(&change);
                 if !matches.is_empty() {
                     give(Routed::Change(change, matches));
                 }
             }
             Event::Relation(relation) => {
                 let ended = self.shapes.outdated(&relation);
+                self.relations.insert(relation.oid, relation);
                 self.end(ended, EndReason::TableChanged, give);
             }
             Event::Truncate(tables) => {
@@ -112,22 +126,16 @@ impl Router {
         }
     }
 
-    fn matches(&mut self, change: &Change, give: impl FnMut(Routed)) -> Vec<(ShapeId, Verdict)> {
+    fn matches(&mut self, change: &Change) -> Vec<Match> {
         let rows = [change.old.as_ref(), change.new.as_ref()];
         self.shapes.candidates(change.table, rows, &mut self.found);
-        let (mut matches, mut broken) = (Vec::new(), Vec::new());
-        for plan in &self.found {
-            let Some(verdict) = verdict(plan, change) else { continue };
-            let shown = change.new.as_ref().filter(|_| verdict != Verdict::Delete);
-            // NOT NULL was dropped, which the stream does not announce.
-            if shown.is_some_and(|row| plan.breaks_promise(row)) {
-                broken.push(plan.id);
-            } else {
-                matches.push((plan.id, verdict));
-            }
-        }
-        self.end(broken, EndReason::TableChanged, give);
-        matches
+        let judged = self.found.iter();
+        judged
+            .filter_map(|plan| {
+                let verdict = verdict(plan, change)?;
+                Some(Match { shape: plan.id, posting: Posting::new(plan, change, verdict) })
+            })
+            .collect()
     }
 
     /// A shape sees whole transactions only, so one that arrives inside of a transaction waits for
@@ -140,7 +148,13 @@ impl Router {
     }
 
     fn install(&mut self, plan: Arc<ShapePlan>, mut give: impl FnMut(Routed)) {
-        give(Routed::Installed(plan.id));
+        let id = plan.id;
+        give(Routed::Installed(id));
+        let announced = self.relations.get(&plan.table.oid);
+        if announced.is_some_and(|relation| plan.is_misplaced(relation)) {
+            // Made under a definition that is no longer, or was never, that of the rows to come.
+            return give(Routed::Ended(id, EndReason::TableChanged));
+        }
         self.shapes.add(plan);
     }
 

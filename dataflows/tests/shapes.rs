@@ -35,7 +35,7 @@ fn table(oid: u32) -> Arc<TableSchema> {
         type_name: "x".into(),
         type_modifier: -1,
         dimensions: 0,
-        not_null: false,
+        not_null: name == "n",
         key_position: key,
         generated: false,
         collation: text.then(Collation::c),
@@ -110,6 +110,7 @@ fn run(events: Vec<Event>, mut rng: Rng) -> Vec<Collated> {
 #[derive(Default)]
 struct Model {
     live: BTreeMap<ShapeId, Arc<ShapePlan>>,
+    relations: BTreeMap<u32, Arc<Relation>>,
     waiting: Vec<Arc<ShapePlan>>,
     open: BTreeMap<ShapeId, Vec<Posting>>,
     in_transaction: bool,
@@ -125,7 +126,7 @@ impl Model {
                 for plan in self.live.values().filter(|plan| plan.table.oid == change.table) {
                     if let Some(verdict) = verdict(plan, change) {
                         let postings = self.open.entry(plan.id).or_default();
-                        postings.push(Posting::new(change, verdict));
+                        postings.push(Posting::new(plan, change, verdict));
                     }
                 }
             }
@@ -160,6 +161,7 @@ impl Model {
                         && !plan.survives(&plan.table.difference(relation))
                 };
                 self.end(other, EndReason::TableChanged);
+                self.relations.insert(relation.oid, Arc::clone(relation));
             }
             Event::Position(lsn) => self.out.push(Collated::Position(*lsn)),
         }
@@ -173,8 +175,14 @@ impl Model {
     }
 
     fn install(&mut self, plan: Arc<ShapePlan>) {
-        self.out.push(Collated::Installed { shape: plan.id, after: self.closed });
-        self.live.insert(plan.id, plan);
+        let shape = plan.id;
+        self.out.push(Collated::Installed { shape, after: self.closed });
+        let announced = self.relations.get(&plan.table.oid);
+        if announced.is_some_and(|relation| plan.is_misplaced(relation)) {
+            self.out.push(Collated::Ended { shape, why: EndReason::TableChanged });
+        } else {
+            self.live.insert(shape, plan);
+        }
     }
 
     fn end(&mut self, ends: impl Fn(&ShapePlan) -> bool, why: EndReason) {

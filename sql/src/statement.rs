@@ -18,7 +18,7 @@ pub const COLUMNS: &str = include_str!("../statements/columns.sql");
 pub const COLLATION: &str = include_str!("../statements/collation.sql");
 /// `$1` publication name.
 pub const PUBLICATION: &str = include_str!("../statements/publication.sql");
-/// `$1` publication name, `$2` table oid.
+/// `$1` publication name, `$2` table oid, `$3` its partitions' oids.
 pub const PUBLISHED: &str = include_str!("../statements/published.sql");
 /// `$1` publication name, `$2` table oids.
 pub const RECONCILE: &str = include_str!("../statements/reconcile.sql");
@@ -107,6 +107,12 @@ pub fn create_publication(name: &str) -> String {
 #[must_use]
 pub fn publish(publication: &str, table: &TableSchema) -> String {
     format!("ALTER PUBLICATION {} ADD TABLE {}", quote(publication), table.name.quoted())
+}
+
+/// Keeps a table and its partitions from being altered until the transaction ends.
+#[must_use]
+pub fn lock(table: &RelationName) -> String {
+    format!("LOCK TABLE {} IN ACCESS SHARE MODE", table.quoted())
 }
 
 /// Makes old rows complete.

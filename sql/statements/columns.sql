@@ -15,7 +15,12 @@ SELECT a.attname::text AS name,
        coalesce(element.typname, t.typname)::text AS type_name,
        a.atttypmod AS type_modifier,
        CASE WHEN element.oid IS NULL THEN 0 ELSE a.attndims END::int4 AS dimensions,
-       a.attnotnull AS not_null,
+       -- Newer versions know NOT NULL that nobody has checked yet.
+       a.attnotnull AND NOT EXISTS (
+         SELECT FROM pg_constraint k
+         WHERE k.conrelid = a.attrelid AND k.contype = 'n' AND NOT k.convalidated
+           AND a.attnum = ANY (k.conkey)
+       ) AS not_null,
        -- int2vector counts from 0.
        array_position(i.indkey::int2[], a.attnum)::int4 AS key_position,
        a.attgenerated <> '' AS generated,

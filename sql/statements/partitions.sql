@@ -1,7 +1,7 @@
--- The partitions with rows of partitioned tables. `created`: as in ways.sql. `kind` other than r and
+-- The partitions with rows of partitioned tables. `created`, `link`: as in ways.sql. `kind` other than r and
 -- `persistence` other than p: not in the stream.
 WITH RECURSIVE down AS (
-  SELECT c.oid AS root, c.oid, true AS created
+  SELECT c.oid AS root, c.oid, true AS created, '' AS link
   FROM pg_class c WHERE c.oid = ANY ($1) AND c.relkind = 'p'
   UNION ALL
   SELECT down.root,
@@ -10,15 +10,18 @@ WITH RECURSIVE down AS (
            SELECT bool_and(a.xmin = t.xmin AND a.cmin::text = t.cmin::text)
            FROM pg_attribute a
            WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-         )
+         ),
+         -- From the bottom up, as ways.sql says it.
+         i.xmin::text || '.' || down.link
   FROM down
-  JOIN pg_inherits i ON i.inhparent = down.oid
+  JOIN pg_inherits i ON i.inhparent = down.oid AND NOT i.inhdetachpending
   JOIN pg_class c ON c.oid = i.inhrelid
   JOIN pg_type t ON t.oid = c.reltype
 )
 SELECT down.root,
        c.oid,
        down.created,
+       down.link,
        n.nspname::text AS schema,
        c.relname::text AS name,
        c.relkind::text AS kind,

@@ -8,7 +8,8 @@ SELECT c.relreplident = 'f' AS full_identity,
        EXISTS (
          -- Columns of newer versions.
          SELECT FROM pg_publication p
-         JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid
+         JOIN pg_publication_rel r
+           ON r.prpubid = p.oid AND (r.prrelid = c.oid OR r.prrelid = ANY ($3))
          WHERE p.pubname = $1
            AND (to_jsonb(r) ->> 'prqual' IS NOT NULL OR to_jsonb(r) ->> 'prattrs' IS NOT NULL)
        ) AS filtered

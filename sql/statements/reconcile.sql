@@ -2,7 +2,7 @@
 SELECT c.oid,
        n.nspname::text AS schema,
        c.relname::text AS name,
-       -- Of a partitioned table the partitions' identities count; see `partial`.
+       -- Of a partitioned table the partitions' identities count.
        c.relreplident = 'f' OR c.relkind = 'p' AS full_identity,
        EXISTS (
          SELECT FROM pg_publication p
@@ -10,7 +10,12 @@ SELECT c.oid,
          WHERE p.pubname = $1
            AND (p.puballtables OR r.oid IS NOT NULL)
            AND to_jsonb(r) ->> 'prqual' IS NULL AND to_jsonb(r) ->> 'prattrs' IS NULL
-       ) AS whole,
+       )
+       -- What would be refused today.
+       AND NOT row_security_active(c.oid)
+       AND c.relpersistence = 'p'
+       AND NOT (c.relkind = 'r' AND EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid))
+         AS whole,
        coalesce(array_agg(a.attname::text ORDER BY a.attnum) FILTER (WHERE a.attnum > 0), '{}')
          AS column_names,
        coalesce(array_agg(a.atttypid ORDER BY a.attnum) FILTER (WHERE a.attnum > 0), '{}')

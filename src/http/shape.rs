@@ -197,7 +197,7 @@ async fn delete(http: &Http, query: &Query) -> Result<Response, Refusal> {
         }
     };
     let shape = shape.ok_or(Refusal::NoShape)?;
-    core.registry.remove(&shape).await;
+    core.registry.remove(vec![shape]).await;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::ACCEPTED;
     super::set(response.headers_mut(), "cache-control", "no-cache");

@@ -26,7 +26,7 @@ use super::refusal::Refusal;
 use super::request::{Errors, numbered};
 use super::shape::place;
 use crate::core::Core;
-use crate::limits::{BODY_PIECE_BYTES, SUBSET_PIECES, SUBSET_START_MAX};
+use crate::limits::{BODY_PIECE_BYTES, SUBSET_MAX, SUBSET_PIECES, SUBSET_START_MAX};
 use crate::replication::snapshot::{Rows, Snapshot, SnapshotError};
 use crate::shape_log::{Offset, RequestOffset};
 use crate::shapes::{CreateError, Defined, Shape};
@@ -163,7 +163,9 @@ async fn begin(
     shape: &Shape,
     part: &Part,
 ) -> Result<(Snapshot, First), SnapshotError> {
-    let snapshot = Snapshot::take(&core.registry.workshop().database).await?;
+    let database = &core.registry.workshop().database;
+    let snapshot = Snapshot::of(database, &shape.defined.table).await?;
+    snapshot.limit(SUBSET_MAX).await?;
     let Defined { definition, table, predicate, .. } = &shape.defined;
     let columns = &definition.columns;
     let statement = statement::subset(
@@ -238,26 +240,35 @@ fn send(shape: &Arc<Shape>, snapshot: Snapshot, first: First, head: Vec<u8>, mar
     let (sender, body) = pieces(SUBSET_PIECES);
     let shape = Arc::clone(shape);
     tokio::spawn(async move {
-        if let Err(error) = rows(&shape, first, head, mark, &sender).await {
-            tracing::warn!(%error, handle = shape.handle, "a subset cannot be sent to its end");
-            // Whether or not anybody still listens, this was the last piece.
-            _ = sender.send(Err(error)).await;
-            return;
-        }
-        if let Err(error) = snapshot.end().await {
-            tracing::debug!(%error, "a subset's transaction did not end well");
+        // A client that takes its time must not keep the transaction for ever.
+        let sent = timeout(SUBSET_MAX, rows(&shape, first, head, mark, &sender)).await;
+        match sent.map_err(io::Error::other).and_then(|sent| sent) {
+            Ok(true) => {
+                if let Err(error) = snapshot.end().await {
+                    tracing::debug!(%error, "a subset's transaction did not end well");
+                }
+            }
+            // Nobody listens: dropped, not ended, since that would read to the end.
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(%error, handle = shape.handle, "a subset cannot be sent to its end");
+                drop(snapshot);
+                // Whether or not anybody still listens, this was the last piece.
+                _ = sender.send(Err(error)).await;
+            }
         }
     });
     body
 }
 
+/// Sends all rows; `false` if nobody listens.
 async fn rows(
     shape: &Shape,
     first: First,
     head: Vec<u8>,
     mark: u32,
     sender: &mpsc::Sender<io::Result<Bytes>>,
-) -> io::Result<()> {
+) -> io::Result<bool> {
     let First { row: mut next, mut rows } = first;
     let mut buffer = head;
     let mut empty = true;
@@ -269,13 +280,13 @@ async fn rows(
         if buffer.len() >= BODY_PIECE_BYTES {
             let piece = Bytes::from(std::mem::take(&mut buffer));
             if sender.send(Ok(piece)).await.is_err() {
-                return Ok(());
+                return Ok(false);
             }
         }
         next = rows.next().await.map_err(io::Error::other)?;
     }
     buffer.extend_from_slice(b"]}");
-    // Nobody listening is no error of ours.
+    // All that Postgres had has been read.
     _ = sender.send(Ok(Bytes::from(buffer))).await;
-    Ok(())
+    Ok(true)
 }

@@ -24,6 +24,7 @@ pub struct Assembler {
     transactions: usize,
     op_position: u64,
     open: bool,
+    xid: u32,
 }
 
 /// Where changes of a table go, and in which columns.
@@ -46,6 +47,7 @@ impl Assembler {
             transactions: 0,
             op_position: 0,
             open: false,
+            xid: 0,
         }
     }
 
@@ -53,6 +55,12 @@ impl Assembler {
     #[must_use]
     pub fn in_transaction(&self) -> bool {
         self.open
+    }
+
+    /// The transaction that began last.
+    #[must_use]
+    pub fn xid(&self) -> u32 {
+        self.xid
     }
 
     /// Whether there is nothing to take.
@@ -88,6 +96,7 @@ impl Assembler {
         match message {
             Message::Begin { final_lsn, xid, .. } => {
                 self.open = true;
+                self.xid = xid;
                 self.op_position = 0;
                 self.push(Entry::Begin { lsn: final_lsn, xid });
             }
@@ -126,7 +135,7 @@ impl Assembler {
     pub fn relation(&mut self, announced: &Relation, targets: Vec<Target>) -> bool {
         let mut ways = Vec::with_capacity(targets.len());
         for target in targets {
-            let relation = self.layouts.place(target.relation);
+            let relation = self.layouts.announced(target.relation);
             let place = |column: &brooklet_sql::RelationColumn| {
                 (!column.is_dropped()).then(|| announced.place(&column.name)).flatten()
             };
@@ -221,11 +230,13 @@ mod tests {
         let mut assembler = Assembler::new(Arc::default());
         let part = relation(1, &["b", "a"]);
         let targets = [part.clone(), relation(2, &["a", "b"])];
-        let targets = targets.map(|relation| Target { relation, created: true });
+        let targets =
+            targets.map(|relation| Target { relation, created: true, link: String::new() });
         assembler.relation(&part, targets.into());
         // The root loses a column and gets another: its places stay.
         let part = relation(1, &["b", "c"]);
-        let target = Target { relation: relation(2, &["b", "c"]), created: true };
+        let target =
+            Target { relation: relation(2, &["b", "c"]), created: true, link: String::new() };
         assembler.relation(&part, vec![target]);
         let new = vec![text("B"), text("C")];
         assembler.message(Message::Insert { table: 1, new }).unwrap();
@@ -243,7 +254,7 @@ mod tests {
         let mut assembler = Assembler::new(Arc::default());
         for oid in [1, 2] {
             let relation = relation(oid, &["a"]);
-            let target = Target { relation: relation.clone(), created: true };
+            let target = Target { relation: relation.clone(), created: true, link: String::new() };
             assembler.relation(&relation, vec![target]);
         }
         let messages = [

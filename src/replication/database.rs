@@ -128,6 +128,16 @@ impl Database {
         })
     }
 
+    /// Cancels what runs on a connection; says nothing if there is nothing, or it cannot.
+    pub fn cancel(&self, client: &Client) -> impl Future<Output = ()> + Send + use<> {
+        let (token, tls) = (client.cancel_token(), self.tls.clone());
+        async move {
+            if let Err(error) = token.cancel_query(tls).await {
+                tracing::debug!(%error, "a statement cannot be canceled");
+            }
+        }
+    }
+
     /// Leave to take a snapshot; waits for its turn.
     pub async fn snapshot_turn(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.snapshots).acquire_owned().await.ok()

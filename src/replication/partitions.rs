@@ -15,6 +15,9 @@ pub struct Partition {
     /// Whether it was a part of it from its first row on. One that was attached may have brought
     /// rows that were never in the stream.
     pub created: bool,
+    /// Which attachment it is: another one after DETACH and ATTACH, in between which its rows may
+    /// have changed unseen.
+    pub link: String,
     /// Whether its changes are in the stream: not those of foreign and unlogged tables.
     pub streamed: bool,
     /// Whether its old rows are complete.
@@ -32,6 +35,7 @@ pub async fn partitions(
         oid: row.get("oid"),
         name: RelationName { schema: row.get("schema"), table: row.get("name") },
         created: row.get("created"),
+        link: row.get("link"),
         streamed: row.get::<_, &str>("kind") == "r" && row.get::<_, &str>("persistence") == "p",
         full_identity: row.get("full_identity"),
     };

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use brooklet_sql::name::quote;
 use brooklet_sql::{Column, RelationColumn, RelationName, TableSchema, statement};
 use deadpool_postgres::Object;
+use tokio_postgres::types::ToSql;
 
 use super::database::{Database, DatabaseError};
 use super::partitions::{Partition, partitions};
@@ -144,9 +145,11 @@ impl Publication {
         };
         let _turn = turn.lock().await;
         let mut client = self.database.pooled().await?;
-        let row = client.query_opt(statement::PUBLISHED, &[&self.name, &table.oid]).await?;
-        let state = |name: &str| row.as_ref().is_some_and(|row| row.get(name));
         let partitions = partitions(&client, &[table.oid]).await?;
+        let leaves: Vec<u32> = partitions.iter().map(|partition| partition.oid).collect();
+        let parameters: [&(dyn ToSql + Sync); 3] = [&self.name, &table.oid, &leaves];
+        let row = client.query_opt(statement::PUBLISHED, &parameters).await?;
+        let state = |name: &str| row.as_ref().is_some_and(|row| row.get(name));
         let partial: Vec<&Partition> = partitions.iter().filter(|p| !p.full_identity).collect();
         let published = state("published");
         let full = partial.is_empty() && (table.partitioned || state("full_identity"));
@@ -162,9 +165,12 @@ impl Publication {
             return Ok(());
         }
         // Identity first: the other order lets the application's own UPDATE fail on a table without a
-        // key.
-        let mut statements: Vec<String> =
-            partial.iter().map(|partition| statement::full_identity(&partition.name)).collect();
+        // key. A partition at a time, so that no writer waits for more than one.
+        for partition in partial {
+            let statement = statement::full_identity(&partition.name);
+            self.alter(&mut client, &partition.name, vec![statement]).await?;
+        }
+        let mut statements = Vec::new();
         if !full && !table.partitioned {
             statements.push(statement::full_identity(&table.name));
         }
@@ -177,8 +183,8 @@ impl Publication {
         // ALTER TABLE waits for all writers itself. Where it was not needed, they may still be at
         // work, and what they wrote before is in neither the snapshot nor the stream.
         if full || table.partitioned {
-            let tables = partitions.iter().map(|partition| partition.oid).chain([table.oid]);
-            self.wait_for_writers(&client, &table.name, &tables.collect::<Vec<_>>()).await?;
+            let tables = [leaves.as_slice(), &[table.oid]].concat();
+            self.wait_for_writers(&client, &table.name, &tables).await?;
         }
         self.prepared.lock().unwrap_or_else(PoisonError::into_inner).insert(table.oid);
         Ok(())
@@ -216,7 +222,7 @@ impl Publication {
             "SET LOCAL synchronous_commit = local".to_owned(),
             format!("SET LOCAL lock_timeout = {}", TABLE_LOCK_TIMEOUT.as_millis()),
         ];
-        let statements = [settings.as_slice(), &statements].concat();
+        let mut statements = [settings.as_slice(), &statements].concat();
         for attempt in 0..TABLE_LOCK_TRIES {
             let transaction = client.transaction().await?;
             let done = transaction.batch_execute(&statements.join(";\n")).await;
@@ -229,8 +235,8 @@ impl Publication {
             match error.code() {
                 // lock_not_available
                 Some("55P03") => {}
-                // duplicate_object: somebody else has published it meanwhile.
-                Some("42710") => return Ok(()),
+                // duplicate_object: somebody else has published it meanwhile; the rest must be done.
+                Some("42710") => statements.retain(|statement| !statement.contains(" ADD TABLE ")),
                 _ => return Err(error.into()),
             }
             tokio::time::sleep(Duration::from_millis(20 * u64::from(attempt.min(10)))).await;

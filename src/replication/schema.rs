@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use brooklet_sql::{
     CaseMap, Collation, Column, Relation, RelationColumn, RelationName, ReplicaIdentity,
@@ -47,7 +48,12 @@ pub struct Schemas {
     tables: Mutex<HashMap<(RelationName, bool), Arc<TableSchema>>>,
     case_maps: Mutex<HashMap<u32, Option<Arc<CaseMap>>>>,
     layouts: Arc<Layouts>,
+    /// One look at a table at a time, and when the last one began: whoever asked before that takes
+    /// its result. Async: held across statements.
+    looks: Mutex<HashMap<(RelationName, bool), Look>>,
 }
+
+type Look = Arc<tokio::sync::Mutex<Option<(Instant, Arc<TableSchema>)>>>;
 
 impl Schemas {
     /// Knows nothing yet.
@@ -56,6 +62,7 @@ impl Schemas {
         Schemas {
             database,
             layouts,
+            looks: Mutex::default(),
             tables: Mutex::new(HashMap::new()),
             case_maps: Mutex::new(HashMap::new()),
         }
@@ -92,6 +99,27 @@ impl Schemas {
         name: &RelationName,
         fold: bool,
     ) -> Result<Arc<TableSchema>, SchemaError> {
+        let (key, asked) = ((name.clone(), fold), Instant::now());
+        let look = {
+            let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(looks.entry(key.clone()).or_default())
+        };
+        let mut look = look.lock().await;
+        if let Some((_, table)) = look.as_ref().filter(|(begun, _)| *begun >= asked) {
+            return Ok(Arc::clone(table));
+        }
+        let begun = Instant::now();
+        let table = self.look(name, fold).await;
+        *look = table.as_ref().ok().map(|table| (begun, Arc::clone(table)));
+        // Names that are no tables are not kept, however many are asked for.
+        self.looks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|known, look| *known != key || table.is_ok() || Arc::strong_count(look) > 1);
+        table
+    }
+
+    async fn look(&self, name: &RelationName, fold: bool) -> Result<Arc<TableSchema>, SchemaError> {
         let client = self.database.pooled().await?;
         let loaded = self.load(&client, name, fold).await;
         if matches!(loaded, Err(SchemaError::Missing(_) | SchemaError::Unservable { .. })) {
@@ -164,7 +192,7 @@ impl Schemas {
             Relation { oid, name, identity, columns: announced.collect(), order: Vec::new() };
         let mut places: Vec<Column> = Vec::new();
         let mut replicated = replicated.into_iter().map(Some).collect::<Vec<_>>();
-        for place in &self.layouts.place(relation).columns {
+        for place in &self.layouts.known(relation).columns {
             let known = |c: &mut Option<Column>| c.take_if(|c| c.name == place.name);
             let column = (!place.is_dropped()).then(|| replicated.iter_mut().find_map(known));
             places.push(column.flatten().unwrap_or_else(Column::gone));

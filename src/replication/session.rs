@@ -24,11 +24,14 @@ use super::database::{Database, DatabaseError};
 use super::layouts::Layouts;
 use super::preflight::{self, PreflightError};
 use super::slot::{self, Names, SlotState};
-use super::ways;
+use super::ways::{self, Target, Targets};
 use crate::decode::{DecodeError, Message, pgoutput};
 use crate::frame::FrameError;
 use crate::ingest::Entry;
-use crate::limits::{IDLE_POSITION_INTERVAL, RECONNECT_PAUSE, STOP_MAX};
+use crate::limits::{
+    CATALOGUE_MAX, IDLE_POSITION_INTERVAL, RECONNECT_PAUSE, STOP_MAX, UNSETTLED_INTERVAL,
+    UNSETTLED_PAUSE, UNSETTLED_TRIES,
+};
 use crate::shapes::partitions::Partitions;
 
 /// Why a session ended.
@@ -43,6 +46,9 @@ pub enum SessionError {
     /// Asking where a table's changes go.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    /// The same, for too long.
+    #[error("Postgres does not say where a table's changes go")]
+    Silent,
     /// The partitions of a table cannot be remembered.
     #[error(transparent)]
     Remember(#[from] FrameError),
@@ -151,12 +157,15 @@ impl Session {
             )));
         }
         let catalogue = self.database.connect().await?;
+        // Between two announcements there may be days.
+        catalogue.batch_execute("SET idle_session_timeout = 0").await?;
         client.start().await?;
         client.wait_started().await?;
         tracing::info!(%start, "replication is running");
         self.connected.send_replace(true);
         let mut gather = Gather::new(Arc::clone(&self.layouts));
         let mut stop = self.stop.clone();
+        let mut again = tokio::time::interval(UNSETTLED_INTERVAL);
         loop {
             tokio::select! {
                 biased;
@@ -172,11 +181,14 @@ impl Session {
                 event = client.recv() => match event? {
                     Some(event) => {
                         if let Some(announced) = gather.event(event)? {
-                            self.announce(&announced, &catalogue, &mut gather).await?;
+                            self.announce(announced, &catalogue, &mut gather).await?;
                         }
                     }
                     None => return Err(PgWireError::Protocol("the server ended the stream".into()).into()),
                 },
+                _ = again.tick(), if !gather.unsettled.is_empty() => {
+                    self.settle(&catalogue, &mut gather).await?;
+                }
                 // An idle position that is not due yet must not wait for the next event.
                 () = tokio::time::sleep(IDLE_POSITION_INTERVAL), if gather.idle.is_some() => {
                     self.hand_on(&mut gather).await?;
@@ -219,23 +231,74 @@ impl Session {
         }
     }
 
-    /// A table's definition: asks where its changes go. A new partition is remembered before any row
-    /// of it is handed on, so that no crash forgets whose rows a shape holds.
+    /// A table's definition: asks where its changes go. The stream is held up for a moment only;
+    /// what the catalogue does not know by then is asked again later.
     async fn announce(
         &self,
-        announced: &Relation,
+        announced: Relation,
         catalogue: &Client,
         gather: &mut Gather,
     ) -> Result<(), SessionError> {
-        let targets = ways::targets(catalogue, &self.names.publication, announced).await?;
-        for target in &targets {
-            if target.relation.oid != announced.oid {
-                let (root, leaf) = (target.relation.oid, announced.oid);
-                self.partitions.joined(root, leaf, target.created).await?;
+        let xid = gather.assembler.xid();
+        let mut found = self.targets(catalogue, &announced, xid).await?;
+        for _ in 0..UNSETTLED_TRIES {
+            if found.settled {
+                break;
             }
+            tokio::time::sleep(UNSETTLED_PAUSE).await;
+            found = self.targets(catalogue, &announced, xid).await?;
         }
-        if gather.assembler.relation(announced, targets) {
+        self.remember(&announced, &found.targets).await?;
+        if gather.assembler.relation(&announced, found.targets.clone()) {
             self.changed.notify_one();
+        }
+        gather.unsettled.retain(|unsettled| unsettled.announced.oid != announced.oid);
+        if !found.settled {
+            gather.unsettled.push(Unsettled { announced, xid, targets: found.targets });
+        }
+        Ok(())
+    }
+
+    async fn targets(
+        &self,
+        catalogue: &Client,
+        announced: &Relation,
+        xid: u32,
+    ) -> Result<Targets, SessionError> {
+        let asked = ways::targets(catalogue, &self.names.publication, announced, xid);
+        let found = tokio::time::timeout(CATALOGUE_MAX, asked).await;
+        found.map_err(|_| SessionError::Silent)?.map_err(SessionError::from)
+    }
+
+    /// A new partition is remembered before any row of it is handed on, so that no crash forgets
+    /// whose rows a shape holds.
+    async fn remember(&self, leaf: &Relation, targets: &[Target]) -> Result<(), SessionError> {
+        for target in targets.iter().filter(|target| target.relation.oid != leaf.oid) {
+            self.partitions.joined(leaf.oid, target).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks again where changes go that the catalogue did not know of when they were announced.
+    /// Tables that turn out to have missed some lose their shapes.
+    async fn settle(&self, catalogue: &Client, gather: &mut Gather) -> Result<(), SessionError> {
+        for unsettled in std::mem::take(&mut gather.unsettled) {
+            let Unsettled { announced, xid, targets: before } = &unsettled;
+            let found = self.targets(catalogue, announced, *xid).await?;
+            if found.targets != *before {
+                self.remember(announced, &found.targets).await?;
+                let other = |target: &&Target| {
+                    target.relation.oid != announced.oid && !before.contains(target)
+                };
+                for target in found.targets.iter().filter(other) {
+                    self.partitions.missed(target.relation.oid);
+                }
+                gather.assembler.relation(announced, found.targets.clone());
+            }
+            if !found.settled {
+                let targets = found.targets;
+                gather.unsettled.push(Unsettled { targets, ..unsettled });
+            }
         }
         Ok(())
     }
@@ -246,16 +309,25 @@ impl Session {
     }
 }
 
+/// A table that was announced by a transaction that the catalogue did not know yet.
+struct Unsettled {
+    announced: Relation,
+    xid: u32,
+    targets: Vec<Target>,
+}
+
 /// What has arrived and is not handed on.
 struct Gather {
     assembler: Assembler,
+    unsettled: Vec<Unsettled>,
     idle: Option<Lsn>,
     idle_noted: Option<Instant>,
 }
 
 impl Gather {
     fn new(layouts: Arc<Layouts>) -> Gather {
-        Gather { assembler: Assembler::new(layouts), idle: None, idle_noted: None }
+        let (assembler, unsettled) = (Assembler::new(layouts), Vec::new());
+        Gather { assembler, unsettled, idle: None, idle_noted: None }
     }
 
     /// Takes an event; gives back a definition, of which more has to be known.

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use deadpool_postgres::Object;
 use futures_util::{Stream, StreamExt};
 use std::pin::Pin;
+use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::database::{Database, DatabaseError};
@@ -32,9 +33,11 @@ impl From<tokio_postgres::Error> for SnapshotError {
     }
 }
 
-/// An open snapshot transaction. Dropping it without [`Snapshot::end`] closes its connection.
+/// An open snapshot transaction. Dropping it without [`Snapshot::end`] cancels what runs in it and
+/// closes its connection.
 pub struct Snapshot {
     client: Option<Object>,
+    database: Database,
     _turn: Option<OwnedSemaphorePermit>,
     /// What it contains.
     pub visibility: Visibility,
@@ -45,18 +48,35 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Takes a snapshot.
+    /// Takes a snapshot to read `table` from. Its lock comes first: a rewriting ALTER TABLE between
+    /// snapshot and lock would leave the table empty to the snapshot.
+    pub async fn of(database: &Database, table: &TableSchema) -> Result<Snapshot, SnapshotError> {
+        Snapshot::begin(database, Some(table)).await
+    }
+
+    /// Takes a snapshot to ask what it contains.
     pub async fn take(database: &Database) -> Result<Snapshot, SnapshotError> {
+        Snapshot::begin(database, None).await
+    }
+
+    async fn begin(
+        database: &Database,
+        table: Option<&TableSchema>,
+    ) -> Result<Snapshot, SnapshotError> {
         let turn = database.snapshot_turn().await;
         let client = database.pooled().await?;
         let mut snapshot = Snapshot {
             client: Some(client),
+            database: database.clone(),
             _turn: turn,
             visibility: Visibility { xmin: 0, xmax: 0, in_progress: Vec::new() },
             until: Lsn::ZERO,
         };
         let client = snapshot.client()?;
         client.batch_execute(statement::BEGIN_SNAPSHOT).await?;
+        if let Some(table) = table {
+            client.batch_execute(&statement::lock(&table.name)).await?;
+        }
         let seen = client.query_one("SELECT pg_current_snapshot()::text", &[]).await?;
         let until = client.query_one("SELECT pg_current_wal_insert_lsn()::text", &[]).await?;
         let (seen, until): (String, String) = (seen.get(0), until.get(0));
@@ -87,6 +107,12 @@ impl Snapshot {
         Ok(Rows { stream: Box::pin(stream), columns, scratch: Vec::new() })
     }
 
+    /// Limits how long a statement may run from here on, its rows' reader included.
+    pub async fn limit(&self, limit: Duration) -> Result<(), SnapshotError> {
+        let set = format!("SET LOCAL statement_timeout = {}", limit.as_millis());
+        Ok(self.client()?.batch_execute(&set).await?)
+    }
+
     /// Ends the transaction and gives the connection back.
     pub async fn end(mut self) -> Result<(), SnapshotError> {
         if let Some(client) = self.client.take() {
@@ -102,9 +128,15 @@ impl Snapshot {
 
 impl Drop for Snapshot {
     fn drop(&mut self) {
-        // In a transaction, maybe amid a COPY: not fit for the pool.
+        // In a transaction, maybe amid a COPY: not fit for the pool. The server would notice the
+        // closed connection only when it writes.
         if let Some(client) = self.client.take() {
-            drop(Object::take(client));
+            let client = Object::take(client);
+            let canceled = self.database.cancel(&client);
+            tokio::spawn(async move {
+                canceled.await;
+                drop(client);
+            });
         }
     }
 }

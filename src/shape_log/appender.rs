@@ -174,7 +174,8 @@ impl Appender {
                     .filter_map(|s| Some((self.logs.get(s.shape)?, s.postings)))
                     .filter(|(log, postings)| log.admit(lsn, xid, postings))
                     .collect();
-                self.append(lsn, xid, admitted, false);
+                let kept = self.keep_promises(admitted);
+                self.append(lsn, xid, kept, false);
                 self.reached = self.reached.max(lsn);
             }
             Command::Collated(Collated::Position(lsn)) => {
@@ -192,13 +193,26 @@ impl Appender {
                     let held = log.begin(visibility, until);
                     for transaction in early.into_iter().chain(held) {
                         let HeldTransaction { lsn, xid, postings } = transaction;
-                        self.append(lsn, xid, vec![(Arc::clone(&log), postings)], true);
+                        let kept = self.keep_promises(vec![(Arc::clone(&log), postings)]);
+                        self.append(lsn, xid, kept, true);
                     }
                 }
                 self.begun.push(done);
             }
             Command::Sync(done) => self.syncs.push(done),
         }
+    }
+
+    /// Ends shapes whose clients would get what they were told never to get.
+    fn keep_promises(
+        &mut self,
+        admitted: Vec<(Arc<ShapeLog>, Vec<Posting>)>,
+    ) -> Vec<(Arc<ShapeLog>, Vec<Posting>)> {
+        let breaks = |postings: &[Posting]| postings.iter().any(|posting| posting.breaks_promise);
+        let (broken, kept): (Vec<_>, Vec<_>) =
+            admitted.into_iter().partition(|(_, postings)| breaks(postings));
+        broken.into_iter().for_each(|(log, _)| self.end(log.shape(), EndReason::TableChanged));
+        kept
     }
 
     fn append(

@@ -256,7 +256,8 @@ fn decode(mut bytes: &[u8]) -> Option<Posting> {
     let last = bytes.try_get_u8().ok()? == 1;
     bytes.advance(3);
     let weight = bytes.try_get_u32_le().ok()?;
-    Some(Posting { seq, op_position, verdict, last, weight })
+    // One that breaks a promise is never stored.
+    Some(Posting { seq, op_position, verdict, last, weight, breaks_promise: false })
 }
 
 /// Reads frames back until one belongs to a transaction that the change log does not have.

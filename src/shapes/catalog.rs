@@ -1,6 +1,6 @@
 //! The finished shapes, on disk: what survives a restart.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,6 +9,7 @@ use brooklet_sql::{Lsn, TableSchema};
 use serde::{Deserialize, Serialize};
 
 use super::definition::{Definition, FilterSource};
+use super::partitions::Leaves;
 use super::visibility::Visibility;
 use crate::frame::{FileKind, FrameError, FrameFile, Tail, sync_dir};
 use crate::shape_log::BatchPlace;
@@ -91,7 +92,7 @@ pub struct Recovered {
     /// A number above every shape's.
     pub next_id: u64,
     /// Partitions whose rows shapes may hold, by partitioned table.
-    pub partitions: BTreeMap<u32, BTreeSet<u32>>,
+    pub partitions: BTreeMap<u32, Leaves>,
 }
 
 /// What frames say, read one after the other.
@@ -99,14 +100,14 @@ pub struct Recovered {
 struct Found {
     tables: BTreeMap<u32, Arc<TableSchema>>,
     shapes: BTreeMap<ShapeId, ShapeRecord>,
-    partitions: BTreeMap<u32, BTreeSet<u32>>,
+    partitions: BTreeMap<u32, Leaves>,
     next_id: u64,
 }
 
 #[derive(Serialize, Deserialize)]
 struct PartitionsRecord {
     root: u32,
-    leaves: BTreeSet<u32>,
+    leaves: Leaves,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -209,7 +210,7 @@ impl Catalog {
     }
 
     /// Remembers the partitions of a table; durable after [`Catalog::sync`].
-    pub fn note_partitions(&self, root: u32, leaves: &BTreeSet<u32>) {
+    pub fn note_partitions(&self, root: u32, leaves: &Leaves) {
         let record = PartitionsRecord { root, leaves: leaves.clone() };
         self.append(|_, file| _ = file.append(kind::PARTITIONS, &[&json(&record)]));
     }

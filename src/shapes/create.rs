@@ -148,7 +148,9 @@ pub(super) async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), Cr
     shop.publication.prepare(&defined.table).await?;
     let after = install(shop, shape).await?;
     let streamed = shop.recent.up_to(after);
-    let snapshot = Snapshot::take(&shop.database).await?;
+    // Before the snapshot: rows of a partition that is attached later may be in neither.
+    let before = partitions(shop, defined).await?;
+    let snapshot = Snapshot::of(&shop.database, &defined.table).await?;
     let (visibility, until) = (snapshot.visibility.clone(), snapshot.until);
     let early = early(shop, shape, &visibility, streamed).await?;
     let begun = shop.appender.begin(shape.id, visibility.clone(), until, early).await;
@@ -156,10 +158,10 @@ pub(super) async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), Cr
     shop.recent.forget_visible(&visibility);
     shape.update(|state| state.stage = Stage::Running(visibility.clone()));
 
-    let before = partitions(shop, defined).await?;
     let rows = snapshot.copy(&defined.table, &defined.definition, defined.predicate.as_ref());
     let rows = rows.await?;
     let generation = check(shop, defined, before).await?;
+    shape.set_generation(generation);
     let mut store = Store::new(shop, shape);
     store.all(rows).await?;
     snapshot.end().await?;
@@ -167,7 +169,7 @@ pub(super) async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), Cr
     finish(shop, shape, store, visibility, until, still_right).await
 }
 
-/// Whether the table is what it was when the question was asked. COPY holds its lock by now, so a
+/// Whether the table is what it was when the question was asked. The snapshot holds its lock, so a
 /// later change of the table comes after it in the stream. An earlier one may have been announced
 /// before the shape was there to hear it. Returns the generation of partitions.
 async fn check(
@@ -180,7 +182,8 @@ async fn check(
     let now = now.map_err(|error| CreateError::from(&error))?;
     // A partition that came in between may be in the snapshot or not.
     let partitions = partitions(shop, defined).await?;
-    if !now.iter().any(|now| now.keeps(defined)) || partitions != before {
+    let streamed = partitions.iter().all(|partition| partition.streamed);
+    if !now.iter().any(|now| now.keeps(defined)) || partitions != before || !streamed {
         shop.schemas.forget(&table.name);
         shop.publication.forget(table.oid);
         return Err(CreateError::Ended);
@@ -239,7 +242,7 @@ async fn early(
             let mut postings = Vec::new();
             log.read_range(commit.first_seq..commit.next_seq, plan.table.oid, |change| {
                 let verdict = verdict(&plan, &change);
-                postings.extend(verdict.map(|verdict| Posting::new(&change, verdict)));
+                postings.extend(verdict.map(|verdict| Posting::new(&plan, &change, verdict)));
             })?;
             if let Some(last) = postings.last_mut() {
                 last.last = true;

@@ -23,13 +23,17 @@ pub async fn evict(registry: &Arc<Registry>, limits: ShapeLimits) {
         registry.finished().into_iter().map(|shape| (shape.idle(), shape)).collect();
     let too_many = limits.max.map_or(0, |max| registry.count().saturating_sub(max));
     shapes.sort_unstable_by_key(|(idle, shape)| (std::cmp::Reverse(*idle), shape.id));
+    let mut evicted = Vec::new();
     for (number, (idle, shape)) in shapes.into_iter().enumerate() {
         let expired = limits.idle.is_some_and(|max| idle > max);
         if !expired && number >= too_many {
-            return;
+            break;
         }
         let table = &shape.defined.table.name;
         tracing::info!(handle = shape.handle, %table, ?idle, expired, "shape evicted");
-        registry.remove(&shape).await;
+        evicted.push(shape);
+    }
+    if !evicted.is_empty() {
+        registry.remove(evicted).await;
     }
 }

@@ -7,7 +7,7 @@
 //! *Invariant*: what is remembered, on disk, contains every partition whose rows a living shape may
 //! hold, so that one that is gone is missed, also when it went while nobody looked.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
@@ -15,70 +15,90 @@ use tokio::sync::mpsc;
 use super::catalog::Catalog;
 use crate::frame::FrameError;
 use crate::replication::partitions::Partition;
+use crate::replication::ways::Target;
 
 /// The partitions of all partitioned tables that shapes are about.
 pub struct Partitions {
     /// Held for look-ups and changes only.
     known: Mutex<HashMap<u32, Known>>,
     catalog: Arc<Catalog>,
-    stale: mpsc::UnboundedSender<u32>,
+    stale: mpsc::UnboundedSender<Stale>,
 }
 
 #[derive(Default)]
 struct Known {
-    leaves: BTreeSet<u32>,
+    /// Each with which attachment it is.
+    leaves: Leaves,
     /// Rises whenever shapes had to end.
     generation: u64,
+}
+
+/// Partitions by number, each with its link.
+pub type Leaves = BTreeMap<u32, String>;
+
+/// A table whose shapes of earlier generations must end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stale {
+    /// Which table.
+    pub table: u32,
+    /// Which generation may live.
+    pub generation: u64,
 }
 
 impl Partitions {
     /// What the catalogue on disk remembers; `stale` is told of tables whose shapes must end.
     #[must_use]
     pub fn new(
-        found: BTreeMap<u32, BTreeSet<u32>>,
+        found: BTreeMap<u32, Leaves>,
         catalog: Arc<Catalog>,
-        stale: mpsc::UnboundedSender<u32>,
+        stale: mpsc::UnboundedSender<Stale>,
     ) -> Partitions {
         let known = found.into_iter().map(|(root, leaves)| (root, Known { leaves, generation: 0 }));
         Partitions { known: Mutex::new(known.collect()), catalog, stale }
     }
 
     /// The stream brings rows of `leaf` for `root`. Remembered when it returns.
-    pub async fn joined(&self, root: u32, leaf: u32, created: bool) -> Result<(), FrameError> {
+    pub async fn joined(&self, leaf: u32, target: &Target) -> Result<(), FrameError> {
+        let root = target.relation.oid;
         {
-            let mut known = self.known();
-            let Some(known) = known.get_mut(&root) else { return Ok(()) };
-            if !known.leaves.insert(leaf) {
-                return Ok(());
-            }
-            if !created {
-                known.generation += 1;
-                // Nobody listening means that the process is ending.
-                _ = self.stale.send(root);
+            let mut all = self.known();
+            let Some(known) = all.get_mut(&root) else { return Ok(()) };
+            let before = known.leaves.insert(leaf, target.link.clone());
+            match before {
+                Some(link) if link == target.link => return Ok(()),
+                None if target.created => {}
+                // Attached, or away for a while: its rows were not all in the stream.
+                _ => self.end(root, known),
             }
             self.catalog.note_partitions(root, &known.leaves);
         }
         self.catalog.sync().await
     }
 
+    /// Rows that belong to `root` were not brought to it.
+    pub fn missed(&self, root: u32) {
+        if let Some(known) = self.known().get_mut(&root) {
+            self.end(root, known);
+        }
+    }
+
     /// Compares what the database has now with what shapes hold. Where it does not go together they
     /// end, and what is there now counts from here on. Says which generation of shapes that is.
     pub async fn agree(&self, root: u32, now: &[Partition]) -> Result<u64, FrameError> {
-        let leaves: BTreeSet<u32> = now.iter().map(|partition| partition.oid).collect();
+        let leaves: Leaves = now.iter().map(|leaf| (leaf.oid, leaf.link.clone())).collect();
         let generation = {
             let mut all = self.known();
             let first = !all.contains_key(&root);
             let known = all.entry(root).or_default();
-            if known.leaves == leaves && !first {
+            let unstreamed = now.iter().any(|partition| !partition.streamed);
+            if known.leaves == leaves && !first && !unstreamed {
                 return Ok(known.generation);
             }
-            let gone = !known.leaves.is_subset(&leaves);
-            let added = |partition: &&Partition| !known.leaves.contains(&partition.oid);
+            let gone = known.leaves.iter().any(|(leaf, link)| leaves.get(leaf) != Some(link));
+            let added = |partition: &&Partition| !known.leaves.contains_key(&partition.oid);
             let attached = now.iter().filter(added).any(|partition| !partition.created);
-            if !first && (gone || attached) {
-                known.generation += 1;
-                // Nobody listening means that the process is ending.
-                _ = self.stale.send(root);
+            if !first && (gone || attached || unstreamed) {
+                self.end(root, known);
             }
             self.catalog.note_partitions(root, &leaves);
             known.leaves = leaves;
@@ -86,6 +106,12 @@ impl Partitions {
         };
         self.catalog.sync().await?;
         Ok(generation)
+    }
+
+    fn end(&self, table: u32, known: &mut Known) {
+        known.generation += 1;
+        // Nobody listening means that the process is ending.
+        _ = self.stale.send(Stale { table, generation: known.generation });
     }
 
     /// Whether shapes have been made of this partitioned table.

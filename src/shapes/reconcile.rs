@@ -11,7 +11,7 @@ use super::create::Workshop;
 use super::registry::Registry;
 use super::shape::Shape;
 use crate::replication::DatabaseError;
-use crate::replication::partitions::{Partition, partitions};
+use crate::replication::partitions::partitions;
 use crate::replication::publication::PreparedTable;
 
 /// Ends every shape whose rows may no longer be what Postgres has.
@@ -32,15 +32,15 @@ pub async fn reconcile(registry: &Arc<Registry>) -> Result<(), DatabaseError> {
     for (oid, shapes) in by_table {
         let now = found.get(&oid);
         let right = |shape: &&Arc<Shape>| now.is_some_and(|now| now.keeps(&shape.defined));
-        let wrong: Vec<&Arc<Shape>> = shapes.iter().filter(|shape| !right(shape)).collect();
+        let wrong: Vec<Arc<Shape>> = shapes.iter().filter(|shape| !right(shape)).cloned().collect();
         if let Some(shape) = wrong.first() {
             let name = &shape.defined.table.name;
             tracing::warn!(table = %name, shapes = wrong.len(), "the table changed behind the stream: its shapes end");
             workshop.publication.forget(oid);
             workshop.schemas.forget(name);
         }
-        for shape in wrong {
-            registry.remove(shape).await;
+        if !wrong.is_empty() {
+            registry.remove(wrong).await;
         }
     }
     reconcile_partitions(workshop, &oids).await
@@ -48,19 +48,19 @@ pub async fn reconcile(registry: &Arc<Registry>) -> Result<(), DatabaseError> {
 
 /// Partitions that came and went; those that came late get complete old rows.
 async fn reconcile_partitions(workshop: &Workshop, tables: &[u32]) -> Result<(), DatabaseError> {
-    let client = workshop.database.pooled().await?;
-    let found = partitions(&client, tables).await?;
-    drop(client);
-    let partitioned = tables.iter().filter(|table| workshop.partitions.knows(**table));
-    for root in partitioned {
-        let own: Vec<Partition> = found.iter().filter(|p| p.root == *root).cloned().collect();
-        if let Err(error) = workshop.partitions.agree(*root, &own).await {
+    let mut partial = Vec::new();
+    for root in tables.iter().filter(|table| workshop.partitions.knows(**table)) {
+        // One look a table, right before it is compared: the stream may bring new ones meanwhile.
+        let client = workshop.database.pooled().await?;
+        let found = partitions(&client, &[*root]).await?;
+        if let Err(error) = workshop.partitions.agree(*root, &found).await {
             tracing::error!(%error, "the catalogue cannot be written");
         }
-        for partition in own.iter().filter(|partition| !partition.full_identity) {
-            if let Err(error) = workshop.publication.complete(partition).await {
-                tracing::warn!(%error, partition = %partition.name, "a new partition's old rows are not complete: updates and deletes there end the shapes of the whole table");
-            }
+        partial.extend(found.into_iter().filter(|partition| !partition.full_identity));
+    }
+    for partition in &partial {
+        if let Err(error) = workshop.publication.complete(partition).await {
+            tracing::debug!(%error, partition = %partition.name, "a new partition's old rows are not complete: updates and deletes there end the shapes of the whole table");
         }
     }
     Ok(())

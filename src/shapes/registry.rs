@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::create::{self, CreateError, Workshop};
 use super::definition::{Defined, Definition};
+use super::partitions::Stale;
 use super::shape::{Shape, SnapshotState};
 use crate::limits::CREATIONS_MAX;
 use crate::shape_log::ShapeLog;
@@ -112,10 +113,10 @@ impl Registry {
         Ok(shape)
     }
 
-    /// Ends a shape because somebody asked for it; goes on when the asker leaves.
-    pub async fn remove(self: &Arc<Registry>, shape: &Arc<Shape>) {
-        let (registry, shape) = (Arc::clone(self), Arc::clone(shape));
-        let ending = tokio::spawn(async move { registry.end(&shape).await });
+    /// Ends shapes because somebody asked for it; goes on when the asker leaves.
+    pub async fn remove(self: &Arc<Registry>, shapes: Vec<Arc<Shape>>) {
+        let registry = Arc::clone(self);
+        let ending = tokio::spawn(async move { registry.end(&shapes).await });
         // Only a panic could end it early, and it would be logged.
         _ = ending.await;
     }
@@ -147,40 +148,51 @@ impl Registry {
                 }
             }
             self.forget_record(id).await;
+            // The dataflow knows, unless the end was noticed behind it. Fails only when the process
+            // is ending.
+            _ = self.workshop.engine.send(vec![Event::RemoveShape(id)]).await;
         }
     }
 
-    /// Ends all shapes of tables whose partitions are no longer theirs, as long as it runs.
-    pub async fn follow_stale(self: Arc<Registry>, mut stale: mpsc::UnboundedReceiver<u32>) {
-        while let Some(table) = stale.recv().await {
-            let of_table = |shape: &&Arc<Shape>| shape.defined.table.oid == table;
-            let shapes: Vec<Arc<Shape>> =
-                self.maps().by_id.values().filter(of_table).cloned().collect();
+    /// Ends the shapes of tables whose partitions are no longer theirs, as long as it runs. Those
+    /// that were made since are right.
+    pub async fn follow_stale(self: Arc<Registry>, mut stale: mpsc::UnboundedReceiver<Stale>) {
+        while let Some(Stale { table, generation }) = stale.recv().await {
+            let old = |shape: &&Arc<Shape>| {
+                shape.defined.table.oid == table && shape.generation() < generation
+            };
+            let shapes: Vec<Arc<Shape>> = self.maps().by_id.values().filter(old).cloned().collect();
             if let Some(shape) = shapes.first() {
                 let name = &shape.defined.table.name;
                 tracing::warn!(table = %name, shapes = shapes.len(), "partitions were attached, detached or dropped: the table's shapes end");
             }
-            for shape in shapes {
-                self.end(&shape).await;
-            }
+            self.end(&shapes).await;
         }
     }
 
-    async fn drop_failed(&self, shape: &Shape, error: CreateError) {
+    async fn drop_failed(&self, shape: &Arc<Shape>, error: CreateError) {
         tracing::info!(handle = shape.handle, table = %shape.defined.table.name, %error, "shape not made");
         create::fail(shape, error);
-        self.end(shape).await;
+        self.end(std::slice::from_ref(shape)).await;
     }
 
-    /// Out of the maps first, so that nobody new finds it; out of the catalogue before its log stops
-    /// taking entries, so that no crash brings it back with a hole.
-    async fn end(&self, shape: &Shape) {
-        self.maps().remove(shape.id);
-        self.forget_record(shape.id).await;
-        self.workshop.logs.remove(shape.id, EndReason::Removed);
-        shape.log.close(EndReason::Removed);
+    /// Out of the maps first, so that nobody new finds them; out of the catalogue before their logs
+    /// stop taking entries, so that no crash brings them back with a hole.
+    async fn end(&self, shapes: &[Arc<Shape>]) {
+        let ids: Vec<ShapeId> = shapes.iter().map(|shape| shape.id).collect();
+        {
+            let mut maps = self.maps();
+            ids.iter().for_each(|id| maps.remove(*id));
+        }
+        if let Err(error) = self.workshop.catalog.remove_all(&ids).await {
+            tracing::error!(%error, "the catalogue cannot be written");
+        }
+        for shape in shapes {
+            self.workshop.logs.remove(shape.id, EndReason::Removed);
+            shape.log.close(EndReason::Removed);
+        }
         // Fails only when the process is ending.
-        _ = self.workshop.engine.send(vec![Event::RemoveShape(shape.id)]).await;
+        _ = self.workshop.engine.send(ids.into_iter().map(Event::RemoveShape).collect()).await;
     }
 
     async fn forget_record(&self, id: ShapeId) {

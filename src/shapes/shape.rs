@@ -30,6 +30,8 @@ pub struct Shape {
     snapshot: watch::Sender<SnapshotState>,
     /// When it was last asked for, milliseconds of the process' own clock.
     asked: AtomicU64,
+    /// Which generation of its table's partitions it was made under.
+    generation: AtomicU64,
 }
 
 /// How far the snapshot is.
@@ -75,7 +77,18 @@ impl Shape {
             log,
             snapshot: watch::channel(snapshot).0,
             asked: AtomicU64::new(now()),
+            generation: AtomicU64::new(0),
         }
+    }
+
+    /// Which generation of its table's partitions it was made under; 0 before that is known.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_generation(&self, generation: u64) {
+        self.generation.store(generation, Ordering::Release);
     }
 
     /// Somebody asks for it.

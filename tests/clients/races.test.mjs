@@ -76,14 +76,19 @@ inOneWorld(
   { schema: LARGE, flags: ["--shape-chunk-bytes-threshold", "50000"] },
   async (world) => {
     const { sql } = world;
-    for (let round = 1; round <= 8; round++) {
-      const clients = [0, 1, 2].map((at) => follow(world, { table: "notes", where: `id > -${round * 10 + at}` }));
+    for (let round = 1; round <= 15; round++) {
+      const leaving = new AbortController();
+      const { signal } = leaving;
+      const clients = [0, 1, 2].map((at) =>
+        follow(world, { table: "notes", where: `id > -${round * 10 + at}` }, { signal }),
+      );
       // From before the first answer to long after the last: some of the clients are in the middle of a body.
       await new Promise((resolve) => setTimeout(resolve, Math.random() * 60));
       await sql(
         `BEGIN; TRUNCATE notes; INSERT INTO notes SELECT g, 'round ${round}' FROM generate_series(1, 3000) g; COMMIT`,
       );
       for (const client of clients) await agrees(world, client, ALL);
+      leaving.abort();
     }
   },
 );

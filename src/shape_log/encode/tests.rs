@@ -25,6 +25,11 @@ fn table(name: &str, columns: &[(&str, Option<usize>)]) -> TableSchema {
     TableSchema { oid: 1, name, columns: columns.iter().map(column).collect(), partitioned: false }
 }
 
+fn new_posting(change: &Change, verdict: Verdict) -> Posting {
+    let Change { seq, op_position, .. } = *change;
+    Posting { seq, op_position, verdict, last: false, weight: 10, breaks_promise: false }
+}
+
 fn messages(view: &View, posting: Posting, change: &Change, after: Offset) -> Vec<Value> {
     let dir = tempfile::tempdir().unwrap();
     let mut file = PostingWriter::open(dir.path(), Lsn(u64::MAX), |_| {}).unwrap();
@@ -52,7 +57,7 @@ fn an_update_shows_the_key_and_what_changed() {
         old: Some(row([Some("1"), Some("x"), Some("y")])),
         new: Some(row([Some("1"), Some("x"), None])),
     };
-    let posting = Posting { last: true, ..Posting::new(&change, Verdict::Update) };
+    let posting = Posting { last: true, ..new_posting(&change, Verdict::Update) };
     let expected = json!({
         "key": "\"my..schema\".\"t\"/\"1\"",
         "value": {"id": "1", "b\"x": null},
@@ -60,7 +65,7 @@ fn an_update_shows_the_key_and_what_changed() {
             "txids": [7], "lsn": "790", "op_position": 4}
     });
     assert_eq!(messages(&view, posting, &change, Offset::SNAPSHOT_END), [expected]);
-    let posting = Posting::new(&change, Verdict::Delete);
+    let posting = new_posting(&change, Verdict::Delete);
     let found = messages(&view, posting, &change, Offset::SNAPSHOT_END);
     assert_eq!(found[0]["value"], json!({"id": "1"}));
     assert!(found[0]["headers"].get("last").is_none());
@@ -73,7 +78,7 @@ fn a_key_change_is_a_delete_and_an_insert_that_name_each_other() {
     let old = row([Some("A/B"), Some("1"), Some("c")]);
     let new = row([Some("A/B"), Some("2"), Some("c")]);
     let change = Change { seq: 0, op_position: 4, table: 1, old: Some(old), new: Some(new) };
-    let posting = Posting { last: true, ..Posting::new(&change, Verdict::Rekey) };
+    let posting = Posting { last: true, ..new_posting(&change, Verdict::Rekey) };
     let found = messages(&view, posting, &change, Offset::SNAPSHOT_END);
     let (from, to) = ("\"my..schema\".\"t\"/\"1\"/\"A//B\"", "\"my..schema\".\"t\"/\"2\"/\"A//B\"");
     assert_eq!(found[0]["key"], from);

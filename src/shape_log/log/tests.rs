@@ -6,7 +6,7 @@ use super::super::postings::PostingWriter;
 use super::*;
 
 fn posting(seq: u64, op_position: u64, verdict: Verdict) -> Posting {
-    Posting { seq, op_position, verdict, last: false, weight: 100 }
+    Posting { seq, op_position, verdict, last: false, weight: 100, breaks_promise: false }
 }
 
 fn visibility(text: &str) -> Visibility {
