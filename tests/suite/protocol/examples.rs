@@ -211,7 +211,8 @@ async fn deletion_preflight_health_root_and_nowhere() {
     assert_eq!(preflight.status, 204, "{}", preflight.shown());
     assert_eq!(preflight.header("access-control-max-age"), Some("86400"));
     assert!(preflight.header("cache-control").is_none(), "{}", preflight.shown());
-    let health = "200\ncache-control: no-cache, no-store, must-revalidate\n        content-type: application/json; charset=utf-8\n\n{\"status\":\"active\"}";
+    let health = "200\ncache-control: no-cache, no-store, must-revalidate\n\
+        content-type: application/json; charset=utf-8\n\n{\"status\":\"active\"}";
     exchange(&world, bindings, "/v1/health", health).await;
     let default = "cache-control: max-age=0, private, must-revalidate";
     exchange(&world, bindings, "/", &format!("200\n{default}\nn")).await;

@@ -28,6 +28,8 @@ const INTENDED: &[(&str, &str, &str, &str)] = &[
         "proxies that hold answers back have to be told; other clients do not see it",
     ),
     ("OPTIONS", "/headers/access-control-allow-headers", r#""<any>if-none-match<any>""#, PREFLIGHT),
+    ("OPTIONS", "/headers/access-control-allow-origin", r#""*""#, ORIGIN),
+    ("GET with Origin", "/headers/access-control-allow-origin", r#""*""#, ORIGIN),
     ("subquery: snapshot", "/status", "400", SUBQUERIES),
     ("subquery: snapshot", "/schema", "null", SUBQUERIES),
     ("subquery: snapshot", "/headers", REFUSAL_HEADERS, SUBQUERIES),
@@ -39,6 +41,7 @@ const INTENDED: &[(&str, &str, &str, &str)] = &[
 ];
 
 const VARY: &str = "only where an answer may be compressed; a text of a few bytes never is";
+const ORIGIN: &str = "an answer that caches may share names no one origin";
 const BOOLEANS: &str = "one text for one value: the log has t and f, and all clients read both";
 const ADDRESSES: &str = "one text for one value: what the type's output function prints";
 const PREFLIGHT: &str = "pages may POST subsets and send tokens, which need more headers";
