@@ -1,4 +1,5 @@
-//! Bodies that are read while they are sent: flat memory, and a cut one never looks complete.
+//! Bodies that are read while they are sent: flat memory, and one that cannot be read to its end never
+//! looks complete.
 
 use std::io;
 use std::sync::Arc;
@@ -231,7 +232,9 @@ async fn rows(
             let ready: Vec<BatchPlace> = ready.copied().collect();
             let (complete, end) = match &state.stage {
                 Stage::Complete(seen) => (true, (state.chunk == chunk).then(|| seen.clone())),
-                Stage::Failed(error) => return Err(io::Error::other(error.clone())),
+                // The shape has ended. Not cut: clients stop for good at that. No snapshot-end says
+                // that this is all, and the next request learns the truth.
+                Stage::Failed(_) => return Ok(Some(None)),
                 _ => (state.chunk > chunk, None),
             };
             (ready, complete, end)

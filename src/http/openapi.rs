@@ -23,7 +23,7 @@ struct Description;
 #[utoipa::path(
     get,
     path = "/v1/shape",
-    params(Parameters),
+    params(Parameters, Subset),
     responses(
         (status = 200, description = "Messages after `offset`: a JSON array, or with `live_sse` an event each. With `subset__…` an object of `metadata` and `data`.",
             headers(

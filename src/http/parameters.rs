@@ -76,36 +76,45 @@ pub struct Parameters {
     #[param(value_type = Option<String>)]
     #[schema(ignore)]
     pub secret: Field,
+    /// The former name of `secret`.
+    #[param(value_type = Option<String>)]
+    #[schema(ignore)]
+    pub api_secret: Field,
     /// A storage hint of Electric's; accepted and without effect.
     #[param(value_type = Option<bool>)]
     #[schema(value_type = Option<bool>)]
     pub experimental_compaction: Field,
-    /// A part of the shape's rows, as they are now. In a query string its members are written
-    /// `subset__where=…`.
-    #[param(value_type = Option<Subset>, style = DeepObject, explode)]
+    /// A part of the shape's rows, as they are now.
+    #[param(ignore)]
     #[schema(value_type = Option<Subset>)]
     pub subset: Field,
 }
 
 /// What a subset request asks of a shape's rows.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, IntoParams, ToSchema)]
 #[serde(default)]
+#[into_params(parameter_in = Query)]
 pub struct Subset {
     /// Which of the shape's rows: a SQL expression.
     #[serde(rename = "where")]
+    #[param(value_type = Option<String>, rename = "subset__where")]
     #[schema(value_type = Option<String>)]
     pub filter: Field,
     /// Values for `$1` …: an object, in a query string as JSON text.
+    #[param(value_type = Option<String>, rename = "subset__params")]
     #[schema(value_type = Option<Object>)]
     pub params: Field,
     /// Column names with `ASC`, `DESC`, `NULLS FIRST`, `NULLS LAST`; required with `limit` and
     /// `offset`.
+    #[param(value_type = Option<String>, rename = "subset__order_by")]
     #[schema(value_type = Option<String>)]
     pub order_by: Field,
     /// At most so many rows.
+    #[param(value_type = Option<u64>, rename = "subset__limit")]
     #[schema(value_type = Option<u64>)]
     pub limit: Field,
     /// Rows to leave out at the beginning.
+    #[param(value_type = Option<u64>, rename = "subset__offset")]
     #[schema(value_type = Option<u64>)]
     pub offset: Field,
 }

@@ -7,17 +7,18 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::StatusCode;
 use axum::response::Response;
 use brooklet_sql::{
-    OrderBy, ServerFilter, WhereError, compile_for_server, compile_order, statement,
+    Lsn, OrderBy, ServerFilter, WhereError, compile_for_server, compile_order, statement,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::answer::put;
 use super::body::pieces;
@@ -30,6 +31,9 @@ use crate::limits::{BODY_PIECE_BYTES, SUBSET_MAX, SUBSET_PIECES, SUBSET_START_MA
 use crate::replication::snapshot::{Rows, Snapshot, SnapshotError};
 use crate::shape_log::{Offset, RequestOffset};
 use crate::shapes::{CreateError, Defined, Shape};
+
+/// How long to wait for a commit to become visible before Postgres is asked again.
+const INVISIBLE_PAUSE: Duration = Duration::from_millis(50);
 
 /// A subset, checked.
 pub struct Part {
@@ -130,19 +134,38 @@ pub async fn answer(
     requested: RequestOffset,
     part: &Part,
 ) -> Result<Response, Refusal> {
-    let end = shape.log.end()?;
-    let streamed = core.registry.workshop().recent.up_to(brooklet_sql::Lsn(end.tx));
-    let begun = timeout(SUBSET_START_MAX, begin(core, shape, part)).await;
-    let late = || Refusal::Unavailable("Postgres takes too long to read the subset".into(), 10);
-    let (snapshot, rows) = begun.map_err(|_| late())?.map_err(|error| refusal(&error))?;
-    // A commit is streamed before snapshots see it. What is streamed and not in these rows must
-    // still be ahead of the client.
-    let missing = streamed.iter().filter(|commit| !snapshot.visibility.contains(commit.xid));
-    let safe = match missing.map(|commit| commit.lsn.0).min() {
-        Some(first) => end.min(Offset { tx: first.saturating_sub(1), op: 0 }),
-        None => end,
+    let deadline = Instant::now() + SUBSET_START_MAX;
+    let (snapshot, rows, offset) = loop {
+        let end = shape.log.end()?;
+        let read = place(requested);
+        let up_to = Lsn(read.map_or(end.tx, |read| read.tx));
+        let streamed = core.registry.workshop().recent.up_to(up_to);
+        let begun = timeout_at(deadline, begin(core, shape, part)).await;
+        let late = || Refusal::Unavailable("Postgres takes too long to read the subset".into(), 10);
+        let (snapshot, rows) = begun.map_err(|_| late())?.map_err(|error| refusal(&error))?;
+        // A commit is streamed before snapshots see it. What is in the log and not in these rows must
+        // still be ahead of the client.
+        let invisible = streamed.iter().filter(|commit| !snapshot.visibility.contains(commit.xid));
+        let missing = invisible.filter(|commit| shape.log.has_transaction(commit.lsn));
+        let first = missing.map(|commit| commit.lsn.0).min();
+        match (read, first) {
+            (Some(read), None) => break (snapshot, rows, read),
+            (None, None) => break (snapshot, rows, end),
+            (None, Some(first)) => {
+                let before = Offset { tx: first.saturating_sub(1), op: 0 };
+                break (snapshot, rows, end.min(before));
+            }
+            // The client has read it already, and the rows would take it back.
+            (Some(_), Some(_)) if Instant::now() + INVISIBLE_PAUSE < deadline => {
+                drop((snapshot, rows));
+                tokio::time::sleep(INVISIBLE_PAUSE).await;
+            }
+            (Some(_), Some(_)) => {
+                let reason = "a commit that the client knows of is not visible in Postgres yet: it waits for a synchronous standby";
+                return Err(Refusal::Unavailable(reason.into(), 5));
+            }
+        }
     };
-    let offset = place(requested).unwrap_or(safe);
     let mark = mark();
     let head = head(&snapshot, mark);
     let mut response = Response::new(send(shape, snapshot, rows, head, mark));

@@ -132,6 +132,14 @@ impl ShapeLog {
         if state.ended.is_some() { Err(LogEnded) } else { Ok(state.end) }
     }
 
+    /// Whether the log has entries of this transaction.
+    #[must_use]
+    pub fn has_transaction(&self, lsn: Lsn) -> bool {
+        let state = self.state();
+        let at = state.blocks.partition_point(|block| block.lsn < lsn);
+        state.blocks.get(at).is_some_and(|block| block.lsn == lsn)
+    }
+
     /// Why the shape ended, if it has.
     #[must_use]
     pub fn ended(&self) -> Option<EndReason> {

@@ -57,10 +57,12 @@ async function reset({ sql, url }, round, watched) {
     filters.map((filter) => untilReset(`${url}?table=notes&where=${encodeURIComponent(filter)}`, start)),
   ).finally(() => (over.yet = true));
   await Promise.race([ready, following]);
-  // Shapes that are made after a TRUNCATE do not notice it: for them there is another.
-  while (!over.yet) {
-    await sql(`TRUNCATE notes; INSERT INTO notes VALUES (${round + 1}, 'round ${round}')`);
+  const refill = () => sql(`TRUNCATE notes; INSERT INTO notes VALUES (${round + 1}, 'round ${round}')`);
+  await refill();
+  // Shapes that were made after a TRUNCATE do not notice it: for them there is another.
+  while (!watched && !over.yet) {
     await Promise.race([following, new Promise((resolve) => setTimeout(resolve, 200))]);
+    if (!over.yet) await refill();
   }
   return (await following).map((one, at) => ({ ...one, filter: filters[at] }));
 }
@@ -82,6 +84,8 @@ for (const { what, watched, killed } of CASES) {
       for (const { filter, handle, replacement, rows } of resets) {
         assert.ok(!dead.has(handle), `round ${round}: ${filter} came with the dead handle ${handle}`);
         assert.ok(!dead.has(replacement), `round ${round}: ${filter} was sent on to the dead handle ${replacement}`);
+        // Young shapes may have been reset for what an earlier round wrote.
+        if (!watched) continue;
         const expected = (await world.sql(`SELECT body FROM notes WHERE ${filter}`)).map(({ body }) => body);
         assert.deepEqual(rows, expected, `round ${round}: ${filter}`);
       }

@@ -1,6 +1,6 @@
 //! Partitioned tables: shapes of the whole, of a part, and what becomes of them when partitions come and go.
 
-use crate::harness::{Database, Follower, Shape, World, eventually};
+use crate::harness::{Cluster, Database, Follower, Locale, Shape, World, eventually};
 
 /// Two levels, and a partition whose columns stand in another order.
 async fn readings() -> World {
@@ -143,4 +143,84 @@ async fn truncating_a_part_ends_it_and_the_whole_but_no_sibling() {
     world.sql("INSERT INTO readings VALUES (1, 15, 'again'), (2, 16, 'a'), (3, 3, 'b')").await;
     world.compare_all(&mut followers).await;
     assert_eq!(refetches(&followers), [2, 2, 1, 2, 1]);
+}
+
+#[tokio::test]
+async fn a_partition_that_was_away_for_a_while_starts_the_whole_again() {
+    let world = readings().await;
+    let mut followers = follow_all(&world, &["readings", "early"]).await;
+    // As bulk loads do it, in one transaction: the list of partitions is the same before and after.
+    world
+        .sql(
+            "ALTER TABLE readings DETACH PARTITION late; UPDATE late SET body = 'unseen'; \
+             DELETE FROM late WHERE id = 1; ALTER TABLE readings ATTACH PARTITION late FOR VALUES FROM (10) TO (20)",
+        )
+        .await;
+    let truth = world.truth(&Shape::of("readings")).await;
+    followers[0].until("what was written while away", |rows| rows == truth).await;
+    world.compare_all(&mut followers).await;
+    assert_eq!(refetches(&followers), [1, 0]);
+}
+
+#[tokio::test]
+async fn a_partition_whose_changes_are_not_streamed_ends_the_whole() {
+    for change in [
+        "CREATE UNLOGGED TABLE loose PARTITION OF readings FOR VALUES FROM (20) TO (30); INSERT INTO readings VALUES (1, 25, 'u')",
+        "ALTER TABLE late_odd SET UNLOGGED; UPDATE late_odd SET body = 'unseen'",
+    ] {
+        let world = readings().await;
+        let whole = world.follow(Shape::of("readings")).await;
+        world.sql(change).await;
+        let answer = eventually(change, async || {
+            let answer = world.get(&whole.target(false)).await;
+            (answer.status != 200).then_some(answer)
+        })
+        .await;
+        assert!(matches!(answer.status, 400 | 409), "{change}: {}", answer.shown());
+        let refused = world.get("/v1/shape?table=readings&offset=-1").await.expect(400);
+        assert!(refused.text().contains("foreign or unlogged"), "{}", refused.shown());
+    }
+}
+
+#[tokio::test]
+async fn a_new_partition_whose_commit_is_streamed_before_it_is_visible_is_not_lost() {
+    let world =
+        World::with(Database::create(Cluster::own(Locale::CUtf8, &[]).into()).await, |_| {}).await;
+    world
+        .sql(
+            "CREATE TABLE readings (id int, day int, PRIMARY KEY (id, day)) PARTITION BY RANGE (day);
+             CREATE TABLE early PARTITION OF readings FOR VALUES FROM (0) TO (10);
+             INSERT INTO readings VALUES (1, 1)",
+        )
+        .await;
+    let mut followers = follow_all(&world, &["readings", "early"]).await;
+    world.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await;
+    world.sql("SELECT pg_reload_conf()").await;
+    let waiting = world.db.session().await;
+    let waiting = tokio::spawn(async move {
+        waiting
+            .sql("CREATE TABLE later PARTITION OF readings FOR VALUES FROM (10) TO (20); INSERT INTO readings VALUES (2, 12)")
+            .await;
+    });
+    eventually("the commit waits for its standby", async || {
+        let session = world.db.session().await;
+        let count = session
+            .value("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+            .await;
+        (count == "1").then_some(())
+    })
+    .await;
+    let session = world.db.session().await;
+    session.sql("SET synchronous_commit = local; INSERT INTO readings VALUES (3, 3)").await;
+    followers[0]
+        .until("what is visible", |rows| rows.iter().any(|row| row["id"].as_deref() == Some("3")))
+        .await;
+    session.sql("ALTER SYSTEM RESET synchronous_standby_names").await;
+    session.sql("SELECT pg_reload_conf()").await;
+    waiting.await.unwrap();
+    let truth = world.truth(&Shape::of("readings")).await;
+    followers[0].until("the new partition's row", |rows| rows == truth).await;
+    world.sql("UPDATE readings SET id = id + 100").await;
+    world.compare_all(&mut followers).await;
+    assert_eq!(followers[1].refetches, 0);
 }

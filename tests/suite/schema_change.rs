@@ -116,3 +116,30 @@ async fn an_identity_that_is_no_longer_full_is_noticed_and_mended() {
         world.db.value("SELECT relreplident FROM pg_class WHERE relname = 'items'").await;
     assert_eq!(identity, "f", "the new shape's table was not prepared again");
 }
+
+#[tokio::test]
+async fn a_table_that_is_rewritten_while_snapshots_are_taken_is_never_empty_to_them() {
+    let world = items().await;
+    let session = world.db.session().await;
+    let rewriting = tokio::spawn(async move {
+        for n in 0..40 {
+            session
+                .sql(&format!(
+                    "ALTER TABLE items ADD COLUMN rewrite{n} uuid DEFAULT gen_random_uuid()"
+                ))
+                .await;
+        }
+    });
+    let mut followers = Vec::new();
+    while !rewriting.is_finished() {
+        let shape = Shape::of("items")
+            .columns("id, kept")
+            .filter(&format!("id > -{}", followers.len() + 1));
+        let follower = world.client(shape).through_outages().through_refetches();
+        followers.push(follower);
+        followers.last_mut().unwrap().catch_up().await;
+    }
+    rewriting.await.unwrap();
+    assert!(followers.len() > 5, "too few snapshots were taken: {}", followers.len());
+    world.compare_all(&mut followers).await;
+}
