@@ -215,8 +215,8 @@ async fn deletion_preflight_health_root_and_nowhere() {
         content-type: application/json; charset=utf-8\n\n{\"status\":\"active\"}";
     exchange(&world, bindings, "/v1/health", health).await;
     let default = "cache-control: max-age=0, private, must-revalidate";
-    exchange(&world, bindings, "/", &format!("200\n{default}\nn")).await;
-    let nowhere = format!("404\n{default}\nnNot found");
+    exchange(&world, bindings, "/", &format!("200\n{default}\n\n")).await;
+    let nowhere = format!("404\n{default}\n\nNot found");
     for path in ["/v2/x", "/v1", "/v1/shapes", "/v1/shape/parcels", "/metrics", "/v1/health/x"] {
         exchange(&world, bindings, path, &nowhere).await;
     }

@@ -250,7 +250,6 @@ async fn each_wrong_field_of_a_subset_is_named() {
         "id + 1",
         "id COLLATE \"C\"",
         "id USING <",
-        "(id)",
         "$1",
         "id,",
         "id ASC DESC",
