@@ -9,6 +9,7 @@ mod bad_input;
 mod durability;
 mod harness;
 mod lifecycle;
+mod malformed;
 mod npm;
 mod oracle;
 mod page;

@@ -92,21 +92,25 @@ pub struct Response {
 }
 
 impl Response {
-    /// Unframes an answer; a body that was cut short is an error, as for every client.
-    fn parse(bytes: &[u8], bodiless: bool) -> io::Result<Response> {
-        let cut = || io::Error::from(io::ErrorKind::UnexpectedEof);
-        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").ok_or_else(cut)?;
-        let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+    /// Status and headers.
+    pub(super) fn parse_head(bytes: &[u8]) -> io::Result<Response> {
+        let head = String::from_utf8_lossy(bytes).into_owned();
         let mut lines = head.split("\r\n");
-        let status = lines
-            .next()
-            .and_then(|line| line.split(' ').nth(1))
-            .and_then(|status| status.parse().ok());
+        let status = lines.next().and_then(|line| line.split(' ').nth(1));
+        let status = status.and_then(|status| status.parse().ok());
         let headers = lines
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
             .collect();
-        let mut response = Response { status: status.ok_or_else(cut)?, headers, body: Vec::new() };
+        let status = status.ok_or(io::ErrorKind::UnexpectedEof)?;
+        Ok(Response { status, headers, body: Vec::new() })
+    }
+
+    /// Unframes an answer; a body that was cut short is an error, as for every client.
+    fn parse(bytes: &[u8], bodiless: bool) -> io::Result<Response> {
+        let cut = || io::Error::from(io::ErrorKind::UnexpectedEof);
+        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").ok_or_else(cut)?;
+        let mut response = Response::parse_head(&bytes[..end])?;
         let rest = &bytes[end + 4..];
         response.body = if bodiless || response.status == 204 || response.status == 304 {
             assert!(rest.is_empty(), "a body where none may be: {}", String::from_utf8_lossy(rest));
@@ -147,6 +151,30 @@ impl Response {
     pub fn expect(self, status: u16) -> Response {
         assert_eq!(self.status, status, "{}", self.shown());
         self
+    }
+
+    /// Status, headers by name and body as one text; without what HTTP itself, request ids, the server's name and
+    /// cross-origin access add to every answer.
+    pub fn transcript(&self) -> String {
+        let left_out = [
+            "date",
+            "connection",
+            "content-length",
+            "transfer-encoding",
+            "vary",
+            "x-request-id",
+            "electric-server",
+        ];
+        let is_kept =
+            |name: &str| !left_out.contains(&name) && !name.starts_with("access-control-");
+        let mut lines: Vec<String> = self
+            .headers
+            .iter()
+            .filter(|(name, _)| is_kept(name))
+            .map(|(name, value)| format!("{name}: {value}\n"))
+            .collect();
+        lines.sort();
+        format!("{}\n{}\n{}", self.status, lines.concat(), String::from_utf8_lossy(&self.body))
     }
 
     /// The answer for a failure's message.

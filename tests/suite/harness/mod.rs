@@ -2,11 +2,14 @@
 //!
 //! Nothing here knows the product's code: everything goes through its command line, its HTTP and its Postgres.
 
+pub mod connection;
 pub mod database;
 pub mod follower;
 pub mod following;
 pub mod http;
 pub mod log;
+pub mod on_demand;
+pub mod pattern;
 pub mod postgres;
 pub mod rng;
 pub mod run_dir;
@@ -16,10 +19,12 @@ pub mod world;
 
 use std::time::{Duration, Instant};
 
+pub use connection::{Connection, Event, Events};
 pub use database::{Database, Row, Session};
 pub use follower::{Follower, Step};
 pub use following::Following;
 pub use http::{Request, Response, encode};
+pub use pattern::{Bindings, check, fill, matches, matches_text};
 pub use postgres::{Cluster, Locale};
 pub use rng::Rng;
 pub use server::{Options, Process};

@@ -1,8 +1,19 @@
 //! The HTTP shape protocol as its published clients need it, one file per subject.
 
+mod admission;
+mod bodies;
 mod chunks;
+mod compression;
+mod description;
+mod events;
+mod examples;
 mod handles;
 mod headers;
+mod immutable;
 mod live;
+mod loading;
+mod messages;
 mod recorded;
 mod rows;
+mod subsets;
+mod validation;

@@ -1,0 +1,122 @@
+//! What the server says about itself: the protocol's description and the metrics.
+
+use serde_json::Value;
+
+use crate::harness::{Database, Request, Shape, World};
+
+/// Every parameter of the shape endpoint.
+const PARAMETERS: &[&str] = &[
+    "table",
+    "offset",
+    "handle",
+    "live",
+    "live_sse",
+    "experimental_live_sse",
+    "cursor",
+    "where",
+    "params",
+    "columns",
+    "queryable_columns",
+    "replica",
+    "log",
+    "secret",
+    "api_secret",
+    "experimental_compaction",
+    "subset__where",
+    "subset__order_by",
+    "subset__limit",
+    "subset__offset",
+    "subset__params",
+];
+
+#[tokio::test]
+async fn the_description_names_every_path_and_parameter() {
+    let world = World::new().await;
+    let response = world.get("/openapi.json").await.expect(200);
+    assert!(
+        response.header("content-type").is_some_and(|kind| kind.starts_with("application/json"))
+    );
+    let description = response.json();
+    assert!(
+        description["openapi"].as_str().is_some_and(|version| version.starts_with("3.")),
+        "{description}"
+    );
+    for (path, methods) in [("/v1/shape", &["get", "post", "delete"][..]), ("/v1/health", &["get"])]
+    {
+        for method in methods {
+            let operation = &description["paths"][path][method];
+            assert!(operation["responses"].is_object(), "{method} {path}: {operation}");
+        }
+    }
+    let named: Vec<&str> = description["paths"]["/v1/shape"]["get"]["parameters"]
+        .as_array()
+        .expect("parameters")
+        .iter()
+        .map(|parameter| parameter["name"].as_str().expect("a name"))
+        .collect();
+    let missing: Vec<_> = PARAMETERS
+        .iter()
+        .filter(|name| {
+            !named.iter().any(|other| other == *name || other.starts_with(&format!("{name}[")))
+        })
+        .collect();
+    assert!(missing.is_empty(), "not described: {missing:?}; described are {named:?}");
+    check_references(&description, &description);
+}
+
+/// Every reference in the description leads somewhere.
+fn check_references(part: &Value, whole: &Value) {
+    match part {
+        Value::Object(members) => {
+            if let Some(reference) = members.get("$ref").and_then(Value::as_str) {
+                let pointer = reference.strip_prefix('#').expect("a reference into the document");
+                assert!(whole.pointer(pointer).is_some(), "{reference} leads nowhere");
+            }
+            members.values().for_each(|member| check_references(member, whole));
+        }
+        Value::Array(items) => items.iter().for_each(|item| check_references(item, whole)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn metrics_are_served_on_their_own_port_only() {
+    let port = crate::harness::postgres::free_port();
+    let world = World::with(Database::shared().await, |options| {
+        options.insecure = false;
+        options.secret = Some("s".to_owned());
+        options.arguments = ["--prometheus-port".to_owned(), port.to_string()].to_vec();
+    })
+    .await;
+    world.sql("CREATE TABLE items (id int PRIMARY KEY)").await;
+    let mut items = world.follow(Shape::of("items").more("&secret=s")).await;
+    world.sql("INSERT INTO items VALUES (1)").await;
+    items.until("the row", |rows| rows.len() == 1).await;
+    world.get("/metrics").await.expect(404);
+    let ask = async |target: &str| {
+        Request::get(target).send(([127, 0, 0, 1], port).into()).await.unwrap()
+    };
+    let metrics = ask("/metrics").await.expect(200);
+    assert!(
+        metrics.header("content-type").is_some_and(|kind| kind.starts_with("text/plain")),
+        "{}",
+        metrics.shown()
+    );
+    let text = metrics.text();
+    for family in [
+        "electric_shapes_total_shapes_count",
+        "electric_admission_control_acquire_current",
+        "electric_plug_serve_shape",
+        "electric_postgres_replication",
+    ] {
+        assert!(text.lines().any(|line| line.starts_with(family)), "no {family} in:\n{text}");
+    }
+    for line in text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+        let (name, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("no sample: {line}"));
+        assert!(value.parse::<f64>().is_ok() && !name.contains("secret"), "{line}");
+    }
+    for other in ["/", "/v1/shape?table=items&offset=-1&secret=s", "/v1/health", "/metrics/x"] {
+        let other = ask(other).await.expect(404);
+        assert_eq!(other.text(), "Not found");
+    }
+}
