@@ -62,6 +62,12 @@ impl Engine {
         Ok((Engine { batches, worker }, thread))
     }
 
+    /// How often a filter could not be evaluated for a row, since the process began.
+    #[must_use]
+    pub fn evaluation_errors(&self) -> u64 {
+        brooklet_dataflows::evaluation_errors()
+    }
+
     /// From async code; waits while the dataflow is behind.
     pub async fn send(&self, events: Vec<Event>) -> Result<(), EngineStopped> {
         self.batches.send(events).await.map_err(|_| EngineStopped)?;

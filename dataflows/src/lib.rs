@@ -35,4 +35,4 @@ pub use collate::{Collated, ShapePostings};
 pub use plan::{ShapeId, ShapePlan};
 pub use posting::Posting;
 pub use route::{EndReason, Match, Routed};
-pub use verdict::{Verdict, verdict};
+pub use verdict::{Verdict, evaluation_errors, verdict};

@@ -1,5 +1,7 @@
 //! What one change means for one shape.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use brooklet_sql::{Predicate, Row, Truth};
 
 use crate::change::Change;
@@ -54,5 +56,22 @@ pub fn verdict(plan: &ShapePlan, change: &Change) -> Option<Verdict> {
 }
 
 fn within(predicate: &Option<Predicate>, row: &Row) -> bool {
-    predicate.as_ref().is_none_or(|predicate| predicate.matches(row) == Truth::True)
+    let Some(predicate) = predicate else { return true };
+    match predicate.matches(row) {
+        Truth::True => true,
+        Truth::Error => {
+            ERRORS.fetch_add(1, Ordering::Relaxed);
+            false
+        }
+        _ => false,
+    }
+}
+
+static ERRORS: AtomicU64 = AtomicU64::new(0);
+
+/// How often a filter could not be evaluated for a row (an overflow, a division by zero): the row does
+/// not match then. Of all shapes, since the process began.
+#[must_use]
+pub fn evaluation_errors() -> u64 {
+    ERRORS.load(Ordering::Relaxed)
 }

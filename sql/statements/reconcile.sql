@@ -27,6 +27,17 @@ SELECT c.oid,
        coalesce(array_agg(a.attnotnull ORDER BY a.attnum) FILTER (WHERE a.attnum > 0), '{}')
          AS column_not_null,
        coalesce(
+         array_agg(
+           coalesce(
+             -- Of an enum, of one under a domain, of the elements of an array.
+             (SELECT string_agg(e.enumlabel, chr(10) ORDER BY e.enumsortorder)
+              FROM pg_type t
+              JOIN pg_enum e ON e.enumtypid IN (t.oid, t.typbasetype, t.typelem)
+              WHERE t.oid = a.atttypid),
+             '')
+           ORDER BY a.attnum) FILTER (WHERE a.attnum > 0),
+         '{}') AS column_labels,
+       coalesce(
          (SELECT array_agg(k.attname::text ORDER BY array_position(i.indkey::int2[], k.attnum))
           FROM pg_index i
           JOIN pg_attribute k ON k.attrelid = i.indrelid AND k.attnum = ANY (i.indkey::int2[])

@@ -11,7 +11,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
-use metrics::gauge;
+use metrics::{counter, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -68,6 +68,7 @@ fn sample(admission: &Admission, core: Option<&Core>) {
     let workshop = core.registry.workshop();
     gauge!("electric_shapes_total_shapes_count").set(core.registry.count() as f64);
     gauge!("electric_postgres_replication_pg_wal_offset").set(workshop.durable.borrow().0 as f64);
+    counter!("brooklet_filter_errors_count").absolute(workshop.engine.evaluation_errors());
     gauge!("brooklet_logs_processed_offset").set(workshop.logs.processed().0 as f64);
 }
 

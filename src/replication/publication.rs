@@ -68,6 +68,7 @@ struct PreparedColumn {
     column: RelationColumn,
     number: i16,
     not_null: bool,
+    labels: String,
 }
 
 impl PreparedTable {
@@ -76,8 +77,14 @@ impl PreparedTable {
             columns(row.get("column_names"), row.get("column_types"), row.get("column_modifiers"));
         let numbers: Vec<i16> = row.get("column_numbers");
         let not_null: Vec<bool> = row.get("column_not_null");
-        let columns = columns.into_iter().zip(numbers).zip(not_null);
-        let column = |((column, number), not_null)| PreparedColumn { column, number, not_null };
+        let labels: Vec<String> = row.get("column_labels");
+        let columns = columns.into_iter().zip(numbers).zip(not_null).zip(labels);
+        let column = |(((column, number), not_null), labels)| PreparedColumn {
+            column,
+            number,
+            not_null,
+            labels,
+        };
         PreparedTable {
             oid: row.get("oid"),
             name: RelationName { schema: row.get("schema"), table: row.get("name") },
@@ -97,14 +104,15 @@ impl PreparedTable {
         let same = self.oid == table.oid && self.name == table.name && key.eq(&self.key);
         let replicated = || table.live().filter(|at| !table.columns[*at].generated);
         let all = || replicated().count() == self.columns.len();
-        let kept = |at: usize| self.keeps_column(&table.columns[at]);
+        let read = defined.predicate.as_ref().map_or(&[][..], |predicate| predicate.columns());
+        let kept = |at: usize| self.keeps_column(&table.columns[at], read.contains(&at));
         self.whole
             && same
             && defined.uses().all(kept)
             && (defined.definition.listed || all() && replicated().all(kept))
     }
 
-    fn keeps_column(&self, column: &Column) -> bool {
+    fn keeps_column(&self, column: &Column, filtered: bool) -> bool {
         let now = self.columns.iter().find(|now| now.number == column.number);
         now.is_some_and(|now| {
             now.column.name == column.name
@@ -112,8 +120,19 @@ impl PreparedTable {
                 && now.column.type_modifier == column.type_modifier
                 // Clients were told that there always is a value.
                 && (now.not_null || !column.not_null)
+                && keeps_labels(&column.labels, &now.labels, filtered)
         })
     }
+}
+
+/// A label of an enum that is renamed changes every row, and no change says so. One that is added
+/// matters to filters only: they do not know it. Labels that are not found are nothing to judge by.
+fn keeps_labels(before: &[String], now: &str, filtered: bool) -> bool {
+    let mut labels = now.split('\n');
+    now.is_empty()
+        || before.is_empty()
+        || (before.iter().all(|label| labels.any(|now| now == label))
+            && (!filtered || now.split('\n').count() == before.len()))
 }
 
 /// Prepares tables, each once per process.

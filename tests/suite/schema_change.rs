@@ -143,3 +143,25 @@ async fn a_table_that_is_rewritten_while_snapshots_are_taken_is_never_empty_to_t
     assert!(followers.len() > 5, "too few snapshots were taken: {}", followers.len());
     world.compare_all(&mut followers).await;
 }
+
+#[tokio::test]
+async fn a_renamed_label_of_an_enum_starts_its_shapes_again() {
+    let world = items().await;
+    world.sql("CREATE TYPE mood AS ENUM ('sad', 'ok'); ALTER TABLE items ADD COLUMN mood mood DEFAULT 'ok'").await;
+    let shape = Shape::of("items").columns("id, mood").filter("mood = 'ok'");
+    let mut followers = [follow(&world, shape).await];
+    let other = Shape::of("items").columns("id, kept");
+    let mut untouched = [follow(&world, other).await];
+    let mut shown = [follow(&world, Shape::of("items").columns("id, mood")).await];
+    world.sql("ALTER TYPE mood ADD VALUE 'good' BEFORE 'ok'").await;
+    world.sql("UPDATE items SET mood = 'good' WHERE id = 9").await;
+    world.compare_all(&mut shown).await;
+    assert_eq!(shown[0].refetches, 0, "a new label changes no row");
+    world.sql("ALTER TYPE mood RENAME VALUE 'ok' TO 'fine'; ALTER TYPE mood RENAME VALUE 'sad' TO 'ok'").await;
+    followers[0].until("nobody is ok any more", |rows| rows.is_empty()).await;
+    world.sql("UPDATE items SET mood = 'ok' WHERE id < 3").await;
+    world.compare_all(&mut followers).await;
+    world.compare_all(&mut untouched).await;
+    assert!(followers[0].refetches > 0);
+    assert_eq!(untouched[0].refetches, 0);
+}
