@@ -337,3 +337,19 @@ async fn bytes_that_are_no_http_do_not_disturb_anybody() {
         world.get("/v1/health").await.expect(200);
     }
 }
+
+#[tokio::test]
+async fn a_filter_that_is_costly_holds_nobody_up() {
+    let world = world_with_items().await;
+    let mut all = world.follow(Shape::of("items")).await;
+    for pattern in ["(a*)*(a*)*(a*)*b", "^(a+)+$", "(x+x+)+y", "(a|aa)+$", "a.*a.*a.*a.*a.*a.*b"] {
+        let shape = Shape::of("items").filter(&format!("name ~ '{pattern}'"));
+        let response = world.get(&format!("{}&offset=-1", shape.target())).await;
+        // A pattern may be refused; what is taken has to be answered for any row.
+        assert!([200, 400].contains(&response.status), "{pattern}: {}", response.shown());
+    }
+    let begun = std::time::Instant::now();
+    world.sql("INSERT INTO items (id, name) VALUES (1, repeat('a', 30000) || '!'), (2, repeat('x', 30000))").await;
+    all.until("both rows", |rows| rows.len() == 2).await;
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+}
