@@ -96,10 +96,9 @@ pub struct Parameters {
 #[into_params(parameter_in = Query)]
 pub struct Subset {
     /// Which of the shape's rows: a SQL expression.
-    #[serde(rename = "where")]
     #[param(value_type = Option<String>, rename = "subset__where")]
     #[schema(value_type = Option<String>)]
-    pub filter: Field,
+    pub r#where: Field,
     /// Values for `$1` …: an object, in a query string as JSON text.
     #[param(value_type = Option<String>, rename = "subset__params")]
     #[schema(value_type = Option<Object>)]

@@ -59,7 +59,7 @@ impl Part {
         let fields = Subset::deserialize(Value::Object(fields.clone())).unwrap_or_default();
         let limit = number("limit", &fields.limit, 1, errors);
         let offset = number("offset", &fields.offset, 0, errors);
-        let filter = errors.cast("where", filled(&fields.filter)).flatten();
+        let filter = errors.cast("where", filled(&fields.r#where)).flatten();
         let order = errors.cast("order_by", filled(&fields.order_by)).flatten();
         if order.is_none() && (limit.is_some() || offset.is_some()) {
             errors.add("order_by", "order_by is required when limit or offset is present");

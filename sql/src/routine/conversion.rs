@@ -1,4 +1,4 @@
-//! Casts.
+//! Casts from one type to another.
 //!
 //! *Enters*: two types, and whether the user wrote the cast. *Leaves*: how values change.
 //! *Invariant*: rounding and ranges are Postgres'.
