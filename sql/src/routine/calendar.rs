@@ -210,7 +210,9 @@ fn moved(from: &Option<Datum>, by: Interval) -> Outcome {
         day += i64::from(by.days);
         calendar::instant_of(day, time)?;
     }
-    let micros = calendar::instant_of(day, time)?.checked_add(by.micros);
+    // Postgres looks at the sum alone: where it begins may lie a little outside, after rounding.
+    let micros = day.checked_mul(DAY_MICROS).and_then(|at| at.checked_add(time));
+    let micros = micros.and_then(|at| at.checked_add(by.micros));
     some(Datum::Timestamp(calendar::in_range(micros.ok_or(calendar::OUT_OF_RANGE)?)?))
 }
 
