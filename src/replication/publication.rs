@@ -164,7 +164,10 @@ impl Publication {
         };
         let _turn = turn.lock().await;
         let mut client = self.database.pooled().await?;
-        let partitions = partitions(&client, &[table.oid]).await?;
+        let partitions = match table.partitioned {
+            true => partitions(&client, &[table.oid]).await?,
+            false => Vec::new(),
+        };
         let leaves: Vec<u32> = partitions.iter().map(|partition| partition.oid).collect();
         let parameters: [&(dyn ToSql + Sync); 3] = [&self.name, &table.oid, &leaves];
         let row = client.query_opt(statement::PUBLISHED, &parameters).await?;

@@ -73,10 +73,8 @@ impl Snapshot {
             until: Lsn::ZERO,
         };
         let client = snapshot.client()?;
-        client.batch_execute(statement::BEGIN_SNAPSHOT).await?;
-        if let Some(table) = table {
-            client.batch_execute(&statement::lock(&table.name)).await?;
-        }
+        let lock = table.map(|table| statement::lock(&table.name)).unwrap_or_default();
+        client.batch_execute(&format!("{}; {lock}", statement::BEGIN_SNAPSHOT)).await?;
         let seen = client.query_one("SELECT pg_current_snapshot()::text", &[]).await?;
         let until = client.query_one("SELECT pg_current_wal_insert_lsn()::text", &[]).await?;
         let (seen, until): (String, String) = (seen.get(0), until.get(0));
