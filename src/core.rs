@@ -309,7 +309,9 @@ fn restore(
             batches: record.batches,
             chunk: record.chunks - 1,
         };
-        shapes.push(Shape::new(record.handle, defined, log, snapshot));
+        let shape = Shape::new(record.handle, defined, log, snapshot);
+        shape.set_generation(record.generation);
+        shapes.push(shape);
     }
     (shapes, left_out)
 }

@@ -291,7 +291,7 @@ impl Session {
                     target.relation.oid != announced.oid && !before.contains(target)
                 };
                 for target in found.targets.iter().filter(other) {
-                    self.partitions.missed(target.relation.oid);
+                    self.partitions.missed(target.relation.oid).await?;
                 }
                 gather.assembler.relation(announced, found.targets.clone());
             }

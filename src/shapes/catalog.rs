@@ -9,7 +9,7 @@ use brooklet_sql::{Lsn, TableSchema};
 use serde::{Deserialize, Serialize};
 
 use super::definition::{Definition, FilterSource};
-use super::partitions::Leaves;
+use super::partitions::KnownPartitions;
 use super::visibility::Visibility;
 use crate::frame::{FileKind, FrameError, FrameFile, Tail, sync_dir};
 use crate::shape_log::BatchPlace;
@@ -45,6 +45,9 @@ pub struct ShapeRecord {
     pub batches: Vec<BatchPlace>,
     /// How many chunks they make.
     pub chunks: u32,
+    /// Which generation of its table's partitions it was made under.
+    #[serde(default)]
+    pub generation: u64,
 }
 
 /// What a record is made of, but for what the catalogue adds.
@@ -69,6 +72,8 @@ pub struct Finished {
     pub batches: Vec<BatchPlace>,
     /// See [`ShapeRecord`].
     pub chunks: u32,
+    /// See [`ShapeRecord`].
+    pub generation: u64,
 }
 
 /// The catalogue.
@@ -92,7 +97,7 @@ pub struct Recovered {
     /// A number above every shape's.
     pub next_id: u64,
     /// Partitions whose rows shapes may hold, by partitioned table.
-    pub partitions: BTreeMap<u32, Leaves>,
+    pub partitions: BTreeMap<u32, KnownPartitions>,
 }
 
 /// What frames say, read one after the other.
@@ -100,14 +105,15 @@ pub struct Recovered {
 struct Found {
     tables: BTreeMap<u32, Arc<TableSchema>>,
     shapes: BTreeMap<ShapeId, ShapeRecord>,
-    partitions: BTreeMap<u32, Leaves>,
+    partitions: BTreeMap<u32, KnownPartitions>,
     next_id: u64,
 }
 
 #[derive(Serialize, Deserialize)]
 struct PartitionsRecord {
     root: u32,
-    leaves: Leaves,
+    #[serde(flatten)]
+    known: KnownPartitions,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -131,7 +137,13 @@ impl Catalog {
             return Err(FrameError::Damaged(path.to_owned(), at));
         }
         let Found { tables, shapes, partitions, next_id } = found;
-        let alive = shapes.into_values().filter(|shape| !ended.contains(&shape.id));
+        // One of an earlier generation was about to end when the process did.
+        let current = |shape: &ShapeRecord| {
+            let known = partitions.get(&shape.definition.table);
+            known.is_none_or(|known| shape.generation >= known.generation)
+        };
+        let alive =
+            (shapes.into_values()).filter(|shape| !ended.contains(&shape.id) && current(shape));
         let shapes: Vec<(ShapeRecord, Arc<TableSchema>)> = alive
             .filter_map(|shape| Some((shape.clone(), Arc::clone(tables.get(&shape.table)?))))
             .collect();
@@ -164,9 +176,9 @@ impl Catalog {
         if shapes.iter().all(|(shape, _)| shape.id != highest) {
             file.append(kind::REMOVED, &[&json(&highest)]);
         }
-        for (root, leaves) in partitions {
-            let (root, leaves) = (*root, leaves.clone());
-            file.append(kind::PARTITIONS, &[&json(&PartitionsRecord { root, leaves })]);
+        for (root, known) in partitions {
+            let (root, known) = (*root, known.clone());
+            file.append(kind::PARTITIONS, &[&json(&PartitionsRecord { root, known })]);
         }
         file.sync()?;
         std::fs::rename(&temporary, path).map_err(at)?;
@@ -190,6 +202,7 @@ impl Catalog {
                 until: shape.until,
                 batches: shape.batches,
                 chunks: shape.chunks,
+                generation: shape.generation,
             };
             file.append(kind::SHAPE, &[&json(&record)]);
         });
@@ -210,8 +223,8 @@ impl Catalog {
     }
 
     /// Remembers the partitions of a table; durable after [`Catalog::sync`].
-    pub fn note_partitions(&self, root: u32, leaves: &Leaves) {
-        let record = PartitionsRecord { root, leaves: leaves.clone() };
+    pub fn note_partitions(&self, root: u32, known: &KnownPartitions) {
+        let record = PartitionsRecord { root, known: known.clone() };
         self.append(|_, file| _ = file.append(kind::PARTITIONS, &[&json(&record)]));
     }
 
@@ -284,7 +297,7 @@ impl Found {
             }
             kind::PARTITIONS => {
                 let found: PartitionsRecord = serde_json::from_slice(payload).ok()?;
-                self.partitions.insert(found.root, found.leaves);
+                self.partitions.insert(found.root, found.known);
             }
             _ => return None,
         }

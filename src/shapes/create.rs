@@ -285,6 +285,7 @@ async fn finish(
         until,
         batches: store.places,
         chunks: store.chunk + 1,
+        generation: shape.generation(),
     };
     shop.catalog.finish(finished).await.map_err(CreateError::internal)?;
     if shape.log.ended().is_some() || !still_right() {

@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::catalog::Catalog;
@@ -20,17 +21,19 @@ use crate::replication::ways::Target;
 /// The partitions of all partitioned tables that shapes are about.
 pub struct Partitions {
     /// Held for look-ups and changes only.
-    known: Mutex<HashMap<u32, Known>>,
+    known: Mutex<HashMap<u32, KnownPartitions>>,
     catalog: Arc<Catalog>,
     stale: mpsc::UnboundedSender<Stale>,
 }
 
-#[derive(Default)]
-struct Known {
+/// Which partitions' rows the shapes of a table may hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownPartitions {
     /// Each with which attachment it is.
-    leaves: Leaves,
-    /// Rises whenever shapes had to end.
-    generation: u64,
+    pub leaves: Leaves,
+    /// Rises whenever shapes had to end. On disk together with the partitions, so that shapes of
+    /// earlier generations end even if the process does first.
+    pub generation: u64,
 }
 
 /// Partitions by number, each with its link.
@@ -49,12 +52,11 @@ impl Partitions {
     /// What the catalogue on disk remembers; `stale` is told of tables whose shapes must end.
     #[must_use]
     pub fn new(
-        found: BTreeMap<u32, Leaves>,
+        found: BTreeMap<u32, KnownPartitions>,
         catalog: Arc<Catalog>,
         stale: mpsc::UnboundedSender<Stale>,
     ) -> Partitions {
-        let known = found.into_iter().map(|(root, leaves)| (root, Known { leaves, generation: 0 }));
-        Partitions { known: Mutex::new(known.collect()), catalog, stale }
+        Partitions { known: Mutex::new(found.into_iter().collect()), catalog, stale }
     }
 
     /// The stream brings rows of `leaf` for `root`. Remembered when it returns.
@@ -70,16 +72,18 @@ impl Partitions {
                 // Attached, or away for a while: its rows were not all in the stream.
                 _ => self.end(root, known),
             }
-            self.catalog.note_partitions(root, &known.leaves);
+            self.catalog.note_partitions(root, known);
         }
         self.catalog.sync().await
     }
 
     /// Rows that belong to `root` were not brought to it.
-    pub fn missed(&self, root: u32) {
+    pub async fn missed(&self, root: u32) -> Result<(), FrameError> {
         if let Some(known) = self.known().get_mut(&root) {
             self.end(root, known);
+            self.catalog.note_partitions(root, known);
         }
+        self.catalog.sync().await
     }
 
     /// Compares what the database has now with what shapes hold. Where it does not go together they
@@ -100,15 +104,15 @@ impl Partitions {
             if !first && (gone || attached || unstreamed) {
                 self.end(root, known);
             }
-            self.catalog.note_partitions(root, &leaves);
             known.leaves = leaves;
+            self.catalog.note_partitions(root, known);
             known.generation
         };
         self.catalog.sync().await?;
         Ok(generation)
     }
 
-    fn end(&self, table: u32, known: &mut Known) {
+    fn end(&self, table: u32, known: &mut KnownPartitions) {
         known.generation += 1;
         // Nobody listening means that the process is ending.
         _ = self.stale.send(Stale { table, generation: known.generation });
@@ -126,7 +130,7 @@ impl Partitions {
         self.known().get(&root).map_or(0, |known| known.generation)
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<u32, Known>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<u32, KnownPartitions>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -87,7 +87,7 @@ impl Shape {
         self.generation.load(Ordering::Acquire)
     }
 
-    pub(super) fn set_generation(&self, generation: u64) {
+    pub(crate) fn set_generation(&self, generation: u64) {
         self.generation.store(generation, Ordering::Release);
     }
 

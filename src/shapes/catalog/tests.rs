@@ -27,6 +27,7 @@ fn finished(id: u64, table: &Arc<TableSchema>) -> Finished {
         until: Lsn(9),
         batches: Vec::new(),
         chunks: 1,
+        generation: 0,
     }
 }
 
