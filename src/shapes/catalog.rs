@@ -112,7 +112,6 @@ struct Found {
 #[derive(Serialize, Deserialize)]
 struct PartitionsRecord {
     root: u32,
-    #[serde(flatten)]
     known: KnownPartitions,
 }
 
