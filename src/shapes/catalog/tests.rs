@@ -84,3 +84,22 @@ async fn a_cut_anywhere_leaves_whole_records() {
         assert!([1, 2].starts_with(&ids), "{ids:?}");
     }
 }
+
+#[tokio::test]
+async fn a_shape_of_an_earlier_generation_of_partitions_does_not_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("catalog.log");
+    let (catalog, _) = Catalog::open(&path, &HashSet::new()).unwrap();
+    catalog.finish(finished(1, &table())).await.unwrap();
+    catalog.finish(Finished { generation: 1, ..finished(2, &table()) }).await.unwrap();
+    let leaves = [(9, "5.".to_owned())].into();
+    catalog.note_partitions(7, &KnownPartitions { leaves, generation: 1 });
+    catalog.sync().await.unwrap();
+    drop(catalog);
+    for _ in 0..2 {
+        let (_, recovered) = Catalog::open(&path, &HashSet::new()).unwrap();
+        let ids: Vec<u64> = recovered.shapes.iter().map(|(shape, _)| shape.id.0).collect();
+        assert_eq!(ids, [2]);
+        assert_eq!(recovered.partitions[&7].generation, 1);
+    }
+}
