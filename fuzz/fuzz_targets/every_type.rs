@@ -46,8 +46,11 @@ pub fn table() -> TableSchema {
         element_type_oid: 0,
         enum_schema: "public".into(),
         enum_name: "mood".into(),
+        number: 0,
+        dropped: false,
     };
     TableSchema {
+        partitioned: false,
         oid: 1,
         name: RelationName { schema: "public".into(), table: "every".into() },
         columns: COLUMNS.into_iter().map(column).collect(),
