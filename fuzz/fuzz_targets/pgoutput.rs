@@ -11,6 +11,6 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|data: &[u8]| {
     let message = pgoutput::decode(bytes::Bytes::copy_from_slice(data));
     if let Ok(Message::Insert { new, .. } | Message::Update { new, .. }) = message {
-        let _ = pgoutput::row(&new, None);
+        let _ = pgoutput::row(new.iter());
     }
 });
