@@ -96,6 +96,7 @@ struct Stores {
     ended: mpsc::UnboundedReceiver<(ShapeId, EndReason)>,
     catalog: Arc<Catalog>,
     partitions: Arc<Partitions>,
+    layouts: Arc<Layouts>,
     /// Partitioned tables whose shapes must end.
     stale: mpsc::UnboundedReceiver<Stale>,
     records: Vec<(ShapeRecord, Arc<TableSchema>)>,
@@ -104,25 +105,29 @@ struct Stores {
     packs: PackStore,
 }
 
-fn open_stores(dir: &Path, end: Lsn, ends: &Ends) -> anyhow::Result<Stores> {
+fn open_stores(dir: &Path, changes: &Writer, ends: &Ends) -> anyhow::Result<Stores> {
     let (mut found, mut gone, mut last_id) = (FoundPostings::new(), HashSet::new(), 0);
-    let writer = PostingWriter::open(&dir.join("postings"), end, |recovered| match recovered {
-        Recovered::Postings(shape, postings, blocks) => {
-            last_id = last_id.max(shape.0);
-            found.entry(shape).or_default().push((postings.to_vec(), blocks));
-        }
-        Recovered::Ended(shape) => {
-            last_id = last_id.max(shape.0);
-            gone.insert(shape);
-        }
-    })?;
+    let writer =
+        PostingWriter::open(&dir.join("postings"), changes.end(), |recovered| match recovered {
+            Recovered::Postings(shape, postings, blocks) => {
+                last_id = last_id.max(shape.0);
+                found.entry(shape).or_default().push((postings.to_vec(), blocks));
+            }
+            Recovered::Ended(shape) => {
+                last_id = last_id.max(shape.0);
+                gone.insert(shape);
+            }
+        })?;
     let (catalog, recovered) = Catalog::open(&dir.join("catalog.log"), &gone)?;
     let used = recovered.shapes.iter().flat_map(|(shape, _)| &shape.batches);
     let packs = PackStore::open(&dir.join("snapshots"), &used.map(|b| b.pack()).collect())?;
     let logs = Arc::new(ShapeLogs::default());
     let (stale_sender, stale) = mpsc::unbounded_channel();
     let catalog = Arc::new(catalog);
-    let partitions = Partitions::new(recovered.partitions, Arc::clone(&catalog), stale_sender);
+    let tables = recovered.shapes.iter().map(|(_, table)| &**table);
+    let layouts = Arc::new(Layouts::new(changes.relations(), tables));
+    let (remembered, own) = (Arc::clone(&catalog), Arc::clone(&layouts));
+    let partitions = Partitions::new(recovered.partitions, remembered, stale_sender, own);
     let (ended_sender, ended) = mpsc::unbounded_channel();
     let (position, postings) = (writer.position(), writer.reader());
     let (appender, handle) = Appender::new(writer, Arc::clone(&logs), ended_sender);
@@ -135,6 +140,7 @@ fn open_stores(dir: &Path, end: Lsn, ends: &Ends) -> anyhow::Result<Stores> {
         ended,
         catalog,
         partitions: Arc::new(partitions),
+        layouts,
         stale,
         next_id: recovered.next_id.max(last_id + 1),
         records: recovered.shapes,
@@ -151,11 +157,10 @@ async fn wire(
     ends: Ends,
 ) -> anyhow::Result<Arc<Core>> {
     let Epoch { cluster, publication, dir, log, writer, commits } = epoch;
-    let stores = open_stores(&dir, writer.end(), &ends)?;
+    let stores = open_stores(&dir, &writer, &ends)?;
     let emitter = stores.appender.clone();
     let (engine, _) = Engine::start(move |collated| emitter.collated(collated))?;
-    let known = stores.records.iter().map(|(_, table)| &**table);
-    let layouts = Arc::new(Layouts::new(writer.relations(), known));
+    let layouts = stores.layouts;
     let schemas = Schemas::new(database.clone(), Arc::clone(&layouts));
     let (shapes, left_out) = restore(stores.records, stores.found, &stores.logs, &schemas);
     stores.catalog.remove_all(&left_out).await?;

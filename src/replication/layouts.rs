@@ -72,6 +72,13 @@ impl Layouts {
         relation
     }
 
+    /// Whether the stream has announced a table.
+    #[must_use]
+    pub fn has_announced(&self, table: u32) -> bool {
+        let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        tables.get(&table).is_some_and(|layout| layout.streamed.contains(&true))
+    }
+
     /// A definition as the catalogue has it, in places. New columns get theirs here; the places of
     /// columns that it lacks are empty in what is returned, and nowhere else.
     pub fn known(&self, relation: Relation) -> Arc<Relation> {

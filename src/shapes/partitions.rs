@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 
 use super::catalog::Catalog;
 use crate::frame::FrameError;
+use crate::replication::layouts::Layouts;
 use crate::replication::partitions::Partition;
 use crate::replication::ways::Target;
 
@@ -24,6 +25,7 @@ pub struct Partitions {
     known: Mutex<HashMap<u32, KnownPartitions>>,
     catalog: Arc<Catalog>,
     stale: mpsc::UnboundedSender<Stale>,
+    layouts: Arc<Layouts>,
 }
 
 /// Which partitions' rows the shapes of a table may hold.
@@ -55,8 +57,9 @@ impl Partitions {
         found: BTreeMap<u32, KnownPartitions>,
         catalog: Arc<Catalog>,
         stale: mpsc::UnboundedSender<Stale>,
+        layouts: Arc<Layouts>,
     ) -> Partitions {
-        Partitions { known: Mutex::new(found.into_iter().collect()), catalog, stale }
+        Partitions { known: Mutex::new(found.into_iter().collect()), catalog, stale, layouts }
     }
 
     /// The stream brings rows of `leaf` for `root`. Remembered when it returns.
@@ -100,7 +103,10 @@ impl Partitions {
             }
             let gone = known.leaves.iter().any(|(leaf, link)| leaves.get(leaf) != Some(link));
             let added = |partition: &&Partition| !known.leaves.contains_key(&partition.oid);
-            let attached = now.iter().filter(added).any(|partition| !partition.created);
+            // One that the stream has announced already, and not for this table: its rows so far have
+            // gone past the shapes, because its commit was not visible then.
+            let apart = |leaf: &Partition| !leaf.created || self.layouts.has_announced(leaf.oid);
+            let attached = now.iter().filter(added).any(apart);
             if !first && (gone || attached || unstreamed) {
                 self.end(root, known);
             }
