@@ -40,6 +40,7 @@ use crate::shapes::reconcile::reconcile;
 use crate::shapes::registry::Registry;
 use crate::shapes::shape::{SnapshotState, Stage};
 use crate::shapes::{Defined, Shape};
+use crate::storage::{Directory, StorageHandle};
 
 /// Everything a request needs.
 pub struct Core {
@@ -77,7 +78,7 @@ pub async fn start(
     anew: bool,
 ) -> anyhow::Result<(Arc<Core>, mpsc::UnboundedReceiver<CoreEnd>)> {
     let names = Names::new(&settings.stream_id);
-    let epoch = epoch::open(settings, database, &names, anew).await?;
+    let epoch = epoch::open(&Directory::handle(), settings, database, &names, anew).await?;
     let (ends, ended) = mpsc::unbounded_channel();
     let core = wire(settings, database, names, epoch, ends).await?;
     Ok((core, ended))
@@ -105,10 +106,15 @@ struct Stores {
     packs: PackStore,
 }
 
-fn open_stores(dir: &Path, changes: &Writer, ends: &Ends) -> anyhow::Result<Stores> {
+fn open_stores(
+    storage: &StorageHandle,
+    dir: &Path,
+    changes: &Writer,
+    ends: &Ends,
+) -> anyhow::Result<Stores> {
     let (mut found, mut gone, mut last_id) = (FoundPostings::new(), HashSet::new(), 0);
-    let writer =
-        PostingWriter::open(&dir.join("postings"), changes.end(), |recovered| match recovered {
+    let writer = PostingWriter::open(storage, &dir.join("postings"), changes.end(), |recovered| {
+        match recovered {
             Recovered::Postings(shape, postings, blocks) => {
                 last_id = last_id.max(shape.0);
                 found.entry(shape).or_default().push((postings.to_vec(), blocks));
@@ -117,10 +123,12 @@ fn open_stores(dir: &Path, changes: &Writer, ends: &Ends) -> anyhow::Result<Stor
                 last_id = last_id.max(shape.0);
                 gone.insert(shape);
             }
-        })?;
-    let (catalog, recovered) = Catalog::open(&dir.join("catalog.log"), &gone)?;
+        }
+    })?;
+    let (catalog, recovered) = Catalog::open(storage, &dir.join("catalog.log"), &gone)?;
     let used = recovered.shapes.iter().flat_map(|(shape, _)| &shape.batches);
-    let packs = PackStore::open(&dir.join("snapshots"), &used.map(|b| b.pack()).collect())?;
+    let used = used.map(|b| b.pack()).collect();
+    let packs = PackStore::open(storage, &dir.join("snapshots"), &used)?;
     let logs = Arc::new(ShapeLogs::default());
     let (stale_sender, stale) = mpsc::unbounded_channel();
     let catalog = Arc::new(catalog);
@@ -156,8 +164,8 @@ async fn wire(
     epoch: Epoch,
     ends: Ends,
 ) -> anyhow::Result<Arc<Core>> {
-    let Epoch { cluster, publication, dir, log, writer, commits } = epoch;
-    let stores = open_stores(&dir, &writer, &ends)?;
+    let Epoch { storage, cluster, publication, dir, log, writer, commits } = epoch;
+    let stores = open_stores(&storage, &dir, &writer, &ends)?;
     let emitter = stores.appender.clone();
     let (engine, _) = Engine::start(move |collated| emitter.collated(collated))?;
     let layouts = stores.layouts;

@@ -4,6 +4,7 @@
 //! *Invariant*: an epoch's positions all belong to one history of one cluster.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,7 @@ use crate::replication::preflight::Server;
 use crate::replication::session::{self, Cluster};
 use crate::replication::slot::{self, Names, SlotState};
 use crate::replication::{Database, preflight};
+use crate::storage::{Storage, StorageHandle};
 
 /// What a storage directory belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +30,8 @@ struct Meta {
 
 /// A directory to work in, and where its log ends.
 pub struct Epoch {
+    /// Where files are kept.
+    pub storage: StorageHandle,
     /// Whose history it is.
     pub cluster: Cluster,
     /// The publication's oid.
@@ -44,6 +48,7 @@ pub struct Epoch {
 
 /// Checks the database; opens the epoch that can be continued from its slot, or begins one.
 pub async fn open(
+    storage: &StorageHandle,
     settings: &Settings,
     database: &Database,
     names: &Names,
@@ -54,21 +59,21 @@ pub async fn open(
     let publication = slot::publication(&client, &server, &names.publication).await?;
     let cluster = session::identify(database.replication(&names.slot, &names.publication)).await?;
     let state = slot::state(&client, &server, &names.slot).await?;
-    let known = read_meta(settings)?;
+    let known = read_meta(&**storage, settings)?;
     let found = Found { cluster, server, state, publication };
     if let Some(known) = &known
         && !anew
-        && let Some(epoch) = found.continued(settings, names, known)?
+        && let Some(epoch) = found.continued(storage, settings, names, known)?
     {
         return Ok(epoch);
     }
     let begin = slot::recreate(&client, &names.slot).await?;
     let number = known.map_or(1, |known| known.epoch + 1);
     let dir = epoch_dir(&settings.dir, number);
-    if dir.exists() {
-        std::fs::remove_dir_all(&dir)?;
+    if storage.exists(&dir)? {
+        storage.remove_dir_all(&dir)?;
     }
-    let (log, mut writer, commits) = ChangeLog::open(&dir.join("changes"))?;
+    let (log, mut writer, commits) = ChangeLog::open(storage, &dir.join("changes"))?;
     writer.position(begin);
     writer.sync()?;
     let meta = Meta {
@@ -79,9 +84,10 @@ pub async fn open(
         slot: names.slot.clone(),
         publication,
     };
-    write_meta(&settings.dir.join("meta.json"), &meta)?;
-    remove_other_epochs(&settings.dir, &dir);
-    Ok(Epoch { cluster: found.cluster, publication, dir, log, writer, commits })
+    write_meta(&**storage, &settings.dir.join("meta.json"), &meta)?;
+    remove_other_epochs(&**storage, &settings.dir, &dir);
+    let (storage, cluster) = (Arc::clone(storage), found.cluster);
+    Ok(Epoch { storage, cluster, publication, dir, log, writer, commits })
 }
 
 /// The database as it is found.
@@ -96,6 +102,7 @@ impl Found {
     /// The known epoch, if it belongs to this database and the slot can continue it.
     fn continued(
         &self,
+        storage: &StorageHandle,
         settings: &Settings,
         names: &Names,
         known: &Meta,
@@ -105,12 +112,13 @@ impl Found {
             && known.slot == names.slot
             && known.publication == self.publication;
         let dir = epoch_dir(&settings.dir, known.epoch);
-        let (log, writer, commits) = ChangeLog::open(&dir.join("changes"))?;
+        let (log, writer, commits) = ChangeLog::open(storage, &dir.join("changes"))?;
         match self.state {
             SlotState::At(confirmed) if same && confirmed <= writer.end() => {
                 let cluster = self.cluster.clone();
                 let publication = self.publication;
-                Ok(Some(Epoch { cluster, publication, dir, log, writer, commits }))
+                let storage = Arc::clone(storage);
+                Ok(Some(Epoch { storage, cluster, publication, dir, log, writer, commits }))
             }
             state => {
                 tracing::warn!(
@@ -123,12 +131,15 @@ impl Found {
     }
 }
 
-fn read_meta(settings: &Settings) -> anyhow::Result<Option<Meta>> {
-    let known: Meta = match std::fs::read(settings.dir.join("meta.json")) {
-        Ok(bytes) => serde_json::from_slice(&bytes)?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
+fn read_meta(storage: &dyn Storage, settings: &Settings) -> anyhow::Result<Option<Meta>> {
+    let path = settings.dir.join("meta.json");
+    if !storage.exists(&path)? {
+        return Ok(None);
+    }
+    let file = storage.open(&path)?;
+    let mut bytes = vec![0; usize::try_from(file.length()?)?];
+    file.read_exact_at(&mut bytes, 0)?;
+    let known: Meta = serde_json::from_slice(&bytes)?;
     anyhow::ensure!(
         known.format == crate::frame::VERSION,
         "{} was written by another version of Brooklet: use that one, or an empty storage directory",
@@ -141,22 +152,26 @@ fn epoch_dir(dir: &Path, epoch: u64) -> PathBuf {
     dir.join(format!("epoch-{epoch}"))
 }
 
-fn write_meta(path: &Path, meta: &Meta) -> anyhow::Result<()> {
+fn write_meta(storage: &dyn Storage, path: &Path, meta: &Meta) -> anyhow::Result<()> {
     let temporary = path.with_extension("tmp");
-    std::fs::write(&temporary, serde_json::to_vec_pretty(meta)?)?;
-    std::fs::File::open(&temporary)?.sync_all()?;
-    std::fs::rename(&temporary, path)?;
-    Ok(sync_dir(path)?)
+    if storage.exists(&temporary)? {
+        storage.remove(&temporary)?;
+    }
+    let file = storage.create_new(&temporary)?;
+    file.write_all_at(&serde_json::to_vec_pretty(meta)?, 0)?;
+    file.sync_all()?;
+    storage.rename(&temporary, path)?;
+    Ok(sync_dir(storage, path)?)
 }
 
 /// Best effort: an old epoch costs disk, nothing else.
-fn remove_other_epochs(dir: &Path, keep: &Path) {
-    let Ok(entries) = std::fs::read_dir(dir) else { return };
-    for path in entries.flatten().map(|entry| entry.path()) {
+fn remove_other_epochs(storage: &dyn Storage, dir: &Path, keep: &Path) {
+    let Ok(entries) = storage.list(dir) else { return };
+    for path in entries {
         let named =
             path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("epoch-"));
         if named && path != keep {
-            _ = std::fs::remove_dir_all(&path);
+            _ = storage.remove_dir_all(&path);
         }
     }
 }

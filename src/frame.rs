@@ -3,11 +3,11 @@
 //! *Enters*: payloads. *Leaves*: the same payloads in order, after any crash up to the last whole
 //! frame. *Must not know* what the payloads mean.
 
-use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use crate::storage::{FileHandle, Storage, StorageFile, StorageHandle};
 
 const MAGIC: &[u8; 8] = b"BROOKLET";
 /// The version of every format in this release.
@@ -80,35 +80,40 @@ pub struct Frame<'a> {
 /// Appended frames are gathered until [`FrameFile::flush`], one system call for many; only flushed
 /// frames can be read, only synced ones survive a power cut.
 pub struct FrameFile {
+    storage: StorageHandle,
     path: PathBuf,
-    file: Arc<File>,
+    file: FileHandle,
     flushed: u64,
     pending: Vec<u8>,
 }
 
 impl FrameFile {
     /// Makes a new file; it must not exist.
-    pub fn create(path: &Path, kind: FileKind) -> Result<FrameFile, FrameError> {
+    pub fn create(
+        storage: &StorageHandle,
+        path: &Path,
+        kind: FileKind,
+    ) -> Result<FrameFile, FrameError> {
         let at = |source| FrameError::Io { path: path.to_owned(), source };
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path);
-        let file = file.map_err(at)?;
+        let file = storage.create_new(path).map_err(at)?;
         file.write_all_at(&head(kind), 0).map_err(at)?;
         file.sync_all().map_err(at)?;
-        sync_dir(path)?;
-        let file = Arc::new(file);
-        Ok(FrameFile { path: path.to_owned(), file, flushed: FILE_HEAD, pending: Vec::new() })
+        sync_dir(&**storage, path)?;
+        let (storage, path) = (Arc::clone(storage), path.to_owned());
+        Ok(FrameFile { storage, path, file, flushed: FILE_HEAD, pending: Vec::new() })
     }
 
     /// Opens a file and shows every whole frame to `each`.
     pub fn open(
+        storage: &StorageHandle,
         path: &Path,
         kind: FileKind,
         tail: Tail,
         mut each: impl FnMut(Frame<'_>),
     ) -> Result<FrameFile, FrameError> {
         let at = |source| FrameError::Io { path: path.to_owned(), source };
-        let file = OpenOptions::new().read(true).write(true).open(path).map_err(at)?;
-        let mut length = file.metadata().map_err(at)?.len();
+        let file = storage.open(path).map_err(at)?;
+        let mut length = file.length().map_err(at)?;
         let mut found = [0; FILE_HEAD as usize];
         if length < FILE_HEAD {
             // Created, but the head did not reach the disk.
@@ -123,7 +128,7 @@ impl FrameFile {
                 return Err(FrameError::Foreign(path.to_owned()));
             }
         }
-        let end = scan(&file, length, &mut each).map_err(at)?;
+        let end = scan(&*file, length, &mut each).map_err(at)?;
         if end < length {
             if tail == Tail::Closed {
                 return Err(FrameError::Damaged(path.to_owned(), end));
@@ -132,11 +137,13 @@ impl FrameFile {
             file.set_len(end).map_err(at)?;
         }
         if tail == Tail::Newest {
-            // What was read may be in the page cache only: a process that was killed leaves it so.
+            // What was read may be in the page cache only: a process that was killed leaves it so,
+            // the file's name too.
             file.sync_all().map_err(at)?;
+            sync_dir(&**storage, path)?;
         }
-        let file = Arc::new(file);
-        Ok(FrameFile { path: path.to_owned(), file, flushed: end, pending: Vec::new() })
+        let (storage, path) = (Arc::clone(storage), path.to_owned());
+        Ok(FrameFile { storage, path, file, flushed: end, pending: Vec::new() })
     }
 
     /// Adds a frame of the given parts; returns where its payload begins.
@@ -196,8 +203,14 @@ impl FrameFile {
 
     /// For readers.
     #[must_use]
-    pub fn file(&self) -> &Arc<File> {
+    pub fn file(&self) -> &FileHandle {
         &self.file
+    }
+
+    /// Where files are kept.
+    #[must_use]
+    pub fn storage(&self) -> &StorageHandle {
+        &self.storage
     }
 
     /// Where it is.
@@ -230,18 +243,16 @@ pub fn fsync_failed(error: &FrameError) -> ! {
 }
 
 /// Makes a created, renamed or deleted name durable.
-pub fn sync_dir(path: &Path) -> Result<(), FrameError> {
+pub fn sync_dir(storage: &dyn Storage, path: &Path) -> Result<(), FrameError> {
     let dir = path.parent().unwrap_or(Path::new("."));
-    File::open(dir)
-        .and_then(|dir| dir.sync_all())
-        .map_err(|source| FrameError::Io { path: dir.to_owned(), source })
+    storage.sync_dir(dir).map_err(|source| FrameError::Io { path: dir.to_owned(), source })
 }
 
 /// Shows every whole frame; returns where the last one ends.
-fn scan(file: &File, length: u64, each: &mut impl FnMut(Frame<'_>)) -> io::Result<u64> {
-    let mut reader = BufReader::with_capacity(1 << 20, file);
+fn scan(file: &dyn StorageFile, length: u64, each: &mut impl FnMut(Frame<'_>)) -> io::Result<u64> {
     let mut end = FILE_HEAD;
-    reader.seek_relative(FILE_HEAD as i64)?;
+    let rest = Rest { file, at: end, length };
+    let mut reader = BufReader::with_capacity(length.min(1 << 20) as usize, rest);
     let mut payload = Vec::new();
     while length.saturating_sub(end) >= FRAME_HEAD as u64 {
         let mut head = [0; FRAME_HEAD];
@@ -267,13 +278,31 @@ fn scan(file: &File, length: u64, each: &mut impl FnMut(Frame<'_>)) -> io::Resul
     Ok(end)
 }
 
+/// What is not read yet, one read after the other.
+struct Rest<'a> {
+    file: &'a dyn StorageFile,
+    at: u64,
+    length: u64,
+}
+
+impl Read for Rest<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let count = (bytes.len() as u64).min(self.length.saturating_sub(self.at));
+        let bytes = &mut bytes[..count as usize];
+        self.file.read_exact_at(bytes, self.at)?;
+        self.at += count;
+        Ok(bytes.len())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::Directory;
 
     fn frames(path: &Path, tail: Tail) -> Result<Vec<(u8, Vec<u8>)>, FrameError> {
         let mut found = Vec::new();
-        FrameFile::open(path, FileKind::Changes, tail, |f| {
+        FrameFile::open(&Directory::handle(), path, FileKind::Changes, tail, |f| {
             found.push((f.kind, f.payload.to_vec()))
         })?;
         Ok(found)
@@ -283,7 +312,7 @@ mod tests {
     fn every_cut_leaves_a_prefix_of_whole_frames() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.log");
-        let mut file = FrameFile::create(&path, FileKind::Changes).unwrap();
+        let mut file = FrameFile::create(&Directory::handle(), &path, FileKind::Changes).unwrap();
         file.append(1, &[b"one", b"two"]);
         file.append(2, &[&[7; 300]]);
         file.append(3, &[]);
@@ -305,7 +334,7 @@ mod tests {
     fn a_flipped_bit_is_torn_at_the_end_and_damage_elsewhere() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.log");
-        let mut file = FrameFile::create(&path, FileKind::Changes).unwrap();
+        let mut file = FrameFile::create(&Directory::handle(), &path, FileKind::Changes).unwrap();
         file.append(1, &[b"payload"]);
         file.sync().unwrap();
         let mut bytes = std::fs::read(&path).unwrap();

@@ -22,6 +22,7 @@ pub use record::StoredCommit;
 pub use writer::{Rolled, Writer};
 
 use crate::frame::FrameError;
+use crate::storage::StorageHandle;
 use sealed::BlockCache;
 use segment::Segment;
 
@@ -60,6 +61,7 @@ pub enum Replayed {
 /// The log, for readers; cheap to clone.
 #[derive(Clone)]
 pub struct ChangeLog {
+    storage: StorageHandle,
     dir: Arc<Path>,
     /// Sorted by first seq; the last one is being written. Held only to look up or swap a segment,
     /// never while a file is read.
@@ -69,8 +71,11 @@ pub struct ChangeLog {
 
 impl ChangeLog {
     /// Opens or creates the log in `dir`; also returns every commit it holds, in order.
-    pub fn open(dir: &Path) -> Result<(ChangeLog, Writer, Vec<StoredCommit>), ChangeLogError> {
-        writer::open(dir)
+    pub fn open(
+        storage: &StorageHandle,
+        dir: &Path,
+    ) -> Result<(ChangeLog, Writer, Vec<StoredCommit>), ChangeLogError> {
+        writer::open(storage, dir)
     }
 
     /// The change with this seq, which is one of `table`.

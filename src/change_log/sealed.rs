@@ -1,9 +1,6 @@
 //! A sealed file of the change log: Arrow record batches by table.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,6 +19,7 @@ use super::ChangeLogError;
 use super::record::StoredCommit;
 use crate::frame::{FILE_HEAD, FileKind, FrameError, head, sync_dir};
 use crate::limits::{BLOCK_BYTES_MAX, BLOCK_CACHE_BYTES_MAX, BLOCK_CHANGES_MAX};
+use crate::storage::{FileHandle, Storage, StorageHandle};
 
 /// Bytes after the directory: length, checksum, magic.
 const FOOT: u64 = 4 + 4 + 8;
@@ -59,7 +57,7 @@ struct Directory {
 /// A file that is complete; read only.
 pub(super) struct SealedFile {
     path: PathBuf,
-    file: File,
+    file: FileHandle,
     directory: Directory,
 }
 
@@ -76,9 +74,13 @@ pub(super) fn path(dir: &Path, first_seq: u64) -> PathBuf {
 }
 
 impl SealedFile {
-    pub fn open(dir: &Path, first_seq: u64) -> Result<SealedFile, ChangeLogError> {
+    pub fn open(
+        storage: &StorageHandle,
+        dir: &Path,
+        first_seq: u64,
+    ) -> Result<SealedFile, ChangeLogError> {
         let path = path(dir, first_seq);
-        let (file, directory) = read_directory(&path)
+        let (file, directory) = read_directory(&**storage, &path)
             .map_err(|reason| ChangeLogError::Sealed { path: path.clone(), reason })?;
         Ok(SealedFile { path, file, directory })
     }
@@ -170,10 +172,10 @@ fn struct_row(rows: &StructArray, at: usize) -> Result<Row, String> {
     row.finish().map_err(|e| e.to_string())
 }
 
-fn read_directory(path: &Path) -> Result<(File, Directory), String> {
+fn read_directory(storage: &dyn Storage, path: &Path) -> Result<(FileHandle, Directory), String> {
     let text = |e: std::io::Error| e.to_string();
-    let file = File::open(path).map_err(text)?;
-    let length = file.metadata().map_err(text)?.len();
+    let file = storage.open(path).map_err(text)?;
+    let length = file.length().map_err(text)?;
     let mut found = [0; FILE_HEAD as usize];
     file.read_exact_at(&mut found, 0).map_err(text)?;
     if found != head(FileKind::Sealed) || length < FILE_HEAD + FOOT {
@@ -197,9 +199,10 @@ fn read_directory(path: &Path) -> Result<(File, Directory), String> {
 
 /// Writes a sealed file under a temporary name.
 pub(super) struct SealedWriter {
+    storage: StorageHandle,
     dir: PathBuf,
     temporary: PathBuf,
-    file: File,
+    file: FileHandle,
     at: u64,
     directory: Directory,
     open: HashMap<u32, OpenBlock>,
@@ -218,16 +221,22 @@ struct OpenBlock {
 }
 
 impl SealedWriter {
-    pub fn create(dir: &Path, first_seq: u64) -> Result<SealedWriter, ChangeLogError> {
+    pub fn create(
+        storage: &StorageHandle,
+        dir: &Path,
+        first_seq: u64,
+    ) -> Result<SealedWriter, ChangeLogError> {
         let temporary = path(dir, first_seq).with_extension("tmp");
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(true).open(&temporary);
         let directory = Directory { first_seq, blocks: Vec::new(), commits: Vec::new() };
         let at = |source| FrameError::Io { path: temporary.clone(), source };
-        let mut file = file.map_err(at)?;
-        file.write_all(&head(FileKind::Sealed)).map_err(at)?;
-        let open = HashMap::new();
-        Ok(SealedWriter { dir: dir.to_owned(), temporary, file, at: FILE_HEAD, directory, open })
+        if storage.exists(&temporary).map_err(at)? {
+            storage.remove(&temporary).map_err(at)?;
+        }
+        let file = storage.create_new(&temporary).map_err(at)?;
+        file.write_all_at(&head(FileKind::Sealed), 0).map_err(at)?;
+        let (storage, dir) = (Arc::clone(storage), dir.to_owned());
+        let (at, open) = (FILE_HEAD, HashMap::new());
+        Ok(SealedWriter { storage, dir, temporary, file, at, directory, open })
     }
 
     pub fn path(&self) -> &Path {
@@ -262,10 +271,9 @@ impl SealedWriter {
             return Ok(());
         };
         let bytes = block.encode().map_err(|e| self.error(&e.to_string()))?;
-        self.write(&bytes)?;
         let (at, length) = (self.at, bytes.len() as u64);
+        self.write(&bytes)?;
         self.directory.blocks.push(BlockEntry { table, first_seq, last_seq, at, length });
-        self.at += length;
         Ok(())
     }
 
@@ -284,14 +292,15 @@ impl SealedWriter {
         let at = |source| FrameError::Io { path: self.temporary.clone(), source };
         self.file.sync_all().map_err(at)?;
         let name = path(&self.dir, self.directory.first_seq);
-        std::fs::rename(&self.temporary, &name).map_err(at)?;
-        sync_dir(&name)?;
-        SealedFile::open(&self.dir, self.directory.first_seq)
+        self.storage.rename(&self.temporary, &name).map_err(at)?;
+        sync_dir(&*self.storage, &name)?;
+        SealedFile::open(&self.storage, &self.dir, self.directory.first_seq)
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), ChangeLogError> {
         let at = |source| FrameError::Io { path: self.temporary.clone(), source };
-        self.file.write_all(bytes).map_err(at)?;
+        self.file.write_all_at(bytes, self.at).map_err(at)?;
+        self.at += bytes.len() as u64;
         Ok(())
     }
 

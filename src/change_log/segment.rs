@@ -1,8 +1,6 @@
 //! One file of the change log, row-wise or sealed.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
@@ -14,6 +12,7 @@ use super::record::{self, ROWS_HEAD, RowsHead, StoredCommit, kind};
 use super::sealed::{BlockCache, SealedFile, SealedWriter};
 use super::{ChangeLogError, Replayed};
 use crate::frame::{FileKind, Frame, FrameError, FrameFile, Tail};
+use crate::storage::{FileHandle, StorageHandle};
 
 /// Where a change stands in a row-wise file.
 #[derive(Debug, Clone, Copy)]
@@ -30,9 +29,10 @@ pub(super) enum Segment {
 
 /// A row-wise file: an index from seq to place, in memory.
 pub(super) struct RawSegment {
+    pub storage: StorageHandle,
     pub path: PathBuf,
     pub first_seq: u64,
-    pub file: Arc<File>,
+    pub file: FileHandle,
     /// One entry a change, 16 bytes; a file holds [`crate::limits::SEGMENT_BYTES_MAX`].
     pub places: RwLock<Vec<Place>>,
 }
@@ -71,7 +71,7 @@ impl Segment {
         };
         let mut bad = false;
         let mut replay = Replay { after, announced: Vec::new() };
-        FrameFile::open(&raw.path, FileKind::Changes, Tail::Closed, |frame| {
+        FrameFile::open(&raw.storage, &raw.path, FileKind::Changes, Tail::Closed, |frame| {
             bad |= replay.frame(frame, each).is_none();
         })?;
         if bad { Err(FrameError::Damaged(raw.path.clone(), 0).into()) } else { Ok(()) }
@@ -82,10 +82,10 @@ impl Segment {
         let Segment::Raw(raw) = self else {
             return Err(ChangeLogError::Missing(self.first_seq()));
         };
-        let mut writer = SealedWriter::create(dir, raw.first_seq)?;
+        let mut writer = SealedWriter::create(&raw.storage, dir, raw.first_seq)?;
         let mut relations: HashMap<u32, Arc<Relation>> = HashMap::new();
         let mut failed = None;
-        FrameFile::open(&raw.path, FileKind::Changes, Tail::Closed, |frame| {
+        FrameFile::open(&raw.storage, &raw.path, FileKind::Changes, Tail::Closed, |frame| {
             if failed.is_none() {
                 failed = seal_frame(frame, &mut relations, &mut writer).err();
             }
@@ -99,7 +99,7 @@ impl Segment {
     pub fn delete_raw(&self) -> Result<(), ChangeLogError> {
         if let Segment::Raw(raw) = self {
             let at = |source| FrameError::Io { path: raw.path.clone(), source };
-            std::fs::remove_file(&raw.path).map_err(at)?;
+            raw.storage.remove(&raw.path).map_err(at)?;
         }
         Ok(())
     }

@@ -1,11 +1,17 @@
 //! The log against a model: what was committed can be read, after any cut, sealed or not.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use brooklet_dataflows::Change;
 use brooklet_sql::{Lsn, Relation, RelationColumn, RelationName, ReplicaIdentity, Row};
 
-use super::{ChangeLog, Replayed, Rolled, Writer};
+use super::{ChangeLog, ChangeLogError, Replayed, Rolled, StoredCommit, Writer};
+use crate::storage::Directory;
+
+fn open(dir: &Path) -> Result<(ChangeLog, Writer, Vec<StoredCommit>), ChangeLogError> {
+    ChangeLog::open(&Directory::handle(), dir)
+}
 
 fn relation(oid: u32) -> Arc<Relation> {
     let column = |name: &str| RelationColumn { name: name.into(), type_oid: 25, type_modifier: -1 };
@@ -54,7 +60,7 @@ fn replayed(log: &ChangeLog, after: Lsn) -> Vec<Change> {
 #[test]
 fn a_cut_anywhere_leaves_whole_transactions_and_the_log_goes_on() {
     let dir = tempfile::tempdir().unwrap();
-    let (_, mut writer, _) = ChangeLog::open(dir.path()).unwrap();
+    let (_, mut writer, _) = open(dir.path()).unwrap();
     writer.append_relation(&relation(1));
     writer.append_relation(&relation(2));
     let written: Vec<Change> = (1..=3).flat_map(|n| write(&mut writer, n)).collect();
@@ -64,7 +70,7 @@ fn a_cut_anywhere_leaves_whole_transactions_and_the_log_goes_on() {
     let bytes = std::fs::read(&file).unwrap();
     for cut in (0..=bytes.len()).rev() {
         std::fs::write(&file, &bytes[..cut]).unwrap();
-        let (log, mut writer, commits) = ChangeLog::open(dir.path()).unwrap();
+        let (log, mut writer, commits) = open(dir.path()).unwrap();
         let whole = &written[..3 * commits.len()];
         assert_eq!(replayed(&log, Lsn::ZERO), whole);
         assert_eq!(writer.end(), commits.last().map_or(Lsn::ZERO, |c| c.end_lsn));
@@ -79,7 +85,7 @@ fn a_cut_anywhere_leaves_whole_transactions_and_the_log_goes_on() {
 #[test]
 fn a_transaction_that_is_cut_off_is_taken_back_and_its_numbers_are_used_again() {
     let dir = tempfile::tempdir().unwrap();
-    let (log, mut writer, _) = ChangeLog::open(dir.path()).unwrap();
+    let (log, mut writer, _) = open(dir.path()).unwrap();
     writer.append_relation(&relation(1));
     write(&mut writer, 1);
     writer.begin(Lsn(200), 2).unwrap();
@@ -98,7 +104,7 @@ fn a_transaction_that_is_cut_off_is_taken_back_and_its_numbers_are_used_again() 
 #[test]
 fn sealing_changes_no_answer_and_survives_a_restart() {
     let dir = tempfile::tempdir().unwrap();
-    let (log, mut writer, _) = ChangeLog::open(dir.path()).unwrap();
+    let (log, mut writer, _) = open(dir.path()).unwrap();
     writer.append_relation(&relation(1));
     writer.append_relation(&relation(2));
     let mut written: Vec<Change> = (1..=5).flat_map(|n| write(&mut writer, n)).collect();
@@ -114,7 +120,7 @@ fn sealing_changes_no_answer_and_survives_a_restart() {
         written.iter().map(|change| log.read(change.seq, change.table).unwrap()).collect()
     };
     assert_eq!(read(&log), written);
-    let (log, writer, commits) = ChangeLog::open(dir.path()).unwrap();
+    let (log, writer, commits) = open(dir.path()).unwrap();
     assert_eq!(read(&log), written);
     assert_eq!(commits.len(), 7);
     assert_eq!(writer.end(), Lsn(750));
@@ -127,7 +133,7 @@ fn sealing_changes_no_answer_and_survives_a_restart() {
 #[test]
 fn a_definition_is_told_again_only_with_the_transaction_that_announced_it() {
     let dir = tempfile::tempdir().unwrap();
-    let (log, mut writer, _) = ChangeLog::open(dir.path()).unwrap();
+    let (log, mut writer, _) = open(dir.path()).unwrap();
     let announce = |writer: &mut Writer, oid: u32, n: u64| {
         writer.begin(Lsn(100 * n), n as u32).unwrap();
         writer.append_relation(&relation(oid));

@@ -13,6 +13,7 @@ use super::segment::{self, Place, RawSegment, Segment};
 use super::{ChangeLog, ChangeLogError};
 use crate::frame::{FileKind, FrameError, FrameFile, Tail};
 use crate::limits::SEGMENT_BYTES_MAX;
+use crate::storage::{Storage, StorageHandle, make_dir};
 
 /// A file that is complete and may be sealed once the posting log has everything up to `end`.
 #[derive(Debug, Clone, Copy)]
@@ -178,7 +179,7 @@ impl Writer {
     pub(super) fn roll(&mut self) -> Result<Rolled, ChangeLogError> {
         self.sync()?;
         let rolled = Rolled { first_seq: self.segment.first_seq(), end: self.last_commit };
-        let (file, segment) = create(&self.log.dir, self.next_seq)?;
+        let (file, segment) = create(&self.log.storage, &self.log.dir, self.next_seq)?;
         self.file = file;
         for relation in self.relations.values() {
             write_relation(&mut self.file, kind::KNOWN_RELATION, relation);
@@ -195,15 +196,20 @@ fn write_relation(file: &mut FrameFile, kind: u8, relation: &Relation) {
     file.append(kind, &[&json]);
 }
 
-fn create(dir: &Path, first_seq: u64) -> Result<(FrameFile, Arc<Segment>), ChangeLogError> {
+fn create(
+    storage: &StorageHandle,
+    dir: &Path,
+    first_seq: u64,
+) -> Result<(FrameFile, Arc<Segment>), ChangeLogError> {
     let path = raw_path(dir, first_seq);
-    let file = FrameFile::create(&path, FileKind::Changes)?;
+    let file = FrameFile::create(storage, &path, FileKind::Changes)?;
     let segment = raw_segment(&file, first_seq, Vec::new());
     Ok((file, segment))
 }
 
 fn raw_segment(file: &FrameFile, first_seq: u64, places: Vec<Place>) -> Arc<Segment> {
     Arc::new(Segment::Raw(RawSegment {
+        storage: Arc::clone(file.storage()),
         path: file.path().to_owned(),
         first_seq,
         file: Arc::clone(file.file()),
@@ -216,25 +222,28 @@ fn raw_path(dir: &Path, first_seq: u64) -> PathBuf {
 }
 
 /// Opens or creates the log in `dir`.
-pub(super) fn open(dir: &Path) -> Result<(ChangeLog, Writer, Vec<StoredCommit>), ChangeLogError> {
+pub(super) fn open(
+    storage: &StorageHandle,
+    dir: &Path,
+) -> Result<(ChangeLog, Writer, Vec<StoredCommit>), ChangeLogError> {
     let at = |source| FrameError::Io { path: dir.to_owned(), source };
-    std::fs::create_dir_all(dir).map_err(at)?;
-    let mut names = list(dir).map_err(at)?;
+    make_dir(&**storage, dir).map_err(at)?;
+    let mut names = list(&**storage, dir).map_err(at)?;
     if names.raw.is_empty() {
-        let first = names.sealed.last().map_or(Ok(0), |seq| sealed_end(dir, *seq))?;
-        FrameFile::create(&raw_path(dir, first), FileKind::Changes)?;
+        let first = names.sealed.last().map_or(Ok(0), |seq| sealed_end(storage, dir, *seq))?;
+        FrameFile::create(storage, &raw_path(dir, first), FileKind::Changes)?;
         names.raw.push(first);
     }
     let (mut segments, mut commits) = (Vec::new(), Vec::new());
     for first in names.sealed.iter().filter(|seq| !names.raw.contains(seq)) {
-        let sealed = SealedFile::open(dir, *first)?;
+        let sealed = SealedFile::open(storage, dir, *first)?;
         commits.extend_from_slice(sealed.commits());
         segments.push(Arc::new(Segment::Sealed(sealed)));
     }
     let mut newest = None;
     for (number, first) in names.raw.iter().enumerate() {
         let tail = if number + 1 == names.raw.len() { Tail::Newest } else { Tail::Closed };
-        let recovered = recover(&raw_path(dir, *first), *first, tail)?;
+        let recovered = recover(storage, &raw_path(dir, *first), *first, tail)?;
         commits.extend_from_slice(&recovered.commits);
         segments.push(raw_segment(&recovered.file, *first, recovered.places.clone()));
         newest = Some(recovered);
@@ -246,6 +255,7 @@ pub(super) fn open(dir: &Path) -> Result<(ChangeLog, Writer, Vec<StoredCommit>),
     let last_commit = commits.last().map_or(Lsn::ZERO, |commit| commit.lsn);
     let end = commits.iter().map(|commit| commit.end_lsn).fold(newest.position, Lsn::max);
     let log = ChangeLog {
+        storage: Arc::clone(storage),
         dir: dir.into(),
         segments: Arc::new(RwLock::new(segments)),
         cache: BlockCache::default(),
@@ -271,21 +281,20 @@ struct Names {
     sealed: Vec<u64>,
 }
 
-fn list(dir: &Path) -> std::io::Result<Names> {
+fn list(storage: &dyn Storage, dir: &Path) -> std::io::Result<Names> {
     let mut names = Names { raw: Vec::new(), sealed: Vec::new() };
-    for entry in std::fs::read_dir(dir)? {
-        let path = entry?.path();
+    for path in storage.list(dir)? {
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         match (path.extension().and_then(|e| e.to_str()), stem.parse()) {
             (Some("log"), Ok(seq)) => names.raw.push(seq),
             (Some("arrow"), Ok(seq)) => names.sealed.push(seq),
-            (Some("tmp"), _) => std::fs::remove_file(&path)?,
+            (Some("tmp"), _) => storage.remove(&path)?,
             _ => {}
         }
     }
     for seq in &names.raw {
         if names.sealed.contains(seq) {
-            std::fs::remove_file(super::sealed::path(dir, *seq))?;
+            storage.remove(&super::sealed::path(dir, *seq))?;
         }
     }
     let Names { raw, mut sealed } = names;
@@ -296,8 +305,9 @@ fn list(dir: &Path) -> std::io::Result<Names> {
     Ok(names)
 }
 
-fn sealed_end(dir: &Path, first: u64) -> Result<u64, ChangeLogError> {
-    Ok(SealedFile::open(dir, first)?.commits().last().map_or(first, |commit| commit.next_seq))
+fn sealed_end(storage: &StorageHandle, dir: &Path, first: u64) -> Result<u64, ChangeLogError> {
+    let sealed = SealedFile::open(storage, dir, first)?;
+    Ok(sealed.commits().last().map_or(first, |commit| commit.next_seq))
 }
 
 /// What a row-wise file holds up to its last whole transaction.
@@ -309,13 +319,18 @@ struct Recovered {
     position: Lsn,
 }
 
-fn recover(path: &Path, first_seq: u64, tail: Tail) -> Result<Recovered, ChangeLogError> {
+fn recover(
+    storage: &StorageHandle,
+    path: &Path,
+    first_seq: u64,
+    tail: Tail,
+) -> Result<Recovered, ChangeLogError> {
     let mut places = Vec::new();
     let mut commits: Vec<StoredCommit> = Vec::new();
     let mut relations = HashMap::new();
     let (mut position, mut bad) = (Lsn::ZERO, false);
     let (mut kept, mut kept_at) = (0, crate::frame::FILE_HEAD);
-    let mut file = FrameFile::open(path, FileKind::Changes, tail, |frame| {
+    let mut file = FrameFile::open(storage, path, FileKind::Changes, tail, |frame| {
         let whole = match frame.kind {
             kind::ROWS => segment::rows(frame, |_, _, place| places.push(place)),
             kind::COMMIT => StoredCommit::decode(frame.payload).map(|commit| commits.push(commit)),

@@ -1,8 +1,6 @@
 //! Rows of snapshots on disk: Arrow record batches of many shapes in shared files.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -18,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::group_sync::GroupSync;
 use crate::frame::{FileKind, FrameError, FrameFile};
 use crate::limits::PACK_BYTES_MAX;
+use crate::storage::{FileHandle, StorageHandle, make_dir};
 
 const BATCH: u8 = 1;
 const BATCH_HEAD: u64 = 8 + 4 + 4;
@@ -53,6 +52,7 @@ pub struct PackStore {
 }
 
 struct Inner {
+    storage: StorageHandle,
     dir: PathBuf,
     /// Held while one batch is written to the page cache.
     writer: Mutex<Packs>,
@@ -62,31 +62,38 @@ struct Inner {
 struct Packs {
     current: Option<(u32, FrameFile)>,
     next: u32,
-    files: HashMap<u32, Arc<File>>,
+    files: HashMap<u32, FileHandle>,
     /// Written and not known to be durable.
     dirty: HashSet<u32>,
 }
 
 impl PackStore {
     /// Opens the store; packs outside of `live` are deleted, nothing refers to them.
-    pub fn open(dir: &Path, live: &HashSet<u32>) -> Result<PackStore, PackError> {
+    pub fn open(
+        storage: &StorageHandle,
+        dir: &Path,
+        live: &HashSet<u32>,
+    ) -> Result<PackStore, PackError> {
         let at = |source| FrameError::Io { path: dir.to_owned(), source };
-        std::fs::create_dir_all(dir).map_err(at)?;
+        make_dir(&**storage, dir).map_err(at)?;
         let mut packs =
             Packs { current: None, next: 0, files: HashMap::new(), dirty: HashSet::new() };
-        for entry in std::fs::read_dir(dir).map_err(at)? {
-            let path = entry.map_err(at)?.path();
+        for path in storage.list(dir).map_err(at)? {
             let stem = path.file_stem().and_then(|stem| stem.to_str());
             let Some(number) = stem.and_then(|stem| stem.parse::<u32>().ok()) else { continue };
             packs.next = packs.next.max(number + 1);
             if live.contains(&number) {
-                packs.files.insert(number, Arc::new(File::open(&path).map_err(at)?));
+                packs.files.insert(number, storage.open(&path).map_err(at)?);
             } else {
-                std::fs::remove_file(&path).map_err(at)?;
+                storage.remove(&path).map_err(at)?;
             }
         }
-        let inner =
-            Inner { dir: dir.to_owned(), writer: Mutex::new(packs), group: GroupSync::default() };
+        let inner = Inner {
+            storage: Arc::clone(storage),
+            dir: dir.to_owned(),
+            writer: Mutex::new(packs),
+            group: GroupSync::default(),
+        };
         Ok(PackStore { inner: Arc::new(inner) })
     }
 
@@ -105,7 +112,7 @@ impl PackStore {
         head.put_u32_le(chunk);
         head.put_u32_le(number);
         let mut packs = self.packs();
-        let (pack, file) = packs.current(&self.inner.dir)?;
+        let (pack, file) = packs.current(&self.inner.storage, &self.inner.dir)?;
         let at = file.append(BATCH, &[&head, &arrow]) + BATCH_HEAD;
         file.flush()?;
         packs.dirty.insert(pack);
@@ -118,7 +125,7 @@ impl PackStore {
     }
 
     async fn fsync(&self) -> Result<(), PackError> {
-        let files: Vec<(u32, Arc<File>)> = {
+        let files: Vec<(u32, FileHandle)> = {
             let mut packs = self.packs();
             let dirty: Vec<u32> = packs.dirty.drain().collect();
             dirty.iter().filter_map(|n| Some((*n, Arc::clone(packs.files.get(n)?)))).collect()
@@ -161,11 +168,15 @@ impl BatchPlace {
 }
 
 impl Packs {
-    fn current(&mut self, dir: &Path) -> Result<(u32, &mut FrameFile), FrameError> {
+    fn current(
+        &mut self,
+        storage: &StorageHandle,
+        dir: &Path,
+    ) -> Result<(u32, &mut FrameFile), FrameError> {
         let full = |(_, file): &(u32, FrameFile)| file.end() > PACK_BYTES_MAX;
         if self.current.as_ref().is_none_or(full) {
             let number = self.next;
-            let file = FrameFile::create(&path(dir, number), FileKind::Pack)?;
+            let file = FrameFile::create(storage, &path(dir, number), FileKind::Pack)?;
             self.next += 1;
             self.files.insert(number, Arc::clone(file.file()));
             self.current = Some((number, file));
@@ -215,19 +226,20 @@ fn decode(batch: &RecordBatch) -> Option<Vec<Row>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::Directory;
 
     #[tokio::test]
     async fn rows_come_back_and_unused_packs_go() {
-        let dir = tempfile::tempdir().unwrap();
+        let (dir, storage) = (tempfile::tempdir().unwrap(), Directory::handle());
         let rows =
             [Row::new([Some("1"), None]).unwrap(), Row::new([Some(""), Some("süd")]).unwrap()];
-        let store = PackStore::open(dir.path(), &HashSet::new()).unwrap();
+        let store = PackStore::open(&storage, dir.path(), &HashSet::new()).unwrap();
         let place = store.append(ShapeId(1), 0, 0, &["id", "body"], &rows).unwrap();
         assert_eq!(store.read(&place).unwrap(), rows);
         store.sync().await.unwrap();
-        let store = PackStore::open(dir.path(), &HashSet::from([place.pack()])).unwrap();
+        let store = PackStore::open(&storage, dir.path(), &HashSet::from([place.pack()])).unwrap();
         assert_eq!(store.read(&place).unwrap(), rows);
-        let store = PackStore::open(dir.path(), &HashSet::new()).unwrap();
+        let store = PackStore::open(&storage, dir.path(), &HashSet::new()).unwrap();
         assert!(store.read(&place).is_err());
     }
 }

@@ -1,7 +1,5 @@
 //! The posting log: what each transaction brought to each shape. Bytes: `FORMAT.md`.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
@@ -13,6 +11,7 @@ use bytes::{Buf, BufMut};
 use super::Offset;
 use crate::frame::{FileKind, Frame, FrameError, FrameFile, Tail};
 use crate::limits::{POSTING_FILE_BYTES_MAX, POSTINGS_PER_BLOCK_MAX};
+use crate::storage::{FileHandle, StorageHandle, make_dir};
 
 mod kind {
     pub const TRANSACTION: u8 = 1;
@@ -60,7 +59,7 @@ pub type ShapeEntry<'a> = (ShapeId, &'a [Posting]);
 /// Reads postings back; cheap to clone.
 #[derive(Clone, Default)]
 pub struct PostingReader {
-    files: Arc<RwLock<Vec<Arc<File>>>>,
+    files: Arc<RwLock<Vec<FileHandle>>>,
 }
 
 impl PostingReader {
@@ -99,28 +98,32 @@ impl PostingWriter {
     /// Opens or creates the log in `dir`. A transaction after `end`, the change log's, is cut off
     /// with all that follows: its rows are not durable.
     pub fn open(
+        storage: &StorageHandle,
         dir: &Path,
         end: Lsn,
         mut each: impl FnMut(Recovered<'_>),
     ) -> Result<PostingWriter, FrameError> {
         let at = |source| FrameError::Io { path: dir.to_owned(), source };
-        std::fs::create_dir_all(dir).map_err(at)?;
+        make_dir(&**storage, dir).map_err(at)?;
         let reader = PostingReader::default();
         let (mut position, mut number, mut newest) = (Lsn::ZERO, 0, None);
-        while path(dir, number).exists() {
-            let newer = path(dir, number + 1).exists();
+        let exists = |number| storage.exists(&path(dir, number)).map_err(at);
+        while exists(number)? {
+            let newer = exists(number + 1)?;
             let tail = if newer { Tail::Closed } else { Tail::Newest };
             let mut keep = Keep { end, position, cut: None };
             let open = path(dir, number);
-            let mut file = FrameFile::open(&open, FileKind::Postings, tail, |frame| {
+            let mut file = FrameFile::open(storage, &open, FileKind::Postings, tail, |frame| {
                 keep.frame(frame, number, &mut each);
             })?;
             position = keep.position;
             if let Some(cut) = keep.cut {
                 file.truncate(cut)?;
-                for later in (number + 1..).map(|n| path(dir, n)).take_while(|p| p.exists()) {
-                    std::fs::remove_file(&later)
-                        .map_err(|source| FrameError::Io { path: later.clone(), source })?;
+                for later in number + 1.. {
+                    if !exists(later)? {
+                        break;
+                    }
+                    storage.remove(&path(dir, later)).map_err(at)?;
                 }
             }
             reader.files.write().unwrap_or_else(|e| e.into_inner()).push(Arc::clone(file.file()));
@@ -131,7 +134,7 @@ impl PostingWriter {
             Some(file) => file,
             None => {
                 number = 1;
-                let file = FrameFile::create(&path(dir, 0), FileKind::Postings)?;
+                let file = FrameFile::create(storage, &path(dir, 0), FileKind::Postings)?;
                 reader
                     .files
                     .write()
@@ -211,8 +214,8 @@ impl PostingWriter {
         }
         self.file.sync()?;
         if self.file.end() > POSTING_FILE_BYTES_MAX {
-            let number = self.number + 1;
-            self.file = FrameFile::create(&path(&self.dir, number), FileKind::Postings)?;
+            let (number, storage) = (self.number + 1, self.file.storage());
+            self.file = FrameFile::create(storage, &path(&self.dir, number), FileKind::Postings)?;
             self.number = number;
             let file = Arc::clone(self.file.file());
             self.reader.files.write().unwrap_or_else(|e| e.into_inner()).push(file);

@@ -14,6 +14,7 @@ use super::visibility::Visibility;
 use crate::frame::{FileKind, FrameError, FrameFile, Tail, sync_dir};
 use crate::shape_log::BatchPlace;
 use crate::shape_log::group_sync::GroupSync;
+use crate::storage::StorageHandle;
 
 mod kind {
     pub const SHAPE: u8 = 1;
@@ -123,10 +124,15 @@ struct TableRecord {
 
 impl Catalog {
     /// Reads the catalogue at `path`, without the shapes that `ended` names, and rewrites it.
-    pub fn open(path: &Path, ended: &HashSet<ShapeId>) -> Result<(Catalog, Recovered), FrameError> {
+    pub fn open(
+        storage: &StorageHandle,
+        path: &Path,
+        ended: &HashSet<ShapeId>,
+    ) -> Result<(Catalog, Recovered), FrameError> {
         let (mut found, mut bad) = (Found { next_id: 1, ..Found::default() }, None);
-        if path.exists() {
-            FrameFile::open(path, FileKind::Catalog, Tail::Newest, |frame| {
+        let at = |source| FrameError::Io { path: path.to_owned(), source };
+        if storage.exists(path).map_err(at)? {
+            FrameFile::open(storage, path, FileKind::Catalog, Tail::Newest, |frame| {
                 if found.read(frame.kind, frame.payload).is_none() {
                     bad.get_or_insert(frame.at);
                 }
@@ -147,18 +153,22 @@ impl Catalog {
             .filter_map(|shape| Some((shape.clone(), Arc::clone(tables.get(&shape.table)?))))
             .collect();
         let recovered = Recovered { shapes, next_id, partitions };
-        let catalog = Catalog::rewrite(path, &recovered)?;
+        let catalog = Catalog::rewrite(storage, path, &recovered)?;
         Ok((catalog, recovered))
     }
 
-    fn rewrite(path: &Path, recovered: &Recovered) -> Result<Catalog, FrameError> {
+    fn rewrite(
+        storage: &StorageHandle,
+        path: &Path,
+        recovered: &Recovered,
+    ) -> Result<Catalog, FrameError> {
         let Recovered { shapes, next_id, partitions } = recovered;
         let temporary = path.with_extension("tmp");
         let at = |source| FrameError::Io { path: temporary.clone(), source };
-        if temporary.exists() {
-            std::fs::remove_file(&temporary).map_err(at)?;
+        if storage.exists(&temporary).map_err(at)? {
+            storage.remove(&temporary).map_err(at)?;
         }
-        let mut file = FrameFile::create(&temporary, FileKind::Catalog)?;
+        let mut file = FrameFile::create(storage, &temporary, FileKind::Catalog)?;
         let mut state = State {
             file: None,
             path: path.to_owned(),
@@ -180,8 +190,8 @@ impl Catalog {
             file.append(kind::PARTITIONS, &[&json(&PartitionsRecord { root, known })]);
         }
         file.sync()?;
-        std::fs::rename(&temporary, path).map_err(at)?;
-        sync_dir(path)?;
+        storage.rename(&temporary, path).map_err(at)?;
+        sync_dir(&**storage, path)?;
         state.file = Some(file);
         Ok(Catalog { state: Mutex::new(state), group: GroupSync::default() })
     }

@@ -36,7 +36,13 @@ fn new_posting(change: &Change, verdict: Verdict) -> Posting {
 
 fn messages(view: &View, posting: Posting, change: &Change, after: Offset) -> Vec<Value> {
     let dir = tempfile::tempdir().unwrap();
-    let mut file = PostingWriter::open(dir.path(), Lsn(u64::MAX), |_| {}).unwrap();
+    let mut file = PostingWriter::open(
+        &crate::storage::Directory::handle(),
+        dir.path(),
+        Lsn(u64::MAX),
+        |_| {},
+    )
+    .unwrap();
     let shape = brooklet_dataflows::ShapeId(1);
     let blocks = file.append(Lsn(790), 7, &[(shape, &[posting])], false);
     let mut found = Vec::new();

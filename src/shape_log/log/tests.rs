@@ -32,7 +32,13 @@ fn held_transactions_are_filtered_by_visibility_and_later_ones_until_the_stream_
 #[test]
 fn a_completed_chunk_is_the_same_for_ever() {
     let dir = tempfile::tempdir().unwrap();
-    let mut file = PostingWriter::open(dir.path(), Lsn(u64::MAX), |_| {}).unwrap();
+    let mut file = PostingWriter::open(
+        &crate::storage::Directory::handle(),
+        dir.path(),
+        Lsn(u64::MAX),
+        |_| {},
+    )
+    .unwrap();
     let log = ShapeLog::new(ShapeId(1), 500);
     log.begin(visibility("1:1:"), Lsn(0));
     let mut ends = Vec::new();

@@ -4,6 +4,7 @@ use brooklet_sql::RelationName;
 
 use super::super::definition::{LogMode, Replica};
 use super::*;
+use crate::storage::Directory;
 
 fn finished(id: u64, table: &Arc<TableSchema>) -> Finished {
     let name = table.name.clone();
@@ -42,7 +43,7 @@ async fn finished_shapes_survive_and_no_number_is_given_twice() {
     let path = dir.path().join("catalog.log");
     let open = |ended: &[u64]| {
         let ended = ended.iter().map(|id| ShapeId(*id)).collect();
-        Catalog::open(&path, &ended).unwrap()
+        Catalog::open(&Directory::handle(), &path, &ended).unwrap()
     };
     let ids = |recovered: &Recovered| -> Vec<u64> {
         recovered.shapes.iter().map(|(shape, _)| shape.id.0).collect()
@@ -72,14 +73,14 @@ async fn finished_shapes_survive_and_no_number_is_given_twice() {
 async fn a_cut_anywhere_leaves_whole_records() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("catalog.log");
-    let (catalog, _) = Catalog::open(&path, &HashSet::new()).unwrap();
+    let (catalog, _) = Catalog::open(&Directory::handle(), &path, &HashSet::new()).unwrap();
     for id in [1, 2] {
         catalog.finish(finished(id, &table())).await.unwrap();
     }
     let bytes = std::fs::read(&path).unwrap();
     for cut in 0..bytes.len() {
         std::fs::write(&path, &bytes[..cut]).unwrap();
-        let (_, recovered) = Catalog::open(&path, &HashSet::new()).unwrap();
+        let (_, recovered) = Catalog::open(&Directory::handle(), &path, &HashSet::new()).unwrap();
         let ids: Vec<u64> = recovered.shapes.iter().map(|(shape, _)| shape.id.0).collect();
         assert!([1, 2].starts_with(&ids), "{ids:?}");
     }
@@ -89,7 +90,7 @@ async fn a_cut_anywhere_leaves_whole_records() {
 async fn a_shape_of_an_earlier_generation_of_partitions_does_not_come_back() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("catalog.log");
-    let (catalog, _) = Catalog::open(&path, &HashSet::new()).unwrap();
+    let (catalog, _) = Catalog::open(&Directory::handle(), &path, &HashSet::new()).unwrap();
     catalog.finish(finished(1, &table())).await.unwrap();
     catalog.finish(Finished { generation: 1, ..finished(2, &table()) }).await.unwrap();
     let leaves = [(9, "5.".to_owned())].into();
@@ -97,7 +98,7 @@ async fn a_shape_of_an_earlier_generation_of_partitions_does_not_come_back() {
     catalog.sync().await.unwrap();
     drop(catalog);
     for _ in 0..2 {
-        let (_, recovered) = Catalog::open(&path, &HashSet::new()).unwrap();
+        let (_, recovered) = Catalog::open(&Directory::handle(), &path, &HashSet::new()).unwrap();
         let ids: Vec<u64> = recovered.shapes.iter().map(|(shape, _)| shape.id.0).collect();
         assert_eq!(ids, [2]);
         assert_eq!(recovered.partitions[&7].generation, 1);
