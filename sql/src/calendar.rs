@@ -59,31 +59,49 @@ pub(crate) fn date(text: &str) -> Result<i32, CalendarError> {
 /// at its end if it is `zoned`. `None` for every other form, right or wrong.
 pub(crate) fn printed(text: &[u8], zoned: bool) -> Option<i64> {
     let text = if zoned { text.strip_suffix(b"+00")? } else { text };
-    let digits = |from: usize, to: usize| {
-        text.get(from..to)?.iter().try_fold(0_i64, |number, byte| {
-            byte.is_ascii_digit().then(|| number * 10 + i64::from(byte - b'0'))
-        })
-    };
-    let punctuation = [(4, b'-'), (7, b'-'), (10, b' '), (13, b':'), (16, b':')];
-    if text.len() < 19 || punctuation.iter().any(|(at, byte)| text[*at] != *byte) {
-        return None;
-    }
-    let (year, month, day) = (digits(0, 4)?, digits(5, 7)?, digits(8, 10)?);
-    let (hour, minute, second) = (digits(11, 13)?, digits(14, 16)?, digits(17, 19)?);
-    let micros = match text.len() {
-        19 => 0,
+    let (date, time) = text.split_at_checked(10)?;
+    let [b' ', h1, h2, b':', m1, m2, b':', s1, s2, fraction @ ..] = time else { return None };
+    let day = day_number_printed(date)?;
+    let (hour, minute, second) = (pair(*h1, *h2)?, pair(*m1, *m2)?, pair(*s1, *s2)?);
+    let micros = match fraction {
+        [] => 0,
         // At most six digits: the missing ones are zeros.
-        end @ 21..=26 if text[19] == b'.' => {
-            digits(20, end)? * 10_i64.pow(u32::try_from(26 - end).ok()?)
+        [b'.', digits @ ..] if (1..=6).contains(&digits.len()) => {
+            let mut micros = 0;
+            for at in 0..6 {
+                micros = micros * 10 + digit(digits.get(at).copied().unwrap_or(b'0'))?;
+            }
+            micros
         }
         _ => return None,
     };
-    let in_calendar = year > 0 && (1..=12).contains(&month) && day >= 1;
-    if !in_calendar || day > month_days(year, month) || hour > 23 || minute > 59 || second > 59 {
+    if hour > 23 || minute > 59 || second > 59 {
         return None;
     }
     let seconds = (hour * 60 + minute) * 60 + second;
-    Some(day_number(year, month, day) * DAY_MICROS + seconds * SECOND_MICROS + micros)
+    Some(day * DAY_MICROS + seconds * SECOND_MICROS + micros)
+}
+
+/// Reads the form in which nearly every `date` is printed: `YYYY-MM-DD`. `None` for every other form,
+/// right or wrong.
+pub(crate) fn printed_date(text: &[u8]) -> Option<i32> {
+    i32::try_from(day_number_printed(text)?).ok()
+}
+
+fn day_number_printed(text: &[u8]) -> Option<i64> {
+    let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = text else { return None };
+    let (year, month, day) = (pair(y1, y2)? * 100 + pair(y3, y4)?, pair(m1, m2)?, pair(d1, d2)?);
+    let in_calendar = year > 0 && (1..=12).contains(&month) && day >= 1;
+    (in_calendar && day <= month_days(year, month)).then(|| day_number(year, month, day))
+}
+
+fn digit(byte: u8) -> Option<i64> {
+    let digit = byte.wrapping_sub(b'0');
+    (digit < 10).then_some(i64::from(digit))
+}
+
+fn pair(tens: u8, ones: u8) -> Option<i64> {
+    Some(digit(tens)? * 10 + digit(ones)?)
 }
 
 /// Reads a `timestamp`: an offset is ignored.

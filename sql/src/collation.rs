@@ -20,23 +20,23 @@ pub enum TextOrder {
 /// versions. So the pairs are asked from the server once per collation, never guessed.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CaseMap {
-    lower: HashMap<char, char>,
+    lower: Pairs,
     /// `None` where it has not been asked for: `upper()` is refused then.
     #[serde(default)]
-    upper: Option<HashMap<char, char>>,
+    upper: Option<Pairs>,
 }
 
 impl CaseMap {
     /// A map of `(character, lower-case form)` pairs; characters that are absent stay as they are.
     #[must_use]
     pub fn new(pairs: impl IntoIterator<Item = (char, char)>) -> CaseMap {
-        CaseMap { lower: pairs.into_iter().collect(), upper: None }
+        CaseMap { lower: pairs.into_iter().collect::<HashMap<_, _>>().into(), upper: None }
     }
 
     /// With `(character, upper-case form)` pairs too.
     #[must_use]
     pub fn with_upper(self, pairs: impl IntoIterator<Item = (char, char)>) -> CaseMap {
-        CaseMap { upper: Some(pairs.into_iter().collect()), ..self }
+        CaseMap { upper: Some(pairs.into_iter().collect::<HashMap<_, _>>().into()), ..self }
     }
 
     /// ASCII letters only: the rule of the `C` collation.
@@ -55,13 +55,64 @@ impl CaseMap {
     /// The upper-case form of one character.
     #[must_use]
     pub fn upper(&self, c: char) -> char {
-        self.upper.as_ref().and_then(|upper| upper.get(&c).copied()).unwrap_or(c)
+        self.upper.as_ref().map_or(c, |upper| upper.get(c))
     }
 
     /// The lower-case form of one character.
     #[must_use]
     pub fn lower(&self, c: char) -> char {
-        self.lower.get(&c).copied().unwrap_or(c)
+        self.lower.get(c)
+    }
+
+    /// What the ASCII characters become, if that is ASCII too.
+    pub(crate) fn ascii_table(&self, upper: bool) -> Option<&[u8; 128]> {
+        let pairs = if upper { self.upper.as_ref()? } else { &self.lower };
+        pairs.ascii.as_ref()
+    }
+}
+
+/// A map of characters, with what is asked of it most at hand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "HashMap<char, char>", into = "HashMap<char, char>")]
+struct Pairs {
+    all: HashMap<char, char>,
+    /// `None` where an ASCII character becomes another.
+    ascii: Option<[u8; 128]>,
+}
+
+impl Pairs {
+    fn get(&self, c: char) -> char {
+        match (&self.ascii, u8::try_from(c)) {
+            (Some(ascii), Ok(byte)) if byte < 128 => char::from(ascii[usize::from(byte)]),
+            _ => self.all.get(&c).copied().unwrap_or(c),
+        }
+    }
+}
+
+impl Default for Pairs {
+    fn default() -> Pairs {
+        HashMap::new().into()
+    }
+}
+
+impl From<HashMap<char, char>> for Pairs {
+    fn from(all: HashMap<char, char>) -> Pairs {
+        let mut ascii = Some([0; 128]);
+        for byte in 0..128 {
+            let c = char::from(byte);
+            let other = u8::try_from(all.get(&c).copied().unwrap_or(c));
+            match (&mut ascii, other) {
+                (Some(table), Ok(other)) if other < 128 => table[usize::from(byte)] = other,
+                _ => ascii = None,
+            }
+        }
+        Pairs { all, ascii }
+    }
+}
+
+impl From<Pairs> for HashMap<char, char> {
+    fn from(pairs: Pairs) -> HashMap<char, char> {
+        pairs.all
     }
 }
 

@@ -29,7 +29,13 @@ pub(crate) fn value(scalar: &Scalar, row: &Row) -> Outcome {
         },
         Kind::Constant(value) => Ok(value.clone()),
         Kind::Truth(expr) => truth_value(expr, row),
+        // Nearly every call has one argument or two: those need no allocation.
         Kind::Call(call, arguments) => {
+            match arguments.as_slice() {
+                [only] => return call.run(&[value(only, row)?]),
+                [left, right] => return call.run(&[value(left, row)?, value(right, row)?]),
+                _ => {}
+            }
             let mut values = Vec::with_capacity(arguments.len());
             for argument in arguments {
                 values.push(value(argument, row)?);

@@ -10,6 +10,7 @@ use std::cmp::Ordering;
 use crate::numeric::Numeric;
 
 mod reader;
+pub(crate) mod scan;
 
 /// Levels of arrays and objects in one value. Postgres' own bound is its stack.
 const NESTING_MAX: usize = 512;

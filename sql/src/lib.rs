@@ -34,6 +34,7 @@ mod normalize;
 mod numeric;
 mod oid;
 mod parse;
+mod plan;
 mod predicate;
 mod print;
 pub mod relation;

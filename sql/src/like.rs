@@ -5,6 +5,8 @@
 //! *Invariant*: never recurses, never allocates; `_` is one character, every byte counts
 //! including line ends, and a pattern's error is seen exactly when Postgres sees it.
 
+pub(crate) mod parts;
+
 /// A pattern whose last character escapes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LoneEscape;

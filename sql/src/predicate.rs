@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::expr::Expr;
 use crate::limits::WHERE_BYTES_MAX;
+use crate::plan::Plan;
 use crate::{Access, EvaluationError, Row, TableSchema, Truth, WhereError};
 use crate::{access, evaluate, parse, print, resolve, token};
 
@@ -18,6 +19,7 @@ pub struct Predicate(Arc<Compiled>);
 #[derive(Debug)]
 struct Compiled {
     expr: Expr,
+    plan: Plan,
     sql: String,
     columns: Vec<usize>,
     access: Access,
@@ -46,7 +48,8 @@ pub fn compile(
     columns.dedup();
     let sql = print::expr(&expr, table);
     let access = access::access(&expr);
-    Ok(Predicate(Arc::new(Compiled { expr, sql, columns, access })))
+    let plan = Plan::new(&expr);
+    Ok(Predicate(Arc::new(Compiled { expr, plan, sql, columns, access })))
 }
 
 impl Predicate {
@@ -66,7 +69,7 @@ impl Predicate {
     /// Whether a row satisfies it.
     #[must_use]
     pub fn matches(&self, row: &Row) -> Truth {
-        evaluate::evaluate(&self.0.expr, row)
+        self.0.plan.truth(row)
     }
 
     /// Whether a row satisfies it, or what Postgres would say had gone wrong.
@@ -79,6 +82,11 @@ impl Predicate {
             Truth::Error => Err(evaluate::cause(&self.0.expr, row)),
             truth => Ok(truth),
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn expr(&self) -> &Expr {
+        &self.0.expr
     }
 
     /// Which rows can satisfy it at all.

@@ -18,7 +18,7 @@ use crate::network::Network;
 use crate::numeric::{Numeric, NumericError};
 use crate::oid::Oid;
 use crate::sql_type::SqlType;
-use crate::value::Stored;
+use crate::value::{self, Stored};
 
 mod array;
 mod bytes;
@@ -108,8 +108,26 @@ pub(crate) fn read(data_type: &DataType, text: &str) -> Option<Datum> {
         Oid::JSONB => Datum::Json(Arc::new(Json::read(text)?)),
         oid => {
             let sql_type = SqlType::from_oid(oid.0)?;
+            if let Some(datum) = printed(sql_type, text.as_bytes()) {
+                return Some(datum);
+            }
             stored(literal::input(sql_type, text).ok()?.stored)
         }
+    })
+}
+
+/// Reads the forms in which Postgres prints what it prints most; `None` for every other form, right
+/// or wrong.
+fn printed(sql_type: SqlType, text: &[u8]) -> Option<Datum> {
+    Some(match sql_type {
+        SqlType::Int2 | SqlType::Int4 | SqlType::Int8 => {
+            let int = value::read_integer(text)?;
+            Datum::Int(sql_type.integer_range().contains(&int).then_some(int)?)
+        }
+        SqlType::Date => Datum::Date(calendar::printed_date(text)?),
+        SqlType::Timestamp => Datum::Timestamp(calendar::printed(text, false)?),
+        SqlType::Timestamptz => Datum::Timestamp(calendar::printed(text, true)?),
+        _ => return None,
     })
 }
 

@@ -110,13 +110,26 @@ fn utf8(text: &[u8]) -> Option<&str> {
     std::str::from_utf8(text).ok()
 }
 
-fn read_integer(text: &[u8]) -> Option<i64> {
+#[inline]
+pub(crate) fn read_integer(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text.split_first() {
         Some((b'-', rest)) => (true, rest),
         _ => (false, text),
     };
     if digits.is_empty() {
         return None;
+    }
+    // So many digits cannot overflow.
+    if digits.len() <= 18 {
+        let mut number = 0_i64;
+        for byte in digits {
+            let digit = byte.wrapping_sub(b'0');
+            if digit > 9 {
+                return None;
+            }
+            number = number * 10 + i64::from(digit);
+        }
+        return Some(if negative { -number } else { number });
     }
     let mut number: i64 = 0;
     for byte in digits {
@@ -149,8 +162,19 @@ pub(crate) fn read_uuid(text: &[u8]) -> Option<[u8; 16]> {
 }
 
 fn hex(digit: u8) -> Option<u8> {
-    // A hexadecimal digit is below 16.
-    char::from(digit).to_digit(16).map(|digit| digit as u8)
+    const NONE: u8 = 16;
+    const DIGITS: [u8; 256] = {
+        let mut digits = [NONE; 256];
+        let mut at = 0;
+        while at < 16 {
+            digits[b"0123456789abcdef"[at] as usize] = at as u8;
+            digits[b"0123456789ABCDEF"[at] as usize] = at as u8;
+            at += 1;
+        }
+        digits
+    };
+    let digit = DIGITS[usize::from(digit)];
+    (digit != NONE).then_some(digit)
 }
 
 /// A value that owns itself.
