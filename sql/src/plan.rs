@@ -5,6 +5,8 @@
 //! column's text as it stands; whatever a quick test does not know (another form of a value, text
 //! that is no value) goes to the general evaluator, so errors are found in one place only.
 
+use std::sync::Arc;
+
 use crate::data_type::DataType;
 use crate::datum::Datum;
 use crate::evaluate;
@@ -30,6 +32,12 @@ use range::Range;
 pub(crate) enum Plan {
     And(Vec<Plan>),
     Or(Vec<Plan>),
+    /// CASE of booleans.
+    Case {
+        branches: Vec<(Plan, Plan)>,
+        otherwise: Box<Plan>,
+        negated: bool,
+    },
     /// Of one column; NULL where that is NULL.
     Column {
         column: usize,
@@ -53,12 +61,37 @@ impl Plan {
                 }
             },
             Expr::Or(list) => Plan::Or(list.iter().map(Plan::new).collect()),
-            other => match prepare(other) {
-                Some((column, test, negated)) => {
-                    Plan::Column { column, test, negated, expr: other.clone() }
-                }
-                None => Plan::General(other.clone()),
+            Expr::Computed { scalar, negated } => match &scalar.kind {
+                Kind::Case { branches, otherwise } => Plan::case(branches, otherwise, *negated),
+                _ => Plan::leaf(expr),
             },
+            other => Plan::leaf(other),
+        }
+    }
+
+    fn leaf(expr: &Expr) -> Plan {
+        match prepare(expr) {
+            Some((column, test, negated)) => {
+                Plan::Column { column, test, negated, expr: expr.clone() }
+            }
+            None => Plan::General(expr.clone()),
+        }
+    }
+
+    fn case(branches: &[(Expr, Scalar)], otherwise: &Option<Box<Scalar>>, negated: bool) -> Plan {
+        let branches = branches.iter().map(|(when, then)| (Plan::new(when), Plan::scalar(then)));
+        let otherwise = match otherwise {
+            Some(scalar) => Plan::scalar(scalar),
+            None => Plan::General(Expr::Constant(None)),
+        };
+        Plan::Case { branches: branches.collect(), otherwise: Box::new(otherwise), negated }
+    }
+
+    /// Of a boolean.
+    fn scalar(scalar: &Scalar) -> Plan {
+        match &scalar.kind {
+            Kind::Truth(expr) => Plan::new(expr),
+            _ => Plan::new(&Expr::Computed { scalar: Arc::new(scalar.clone()), negated: false }),
         }
     }
 
@@ -67,6 +100,16 @@ impl Plan {
         match self {
             Plan::And(list) => Truth::all(list.iter().map(|plan| plan.truth(row))),
             Plan::Or(list) => Truth::any(list.iter().map(|plan| plan.truth(row))),
+            Plan::Case { branches, otherwise, negated } => {
+                for (when, then) in branches {
+                    match when.truth(row) {
+                        Truth::Error => return Truth::Error,
+                        Truth::True => return then.truth(row).negate_if(*negated),
+                        Truth::False | Truth::Null => {}
+                    }
+                }
+                otherwise.truth(row).negate_if(*negated)
+            }
             Plan::Column { column, test, negated, expr } => match row.get(*column) {
                 None => Truth::Null,
                 Some(text) => match test.run(text) {
@@ -291,7 +334,7 @@ fn compared(comparison: Comparison, made: &Scalar, text: &str) -> Option<Prepare
 }
 
 /// `lower(column)` or `upper(column)`.
-fn folded(scalar: &Scalar) -> Option<(usize, &std::sync::Arc<crate::CaseMap>, bool)> {
+fn folded(scalar: &Scalar) -> Option<(usize, &Arc<crate::CaseMap>, bool)> {
     let Kind::Call(call, arguments) = &scalar.kind else { return None };
     match (call.code, arguments.as_slice()) {
         ("lower" | "upper", [text]) if is_text(text) => {

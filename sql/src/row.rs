@@ -80,6 +80,7 @@ impl Row {
         usize::from(u16::from_le_bytes([self.0[0], self.0[1]]))
     }
 
+    #[inline]
     fn end(&self, column: usize) -> u32 {
         let at = HEAD + 4 * column;
         u32::from_le_bytes([self.0[at], self.0[at + 1], self.0[at + 2], self.0[at + 3]])
@@ -88,6 +89,7 @@ impl Row {
     /// The text of a column as bytes; `None` for SQL NULL and for a column the row does not have
     /// (a row from before `ADD COLUMN`).
     #[must_use]
+    #[inline]
     pub fn get(&self, column: usize) -> Option<&[u8]> {
         let columns = self.len();
         if column >= columns {

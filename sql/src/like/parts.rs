@@ -39,8 +39,17 @@ impl Parts {
     /// Whether text matches. UTF-8 makes a part stand at characters only.
     pub(crate) fn matches(&self, text: &[u8]) -> bool {
         let Some(last) = &self.last else { return text == &*self.first };
-        let Some(rest) = text.strip_prefix(&*self.first) else { return false };
-        let Some(mut rest) = rest.strip_suffix(&**last) else { return false };
+        // Nothing is compared with an empty part: its bytes lie nowhere, and a vector load from there
+        // costs some processors fifty nanoseconds.
+        let mut rest = text;
+        if !self.first.is_empty() {
+            let Some(after) = rest.strip_prefix(&*self.first) else { return false };
+            rest = after;
+        }
+        if !last.is_empty() {
+            let Some(before) = rest.strip_suffix(&**last) else { return false };
+            rest = before;
+        }
         // The first place that fits leaves most room for the others.
         self.middle.iter().all(|part| match part.find(rest) {
             Some(at) => {

@@ -239,6 +239,35 @@ fn quick_tests_have_the_outcome_of_the_general_evaluator() {
 }
 
 #[test]
+fn branches_are_taken_as_by_the_general_evaluator() {
+    let table = table();
+    for clause in [
+        "CASE WHEN b THEN i > 1 WHEN t = 'x' THEN NULL ELSE 10 / i = 1 END",
+        "NOT CASE WHEN i < 5 THEN true WHEN i = 7 THEN b END",
+        "CASE t WHEN 'x' THEN b ELSE lower(t) = 'y' END",
+    ] {
+        let predicate = compile(clause, &[], &table).unwrap();
+        let plan = Plan::new(predicate.expr());
+        assert!(matches!(plan, Plan::Case { .. }), "{clause}: {plan:?}");
+        for b in [Some("t"), Some("f"), Some("?"), None] {
+            for i in [Some("0"), Some("7"), Some("10"), Some("x"), None] {
+                for t in [Some("x"), Some("Y"), None] {
+                    let values = COLUMNS.map(|(name, _)| match name {
+                        "b" => b,
+                        "i" => i,
+                        "t" => t,
+                        _ => None,
+                    });
+                    let row = Row::new(values).unwrap();
+                    let expected = evaluate::evaluate(predicate.expr(), &row);
+                    assert_eq!(plan.truth(&row), expected, "{clause} for {row:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn ranges_of_one_column_are_read_once() {
     let predicate = compile("i > 1 AND i < 5 AND big > 2", &[], &table()).unwrap();
     let Plan::And(list) = Plan::new(predicate.expr()) else { panic!("no AND") };
