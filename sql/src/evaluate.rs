@@ -1,4 +1,4 @@
-//! Predicates over rows: the hot path.
+//! Predicates over rows, in every form: what `plan` has no quick test for ends here.
 //!
 //! *Enters*: an expression and a row. *Leaves*: a [`Truth`].
 //! *Invariant*: reads only the columns it needs, allocates only for ILIKE and what is computed; a column that cannot be

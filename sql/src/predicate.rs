@@ -2,7 +2,7 @@
 //!
 //! *Enters*: a clause, its parameters, the table. *Leaves*: a [`Predicate`].
 //! *Invariant*: one tree is behind the SQL text, the columns, the access and the evaluation, so
-//! they cannot disagree.
+//! they cannot disagree. (`plan` is made of it, and tested to have its outcome.)
 
 use std::sync::Arc;
 
