@@ -29,19 +29,7 @@ pub(crate) fn value(scalar: &Scalar, row: &Row) -> Outcome {
         },
         Kind::Constant(value) => Ok(value.clone()),
         Kind::Truth(expr) => truth_value(expr, row),
-        // Nearly every call has one argument or two: those need no allocation.
-        Kind::Call(call, arguments) => {
-            match arguments.as_slice() {
-                [only] => return call.run(&[value(only, row)?]),
-                [left, right] => return call.run(&[value(left, row)?, value(right, row)?]),
-                _ => {}
-            }
-            let mut values = Vec::with_capacity(arguments.len());
-            for argument in arguments {
-                values.push(value(argument, row)?);
-            }
-            call.run(&values)
-        }
+        Kind::Call(call, arguments) => called(call, arguments, row),
         Kind::Cast { operand, conversion, modifier, .. } => {
             let Some(datum) = value(operand, row)? else { return Ok(None) };
             let cast = conversion.run(&datum)?;
@@ -87,6 +75,21 @@ pub(crate) fn value(scalar: &Scalar, row: &Row) -> Outcome {
         Kind::RowCompare { comparison, left, right } => compare_rows(*comparison, left, right, row),
         // Resolution leaves none of these.
         Kind::Opaque(_) | Kind::Unknown { .. } | Kind::Row(_) => Err(EvaluationError::Unreadable),
+    }
+}
+
+/// Nearly every call has one argument or two: those need no allocation.
+fn called(call: &Call, arguments: &[Scalar], row: &Row) -> Outcome {
+    match arguments {
+        [only] => call.run(&[value(only, row)?]),
+        [left, right] => call.run(&[value(left, row)?, value(right, row)?]),
+        _ => {
+            let mut values = Vec::with_capacity(arguments.len());
+            for argument in arguments {
+                values.push(value(argument, row)?);
+            }
+            call.run(&values)
+        }
     }
 }
 

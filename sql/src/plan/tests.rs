@@ -1,3 +1,5 @@
+//! Plans beside the general evaluator.
+
 use super::*;
 use crate::{Collation, Column, RelationName, TableSchema, compile};
 
