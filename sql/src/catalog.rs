@@ -1,6 +1,6 @@
 //! Postgres' own catalogue of built-in types, casts, operators and functions.
 //!
-//! *Enters*: four tables beside the source, taken from the system catalogues of Postgres 15 with
+//! *Enters*: five tables beside the source, taken from the system catalogues of Postgres 15 with
 //! everything that shapes cannot hold left out (`reg*`, geometry's input, pseudo-types of servers).
 //! *Leaves*: the candidates among which names are resolved.
 //! *Invariant*: overloads are complete for every name that is listed, so that resolution chooses as
@@ -55,6 +55,15 @@ pub(crate) struct Cast {
     pub(crate) through_text: bool,
 }
 
+/// A row of `pg_range`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RangeEntry {
+    pub(crate) range: Oid,
+    /// The type of its bounds.
+    pub(crate) element: Oid,
+    pub(crate) multirange: Oid,
+}
+
 /// Everything that is known.
 pub(crate) struct Catalog {
     types: HashMap<Oid, TypeEntry>,
@@ -63,6 +72,7 @@ pub(crate) struct Catalog {
     /// Prefix operators, then those between two operands.
     operators: [HashMap<&'static str, Vec<Routine>>; 2],
     functions: HashMap<&'static str, Vec<Routine>>,
+    ranges: Vec<RangeEntry>,
 }
 
 /// The one catalogue.
@@ -92,6 +102,13 @@ impl Catalog {
             casts: HashMap::new(),
             operators: [HashMap::new(), HashMap::new()],
             functions: HashMap::new(),
+            ranges: rows(include_str!("../catalog/ranges.tsv"))
+                .map(|row| RangeEntry {
+                    range: oid(row[0]),
+                    element: oid(row[1]),
+                    multirange: oid(row[2]),
+                })
+                .collect(),
         };
         for row in rows(include_str!("../catalog/types.tsv")) {
             let entry = TypeEntry {
@@ -136,7 +153,8 @@ impl Catalog {
                 arguments: row[1].split(' ').filter(|part| !part.is_empty()).map(oid).collect(),
                 variadic: known(oid(row[2])),
                 result: oid(row[3]),
-                strict: row[4] == "1",
+                // NULL among the ranges is an error, though the array they make up is not NULL.
+                strict: row[4] == "1" && row[6] != "multirange_constructor2",
                 code: row[6],
             });
         }
@@ -159,6 +177,16 @@ impl Catalog {
     /// The overloads of an operator.
     pub(crate) fn operators(&self, symbol: &str, operands: usize) -> &[Routine] {
         self.operators[usize::from(operands == 2)].get(symbol).map_or(&[], Vec::as_slice)
+    }
+
+    /// A range type.
+    pub(crate) fn range(&self, oid: Oid) -> Option<RangeEntry> {
+        self.ranges.iter().find(|entry| entry.range == oid).copied()
+    }
+
+    /// The range type that a multirange type is made of.
+    pub(crate) fn multirange(&self, oid: Oid) -> Option<RangeEntry> {
+        self.ranges.iter().find(|entry| entry.multirange == oid).copied()
     }
 
     /// The overloads of a function.

@@ -81,8 +81,16 @@ impl DataType {
     pub(crate) fn is_readable(&self) -> bool {
         match &self.element {
             Some(element) => element.is_readable(),
-            None => self.labels.is_some() || READABLE.contains(&self.oid),
+            None => {
+                self.labels.is_some() || READABLE.contains(&self.oid) || self.bounds().is_some()
+            }
         }
+    }
+
+    /// What the bounds of a range's or multirange's values are.
+    pub(crate) fn bounds(&self) -> Option<Oid> {
+        let entry = catalog().range(self.oid).or_else(|| catalog().multirange(self.oid))?;
+        Some(entry.element)
     }
 
     /// Whether our text of values is that of Postgres. Networks have a form of their own there.
@@ -156,7 +164,8 @@ pub(crate) fn title(oid: Oid) -> &'static str {
 }
 
 /// The types that values are read of.
-const READABLE: [Oid; 23] = [
+const READABLE: [Oid; 24] = [
+    Oid::JSON,
     Oid::INET,
     Oid::CIDR,
     Oid::BOOL,

@@ -11,6 +11,7 @@ use crate::interval::Interval;
 use crate::json::Json;
 use crate::network::Network;
 use crate::numeric::Numeric;
+use crate::range::{Multirange, Range};
 use crate::{calendar, value};
 
 /// A value.
@@ -48,6 +49,8 @@ pub(crate) enum Datum {
     /// `inet`, `cidr`.
     Network(Network),
     Array(Arc<Array>),
+    Range(Arc<Range>),
+    Multirange(Arc<Multirange>),
 }
 
 /// An array: all elements in row-major order.
@@ -144,6 +147,8 @@ impl Datum {
             (Datum::Json(left), Datum::Json(right)) => left.compare(right),
             (Datum::Network(left), Datum::Network(right)) => left.compare(right),
             (Datum::Array(left), Datum::Array(right)) => left.compare(right),
+            (Datum::Range(left), Datum::Range(right)) => left.compare(right),
+            (Datum::Multirange(left), Datum::Multirange(right)) => left.compare(right),
             // Resolution never pairs anything else.
             (left, right) => left.rank().cmp(&right.rank()),
         }
@@ -168,6 +173,8 @@ impl Datum {
             Datum::Json(_) => 14,
             Datum::Array(_) => 15,
             Datum::Network(_) => 16,
+            Datum::Range(_) => 17,
+            Datum::Multirange(_) => 18,
         }
     }
 }

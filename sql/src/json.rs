@@ -1,4 +1,4 @@
-//! `jsonb`.
+//! `jsonb`, and `json` in `plain`.
 //!
 //! *Enters*: JSON text. *Leaves*: values in Postgres' normal form, their text, equality,
 //! containment and parts.
@@ -9,8 +9,11 @@ use std::cmp::Ordering;
 
 use crate::numeric::Numeric;
 
+mod plain;
 mod reader;
 pub(crate) mod scan;
+
+pub(crate) use plain::{PlainError, at_path, count_elements, is_valid, plain_kind};
 
 /// Levels of arrays and objects in one value. Postgres' own bound is its stack.
 const NESTING_MAX: usize = 512;

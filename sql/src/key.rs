@@ -10,6 +10,7 @@ use crate::data_type::DataType;
 use crate::datum::Datum;
 use crate::decimal::Decimal;
 use crate::oid::Oid;
+use crate::range::{Bound, Span};
 use crate::sql_type::SqlType;
 use crate::value::Value;
 use crate::{Row, TableSchema, text_form};
@@ -106,7 +107,37 @@ pub(crate) fn write_datum(oid: Oid, datum: &Datum, bytes: &mut Vec<u8>) -> bool 
         }
         (Oid::OID, Datum::Int(int)) => bytes.extend(int.to_be_bytes()),
         (Oid::INTERVAL, Datum::Interval(interval)) => bytes.extend(interval.span().to_be_bytes()),
+        (_, Datum::Range(range)) => return write_range(range.0.as_ref(), bytes),
+        (_, Datum::Multirange(multirange)) => {
+            let spans = multirange.spans();
+            bytes.extend((spans.len() as u64).to_be_bytes());
+            return spans.iter().all(|span| write_range(Some(span), bytes));
+        }
         _ => return false,
+    }
+    true
+}
+
+/// Which bounds there are, then their values; ranges that are equal have equal bounds.
+fn write_range(range: Option<&Span>, bytes: &mut Vec<u8>) -> bool {
+    let Some(span) = range else {
+        bytes.push(u8::MAX);
+        return true;
+    };
+    let flag = |bound: &Bound| u8::from(bound.value.is_some()) | u8::from(bound.inclusive) << 1;
+    bytes.push(flag(&span.lower) | flag(&span.upper) << 2);
+    let values = [&span.lower, &span.upper].into_iter().filter_map(|bound| bound.value.as_ref());
+    for value in values {
+        match value {
+            Datum::Int(int) => write(Value::Int(*int), bytes),
+            Datum::Date(date) => write(Value::Date(*date), bytes),
+            Datum::Timestamp(micros) => write(Value::Timestamp(*micros), bytes),
+            Datum::Numeric(number) => match Decimal::read(number.to_string().as_bytes()) {
+                Some(decimal) => write(Value::Numeric(decimal), bytes),
+                None => return false,
+            },
+            _ => return false,
+        }
     }
     true
 }

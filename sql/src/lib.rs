@@ -37,6 +37,7 @@ mod parse;
 mod plan;
 mod predicate;
 mod print;
+mod range;
 pub mod relation;
 mod resolve;
 mod routine;

@@ -17,6 +17,7 @@ use crate::json::Json;
 use crate::network::Network;
 use crate::numeric::Numeric;
 use crate::oid::Oid;
+use crate::range::{Multirange, Range};
 
 mod array;
 mod calendar;
@@ -25,6 +26,8 @@ mod json;
 mod network;
 mod number;
 mod pattern;
+mod plain_json;
+mod range;
 mod text;
 
 pub(crate) use calendar::check as check_constant;
@@ -79,6 +82,7 @@ impl<'a> Arguments<'a> {
         int: Int => i64, float: Float => f64, numeric: Numeric => Numeric, date: Date => i32,
         timestamp: Timestamp => i64, time: Time => i64, interval: Interval => Interval,
         json: Json => Arc<Json>, network: Network => Network, array: Array => Arc<Array>, bytes: Bytes => Arc<[u8]>,
+        range: Range => Arc<Range>, multirange: Multirange => Arc<Multirange>,
     }
 
     fn text(&self, at: usize) -> Result<&'a str, EvaluationError> {
@@ -120,6 +124,8 @@ pub(crate) fn function(
         .or_else(|| array::function(code))
         .or_else(|| json::function(code))
         .or_else(|| network::function(code))
+        .or_else(|| range::function(code))
+        .or_else(|| plain_json::function(code))
 }
 
 /// Whether two types are compared as Postgres compares them.
@@ -132,8 +138,18 @@ fn are_comparable(arguments: &[DataType], ordered: bool) -> bool {
 pub(crate) fn is_comparable(data_type: &DataType, ordered: bool) -> bool {
     match &data_type.element {
         Some(element) => is_comparable(element, ordered),
+        // `json` is text that nothing compares.
+        None if data_type.oid == Oid::JSON => false,
         None => data_type.is_readable() && !(ordered && data_type.oid == Oid::JSONB),
     }
+}
+
+/// Whether code on arrays asks which elements are equal.
+pub(crate) fn finds_elements(code: &str) -> bool {
+    matches!(
+        code,
+        "arraycontains" | "arraycontained" | "arrayoverlap" | "array_position" | "array_remove"
+    )
 }
 
 fn compare(call: &Call, arguments: &[Option<Datum>]) -> Outcome {

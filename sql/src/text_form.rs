@@ -8,10 +8,11 @@
 use std::sync::Arc;
 
 use crate::calendar;
+use crate::catalog::catalog;
 use crate::data_type::DataType;
 use crate::datum::Datum;
 use crate::interval::Interval;
-use crate::json::Json;
+use crate::json::{self, Json};
 use crate::limits::NUMERIC_CONSTANT_DIGITS_MAX;
 use crate::literal;
 use crate::network::Network;
@@ -23,6 +24,7 @@ use crate::value::{self, Stored};
 mod array;
 mod bytes;
 mod float;
+mod range;
 
 pub(crate) use float::float_text;
 
@@ -48,6 +50,9 @@ pub(crate) fn input(data_type: &DataType, text: &str) -> Result<Datum, String> {
     if let Some(sql_type) = SqlType::from_oid(data_type.oid.0) {
         return literal::input(sql_type, text).map(|constant| stored(constant.stored));
     }
+    if let Some(found) = read_range(data_type, text, &input) {
+        return found;
+    }
     read(data_type, text).ok_or_else(|| match &data_type.labels {
         Some(_) => format!("invalid input value for enum {}: \"{text}\"", data_type.title()),
         None if data_type.element.is_some() => format!("malformed array literal: \"{text}\""),
@@ -72,6 +77,21 @@ fn stored(stored: Stored) -> Datum {
         Stored::Date(date) => Datum::Date(date),
         Stored::Timestamp(timestamp) => Datum::Timestamp(timestamp),
     }
+}
+
+/// Reads a range or a multirange, bounds being read as `bound` says; `None` of other types.
+fn read_range(
+    data_type: &DataType,
+    text: &str,
+    bound: range::Element<'_>,
+) -> Option<Result<Datum, String>> {
+    if let Some(entry) = catalog().range(data_type.oid) {
+        let found = range::read(entry.element, text, bound);
+        return Some(found.map(|range| Datum::Range(Arc::new(range))));
+    }
+    let entry = catalog().multirange(data_type.oid)?;
+    let found = range::read_multi(entry.element, text, bound);
+    Some(found.map(|multirange| Datum::Multirange(Arc::new(multirange))))
 }
 
 /// Reads text as a type's input function does; `None` where it raises an error.
@@ -106,6 +126,13 @@ pub(crate) fn read(data_type: &DataType, text: &str) -> Option<Datum> {
         Oid::INET => Datum::Network(Network::read(text, false)?),
         Oid::CIDR => Datum::Network(Network::read(text, true)?),
         Oid::JSONB => Datum::Json(Arc::new(Json::read(text)?)),
+        Oid::JSON => json::is_valid(text).then(|| Datum::text(text))?,
+        oid if data_type.bounds().is_some() => {
+            let bound = |element: &DataType, text: &str| {
+                read(element, text).ok_or_else(|| invalid(element, text))
+            };
+            read_range(&oid.into(), text, &bound)?.ok()?
+        }
         oid => {
             let sql_type = SqlType::from_oid(oid.0)?;
             if let Some(datum) = printed(sql_type, text.as_bytes()) {
@@ -155,5 +182,11 @@ pub(crate) fn output(data_type: &DataType, datum: &Datum) -> String {
             Some(element) => array::write(element, array),
             None => String::new(),
         },
+        Datum::Range(range) => {
+            data_type.bounds().map_or_else(String::new, |element| range::write(element, range))
+        }
+        Datum::Multirange(multirange) => data_type
+            .bounds()
+            .map_or_else(String::new, |element| range::write_multi(element, multirange)),
     }
 }

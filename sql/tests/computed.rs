@@ -20,7 +20,7 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 mod generate;
 
 use generate::Random;
-use generate::expression::{Expression, TYPES, expression};
+use generate::expression::{Expression, expression, random_type};
 use generate::typed::{self, COLUMNS, MOODS};
 
 const ROWS: usize = 60;
@@ -350,7 +350,7 @@ async fn postgres_agrees_on_random_values() {
         if round % EXPRESSIONS_PER_ROWS == 0 {
             oracle.replace_rows(&mut random).await;
         }
-        let wanted = if random.chance(30) { "bool" } else { TYPES[random.below(TYPES.len())] };
+        let wanted = if random.chance(30) { "bool" } else { random_type(&mut random) };
         let depth = 1 + random.below(4);
         let one = expression(&mut random, wanted, depth);
         for part in one.parts() {

@@ -154,7 +154,8 @@ impl Reader<'_> {
     }
 }
 
-fn escape(rest: &mut std::str::Chars<'_>) -> Option<char> {
+/// What stands behind a backslash.
+pub(super) fn escape(rest: &mut std::str::Chars<'_>) -> Option<char> {
     Some(match rest.next()? {
         'b' => '\u{8}',
         'f' => '\u{C}',

@@ -102,7 +102,9 @@ impl Resolver<'_> {
                 | "array_to_text_null"
         );
         let sound = arguments.iter().chain([&result]).all(DataType::is_readable)
-            && (!prints || arguments.iter().all(DataType::is_printable));
+            && (!prints || arguments.iter().all(DataType::is_printable))
+            && (!routine::finds_elements(routine.code)
+                || arguments.iter().all(|one| routine::is_comparable(one, false)));
         sound.then_some(Call {
             name: routine.name,
             is_operator,

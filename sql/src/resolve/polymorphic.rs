@@ -1,6 +1,7 @@
 //! Declared types that stand for any: `anyelement`, `anyarray`, `anycompatible` and their kin.
 
 use super::overload::common_type;
+use crate::catalog::{RangeEntry, catalog};
 use crate::data_type::DataType;
 use crate::oid::Oid;
 
@@ -52,22 +53,42 @@ fn element(declared: Oid, given: &DataType) -> Result<Option<DataType>, ()> {
         | Oid::ANYENUM
         | Oid::ANYCOMPATIBLE
         | Oid::ANYCOMPATIBLENONARRAY => Ok(Some(given.clone())),
-        // Ranges are not read.
+        Oid::ANYRANGE | Oid::ANYMULTIRANGE => {
+            range(declared, given).map(|entry| Some(entry.element.into())).ok_or(())
+        }
+        // Nothing that is built in takes any other.
         _ => Err(()),
+    }
+}
+
+/// The range type that a pair speaks of.
+fn range(declared: Oid, given: &DataType) -> Option<RangeEntry> {
+    match declared {
+        Oid::ANYRANGE => catalog().range(given.oid),
+        Oid::ANYMULTIRANGE => catalog().multirange(given.oid),
+        _ => None,
     }
 }
 
 /// The element types the two families stand for.
 struct Elements {
     strict: Option<DataType>,
+    /// The range type of the first; its bounds' type alone does not tell.
+    range: Option<RangeEntry>,
     compatible: Option<DataType>,
 }
 
 fn elements(declared: &[Oid], given: &[DataType]) -> Option<Elements> {
     let mut strict: Option<DataType> = None;
+    let mut found_range: Option<RangeEntry> = None;
     let mut compatible = Vec::new();
     for (declared, given) in declared.iter().zip(given).filter(|(declared, _)| is(**declared)) {
         let Some(found) = element(*declared, given).ok()? else { continue };
+        if let Some(entry) = range(*declared, given)
+            && found_range.replace(entry).is_some_and(|before| before.range != entry.range)
+        {
+            return None;
+        }
         if is_compatible(*declared) {
             compatible.push(found);
         } else if strict.as_ref().is_some_and(|strict| *strict != found) {
@@ -76,7 +97,7 @@ fn elements(declared: &[Oid], given: &[DataType]) -> Option<Elements> {
             strict = Some(found);
         }
     }
-    Some(Elements { strict, compatible: common_type(&compatible) })
+    Some(Elements { strict, range: found_range, compatible: common_type(&compatible) })
 }
 
 /// Whether types could be what is declared.
@@ -99,6 +120,11 @@ pub(super) fn settle(
     let one = |oid: Oid| -> Option<DataType> {
         if !is(oid) {
             return Some(oid.into());
+        }
+        match oid {
+            Oid::ANYRANGE => return found.range.map(|entry| entry.range.into()),
+            Oid::ANYMULTIRANGE => return found.range.map(|entry| entry.multirange.into()),
+            _ => {}
         }
         let element =
             if is_compatible(oid) { found.compatible.clone() } else { found.strict.clone() }?;

@@ -15,6 +15,7 @@ use crate::interval::Interval;
 use crate::json::Json;
 use crate::numeric::Numeric;
 use crate::oid::Oid;
+use crate::range::Multirange;
 use crate::text_form;
 
 type Code = fn(&Datum) -> Result<Datum, EvaluationError>;
@@ -50,7 +51,10 @@ pub(crate) fn conversion(
             return None;
         }
         if cast.through_text {
-            return Some(Conversion::Input(to.clone()));
+            return Some(match from.oid {
+                Oid::JSONB => Conversion::Output(from.clone()),
+                _ => Conversion::Input(to.clone()),
+            });
         }
         return code(from.oid, to.oid).map(|code| match code {
             Some(code) => Conversion::Code(code),
@@ -82,6 +86,9 @@ pub(crate) fn conversion(
 fn reads_every_form(data_type: &DataType) -> bool {
     match &data_type.element {
         Some(element) => reads_every_form(element),
+        None if data_type.bounds().is_some() => {
+            data_type.bounds().is_some_and(|element| reads_every_form(&element.into()))
+        }
         None => !matches!(
             data_type.oid,
             Oid::DATE
@@ -126,6 +133,9 @@ fn code(from: Oid, to: Oid) -> Option<Option<Code>> {
         (Oid::TIME, Oid::INTERVAL) => Some(time_interval),
         (Oid::TIME, Oid::TIMETZ) => Some(time_timetz),
         (Oid::TIMETZ, Oid::TIME) => Some(timetz_time),
+        (from, to) if catalog().multirange(to).is_some_and(|entry| entry.range == from) => {
+            Some(multirange)
+        }
         (Oid::JSONB, Oid::BOOL) => Some(json_bool),
         (Oid::JSONB, Oid::NUMERIC) => Some(json_numeric),
         (Oid::JSONB, Oid::INT2) => Some(|datum| integer(&json_numeric(datum)?, Oid::INT2)),
@@ -322,6 +332,16 @@ fn time_timetz(datum: &Datum) -> Result<Datum, EvaluationError> {
 fn timetz_time(datum: &Datum) -> Result<Datum, EvaluationError> {
     match datum {
         Datum::TimeTz { time, .. } => Ok(Datum::Time(*time)),
+        _ => Err(UNEXPECTED),
+    }
+}
+
+fn multirange(datum: &Datum) -> Result<Datum, EvaluationError> {
+    match datum {
+        Datum::Range(range) => {
+            let alone = Multirange::new([(**range).clone()]);
+            Ok(Datum::Multirange(Arc::new(alone)))
+        }
         _ => Err(UNEXPECTED),
     }
 }

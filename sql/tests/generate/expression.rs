@@ -1,6 +1,7 @@
 //! Random expressions of every type, as trees, so that a failing one can be taken apart.
 
 use super::Random;
+use super::ranges::{self, RANGE_LITERALS, RANGE_TEMPLATES, RANGE_TYPES};
 use super::templates::TEMPLATES;
 use super::typed::{COLUMNS, LITERALS};
 
@@ -47,8 +48,12 @@ pub fn expression(random: &mut Random, wanted: &str, depth: usize) -> Expression
     if depth == 0 || random.chance(15) {
         return leaf(random, wanted);
     }
-    let fitting: Vec<&(&str, &str, &[&str])> =
-        TEMPLATES.iter().filter(|(result, ..)| fits(result, wanted)).collect();
+    let fitting: Vec<&(&str, &str, &[&str])> = TEMPLATES
+        .iter()
+        .chain(RANGE_TEMPLATES)
+        .chain(ranges::JSON_TEMPLATES)
+        .filter(|(result, ..)| fits(result, wanted))
+        .collect();
     if fitting.is_empty() {
         return leaf(random, wanted);
     }
@@ -99,7 +104,15 @@ pub const TYPES: [&str; 21] = [
     "jsonb",
 ];
 
+/// A type to make an expression of.
+pub fn random_type(random: &mut Random) -> &'static str {
+    if random.chance(30) { any_type(random) } else { TYPES[random.below(TYPES.len())] }
+}
+
 fn any_type(random: &mut Random) -> &'static str {
+    if random.chance(30) {
+        return RANGE_TYPES[random.below(RANGE_TYPES.len())];
+    }
     TYPES[random.below(TYPES.len() - 1)]
 }
 
@@ -117,13 +130,18 @@ fn leaf(random: &mut Random, wanted: &str) -> Expression {
 }
 
 fn literal(random: &mut Random, wanted: &str) -> String {
+    if wanted == "path" {
+        let (_, paths) = RANGE_LITERALS.iter().find(|(kind, _)| *kind == wanted).unwrap();
+        return brooklet_sql::name::literal(random.pick(paths));
+    }
     if random.chance(4) {
         return format!("NULL::{wanted}");
     }
     if wanted == "k" {
         return random.pick(&["0", "1", "2", "-1", "3", "5"]).to_owned();
     }
-    let (_, values) = LITERALS.iter().find(|(kind, _)| *kind == wanted).unwrap();
+    let (_, values) =
+        LITERALS.iter().chain(RANGE_LITERALS).find(|(kind, _)| *kind == wanted).unwrap();
     let quoted = brooklet_sql::name::literal(random.pick(values));
     match wanted {
         "int4" if random.chance(70) => random

@@ -3,9 +3,10 @@
 use brooklet_sql::{Collation, Column, RelationName, TableSchema};
 
 use super::Random;
+use super::ranges::RANGE_LITERALS;
 
 /// Name, type in SQL, the kind of expression it is, `pg_type.oid` of the base type.
-pub const COLUMNS: [(&str, &str, &str, u32); 32] = [
+pub const COLUMNS: [(&str, &str, &str, u32); 49] = [
     ("i2", "int2", "int2", 21),
     ("i4", "int4", "int4", 23),
     ("other_i4", "int4", "int4", 23),
@@ -37,6 +38,23 @@ pub const COLUMNS: [(&str, &str, &str, u32); 32] = [
     ("ma", "mood[]", "mood[]", 0),
     ("net", "inet", "inet", 869),
     ("range", "cidr", "cidr", 650),
+    ("ri", "int4range", "int4range", 3904),
+    ("other_ri", "int4range", "int4range", 3904),
+    ("re", "int8range", "int8range", 3926),
+    ("rn", "numrange", "numrange", 3906),
+    ("other_rn", "numrange", "numrange", 3906),
+    ("rd", "daterange", "daterange", 3912),
+    ("rs", "tsrange", "tsrange", 3908),
+    ("rz", "tstzrange", "tstzrange", 3910),
+    ("mi", "int4multirange", "int4multirange", 4451),
+    ("me", "int8multirange", "int8multirange", 4536),
+    ("mn", "nummultirange", "nummultirange", 4532),
+    ("md", "datemultirange", "datemultirange", 4535),
+    ("ms", "tsmultirange", "tsmultirange", 4533),
+    ("mz", "tstzmultirange", "tstzmultirange", 4534),
+    ("ra", "int4range[]", "int4range[]", 3905),
+    ("js", "json", "json", 114),
+    ("js2", "json", "json", 114),
     ("expected", "text", "expected", 25),
 ];
 
@@ -300,7 +318,8 @@ pub fn value(random: &mut Random, column: usize) -> Option<String> {
     if name == "expected" || random.chance(12) {
         return None;
     }
-    let (_, values) = LITERALS.iter().find(|(known, _)| *known == kind).unwrap();
+    let (_, values) =
+        LITERALS.iter().chain(RANGE_LITERALS).find(|(known, _)| *known == kind).unwrap();
     loop {
         let value = random.pick(values);
         let fits = match sql_type {
