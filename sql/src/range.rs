@@ -163,8 +163,9 @@ impl Span {
 
     /// The smallest range around both.
     fn hull(&self, other: &Span) -> Span {
-        let lower = if self.lowers(other).is_le() { &self.lower } else { &other.lower };
-        let upper = if self.uppers(other).is_ge() { &self.upper } else { &other.upper };
+        // Of equal bounds Postgres takes the second here and the first in `common`: 1.0 is not 1.00.
+        let lower = if self.lowers(other).is_lt() { &self.lower } else { &other.lower };
+        let upper = if self.uppers(other).is_gt() { &self.upper } else { &other.upper };
         Span { lower: lower.clone(), upper: upper.clone() }
     }
 

@@ -7,10 +7,11 @@
 //! it was cut from, because dialects differ exactly here (`==`, `<->`, `0x1F`, `$1AND`, blanks
 //! outside ASCII).
 
-use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::tokenizer::{Location, Token as Cut, Tokenizer, Whitespace};
 
 use crate::WhereError;
+
+mod dialect;
 
 /// A token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,7 +86,7 @@ pub(crate) fn tokenize(text: &str) -> Result<Vec<Lexeme>, WhereError> {
 
 fn cut(text: &str) -> Result<Vec<Piece<'_>>, WhereError> {
     let places = Places::new(text);
-    let cuts = Tokenizer::new(&PostgreSqlDialect {}, text)
+    let cuts = Tokenizer::new(&dialect::Plain, text)
         .tokenize_with_location()
         .map_err(|error| WhereError::at(places.character(error.location), error.message))?;
     let mut pieces = Vec::with_capacity(cuts.len());
@@ -326,6 +327,11 @@ mod tests {
         assert_eq!(texts("a!=-1"), ["a", "!=-", "1"]);
         assert_eq!(texts("a==b"), ["a", "==", "b"]);
         assert_eq!(texts("a <=> b"), ["a", "<=>", "b"]);
+        assert_eq!(
+            texts("a&>b &> 'c'&<\"d\"-|-e"),
+            ["a", "&>", "b", "&>", "'c'", "&<", "\"d\"", "-|-", "e"]
+        );
+        assert_eq!(texts("a @-@ b ?-| c |>> d"), ["a", "@-@", "b", "?-|", "c", "|>>", "d"]);
         assert_eq!(texts("a->-1"), ["a", "->", "-", "1"]);
         assert_eq!(texts("$12::int4[]"), ["$12", "::", "int4", "[", "]"]);
         assert_eq!(

@@ -125,7 +125,9 @@ impl Oracle {
             Err(error) => {
                 let error = error.as_db_error().expect("only errors of the query itself");
                 // Syntax, names and types: the query is wrong, not a row.
-                if error.code().code().starts_with("42") {
+                // (The brackets of a range are of that class too, though a row may bring them.)
+                let of_row = error.message().starts_with("invalid range bound flags");
+                if error.code().code().starts_with("42") && !of_row {
                     return Err(error.message().to_owned());
                 }
             }

@@ -322,7 +322,6 @@ pub const JSON_TEMPLATES: &[Template] = &[
     ("json", "({} #> {}::text[])", &["json", "path"]),
     ("text", "({} #>> {}::text[])", &["json", "path"]),
     ("json", "({} #> '{b,1}')", &["json"]),
-    ("text", "({} #>> '{}')", &["json"]),
     ("text", "json_typeof({})", &["json"]),
     ("int4", "json_array_length({})", &["json"]),
     ("json", "json_extract_path({},'a','b')", &["json"]),
@@ -335,5 +334,5 @@ pub const JSON_TEMPLATES: &[Template] = &[
     ("text", "({} || {})", &["json", "text"]),
     ("bool", "({} IS NULL)", &["json"]),
     ("bool", "({} = {})", &["json", "json"]),
-    ("bool", "({} = '{}')", &["json"]),
+    ("bool", "({} = '[]')", &["json"]),
 ];
