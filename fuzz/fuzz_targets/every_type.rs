@@ -2,7 +2,7 @@
 
 use brooklet_sql::{Collation, Column, RelationName, TableSchema};
 
-const COLUMNS: [(&str, u32); 25] = [
+const COLUMNS: [(&str, u32); 39] = [
     ("a", 16),
     ("b", 17),
     ("c", 19),
@@ -28,6 +28,20 @@ const COLUMNS: [(&str, u32); 25] = [
     ("w", 1009),
     ("x", 1231),
     ("y", 90_000),
+    ("z", 114),
+    ("aa", 3904),
+    ("ab", 3906),
+    ("ac", 3908),
+    ("ad", 3910),
+    ("ae", 3912),
+    ("af", 3926),
+    ("ag", 4451),
+    ("ah", 4532),
+    ("ai", 4533),
+    ("aj", 4534),
+    ("ak", 4535),
+    ("al", 4536),
+    ("am", 3905),
 ];
 
 pub fn table() -> TableSchema {

@@ -16,7 +16,11 @@ fuzz_target!(|text: &str| {
     let predicates = PREDICATES.get_or_init(|| {
         let clauses = table.columns.iter().map(|column| {
             let name = &column.name;
-            format!("CASE WHEN {name} IS NULL THEN {name} ELSE {name} END = {name}")
+            match column.base_type_oid {
+                // Nothing compares `json`; looking into it may only be an error.
+                114 => format!("{name} #>> '{{a,-1}}' IS NULL OR {name}::text = {name}::text"),
+                _ => format!("CASE WHEN {name} IS NULL THEN {name} ELSE {name} END = {name}"),
+            }
         });
         clauses.filter_map(|clause| compile(&clause, &[], &table).ok()).collect()
     });

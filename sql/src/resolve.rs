@@ -152,7 +152,12 @@ impl Resolver<'_> {
                     "column {} has type {}{array}, for which only IS [NOT] NULL is supported",
                     column.name, column.type_name
                 );
-                Err(WhereError::at(item.at, reason))
+                // An extension's type has no number of its own, only a name.
+                let why = match column.type_name.as_str() {
+                    "citext" => ": its comparisons are an extension's, in the server's C library",
+                    _ => "",
+                };
+                Err(WhereError::at(item.at, reason + why))
             }
             Kind::Row(_) => Err(WhereError::at(item.at, "row values are not supported here")),
             Kind::Array(_) if item.data_type.oid == Oid::UNKNOWN => {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use brooklet_sql::{Access, Collation, Column, RelationName, TableSchema, TextOrder, compile};
 
-const COLUMNS: [(&str, u32); 22] = [
+const COLUMNS: [(&str, u32); 27] = [
     ("id", 23),
     ("owner_id", 20),
     ("title", 25),
@@ -28,6 +28,11 @@ const COLUMNS: [(&str, u32); 22] = [
     ("data", 17),
     ("net", 869),
     ("span", 3904),
+    ("spans", 4451),
+    ("prices", 3906),
+    ("during", 3910),
+    ("raw", 114),
+    ("email", 90_100),
     ("pos", 600),
 ];
 
@@ -36,7 +41,11 @@ fn table() -> TableSchema {
         name: name.to_owned(),
         type_oid: oid,
         base_type_oid: oid,
-        type_name: if oid == 600 { "point".into() } else { "mood".into() },
+        type_name: match oid {
+            600 => "point".into(),
+            90_100 => "citext".into(),
+            _ => "mood".into(),
+        },
         type_modifier: -1,
         dimensions: 0,
         not_null: false,
