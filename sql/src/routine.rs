@@ -31,7 +31,7 @@ mod range;
 mod text;
 
 pub(crate) use calendar::check as check_constant;
-pub(crate) use conversion::{Conversion, Modifier, conversion, modifier};
+pub(crate) use conversion::{Conversion, Modifier, conversion, modifier, reads_every_form};
 pub(crate) use pattern::{Classes, Pattern, wants_expression};
 
 /// A call of an operator or a function.

@@ -6,7 +6,7 @@ use crate::data_type::DataType;
 use crate::datum::Datum;
 use crate::interval::Interval;
 use crate::oid::Oid;
-use crate::routine::{Modifier, conversion, modifier};
+use crate::routine::{Modifier, conversion, modifier, reads_every_form};
 use crate::scalar::{Kind, Scalar};
 use crate::syntax::TypeName;
 use crate::{WhereError, text_form};
@@ -55,7 +55,8 @@ impl Resolver<'_> {
                     let typed = Scalar::new(Kind::Constant(value), target.clone(), at);
                     return self.modify(typed, modifier);
                 }
-                Err(error) if self.lazy == 0 => {
+                // What waits for a row is an error there too, not a form that only we do not know.
+                Err(error) if self.lazy == 0 || !reads_every_form(target) => {
                     // The input function says more.
                     let said = value.as_ref().and_then(|datum| match datum {
                         Datum::Text(text) => text_form::input(target, text).err(),

@@ -83,7 +83,8 @@ pub(crate) fn conversion(
     (readable && known && to.is_readable()).then(|| Conversion::Input(to.clone()))
 }
 
-fn reads_every_form(data_type: &DataType) -> bool {
+/// Whether we read every text that Postgres reads as a type.
+pub(crate) fn reads_every_form(data_type: &DataType) -> bool {
     match &data_type.element {
         Some(element) => reads_every_form(element),
         None if data_type.bounds().is_some() => {
