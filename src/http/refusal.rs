@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::answer::put;
 use crate::replication::schema::SchemaError;
-use crate::shape_log::LogEnded;
+use crate::shape_log::{LogEnded, SliceError};
 use crate::shape_log::encode::MUST_REFETCH;
 use crate::shapes::{CreateError, DefinitionError};
 
@@ -119,6 +119,12 @@ impl Refusal {
 
 impl From<LogEnded> for Refusal {
     fn from(_: LogEnded) -> Refusal {
+        Refusal::MustRefetch(None)
+    }
+}
+
+impl From<SliceError> for Refusal {
+    fn from(_: SliceError) -> Refusal {
         Refusal::MustRefetch(None)
     }
 }

@@ -129,6 +129,7 @@ pub struct Appender {
     logs: Arc<ShapeLogs>,
     commands: mpsc::Receiver<Command>,
     ended: mpsc::UnboundedSender<(ShapeId, EndReason)>,
+    large: mpsc::UnboundedSender<ShapeId>,
     unpublished: Vec<(Arc<ShapeLog>, Vec<Posting>, Vec<Block>)>,
     reached: Lsn,
     begun: Vec<oneshot::Sender<()>>,
@@ -136,20 +137,22 @@ pub struct Appender {
 }
 
 impl Appender {
-    /// Prepares the appender; `ended` is told of shapes that the stream ended (bounded by the
-    /// number of shapes: each ends once).
+    /// Prepares the appender; `ended` is told of shapes that the stream ended, `large` of those whose
+    /// log has become large (both bounded by the number of shapes: each is told of once).
     #[must_use]
     pub fn new(
         file: PostingWriter,
         logs: Arc<ShapeLogs>,
         ended: mpsc::UnboundedSender<(ShapeId, EndReason)>,
+        large: mpsc::UnboundedSender<ShapeId>,
     ) -> (Appender, AppenderHandle) {
         let (sender, commands) = mpsc::channel(COLLATED_IN_FLIGHT_MAX);
         logs.advance(file.position());
         logs.durable.store(file.position().0, Ordering::Release);
         let reached = file.position();
         let (unpublished, begun, syncs) = (Vec::new(), Vec::new(), Vec::new());
-        let appender = Appender { file, logs, commands, ended, unpublished, reached, begun, syncs };
+        let appender =
+            Appender { file, logs, commands, ended, large, unpublished, reached, begun, syncs };
         (appender, AppenderHandle { commands: sender })
     }
 
@@ -248,7 +251,10 @@ impl Appender {
             self.logs.durable.store(self.reached.0, Ordering::Release);
         }
         for (log, postings, blocks) in self.unpublished.drain(..) {
-            log.publish(&postings, &blocks);
+            if log.publish(&postings, &blocks) {
+                // Nobody listening means that the process is ending.
+                _ = self.large.send(log.shape());
+            }
         }
         self.logs.advance(self.reached);
         // Whoever asked may have stopped waiting.

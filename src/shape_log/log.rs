@@ -15,6 +15,15 @@ use crate::shapes::visibility::Visibility;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogEnded;
 
+/// Why there are no entries to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SliceError {
+    /// The shape has ended.
+    Ended,
+    /// The entries after this place are no longer all there: whoever stands here fetches anew.
+    Forgotten,
+}
+
 /// A transaction that waits for the shape's snapshot.
 #[derive(Debug, Clone)]
 pub struct HeldTransaction {
@@ -65,7 +74,13 @@ struct State {
     chunk_ends: Vec<Offset>,
     /// Bytes of the chunk that is being filled.
     filled: u64,
+    /// Every entry after this place is there.
+    begin: Offset,
     end: Offset,
+    /// Bytes of all entries there ever were.
+    weight: u64,
+    /// The weight beyond which the log is large against its rows; `None` once somebody was told.
+    large_at: Option<u64>,
     ended: Option<EndReason>,
     /// Exists only while somebody waits.
     waiters: Option<watch::Sender<()>>,
@@ -96,7 +111,10 @@ impl ShapeLog {
             blocks: Vec::new(),
             chunk_ends: Vec::new(),
             filled: 0,
+            begin: Offset::SNAPSHOT_END,
             end: Offset::SNAPSHOT_END,
+            weight: 0,
+            large_at: None,
             ended: None,
             waiters: None,
         };
@@ -153,10 +171,13 @@ impl ShapeLog {
     }
 
     /// The entries after `after`, up to the end of the chunk that the first of them is in.
-    pub fn slice(&self, after: Offset) -> Result<Slice, LogEnded> {
+    pub fn slice(&self, after: Offset) -> Result<Slice, SliceError> {
         let state = self.state();
         if state.ended.is_some() {
-            return Err(LogEnded);
+            return Err(SliceError::Ended);
+        }
+        if after < state.begin {
+            return Err(SliceError::Forgotten);
         }
         let chunk = state.chunk_ends.partition_point(|end| *end <= after);
         let end = state.chunk_ends.get(chunk).copied().unwrap_or(state.end);
@@ -166,6 +187,43 @@ impl ShapeLog {
         let blocks = rest[..count.min(rest.len())].to_vec();
         let up_to_date = end == state.end;
         Ok(Slice { blocks, after, end: end.max(after), up_to_date })
+    }
+
+    /// Every entry after this place can be read.
+    #[must_use]
+    pub fn begin_offset(&self) -> Offset {
+        self.state().begin
+    }
+
+    /// Forgets the entries up to `offset`: nobody who stands before it is answered any more.
+    pub fn forget_before(&self, offset: Offset) {
+        let mut state = self.state();
+        state.begin = state.begin.max(offset);
+        let blocks = state.blocks.partition_point(|block| block.end() <= offset);
+        state.blocks.drain(..blocks);
+        state.blocks.shrink_to_fit();
+        let chunks = state.chunk_ends.partition_point(|end| *end <= offset);
+        state.chunk_ends.drain(..chunks);
+        state.chunk_ends.shrink_to_fit();
+    }
+
+    /// The places of all entries up to the end of the log, and that end.
+    pub fn all(&self) -> Result<(Vec<Block>, Offset), LogEnded> {
+        let state = self.state();
+        if state.ended.is_some() { Err(LogEnded) } else { Ok((state.blocks.clone(), state.end)) }
+    }
+
+    /// Bytes of all entries there ever were, by the measure of chunks.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        self.state().weight
+    }
+
+    /// Sets the weight beyond which the log is large against its rows; `true` if it is already.
+    pub fn large_beyond(&self, weight: u64) -> bool {
+        let mut state = self.state();
+        state.large_at = Some(weight);
+        state.is_newly_large()
     }
 
     /// Notes where in the stream the dataflow began.
@@ -208,13 +266,16 @@ impl ShapeLog {
         held.into_iter().filter(|t| t.lsn > until || !visibility.contains(t.xid)).collect()
     }
 
-    /// Adds what one transaction brought, now that it can be read.
-    pub(crate) fn publish(&self, postings: &[Posting], blocks: &[Block]) {
+    /// Adds what one transaction brought, now that it can be read. Says once that the log has become
+    /// large, see [`ShapeLog::large_beyond`].
+    pub(crate) fn publish(&self, postings: &[Posting], blocks: &[Block]) -> bool {
         let mut state = self.state();
-        let Some(lsn) = blocks.first().map(|block| block.lsn) else { return };
+        let Some(lsn) = blocks.first().map(|block| block.lsn) else { return false };
         state.blocks.extend_from_slice(blocks);
         for posting in postings {
-            state.filled += u64::from(posting.weight) + ENTRY_OVERHEAD_BYTES;
+            let weight = u64::from(posting.weight) + ENTRY_OVERHEAD_BYTES;
+            state.filled += weight;
+            state.weight += weight;
             state.end = Offset { tx: lsn.0, op: last_op(posting) };
             if state.filled >= self.chunk_bytes {
                 state.filled = 0;
@@ -223,6 +284,7 @@ impl ShapeLog {
             }
         }
         state.wake();
+        state.is_newly_large()
     }
 
     /// Ends the shape; its waiters learn of it at once.
@@ -236,6 +298,10 @@ impl ShapeLog {
 }
 
 impl State {
+    fn is_newly_large(&mut self) -> bool {
+        self.large_at.take_if(|at| self.weight > *at).is_some()
+    }
+
     fn wake(&mut self) {
         match &self.waiters {
             Some(waiters) if waiters.receiver_count() > 0 => {

@@ -17,7 +17,7 @@ pub mod postings;
 pub use appender::{Appender, AppenderHandle, ShapeLogs};
 pub use encode::View;
 pub use encoded::{Encoded, Piece};
-pub use log::{HeldTransaction, LogEnded, ShapeLog, Slice};
+pub use log::{HeldTransaction, LogEnded, ShapeLog, Slice, SliceError};
 pub use offset::{Offset, RequestOffset};
 pub use pack::{BatchPlace, PackStore};
 pub use postings::{Block, PostingReader};
