@@ -7,7 +7,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::limits::{CHUNK_BYTES_DEFAULT, LONG_POLL_DEFAULT, REQUESTS_DEFAULT};
+use crate::limits::{
+    CATCH_UP_WINDOW_DEFAULT, CHUNK_BYTES_DEFAULT, LONG_POLL_DEFAULT, REQUESTS_DEFAULT,
+};
 use crate::shapes::evict::ShapeLimits;
 
 /// Electric's environment names, ours for the same setting, and its flag.
@@ -134,6 +136,11 @@ pub struct ServeArgs {
     #[arg(long, env = "BROOKLET_SHAPE_IDLE_TIMEOUT", value_parser = duration)]
     pub shape_idle_timeout: Option<Duration>,
 
+    /// How long a client may be away and still go on where it was, once its shape's log has been folded
+    /// into a new base. Longer keeps more on disk.
+    #[arg(long, env = "BROOKLET_CATCH_UP_WINDOW", default_value = "24h", value_parser = duration)]
+    pub catch_up_window: Duration,
+
     /// Serve Prometheus metrics at /metrics on this port, without a secret. Off by default.
     #[arg(long, env = "BROOKLET_PROMETHEUS_PORT")]
     pub prometheus_port: Option<u16>,
@@ -207,6 +214,8 @@ pub struct Settings {
     pub requests: RequestLimits,
     /// Shapes to keep.
     pub shapes: ShapeLimits,
+    /// See [`ServeArgs`].
+    pub catch_up_window: Duration,
     /// Where to serve metrics.
     pub prometheus_port: Option<u16>,
     /// See [`ServeArgs`].
@@ -250,6 +259,7 @@ impl ServeArgs {
                 max: self.max_shapes.map(|max| usize::try_from(max).unwrap_or(usize::MAX)),
                 idle: self.shape_idle_timeout,
             },
+            catch_up_window: self.catch_up_window,
             prometheus_port: self.prometheus_port,
             database_url: self.database_url,
             ca: self.database_ca_certificate_file,
@@ -275,6 +285,7 @@ impl Settings {
             deletion: false,
             requests: RequestLimits::default(),
             shapes: ShapeLimits::default(),
+            catch_up_window: CATCH_UP_WINDOW_DEFAULT,
             prometheus_port: None,
             database_url,
             ca: None,
@@ -315,12 +326,13 @@ fn stream_id(text: &str) -> Result<String, String> {
 fn duration(text: &str) -> Result<Duration, String> {
     let at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(at);
-    let number: f64 = number.parse().map_err(|_| "a number with ms, s or m".to_owned())?;
+    let number: f64 = number.parse().map_err(|_| "a number with ms, s, m or h".to_owned())?;
     let unit = match unit.trim() {
         "" | "ms" | "msec" => 0.001,
         "s" | "sec" => 1.0,
         "m" | "min" => 60.0,
-        _ => return Err("a number with ms, s or m".into()),
+        "h" => 3600.0,
+        _ => return Err("a number with ms, s, m or h".into()),
     };
     let duration = Duration::try_from_secs_f64(number * unit);
     duration.ok().filter(|d| !d.is_zero()).ok_or_else(|| "it must be more than nothing".into())
@@ -355,7 +367,8 @@ mod tests {
         assert_eq!(duration("4000"), Ok(Duration::from_secs(4)));
         assert_eq!(duration("0.5m"), Ok(Duration::from_secs(30)));
         assert!(duration("0").is_err());
-        assert!(duration("4h").is_err());
+        assert_eq!(duration("24h"), Ok(Duration::from_secs(86_400)));
+        assert!(duration("4d").is_err());
         assert_eq!(size("10MiB"), Ok(10 << 20));
         assert_eq!(size("2000"), Ok(2000));
         assert!(size("99999999999GiB").is_err());

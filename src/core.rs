@@ -31,14 +31,15 @@ use crate::shape_log::postings::{PostingWriter, Recovered};
 use crate::shape_log::{
     Appender, AppenderHandle, Block, Encoded, PackStore, PostingReader, ShapeLog, ShapeLogs,
 };
+use crate::shapes::base::{Base, Seen};
 use crate::shapes::catalog::{Catalog, ShapeRecord};
 use crate::shapes::create::{Workshop, prune_recent};
 use crate::shapes::evict::{ShapeLimits, evict};
+use crate::shapes::fold::Folder;
 use crate::shapes::partitions::{Partitions, Stale};
 use crate::shapes::recent::RecentCommits;
 use crate::shapes::reconcile::reconcile;
 use crate::shapes::registry::Registry;
-use crate::shapes::shape::{SnapshotState, Stage};
 use crate::shapes::{Defined, Shape};
 use crate::storage::{Directory, StorageHandle};
 
@@ -95,6 +96,8 @@ struct Stores {
     /// Where the posting log ends: the dataflow is told again what comes after.
     position: Lsn,
     ended: mpsc::UnboundedReceiver<(ShapeId, EndReason)>,
+    /// Shapes whose log is large against their rows.
+    large: (mpsc::UnboundedSender<ShapeId>, mpsc::UnboundedReceiver<ShapeId>),
     catalog: Arc<Catalog>,
     partitions: Arc<Partitions>,
     layouts: Arc<Layouts>,
@@ -126,9 +129,9 @@ fn open_stores(
         }
     })?;
     let (catalog, recovered) = Catalog::open(storage, &dir.join("catalog.log"), &gone)?;
-    let used = recovered.shapes.iter().flat_map(|(shape, _)| &shape.batches);
-    let used = used.map(|b| b.pack()).collect();
-    let packs = PackStore::open(storage, &dir.join("snapshots"), &used)?;
+    let bases = recovered.shapes.iter().flat_map(|(shape, _)| &shape.bases);
+    let used = bases.flat_map(|base| &base.batches);
+    let packs = PackStore::open(storage, &dir.join("snapshots"), used)?;
     let logs = Arc::new(ShapeLogs::default());
     let (stale_sender, stale) = mpsc::unbounded_channel();
     let catalog = Arc::new(catalog);
@@ -137,8 +140,10 @@ fn open_stores(
     let (remembered, own) = (Arc::clone(&catalog), Arc::clone(&layouts));
     let partitions = Partitions::new(recovered.partitions, remembered, stale_sender, own);
     let (ended_sender, ended) = mpsc::unbounded_channel();
+    let (large_sender, large) = mpsc::unbounded_channel();
     let (position, postings) = (writer.position(), writer.reader());
-    let (appender, handle) = Appender::new(writer, Arc::clone(&logs), ended_sender);
+    let (appender, handle) =
+        Appender::new(writer, Arc::clone(&logs), ended_sender, large_sender.clone());
     spawn_thread("postings", ends.clone(), move || Ok(appender.run()?))?;
     Ok(Stores {
         appender: handle,
@@ -146,6 +151,7 @@ fn open_stores(
         postings,
         position,
         ended,
+        large: (large_sender, large),
         catalog,
         partitions: Arc::new(partitions),
         layouts,
@@ -203,7 +209,9 @@ async fn wire(
         recent,
         logs: Arc::clone(&stores.logs),
         appender: stores.appender.clone(),
+        postings: stores.postings.clone(),
         packs: stores.packs,
+        large: stores.large.0,
         catalog: stores.catalog,
         partitions: stores.partitions,
         durable,
@@ -215,6 +223,7 @@ async fn wire(
     let mut tasks = keep_going(&registry, stores.appender, settings.shapes, changed);
     tasks.spawn(Arc::clone(&registry).follow(stores.ended));
     tasks.spawn(Arc::clone(&registry).follow_stale(stores.stale));
+    tasks.spawn(Folder::new(Arc::clone(&registry), stores.large.1, settings.catch_up_window).run());
     tasks.spawn(seal(log, stores.logs, unsealed, rolled_files));
     tasks.spawn(stream(session, ends));
     Ok(Arc::new(Core {
@@ -304,25 +313,27 @@ fn restore(
         let defined = match Defined::restore(record.definition, record.source, table) {
             Ok(defined) => defined,
             Err(error) => {
-                tracing::warn!(handle = record.handle, %error, "a stored shape is left out");
+                tracing::warn!(id = record.id.0, %error, "a stored shape is left out");
                 left_out.push(record.id);
                 continue;
             }
         };
-        let visibility = record.visibility;
-        let log =
-            ShapeLog::restored(record.id, record.chunk_bytes, visibility.clone(), record.until);
-        for (postings, blocks) in found.remove(&record.id).unwrap_or_default() {
-            log.publish(&postings, &blocks);
+        let (visibility, until) = (record.visibility, record.until);
+        let mut bases = record.bases.into_iter().map(Base::restored);
+        let Some(first) = bases.next() else { continue };
+        let (id, chunk_bytes) = (record.id, record.chunk_bytes);
+        let log = ShapeLog::restored(id, chunk_bytes, visibility.clone(), until, first.after);
+        for (postings, blocks) in found.remove(&id).unwrap_or_default() {
+            if blocks.last().is_some_and(|block| block.end() > first.after.offset) {
+                log.publish(&postings, &blocks);
+            }
         }
         let log = Arc::new(log);
         logs.insert(&log);
-        let snapshot = SnapshotState {
-            stage: Stage::Complete(visibility),
-            batches: record.batches,
-            chunk: record.chunks - 1,
-        };
-        let shape = Shape::new(record.handle, defined, log, snapshot);
+        let shape = Shape::new(defined, log, first);
+        shape.set_seen(Seen { visibility, until });
+        bases.for_each(|base| shape.add_base(Arc::new(base)));
+        shape.add_retired(record.retired);
         shape.set_generation(record.generation);
         shapes.push(shape);
     }

@@ -188,3 +188,31 @@ pub const UNSETTLED_INTERVAL: Duration = Duration::from_millis(500);
 /// How long the catalogue may take to say where a table's changes go, before the stream connects
 /// anew.
 pub const CATALOGUE_MAX: Duration = Duration::from_secs(30);
+
+/// A log is folded once its entries weigh more than twice the shape's rows, but not before this many
+/// bytes: what a new client loads beside the rows.
+pub const FOLD_BYTES_MIN: u64 = 1 << 20;
+
+/// How often is looked for logs to fold and bases to retire. A round costs a query.
+pub const FOLD_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A shape is folded at most this often.
+pub const FOLD_PAUSE: Duration = Duration::from_secs(30);
+
+/// How long the stream may take to bring what Postgres shows, before a round is put off.
+pub const FOLD_SNAPSHOT_WAIT: Duration = Duration::from_secs(10);
+
+/// A base says of so many transactions, after the last one that Postgres showed, which it contains.
+pub const FOLD_XIDS_MAX: u64 = 10_000;
+
+/// For how long a base and the entries behind it are kept after two newer ones were made: downloads
+/// that have begun come to an end.
+pub const FOLD_GRACE: Duration = Duration::from_secs(600);
+
+/// For how long the entries from before the newest base are kept, unless configured: clients that
+/// were away go on where they were.
+pub const CATCH_UP_WINDOW_DEFAULT: Duration = Duration::from_secs(24 * 3600);
+
+/// Keys of rows in memory while a shape's rows are gathered; with more entries the log is gone
+/// through several times.
+pub const HELD_KEYS_MAX: usize = 1 << 20;

@@ -62,7 +62,7 @@ pub use lsn::Lsn;
 pub use name::{NameError, RelationName};
 pub use predicate::{Predicate, compile};
 pub use relation::{Difference, Relation, RelationColumn, ReplicaIdentity};
-pub use row::{Row, RowBuilder};
+pub use row::{Row, RowBuilder, RowError};
 pub use schema::{Column, TableSchema};
 pub use server::{OrderBy, ServerFilter, compile_for_server, compile_order};
 pub use truth::Truth;

@@ -15,7 +15,7 @@ use crate::shape_log::encode::snapshot_end;
 use crate::shape_log::postings::{Posting, last_op};
 use crate::shape_log::{BatchPlace, Block, Offset, Piece, Slice};
 use crate::shapes::Shape;
-use crate::shapes::shape::Stage;
+use crate::shapes::base::{Base, Stage};
 use crate::shapes::visibility::Visibility;
 
 /// Pieces between the reader of the log and the socket.
@@ -100,7 +100,7 @@ pub async fn log(
 fn long_log(core: &Arc<Core>, shape: &Arc<Shape>, slice: Slice, last: Option<String>) -> Body {
     let (mut array, body) = Array::new();
     let (core, shape) = (Arc::clone(core), Arc::clone(shape));
-    let (handle, cut) = (shape.handle.clone(), array.pieces.clone());
+    let (handle, cut) = (shape.handle(), array.pieces.clone());
     let mut entries = Entries::new(core, shape, slice);
     tokio::spawn(async move {
         let last_piece = loop {
@@ -194,12 +194,12 @@ impl Entries {
     }
 }
 
-/// The rows of snapshot chunk `chunk`, as they come; the snapshot's end if this is the last one.
-pub fn snapshot(core: &Arc<Core>, shape: &Arc<Shape>, chunk: u32) -> Body {
+/// The rows of chunk `chunk` of a base, as they come; the snapshot's end if this is the last one.
+pub fn snapshot(core: &Arc<Core>, shape: &Arc<Shape>, base: &Arc<Base>, chunk: u32) -> Body {
     let (mut array, body) = Array::new();
-    let (core, shape) = (Arc::clone(core), Arc::clone(shape));
+    let (core, shape, base) = (Arc::clone(core), Arc::clone(shape), Arc::clone(base));
     tokio::spawn(async move {
-        let result = rows(&core, &shape, chunk, &mut array).await;
+        let result = rows(&core, &shape, &base, chunk, &mut array).await;
         let last_piece = match result {
             Ok(Some(end)) => {
                 end.iter().for_each(|seen| array.push(snapshot_end(seen).as_bytes()));
@@ -207,7 +207,7 @@ pub fn snapshot(core: &Arc<Core>, shape: &Arc<Shape>, chunk: u32) -> Body {
             }
             Ok(None) => return,
             Err(error) => {
-                tracing::warn!(%error, handle = shape.handle, "a snapshot cannot be sent to its end");
+                tracing::warn!(%error, handle = base.handle, "a snapshot cannot be sent to its end");
                 Err(error)
             }
         };
@@ -220,20 +220,29 @@ pub fn snapshot(core: &Arc<Core>, shape: &Arc<Shape>, chunk: u32) -> Body {
 async fn rows(
     core: &Arc<Core>,
     shape: &Arc<Shape>,
+    base: &Base,
     chunk: u32,
     array: &mut Array,
 ) -> io::Result<Option<Option<Visibility>>> {
-    let mut snapshot = shape.snapshot();
+    let mut snapshot = base.snapshot();
     let mut next = snapshot.borrow().batches.partition_point(|batch| batch.chunk < chunk);
     loop {
         let (batches, complete, end) = {
             let state = snapshot.borrow_and_update();
-            let ready = state.batches[next..].iter().take_while(|batch| batch.chunk == chunk);
+            // The shape has ended. Not cut: clients stop for good at that. No snapshot-end says
+            // that this is all, and the next request learns the truth.
+            if shape.log.ended().is_some() {
+                return Ok(Some(None));
+            }
+            let ready = state
+                .batches
+                .get(next..)
+                .unwrap_or_default()
+                .iter()
+                .take_while(|batch| batch.chunk == chunk);
             let ready: Vec<BatchPlace> = ready.copied().collect();
             let (complete, end) = match &state.stage {
                 Stage::Complete(seen) => (true, (state.chunk == chunk).then(|| seen.clone())),
-                // The shape has ended. Not cut: clients stop for good at that. No snapshot-end says
-                // that this is all, and the next request learns the truth.
                 Stage::Failed(_) => return Ok(Some(None)),
                 _ => (state.chunk > chunk, None),
             };
@@ -241,8 +250,11 @@ async fn rows(
         };
         next += batches.len();
         for batch in batches {
-            if !send_batch(core, shape, batch, array).await? {
-                return Ok(None);
+            match send_batch(core, shape, batch, array).await {
+                Ok(true) => {}
+                Ok(false) => return Ok(None),
+                Err(_) if shape.log.ended().is_some() => return Ok(Some(None)),
+                Err(error) => return Err(error),
             }
         }
         if complete {

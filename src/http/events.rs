@@ -107,7 +107,7 @@ impl Feed {
     }
 
     async fn cut(&self, error: io::Error) -> Option<()> {
-        tracing::error!(%error, handle = self.shape.handle, "a log cannot be read");
+        tracing::error!(%error, handle = self.shape.handle(), "a log cannot be read");
         // Whether or not anybody still listens, this was the last event.
         _ = self.events.send(Err(error)).await;
         None

@@ -20,7 +20,7 @@ use crate::limits::SNAPSHOT_STALL_MAX;
 use crate::shape_log::encode::up_to_date;
 use crate::shape_log::{Offset, RequestOffset, Slice};
 use crate::shapes::Shape;
-use crate::shapes::shape::Stage;
+use crate::shapes::base::{Base, Stage};
 
 /// One request while it is being answered.
 pub struct Reading<'a> {
@@ -36,27 +36,40 @@ pub struct Reading<'a> {
     pub core: &'a Arc<Core>,
     /// Of which shape.
     pub shape: &'a Arc<Shape>,
+    /// Under which of its handles.
+    pub handle: &'a str,
+    /// What that one begins with; `None` if its rows are gone.
+    pub base: Option<&'a Arc<Base>>,
 }
 
 impl Reading<'_> {
     /// The answer from wherever the request wants to go on.
     pub async fn answer(&self) -> Result<Response, Refusal> {
         match self.request.offset {
-            RequestOffset::Before => Ok(self.snapshot(0)),
+            RequestOffset::Before => Ok(self.snapshot(self.base()?, 0)),
             RequestOffset::Now => self.now(),
-            RequestOffset::After(offset) if offset.tx == 0 && offset != Offset::SNAPSHOT_END => {
-                match self.next_chunk(offset.op).await? {
-                    Some(chunk) => Ok(self.snapshot(chunk)),
-                    None => self.log(Offset::SNAPSHOT_END).await,
+            RequestOffset::After(offset) if offset.tx == 0 => {
+                let base = self.base()?;
+                let next = match offset {
+                    Offset::SNAPSHOT_END => None,
+                    _ => self.next_chunk(base, offset.op).await?,
+                };
+                match next {
+                    Some(chunk) => Ok(self.snapshot(base, chunk)),
+                    None => self.log(base.after.offset).await,
                 }
             }
             RequestOffset::After(offset) => self.log(offset).await,
         }
     }
 
+    fn base(&self) -> Result<&Arc<Base>, Refusal> {
+        self.base.ok_or(Refusal::MustRefetch(None))
+    }
+
     fn head(&self, offset: Offset) -> Answer<'_> {
         Answer {
-            handle: &self.shape.handle,
+            handle: self.handle,
             schema: &self.shape.schema,
             requested: self.request.offset,
             offset,
@@ -76,18 +89,18 @@ impl Reading<'_> {
         answer.response(settings, StatusCode::OK, body())
     }
 
-    fn snapshot(&self, chunk: u32) -> Response {
+    fn snapshot(&self, base: &Arc<Base>, chunk: u32) -> Response {
         let mut answer = self.head(Offset::chunk(chunk));
         // Rows of a snapshot are never streamed as events.
         answer.live = answer.live.map(|_| Live::Poll);
-        self.respond(&answer, || body::snapshot(self.core, self.shape, chunk))
+        self.respond(&answer, || body::snapshot(self.core, self.shape, base, chunk))
     }
 
     /// The chunk after `number`, or `None` where the snapshot ends with it. Waits while that is not
     /// decided.
-    async fn next_chunk(&self, number: u64) -> Result<Option<u32>, Refusal> {
+    async fn next_chunk(&self, base: &Base, number: u64) -> Result<Option<u32>, Refusal> {
         let next = u32::try_from(number).unwrap_or(u32::MAX).saturating_add(1);
-        let mut snapshot = self.shape.snapshot();
+        let mut snapshot = base.snapshot();
         let decided = snapshot.wait_for(|state| {
             state.chunk >= next || matches!(state.stage, Stage::Complete(_) | Stage::Failed(_))
         });
@@ -148,7 +161,7 @@ impl Reading<'_> {
         let seen = if self.request.live.is_some() { end } else { processed.max(end) };
         let last = slice.up_to_date.then(|| up_to_date(seen));
         let body = body::log(self.core, self.shape, slice, last).await.map_err(|error| {
-            tracing::error!(%error, handle = self.shape.handle, "a log cannot be read");
+            tracing::error!(%error, handle = self.handle, "a log cannot be read");
             Refusal::Internal(format!("Unable to retrieve shape log: {error}"))
         })?;
         Ok(answer.response(settings, StatusCode::OK, body))

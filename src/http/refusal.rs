@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::answer::put;
 use crate::replication::schema::SchemaError;
-use crate::shape_log::{LogEnded, SliceError};
 use crate::shape_log::encode::MUST_REFETCH;
+use crate::shape_log::{LogEnded, SliceError};
 use crate::shapes::{CreateError, DefinitionError};
 
 /// Why a request gets no data.

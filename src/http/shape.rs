@@ -70,11 +70,18 @@ async fn read(
     if !known {
         http.admission.exchange(permit);
     }
+    let base = match &request.handle {
+        Some(handle) => shape.base(handle),
+        None => Some(shape.newest()),
+    };
+    let handle = request.handle.clone().or_else(|| base.as_ref().map(|base| base.handle.clone()));
+    let (handle, base) = (&*handle.unwrap_or_default(), base.as_ref());
     if let Some(part) = part {
-        return subset::answer(&core, &shape, request.offset, &part).await;
+        return subset::answer(&core, &shape, handle, request.offset, &part).await;
     }
     let (core, shape, request) = (&core, &shape, &request);
-    let answer = Reading { http, headers, request, cacheable, core, shape }.answer().await;
+    let reading = Reading { http, headers, request, cacheable, core, shape, handle, base };
+    let answer = reading.answer().await;
     match answer {
         Err(Refusal::MustRefetch(None)) => Err(replacement(core, request).await),
         answer => answer,
@@ -88,7 +95,7 @@ async fn replacement(core: &Arc<Core>, request: &ShapeRequest) -> Refusal {
         Ok(defined) => find_or_create(core, defined, request).await,
         Err(refusal) => Err(refusal),
     };
-    let handle = found.ok().map(|shape| shape.handle.clone());
+    let handle = found.ok().map(|shape| shape.handle());
     Refusal::MustRefetch(handle.filter(|handle| request.handle.as_ref() != Some(handle)))
 }
 
@@ -139,7 +146,7 @@ async fn resolve(
         Some(shape) if shape.defined.definition == defined.definition => Ok(shape),
         _ => {
             let shape = find_or_create(core, defined, request).await?;
-            Err(Refusal::MustRefetch(Some(shape.handle.clone())))
+            Err(Refusal::MustRefetch(Some(shape.handle())))
         }
     }
 }

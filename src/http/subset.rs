@@ -131,6 +131,7 @@ fn params(field: &Field, errors: &mut Errors) -> Option<Vec<String>> {
 pub async fn answer(
     core: &Arc<Core>,
     shape: &Arc<Shape>,
+    handle: &str,
     requested: RequestOffset,
     part: &Part,
 ) -> Result<Response, Refusal> {
@@ -173,7 +174,7 @@ pub async fn answer(
     let headers = response.headers_mut();
     put(headers, "content-type", "application/json; charset=utf-8");
     put(headers, "cache-control", "no-cache");
-    put(headers, "electric-handle", &shape.handle);
+    put(headers, "electric-handle", handle);
     put(headers, "electric-offset", &offset.to_string());
     put(headers, "electric-schema", &shape.schema);
     put(headers, "electric-snapshot", "true");
@@ -274,7 +275,7 @@ fn send(shape: &Arc<Shape>, snapshot: Snapshot, first: First, head: Vec<u8>, mar
             // Nobody listens: dropped, not ended, since that would read to the end.
             Ok(false) => {}
             Err(error) => {
-                tracing::warn!(%error, handle = shape.handle, "a subset cannot be sent to its end");
+                tracing::warn!(%error, handle = shape.handle(), "a subset cannot be sent to its end");
                 drop(snapshot);
                 // Whether or not anybody still listens, this was the last piece.
                 _ = sender.send(Err(error)).await;

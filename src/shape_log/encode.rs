@@ -4,7 +4,7 @@
 //! client depends on it.
 
 use brooklet_dataflows::{Change, Posting, Verdict};
-use brooklet_sql::{Lsn, RelationName, Row, TableSchema};
+use brooklet_sql::{Lsn, RelationName, Row, RowBuilder, RowError, TableSchema};
 
 use super::Offset;
 use super::postings::Block;
@@ -55,6 +55,27 @@ impl View {
             key: key.iter().filter_map(place).collect(),
             replica,
         }
+    }
+
+    /// The key of a row that has the selected columns only.
+    #[must_use]
+    pub fn stored_key(&self, row: &Row) -> String {
+        self.row_key(row, Places::View)
+    }
+
+    /// The key of a row of the table.
+    #[must_use]
+    pub fn table_key(&self, row: &Row) -> String {
+        self.row_key(row, Places::Table)
+    }
+
+    /// The selected columns of a row of the table.
+    pub fn select(&self, row: &Row) -> Result<Row, RowError> {
+        let mut selected = RowBuilder::new(self.columns.len())?;
+        for column in &self.columns {
+            selected.push(row.get(column.at))?;
+        }
+        selected.finish()
     }
 
     /// A row of the snapshot, which has the selected columns only.

@@ -4,6 +4,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use brooklet_dataflows::{EndReason, Posting, ShapeId};
 use brooklet_sql::Lsn;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::Offset;
@@ -44,6 +45,22 @@ enum Phase {
     Filtering { visibility: Visibility, until: Lsn },
     /// All.
     Following,
+}
+
+/// A place in a log, with what must be known to go on from there as if nothing had come before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogPoint {
+    /// The place.
+    pub offset: Offset,
+    /// Bytes of the chunk that is being filled there.
+    pub filled: u64,
+    /// Bytes of all entries there ever were.
+    pub weight: u64,
+}
+
+impl LogPoint {
+    /// Before the first entry.
+    pub const BEGIN: LogPoint = LogPoint { offset: Offset::SNAPSHOT_END, filled: 0, weight: 0 };
 }
 
 /// What a reader gets next.
@@ -93,15 +110,28 @@ impl ShapeLog {
         ShapeLog::with_phase(shape, chunk_bytes, Phase::Waiting(Vec::new()))
     }
 
-    /// A log that is read back at a restart.
+    /// A log that is read back at a restart: the entries after `begin` are to be published.
     #[must_use]
     pub fn restored(
         shape: ShapeId,
         chunk_bytes: u64,
         visibility: Visibility,
         until: Lsn,
+        begin: LogPoint,
     ) -> ShapeLog {
-        ShapeLog::with_phase(shape, chunk_bytes, Phase::Filtering { visibility, until })
+        let log = ShapeLog::with_phase(shape, chunk_bytes, Phase::Filtering { visibility, until });
+        {
+            let mut state = log.state();
+            (state.begin, state.end) = (begin.offset, begin.offset);
+            (state.filled, state.weight) = (begin.filled, begin.weight);
+        }
+        log
+    }
+
+    /// Bytes of a chunk.
+    #[must_use]
+    pub fn chunk_bytes(&self) -> u64 {
+        self.chunk_bytes
     }
 
     fn with_phase(shape: ShapeId, chunk_bytes: u64, phase: Phase) -> ShapeLog {
@@ -208,9 +238,32 @@ impl ShapeLog {
     }
 
     /// The places of all entries up to the end of the log, and that end.
-    pub fn all(&self) -> Result<(Vec<Block>, Offset), LogEnded> {
+    pub fn all(&self) -> Result<(Vec<Block>, LogPoint), LogEnded> {
         let state = self.state();
-        if state.ended.is_some() { Err(LogEnded) } else { Ok((state.blocks.clone(), state.end)) }
+        if state.ended.is_some() {
+            return Err(LogEnded);
+        }
+        let State { end: offset, filled, weight, .. } = *state;
+        Ok((state.blocks.clone(), LogPoint { offset, filled, weight }))
+    }
+
+    /// Whether the log takes every transaction: none that comes is in the first snapshot.
+    #[must_use]
+    pub fn is_past_snapshot(&self, processed: Lsn) -> bool {
+        match &self.state().phase {
+            Phase::Waiting(_) => false,
+            Phase::Filtering { until, .. } => processed >= *until,
+            Phase::Following => true,
+        }
+    }
+
+    /// Where the first snapshot stands in the stream, while that matters.
+    #[must_use]
+    pub fn holds_back(&self) -> Option<Lsn> {
+        match &self.state().phase {
+            Phase::Waiting(held) => Some(held.first().map_or(Lsn(u64::MAX), |first| first.lsn)),
+            _ => None,
+        }
     }
 
     /// Bytes of all entries there ever were, by the measure of chunks.

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::group_sync::GroupSync;
 use crate::frame::{FileKind, FrameError, FrameFile};
 use crate::limits::PACK_BYTES_MAX;
-use crate::storage::{FileHandle, StorageHandle, make_dir};
+use crate::storage::{FileHandle, Storage, StorageHandle, make_dir};
 
 const BATCH: u8 = 1;
 const BATCH_HEAD: u64 = 8 + 4 + 4;
@@ -59,30 +59,34 @@ struct Inner {
     group: GroupSync,
 }
 
+#[derive(Default)]
 struct Packs {
     current: Option<(u32, FrameFile)>,
     next: u32,
     files: HashMap<u32, FileHandle>,
+    /// Bytes that something refers to.
+    live: HashMap<u32, u64>,
     /// Written and not known to be durable.
     dirty: HashSet<u32>,
 }
 
 impl PackStore {
-    /// Opens the store; packs outside of `live` are deleted, nothing refers to them.
-    pub fn open(
+    /// Opens the store; packs without a batch of `live` are deleted, nothing refers to them.
+    pub fn open<'a>(
         storage: &StorageHandle,
         dir: &Path,
-        live: &HashSet<u32>,
+        live: impl IntoIterator<Item = &'a BatchPlace>,
     ) -> Result<PackStore, PackError> {
         let at = |source| FrameError::Io { path: dir.to_owned(), source };
         make_dir(&**storage, dir).map_err(at)?;
-        let mut packs =
-            Packs { current: None, next: 0, files: HashMap::new(), dirty: HashSet::new() };
+        let mut packs = Packs::default();
+        live.into_iter()
+            .for_each(|place| *packs.live.entry(place.pack).or_default() += place.length);
         for path in storage.list(dir).map_err(at)? {
             let stem = path.file_stem().and_then(|stem| stem.to_str());
             let Some(number) = stem.and_then(|stem| stem.parse::<u32>().ok()) else { continue };
             packs.next = packs.next.max(number + 1);
-            if live.contains(&number) {
+            if packs.live.contains_key(&number) {
                 packs.files.insert(number, storage.open(&path).map_err(at)?);
             } else {
                 storage.remove(&path).map_err(at)?;
@@ -111,12 +115,63 @@ impl PackStore {
         head.put_u64_le(shape.0);
         head.put_u32_le(chunk);
         head.put_u32_le(number);
+        self.write(chunk, &head, &arrow)
+    }
+
+    fn write(&self, chunk: u32, head: &[u8], arrow: &[u8]) -> Result<BatchPlace, PackError> {
         let mut packs = self.packs();
         let (pack, file) = packs.current(&self.inner.storage, &self.inner.dir)?;
-        let at = file.append(BATCH, &[&head, &arrow]) + BATCH_HEAD;
+        let at = file.append(BATCH, &[head, arrow]) + BATCH_HEAD;
         file.flush()?;
         packs.dirty.insert(pack);
+        *packs.live.entry(pack).or_default() += arrow.len() as u64;
         Ok(BatchPlace { chunk, pack, at, length: arrow.len() as u64 })
+    }
+
+    /// Nothing refers to these batches any more: packs that hold nothing else are deleted. Best
+    /// effort, a start deletes what is left.
+    pub fn release(&self, places: &[BatchPlace]) {
+        let mut packs = self.packs();
+        let mut empty = Vec::new();
+        for place in places {
+            let Some(live) = packs.live.get_mut(&place.pack) else { continue };
+            *live = live.saturating_sub(place.length);
+            if *live == 0 && packs.current.as_ref().is_none_or(|(pack, _)| *pack != place.pack) {
+                empty.push(place.pack);
+            }
+        }
+        for pack in empty {
+            packs.delete(pack, &*self.inner.storage, &self.inner.dir);
+        }
+    }
+
+    /// Bytes of batches that something refers to, by pack, but for the one that is being written.
+    #[must_use]
+    pub fn live(&self) -> HashMap<u32, u64> {
+        let packs = self.packs();
+        let current = packs.current.as_ref().map(|(pack, _)| *pack);
+        packs
+            .live
+            .iter()
+            .filter(|(pack, _)| Some(**pack) != current)
+            .map(|(p, b)| (*p, *b))
+            .collect()
+    }
+
+    /// Bytes on disk.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.packs().files.values().filter_map(|file| file.length().ok()).sum()
+    }
+
+    /// Stores a batch once more, in the pack that is being written.
+    pub fn copy(&self, shape: ShapeId, place: &BatchPlace) -> Result<BatchPlace, PackError> {
+        let arrow = self.bytes_of(place)?;
+        let mut head = Vec::with_capacity(BATCH_HEAD as usize);
+        head.put_u64_le(shape.0);
+        head.put_u32_le(place.chunk);
+        head.put_u32_le(0);
+        self.write(place.chunk, &head, &arrow)
     }
 
     /// Waits until everything stored before is durable.
@@ -147,11 +202,17 @@ impl PackStore {
     /// The rows of a batch, in order.
     pub fn read(&self, place: &BatchPlace) -> Result<Vec<Row>, PackError> {
         let damaged = || PackError::Damaged(path(&self.inner.dir, place.pack));
+        let bytes = self.bytes_of(place)?;
+        let batch = StreamReader::try_new(&bytes[..], None)?.next().ok_or_else(damaged)??;
+        decode(&batch).ok_or_else(damaged)
+    }
+
+    fn bytes_of(&self, place: &BatchPlace) -> Result<Vec<u8>, PackError> {
+        let damaged = || PackError::Damaged(path(&self.inner.dir, place.pack));
         let file = self.packs().files.get(&place.pack).cloned().ok_or_else(damaged)?;
         let mut bytes = vec![0; place.length as usize];
         file.read_exact_at(&mut bytes, place.at).map_err(|_| damaged())?;
-        let batch = StreamReader::try_new(&bytes[..], None)?.next().ok_or_else(damaged)??;
-        decode(&batch).ok_or_else(damaged)
+        Ok(bytes)
     }
 
     fn packs(&self) -> MutexGuard<'_, Packs> {
@@ -160,6 +221,12 @@ impl PackStore {
 }
 
 impl BatchPlace {
+    /// Bytes of its rows as they are stored.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.length
+    }
+
     /// Which pack it is in.
     #[must_use]
     pub fn pack(&self) -> u32 {
@@ -179,11 +246,28 @@ impl Packs {
             let file = FrameFile::create(storage, &path(dir, number), FileKind::Pack)?;
             self.next += 1;
             self.files.insert(number, Arc::clone(file.file()));
-            self.current = Some((number, file));
+            let full = self.current.replace((number, file));
+            if let Some((full, _)) = full
+                && self.live.get(&full) == Some(&0)
+            {
+                self.delete(full, &**storage, dir);
+            }
         }
         match &mut self.current {
             Some((number, file)) => Ok((*number, file)),
             None => Err(FrameError::Foreign(dir.to_owned())),
+        }
+    }
+}
+
+impl Packs {
+    /// Readers that have the file open read on.
+    fn delete(&mut self, pack: u32, storage: &dyn Storage, dir: &Path) {
+        self.files.remove(&pack);
+        self.live.remove(&pack);
+        self.dirty.remove(&pack);
+        if let Err(error) = storage.remove(&path(dir, pack)) {
+            tracing::warn!(%error, pack, "a snapshot pack cannot be deleted");
         }
     }
 }
@@ -233,13 +317,13 @@ mod tests {
         let (dir, storage) = (tempfile::tempdir().unwrap(), Directory::handle());
         let rows =
             [Row::new([Some("1"), None]).unwrap(), Row::new([Some(""), Some("süd")]).unwrap()];
-        let store = PackStore::open(&storage, dir.path(), &HashSet::new()).unwrap();
+        let store = PackStore::open(&storage, dir.path(), []).unwrap();
         let place = store.append(ShapeId(1), 0, 0, &["id", "body"], &rows).unwrap();
         assert_eq!(store.read(&place).unwrap(), rows);
         store.sync().await.unwrap();
-        let store = PackStore::open(&storage, dir.path(), &HashSet::from([place.pack()])).unwrap();
+        let store = PackStore::open(&storage, dir.path(), [&place]).unwrap();
         assert_eq!(store.read(&place).unwrap(), rows);
-        let store = PackStore::open(&storage, dir.path(), &HashSet::new()).unwrap();
+        let store = PackStore::open(&storage, dir.path(), []).unwrap();
         assert!(store.read(&place).is_err());
     }
 }

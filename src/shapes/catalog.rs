@@ -12,8 +12,8 @@ use super::definition::{Definition, FilterSource};
 use super::partitions::KnownPartitions;
 use super::visibility::Visibility;
 use crate::frame::{FileKind, FrameError, FrameFile, Tail, sync_dir};
-use crate::shape_log::BatchPlace;
 use crate::shape_log::group_sync::GroupSync;
+use crate::shape_log::{BatchPlace, LogPoint};
 use crate::storage::StorageHandle;
 
 mod kind {
@@ -28,8 +28,6 @@ mod kind {
 pub struct ShapeRecord {
     /// Its number.
     pub id: ShapeId,
-    /// Its name towards clients.
-    pub handle: String,
     /// Its question.
     pub definition: Definition,
     /// Its filter as it was written.
@@ -38,25 +36,41 @@ pub struct ShapeRecord {
     table: u32,
     /// Bytes of a chunk: part of the record, so that chunk ends never move.
     pub chunk_bytes: u64,
-    /// What its snapshot contains.
+    /// What its first snapshot contains: transactions up to `until` are filtered by it.
     pub visibility: Visibility,
-    /// No transaction after this position is in the snapshot.
+    /// No transaction after this position is in the first snapshot.
     pub until: Lsn,
-    /// Where its rows are.
-    pub batches: Vec<BatchPlace>,
-    /// How many chunks they make.
-    pub chunks: u32,
+    /// What its handles stand for, the newest last.
+    pub bases: Vec<BaseRecord>,
+    /// Handles whose rows are gone.
+    #[serde(default)]
+    pub retired: Vec<String>,
     /// Which generation of its table's partitions it was made under.
     #[serde(default)]
     pub generation: u64,
+}
+
+/// Rows that a log begins with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaseRecord {
+    /// Their name towards clients.
+    pub handle: String,
+    /// The entries after this place follow them.
+    pub after: LogPoint,
+    /// When they were stored, seconds since 1970.
+    pub made: u64,
+    /// Which transactions they contain, as clients are told.
+    pub visibility: Visibility,
+    /// Where they are.
+    pub batches: Vec<BatchPlace>,
+    /// How many chunks they make.
+    pub chunks: u32,
 }
 
 /// What a record is made of, but for what the catalogue adds.
 pub struct Finished {
     /// See [`ShapeRecord`].
     pub id: ShapeId,
-    /// See [`ShapeRecord`].
-    pub handle: String,
     /// See [`ShapeRecord`].
     pub definition: Definition,
     /// See [`ShapeRecord`].
@@ -70,9 +84,9 @@ pub struct Finished {
     /// See [`ShapeRecord`].
     pub until: Lsn,
     /// See [`ShapeRecord`].
-    pub batches: Vec<BatchPlace>,
+    pub bases: Vec<BaseRecord>,
     /// See [`ShapeRecord`].
-    pub chunks: u32,
+    pub retired: Vec<String>,
     /// See [`ShapeRecord`].
     pub generation: u64,
 }
@@ -196,21 +210,20 @@ impl Catalog {
         Ok(Catalog { state: Mutex::new(state), group: GroupSync::default() })
     }
 
-    /// Adds a finished shape; durable when it returns.
+    /// Adds a finished shape, or what has become of it since; durable when it returns.
     pub async fn finish(&self, shape: Finished) -> Result<(), FrameError> {
         self.append(|state, file| {
             let table = state.table(&shape.table, file);
             let record = ShapeRecord {
                 id: shape.id,
-                handle: shape.handle,
                 definition: shape.definition,
                 source: shape.source,
                 table,
                 chunk_bytes: shape.chunk_bytes,
                 visibility: shape.visibility,
                 until: shape.until,
-                batches: shape.batches,
-                chunks: shape.chunks,
+                bases: shape.bases,
+                retired: shape.retired,
                 generation: shape.generation,
             };
             file.append(kind::SHAPE, &[&json(&record)]);

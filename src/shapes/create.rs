@@ -13,25 +13,28 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use brooklet_dataflows::{Event, Posting, verdict};
-use brooklet_sql::{Lsn, Row};
-use tokio::sync::watch;
+use brooklet_dataflows::{Event, Posting, ShapeId, verdict};
+use brooklet_sql::Lsn;
+use tokio::sync::{mpsc, watch};
 
-use super::catalog::{Catalog, Finished};
+use super::base::{Seen, Stage};
+use super::catalog::Catalog;
+use super::chunks::Chunks;
 use super::definition::Defined;
+use super::fold;
 use super::partitions::Partitions;
 use super::recent::RecentCommits;
-use super::shape::{Shape, Stage};
+use super::shape::Shape;
 use super::visibility::Visibility;
 use crate::change_log::{ChangeLog, StoredCommit};
 use crate::engine::Engine;
-use crate::limits::{BATCH_BYTES_MAX, RECENT_COMMITS_MAX};
+use crate::limits::RECENT_COMMITS_MAX;
 use crate::replication::partitions::Partition;
 use crate::replication::publication::{Publication, PublicationError};
 use crate::replication::schema::Schemas;
 use crate::replication::snapshot::{Rows, Snapshot, SnapshotError};
 use crate::replication::{self, Database, DatabaseError};
-use crate::shape_log::{AppenderHandle, BatchPlace, HeldTransaction, PackStore, ShapeLogs};
+use crate::shape_log::{AppenderHandle, HeldTransaction, PackStore, PostingReader, ShapeLogs};
 
 /// What shapes are made with.
 pub struct Workshop {
@@ -51,6 +54,8 @@ pub struct Workshop {
     pub logs: Arc<ShapeLogs>,
     /// Appends to them.
     pub appender: AppenderHandle,
+    /// Holds entries.
+    pub postings: PostingReader,
     /// Holds snapshot rows.
     pub packs: PackStore,
     /// Remembers finished shapes.
@@ -62,6 +67,8 @@ pub struct Workshop {
     /// The last transaction from before this process: no new shape sees it or an earlier one from
     /// the dataflow.
     pub begun_after: Lsn,
+    /// Told of shapes whose log is large against their rows. Unbounded: each is told of once.
+    pub large: mpsc::UnboundedSender<ShapeId>,
     /// Bytes of a chunk of new shapes.
     pub chunk_bytes: u64,
 }
@@ -139,7 +146,7 @@ impl From<SnapshotError> for CreateError {
 
 /// Tells a shape's readers that it could not be made.
 pub(super) fn fail(shape: &Shape, error: CreateError) {
-    shape.update(|state| state.stage = Stage::Failed(error));
+    shape.newest().update(|state| state.stage = Stage::Failed(error));
 }
 
 /// Makes a shape whose handle is known already.
@@ -156,17 +163,23 @@ pub(super) async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), Cr
     let begun = shop.appender.begin(shape.id, visibility.clone(), until, early).await;
     begun.map_err(CreateError::internal)?;
     shop.recent.forget_visible(&visibility);
-    shape.update(|state| state.stage = Stage::Running(visibility.clone()));
+    let base = shape.newest();
+    base.update(|state| state.stage = Stage::Running(visibility.clone()));
 
     let rows = snapshot.copy(&defined.table, &defined.definition, defined.predicate.as_ref());
     let rows = rows.await?;
     let generation = check(shop, defined, before).await?;
     shape.set_generation(generation);
-    let mut store = Store::new(shop, shape);
-    store.all(rows).await?;
+    let mut chunks = Chunks::new(&shop.packs, shop.chunk_bytes, shape, &base);
+    store(&mut chunks, shape, rows).await?;
     snapshot.end().await?;
     let still_right = || shop.partitions.generation(defined.table.oid) == generation;
-    finish(shop, shape, store, visibility, until, still_right).await
+    finish(shop, shape, &Seen { visibility, until }, still_right).await?;
+    // Fails only when the process is ending.
+    if shape.log.large_beyond(fold::large_at(shape)) {
+        _ = shop.large.send(shape.id);
+    }
+    Ok(())
 }
 
 /// Whether the table is what it was when the question was asked. The snapshot holds its lock, so a
@@ -257,132 +270,65 @@ async fn early(
     Ok(matched)
 }
 
-/// Durable in this order: rows, postings, the rows of the postings, the catalogue.
-async fn finish(
-    shop: &Workshop,
-    shape: &Arc<Shape>,
-    store: Store<'_>,
-    visibility: Visibility,
-    until: Lsn,
-    still_right: impl Fn() -> bool,
-) -> Result<(), CreateError> {
+/// Makes durable what a shape's record will refer to, in this order: rows, postings, the rows of the
+/// postings.
+pub(super) async fn make_durable(shop: &Workshop) -> Result<(), CreateError> {
     shop.packs.sync().await.map_err(CreateError::internal)?;
     let reached = shop.appender.sync().await.map_err(CreateError::internal)?;
     let mut durable = shop.durable.clone();
     let covered = durable.wait_for(|durable| *durable >= reached).await;
     covered.map_err(CreateError::internal)?;
+    Ok(())
+}
+
+/// Everything is stored: durable first, then in the catalogue.
+async fn finish(
+    shop: &Workshop,
+    shape: &Arc<Shape>,
+    seen: &Seen,
+    still_right: impl Fn() -> bool,
+) -> Result<(), CreateError> {
+    make_durable(shop).await?;
     if shape.log.ended().is_some() {
         return Err(CreateError::Ended);
     }
-    let finished = Finished {
-        id: shape.id,
-        handle: shape.handle.clone(),
-        definition: shape.defined.definition.clone(),
-        source: shape.defined.source.clone(),
-        table: Arc::clone(&shape.defined.table),
-        chunk_bytes: shop.chunk_bytes,
-        visibility: visibility.clone(),
-        until,
-        batches: store.places,
-        chunks: store.chunk + 1,
-        generation: shape.generation(),
-    };
-    shop.catalog.finish(finished).await.map_err(CreateError::internal)?;
+    shape.set_seen(seen.clone());
+    if let Some(record) = shape.record() {
+        shop.catalog.finish(record).await.map_err(CreateError::internal)?;
+    }
     if shape.log.ended().is_some() || !still_right() {
         // Ended while the record was written: the removal may have come before it.
         return Err(CreateError::Ended);
     }
-    shape.update(|state| state.stage = Stage::Complete(visibility));
+    let visibility = seen.visibility.clone();
+    shape.newest().update(|state| state.stage = Stage::Complete(visibility));
     Ok(())
-}
-
-/// Cuts rows into batches and chunks.
-struct Store<'a> {
-    shop: &'a Workshop,
-    shape: &'a Arc<Shape>,
-    names: Vec<&'a str>,
-    rows: Vec<Row>,
-    rows_bytes: usize,
-    places: Vec<BatchPlace>,
-    chunk: u32,
-    chunk_bytes: u64,
-    scratch: Vec<u8>,
 }
 
 /// How long rows may wait for a batch to fill while Postgres is slow to find more.
 const BATCH_WAIT: Duration = Duration::from_millis(100);
 
-impl<'a> Store<'a> {
-    fn new(shop: &'a Workshop, shape: &'a Arc<Shape>) -> Store<'a> {
-        let table = &shape.defined.table;
-        let columns = shape.defined.definition.columns.iter();
-        Store {
-            shop,
-            shape,
-            names: columns.map(|at| table.columns[*at].name.as_str()).collect(),
-            rows: Vec::new(),
-            rows_bytes: 0,
-            places: Vec::new(),
-            chunk: 0,
-            chunk_bytes: 0,
-            scratch: Vec::new(),
-        }
-    }
-
-    async fn all(&mut self, mut rows: Rows) -> Result<(), CreateError> {
-        loop {
-            let next = if self.rows.is_empty() {
-                rows.next().await
-            } else {
-                match tokio::time::timeout(BATCH_WAIT, rows.next()).await {
-                    Ok(next) => next,
-                    Err(_) => {
-                        self.flush()?;
-                        continue;
-                    }
+/// Stores all rows; readers may follow.
+async fn store(chunks: &mut Chunks<'_>, shape: &Shape, mut rows: Rows) -> Result<(), CreateError> {
+    loop {
+        let next = if chunks.is_flushed() {
+            rows.next().await
+        } else {
+            match tokio::time::timeout(BATCH_WAIT, rows.next()).await {
+                Ok(next) => next,
+                Err(_) => {
+                    chunks.flush().map_err(CreateError::internal)?;
+                    continue;
                 }
-            };
-            match next? {
-                Some(row) => self.push(row)?,
-                None => return self.flush(),
             }
-            if self.rows.is_empty() && self.shape.log.ended().is_some() {
-                return Err(CreateError::Ended);
-            }
+        };
+        match next? {
+            Some(row) => chunks.push(row).map_err(CreateError::internal)?,
+            None => return chunks.flush().map_err(CreateError::internal),
         }
-    }
-
-    /// A chunk ends with the row that fills it.
-    fn push(&mut self, row: Row) -> Result<(), CreateError> {
-        self.scratch.clear();
-        self.shape.view.snapshot_row(&row, &mut self.scratch);
-        self.chunk_bytes += self.scratch.len() as u64 + 1;
-        self.rows_bytes += row.as_bytes().len();
-        self.rows.push(row);
-        if self.chunk_bytes >= self.shop.chunk_bytes {
-            self.flush()?;
-            (self.chunk, self.chunk_bytes) = (self.chunk + 1, 0);
-            let chunk = self.chunk;
-            self.shape.update(|state| state.chunk = chunk);
-        } else if self.rows_bytes >= BATCH_BYTES_MAX {
-            self.flush()?;
+        if chunks.is_flushed() && shape.log.ended().is_some() {
+            return Err(CreateError::Ended);
         }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), CreateError> {
-        if self.rows.is_empty() {
-            return Ok(());
-        }
-        let number = self.places.len() as u32;
-        let stored =
-            self.shop.packs.append(self.shape.id, self.chunk, number, &self.names, &self.rows);
-        let place = stored.map_err(CreateError::internal)?;
-        self.places.push(place);
-        self.shape.update(|state| state.batches.push(place));
-        self.rows.clear();
-        self.rows_bytes = 0;
-        Ok(())
     }
 }
 

@@ -30,7 +30,7 @@ pub async fn evict(registry: &Arc<Registry>, limits: ShapeLimits) {
             break;
         }
         let table = &shape.defined.table.name;
-        tracing::info!(handle = shape.handle, %table, ?idle, expired, "shape evicted");
+        tracing::info!(handle = shape.handle(), %table, ?idle, expired, "shape evicted");
         evicted.push(shape);
     }
     if !evicted.is_empty() {

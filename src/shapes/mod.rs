@@ -5,10 +5,13 @@
 //! means the same content for ever; a shape whose log cannot be right has ended. *Must not know*:
 //! HTTP.
 
+pub mod base;
 pub mod catalog;
+pub mod chunks;
 pub mod create;
 pub mod definition;
 pub mod evict;
+pub mod fold;
 pub mod partitions;
 pub mod recent;
 pub mod reconcile;

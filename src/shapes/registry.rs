@@ -7,12 +7,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use brooklet_dataflows::{EndReason, Event, ShapeId};
 use tokio::sync::mpsc;
 
+use super::base::{Base, SnapshotState};
 use super::create::{self, CreateError, Workshop};
 use super::definition::{Defined, Definition};
+use super::fold;
 use super::partitions::Stale;
-use super::shape::{Shape, SnapshotState};
+use super::shape::Shape;
 use crate::limits::CREATIONS_MAX;
-use crate::shape_log::ShapeLog;
+use crate::shape_log::{LogPoint, ShapeLog};
 
 /// All shapes of a running server.
 pub struct Registry {
@@ -64,6 +66,26 @@ impl Registry {
         self.maps().by_definition.get(definition).filter(|shape| shape.is_alive()).cloned()
     }
 
+    /// The shape of this number, if it is alive.
+    #[must_use]
+    pub fn by_id(&self, id: ShapeId) -> Option<Arc<Shape>> {
+        self.maps().by_id.get(&id).cloned()
+    }
+
+    /// A handle that was never given before.
+    #[must_use]
+    pub fn new_handle(&self, definition: &Definition) -> String {
+        self.maps().handle(definition)
+    }
+
+    /// One more handle stands for a shape; nothing if the shape is no longer there.
+    pub fn add_handle(&self, shape: &Arc<Shape>, handle: &str) {
+        let mut maps = self.maps();
+        if maps.by_id.contains_key(&shape.id) {
+            maps.by_handle.insert(handle.to_owned(), Arc::clone(shape));
+        }
+    }
+
     /// How many shapes there are.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -97,7 +119,8 @@ impl Registry {
             maps.next_id += 1;
             let handle = maps.handle(&defined.definition);
             let log = Arc::new(ShapeLog::new(id, self.workshop.chunk_bytes));
-            let shape = Arc::new(Shape::new(handle, defined, log, SnapshotState::starting()));
+            let base = Base::new(handle, LogPoint::BEGIN, fold::now(), SnapshotState::starting());
+            let shape = Arc::new(Shape::new(defined, log, base));
             maps.insert(&shape);
             maps.creating += 1;
             shape
@@ -141,13 +164,14 @@ impl Registry {
         while let Some((id, why)) = ended.recv().await {
             let shape = self.maps().by_id.get(&id).cloned();
             self.maps().remove(id);
-            if let Some(shape) = shape {
-                tracing::info!(handle = shape.handle, table = %shape.defined.table.name, ?why, "shape ended");
+            if let Some(shape) = &shape {
+                tracing::info!(handle = shape.handle(), table = %shape.defined.table.name, ?why, "shape ended");
                 if why == EndReason::TableChanged {
                     self.workshop.schemas.forget(&shape.defined.table.name);
                 }
             }
             self.forget_record(id).await;
+            shape.iter().for_each(|shape| self.release(shape));
             // The dataflow knows, unless the end was noticed behind it. Fails only when the process
             // is ending.
             _ = self.workshop.engine.send(vec![Event::RemoveShape(id)]).await;
@@ -171,7 +195,7 @@ impl Registry {
     }
 
     async fn drop_failed(&self, shape: &Arc<Shape>, error: CreateError) {
-        tracing::info!(handle = shape.handle, table = %shape.defined.table.name, %error, "shape not made");
+        tracing::info!(handle = shape.handle(), table = %shape.defined.table.name, %error, "shape not made");
         create::fail(shape, error);
         self.end(std::slice::from_ref(shape)).await;
     }
@@ -190,9 +214,17 @@ impl Registry {
         for shape in shapes {
             self.workshop.logs.remove(shape.id, EndReason::Removed);
             shape.log.close(EndReason::Removed);
+            self.release(shape);
         }
         // Fails only when the process is ending.
         _ = self.workshop.engine.send(ids.into_iter().map(Event::RemoveShape).collect()).await;
+    }
+
+    /// Nobody reads an ended shape's rows again: bodies that do end there.
+    fn release(&self, shape: &Shape) {
+        for base in shape.bases() {
+            self.workshop.packs.release(&base.take_batches());
+        }
     }
 
     async fn forget_record(&self, id: ShapeId) {
@@ -209,13 +241,15 @@ impl Registry {
 impl Maps {
     fn insert(&mut self, shape: &Arc<Shape>) {
         self.by_definition.insert(shape.defined.definition.clone(), Arc::clone(shape));
-        self.by_handle.insert(shape.handle.clone(), Arc::clone(shape));
+        for handle in shape.handles() {
+            self.by_handle.insert(handle, Arc::clone(shape));
+        }
         self.by_id.insert(shape.id, Arc::clone(shape));
     }
 
     fn remove(&mut self, id: ShapeId) {
         let Some(shape) = self.by_id.remove(&id) else { return };
-        self.by_handle.remove(&shape.handle);
+        shape.handles().iter().for_each(|handle| _ = self.by_handle.remove(handle));
         let definition = &shape.defined.definition;
         if self.by_definition.get(definition).is_some_and(|known| known.id == id) {
             self.by_definition.remove(definition);

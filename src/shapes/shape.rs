@@ -1,84 +1,163 @@
-//! One shape: its question, its snapshot as far as it is read, its log.
+//! One shape: its question, the bases that clients begin with, its log.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use brooklet_dataflows::ShapeId;
-use tokio::sync::watch;
 
+use super::base::{Base, Seen, SnapshotState, Stage};
+use super::catalog::Finished;
 use super::create::CreateError;
 use super::definition::{Defined, LogMode};
 use super::schema_header::schema_header;
-use super::visibility::Visibility;
-use crate::shape_log::{BatchPlace, ShapeLog, View};
+use crate::shape_log::{Offset, ShapeLog, View};
 
 /// A shape that exists.
 pub struct Shape {
     /// Its number.
     pub id: ShapeId,
-    /// Its name towards clients; never used again.
-    pub handle: String,
     /// Its question.
     pub defined: Defined,
     /// The `electric-schema` header.
     pub schema: String,
     /// How its rows look.
     pub view: View,
-    /// What came after the snapshot.
+    /// What came after the first snapshot.
     pub log: Arc<ShapeLog>,
-    snapshot: watch::Sender<SnapshotState>,
+    bases: RwLock<Bases>,
+    /// What the first snapshot saw, once it is complete.
+    seen: OnceLock<Seen>,
     /// When it was last asked for, milliseconds of the process' own clock.
     asked: AtomicU64,
     /// Which generation of its table's partitions it was made under.
     generation: AtomicU64,
 }
 
-/// How far the snapshot is.
-#[derive(Debug, Clone)]
-pub struct SnapshotState {
-    /// Where it stands.
-    pub stage: Stage,
-    /// Rows that can be read.
-    pub batches: Vec<BatchPlace>,
-    /// The chunk that rows are added to; those before it are complete.
-    pub chunk: u32,
-}
-
-/// Where a snapshot stands.
-#[derive(Debug, Clone)]
-pub enum Stage {
-    /// Not taken yet.
-    Starting,
-    /// Taken; rows are being read.
-    Running(Visibility),
-    /// All rows are there and durable, in chunks up to and including `SnapshotState::chunk`.
-    Complete(Visibility),
-    /// It could not be had; the shape has ended.
-    Failed(CreateError),
+/// What a shape's handles stand for.
+struct Bases {
+    /// The newest last; never empty.
+    living: Vec<Arc<Base>>,
+    /// Handles whose rows are gone. Their clients go on as long as the log reaches back to them.
+    retired: Vec<String>,
 }
 
 impl Shape {
-    /// A shape whose snapshot is at the given state.
+    /// A shape that has these bases, at least one, the newest last.
     #[must_use]
-    pub fn new(
-        handle: String,
-        defined: Defined,
-        log: Arc<ShapeLog>,
-        snapshot: SnapshotState,
-    ) -> Shape {
+    pub fn new(defined: Defined, log: Arc<ShapeLog>, first: Base) -> Shape {
         let columns = &defined.definition.columns;
+        let bases = Bases { living: vec![Arc::new(first)], retired: Vec::new() };
         Shape {
             id: log.shape(),
-            handle,
             schema: schema_header(&defined.table, columns),
             view: View::new(&defined.table, columns, &defined.key, defined.definition.replica),
             defined,
             log,
-            snapshot: watch::channel(snapshot).0,
+            bases: RwLock::new(bases),
+            seen: OnceLock::new(),
             asked: AtomicU64::new(now()),
             generation: AtomicU64::new(0),
         }
+    }
+
+    /// The base that new clients begin with.
+    #[must_use]
+    pub fn newest(&self) -> Arc<Base> {
+        let bases = self.bases.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&bases.living[bases.living.len() - 1])
+    }
+
+    /// The handle that new clients get.
+    #[must_use]
+    pub fn handle(&self) -> String {
+        self.newest().handle.clone()
+    }
+
+    /// The base of a handle, if its rows are still there.
+    #[must_use]
+    pub fn base(&self, handle: &str) -> Option<Arc<Base>> {
+        let bases = self.bases.read().unwrap_or_else(PoisonError::into_inner);
+        bases.living.iter().find(|base| base.handle == handle).cloned()
+    }
+
+    /// All bases whose rows are there, the newest last.
+    #[must_use]
+    pub fn bases(&self) -> Vec<Arc<Base>> {
+        self.bases.read().unwrap_or_else(PoisonError::into_inner).living.clone()
+    }
+
+    /// Every handle that stands for this shape.
+    #[must_use]
+    pub fn handles(&self) -> Vec<String> {
+        let bases = self.bases.read().unwrap_or_else(PoisonError::into_inner);
+        let living = bases.living.iter().map(|base| base.handle.clone());
+        living.chain(bases.retired.iter().cloned()).collect()
+    }
+
+    /// Handles whose rows are gone.
+    #[must_use]
+    pub fn retired(&self) -> Vec<String> {
+        self.bases.read().unwrap_or_else(PoisonError::into_inner).retired.clone()
+    }
+
+    /// Notes what the first snapshot saw.
+    pub(crate) fn set_seen(&self, seen: Seen) {
+        // The first one stays: there is only one first snapshot.
+        _ = self.seen.set(seen);
+    }
+
+    /// What the catalogue is to remember; `None` before the first snapshot is complete.
+    #[must_use]
+    pub fn record(&self) -> Option<Finished> {
+        self.record_with(None)
+    }
+
+    /// The same, with a base that is about to be added.
+    #[must_use]
+    pub fn record_with(&self, more: Option<&Base>) -> Option<Finished> {
+        let seen = self.seen.get()?.clone();
+        let defined = &self.defined;
+        Some(Finished {
+            id: self.id,
+            definition: defined.definition.clone(),
+            source: defined.source.clone(),
+            table: Arc::clone(&defined.table),
+            chunk_bytes: self.log.chunk_bytes(),
+            visibility: seen.visibility,
+            until: seen.until,
+            bases: self
+                .bases()
+                .iter()
+                .map(|base| &**base)
+                .chain(more)
+                .filter_map(Base::record)
+                .collect(),
+            retired: self.retired(),
+            generation: self.generation(),
+        })
+    }
+
+    /// New clients begin with `base` from now on.
+    pub(crate) fn add_base(&self, base: Arc<Base>) {
+        self.bases.write().unwrap_or_else(PoisonError::into_inner).living.push(base);
+    }
+
+    /// Handles that stand for this shape, but whose rows are gone.
+    pub(crate) fn add_retired(&self, handles: Vec<String>) {
+        self.bases.write().unwrap_or_else(PoisonError::into_inner).retired.extend(handles);
+    }
+
+    /// Gives up the bases from before `after`, and the log's entries up to there. Returns the bases.
+    pub(crate) fn retire_before(&self, after: Offset) -> Vec<Arc<Base>> {
+        let mut bases = self.bases.write().unwrap_or_else(PoisonError::into_inner);
+        let newest = bases.living.len() - 1;
+        let old =
+            bases.living.iter().take(newest).take_while(|base| base.after.offset < after).count();
+        let retired: Vec<Arc<Base>> = bases.living.drain(..old).collect();
+        bases.retired.extend(retired.iter().map(|base| base.handle.clone()));
+        self.log.forget_before(bases.living[0].after.offset);
+        retired
     }
 
     /// Which generation of its table's partitions it was made under; 0 before that is known.
@@ -105,23 +184,17 @@ impl Shape {
         Duration::from_millis(now().saturating_sub(self.asked.load(Ordering::Relaxed)))
     }
 
-    /// Follows the snapshot.
-    #[must_use]
-    pub fn snapshot(&self) -> watch::Receiver<SnapshotState> {
-        self.snapshot.subscribe()
-    }
-
     /// Waits until the snapshot is taken, so that there is something to answer. One without rows is
     /// complete in a moment, and then its handle survives whatever happens.
     pub async fn started(&self) -> Result<(), CreateError> {
-        let mut snapshot = self.snapshot();
+        let mut snapshot = self.newest().snapshot();
         let rows = self.defined.definition.log == LogMode::Full;
         let decided = |state: &SnapshotState| match state.stage {
             Stage::Starting => false,
             Stage::Running(_) => rows,
             Stage::Complete(_) | Stage::Failed(_) => true,
         };
-        // The sender is ours, so it cannot be gone.
+        // Its sender goes with the shape only.
         let Ok(state) = snapshot.wait_for(decided).await else { return Err(CreateError::ended()) };
         match &state.stage {
             Stage::Failed(error) => Err(error.clone()),
@@ -136,15 +209,10 @@ impl Shape {
         self.log.ended().is_none()
     }
 
-    /// Whether the snapshot is complete.
+    /// Whether the first snapshot is complete.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        matches!(self.snapshot.borrow().stage, Stage::Complete(_))
-    }
-
-    /// Changes the snapshot's state and wakes its readers.
-    pub(super) fn update(&self, change: impl FnOnce(&mut SnapshotState)) {
-        self.snapshot.send_modify(change);
+        self.newest().is_complete()
     }
 }
 
@@ -153,12 +221,4 @@ fn now() -> u64 {
     static START: OnceLock<Instant> = OnceLock::new();
     let elapsed = START.get_or_init(Instant::now).elapsed();
     u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
-}
-
-impl SnapshotState {
-    /// Nothing yet.
-    #[must_use]
-    pub fn starting() -> SnapshotState {
-        SnapshotState { stage: Stage::Starting, batches: Vec::new(), chunk: 0 }
-    }
 }

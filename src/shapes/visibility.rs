@@ -28,9 +28,15 @@ impl Visibility {
     /// more than 2³¹ apart.
     #[must_use]
     pub fn contains(&self, xid: u32) -> bool {
-        let distance = i64::from(xid.wrapping_sub(self.xmax as u32) as i32);
-        let Some(xid) = self.xmax.checked_add_signed(distance) else { return true };
+        let Some(xid) = self.full_id(xid) else { return true };
         xid < self.xmin || (xid < self.xmax && !self.in_progress.contains(&xid))
+    }
+
+    /// The 64-bit id of a transaction of the stream; `None` for one from before all others.
+    #[must_use]
+    pub fn full_id(&self, xid: u32) -> Option<u64> {
+        let distance = i64::from(xid.wrapping_sub(self.xmax as u32) as i32);
+        self.xmax.checked_add_signed(distance)
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod bad_input;
 mod durability;
+mod folding;
 mod harness;
 mod lifecycle;
 mod malformed;

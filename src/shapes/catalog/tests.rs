@@ -11,7 +11,6 @@ fn finished(id: u64, table: &Arc<TableSchema>) -> Finished {
     let columns = vec![0];
     Finished {
         id: ShapeId(id),
-        handle: format!("1-{id}"),
         definition: Definition {
             table: 7,
             name,
@@ -26,8 +25,15 @@ fn finished(id: u64, table: &Arc<TableSchema>) -> Finished {
         chunk_bytes: 10,
         visibility: "3:5:4".parse().unwrap(),
         until: Lsn(9),
-        batches: Vec::new(),
-        chunks: 1,
+        bases: vec![BaseRecord {
+            handle: format!("1-{id}"),
+            after: LogPoint::BEGIN,
+            made: 1,
+            visibility: "3:5:4".parse().unwrap(),
+            batches: Vec::new(),
+            chunks: 1,
+        }],
+        retired: Vec::new(),
         generation: 0,
     }
 }

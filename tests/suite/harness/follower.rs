@@ -15,7 +15,8 @@ use super::shape::Shape;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A following client.
+/// A following client; a clone goes its own way from the same place.
+#[derive(Clone)]
 pub struct Follower {
     pub shape: Shape,
     pub server: SocketAddr,

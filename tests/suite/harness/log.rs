@@ -39,6 +39,7 @@ pub struct Change {
 }
 
 /// What a schema header says that replaying needs.
+#[derive(Clone)]
 pub struct Schema {
     /// Column to its description.
     pub columns: BTreeMap<String, Value>,

@@ -1,0 +1,109 @@
+//! The rows that a shape holds: its base with the entries of its log applied.
+//!
+//! *Enters*: where the rows and the entries are. *Leaves*: each row once, in no order.
+//! *Invariant*: what leaves is what a client has that followed the log up to the same place: per key
+//! the last entry counts. Memory is bounded: a log with many entries is gone through several times,
+//! each time for a part of the keys.
+
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::io;
+
+use brooklet_dataflows::{Change, Verdict};
+use brooklet_sql::Row;
+
+use super::postings::{Posting, last_op};
+use super::{BatchPlace, Block, Offset, PackStore, PostingReader, View};
+use crate::change_log::ChangeLog;
+use crate::limits::HELD_KEYS_MAX;
+
+/// Where a shape's rows are.
+pub struct Held<'a> {
+    /// Holds changes.
+    pub changes: &'a ChangeLog,
+    /// Holds entries.
+    pub postings: &'a PostingReader,
+    /// Holds rows of bases.
+    pub packs: &'a PackStore,
+    /// How the shape's rows look.
+    pub view: &'a View,
+    /// The table's number.
+    pub table: u32,
+}
+
+/// What became of a key since the base: its last row's change, or nothing.
+type Touched = HashMap<String, Option<u64>>;
+
+impl Held<'_> {
+    /// Gives every row to `each`, with the selected columns only: those in `batches`, changed by the
+    /// entries in `blocks` after `after` and up to `end`.
+    pub fn rows<E: From<io::Error>>(
+        &self,
+        batches: &[BatchPlace],
+        blocks: &[Block],
+        after: Offset,
+        end: Offset,
+        mut each: impl FnMut(Row) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let entries: usize = blocks.iter().map(|block| block.count as usize).sum();
+        let parts = entries.div_ceil(HELD_KEYS_MAX).max(1) as u64;
+        let hasher = std::hash::RandomState::new();
+        for part in 0..parts {
+            let mine = |key: &str| parts == 1 || hasher.hash_one(key) % parts == part;
+            let touched = self.touched(blocks, after, end, &mine)?;
+            for batch in batches {
+                for row in self.packs.read(batch).map_err(io::Error::other)? {
+                    let key = self.view.stored_key(&row);
+                    if mine(&key) && !touched.contains_key(&key) {
+                        each(row)?;
+                    }
+                }
+            }
+            let mut last: Vec<u64> = touched.into_values().flatten().collect();
+            last.sort_unstable();
+            for seq in last {
+                let row = self.change(seq)?.new.ok_or_else(|| io::Error::other("no new row"))?;
+                each(self.view.select(&row).map_err(io::Error::other)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn touched(
+        &self,
+        blocks: &[Block],
+        after: Offset,
+        end: Offset,
+        mine: &impl Fn(&str) -> bool,
+    ) -> io::Result<Touched> {
+        let mut touched = Touched::new();
+        let mut note = |row: &Row, seq: Option<u64>| {
+            let key = self.view.table_key(row);
+            if mine(&key) {
+                touched.insert(key, seq);
+            }
+        };
+        for block in blocks {
+            for posting in self.postings.read(block)? {
+                let at = Offset { tx: block.lsn.0, op: last_op(&posting) };
+                if after < at && at <= end {
+                    self.entry(&posting, &mut note)?;
+                }
+            }
+        }
+        Ok(touched)
+    }
+
+    fn entry(&self, posting: &Posting, note: &mut impl FnMut(&Row, Option<u64>)) -> io::Result<()> {
+        let Change { old, new, .. } = self.change(posting.seq)?;
+        let gone = matches!(posting.verdict, Verdict::Delete | Verdict::Rekey);
+        old.filter(|_| gone).iter().for_each(|row| note(row, None));
+        let stays = posting.verdict != Verdict::Delete;
+        new.filter(|_| stays).iter().for_each(|row| note(row, Some(posting.seq)));
+        Ok(())
+    }
+
+    fn change(&self, seq: u64) -> io::Result<Change> {
+        self.changes.read(seq, self.table).map_err(io::Error::other)
+    }
+}

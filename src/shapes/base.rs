@@ -1,0 +1,134 @@
+//! What clients of one handle begin with: rows, and the place in the log that follows them.
+//!
+//! A shape begins with one base, its snapshot. Later ones are made of its own log ([`super::fold`]).
+
+use brooklet_sql::Lsn;
+use tokio::sync::watch;
+
+use super::catalog::BaseRecord;
+use super::create::CreateError;
+use super::visibility::Visibility;
+use crate::shape_log::{BatchPlace, LogPoint};
+
+/// Rows that a log begins with, under a handle of their own.
+pub struct Base {
+    /// Its name towards clients; never used again.
+    pub handle: String,
+    /// The entries after this place follow the rows.
+    pub after: LogPoint,
+    /// When it was made, seconds since 1970.
+    pub made: u64,
+    snapshot: watch::Sender<SnapshotState>,
+}
+
+/// How far the rows are stored.
+#[derive(Debug, Clone)]
+pub struct SnapshotState {
+    /// Where it stands.
+    pub stage: Stage,
+    /// Rows that can be read.
+    pub batches: Vec<BatchPlace>,
+    /// The chunk that rows are added to; those before it are complete.
+    pub chunk: u32,
+}
+
+/// Where a snapshot stands.
+#[derive(Debug, Clone)]
+pub enum Stage {
+    /// Not taken yet.
+    Starting,
+    /// Taken; rows are being read.
+    Running(Visibility),
+    /// All rows are there and durable, in chunks up to and including `SnapshotState::chunk`.
+    Complete(Visibility),
+    /// It could not be had; the shape has ended.
+    Failed(CreateError),
+}
+
+impl Base {
+    /// A base whose rows are at the given state.
+    #[must_use]
+    pub fn new(handle: String, after: LogPoint, made: u64, state: SnapshotState) -> Base {
+        Base { handle, after, made, snapshot: watch::channel(state).0 }
+    }
+
+    /// Follows the rows.
+    #[must_use]
+    pub fn snapshot(&self) -> watch::Receiver<SnapshotState> {
+        self.snapshot.subscribe()
+    }
+
+    /// Whether all rows are there.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        matches!(self.snapshot.borrow().stage, Stage::Complete(_))
+    }
+
+    /// Where the rows are.
+    #[must_use]
+    pub fn batches(&self) -> Vec<BatchPlace> {
+        self.snapshot.borrow().batches.clone()
+    }
+
+    /// The same, and from now on none: the rows are about to go.
+    #[must_use]
+    pub(super) fn take_batches(&self) -> Vec<BatchPlace> {
+        let mut batches = Vec::new();
+        self.snapshot.send_modify(|state| batches = std::mem::take(&mut state.batches));
+        batches
+    }
+
+    /// Bytes of the stored rows.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.snapshot.borrow().batches.iter().map(BatchPlace::bytes).sum()
+    }
+
+    /// What the catalogue is to remember; `None` while the snapshot is not taken.
+    #[must_use]
+    pub fn record(&self) -> Option<BaseRecord> {
+        let state = self.snapshot.borrow();
+        let (Stage::Running(visibility) | Stage::Complete(visibility)) = &state.stage else {
+            return None;
+        };
+        Some(BaseRecord {
+            handle: self.handle.clone(),
+            after: self.after,
+            made: self.made,
+            visibility: visibility.clone(),
+            batches: state.batches.clone(),
+            chunks: state.chunk + 1,
+        })
+    }
+
+    /// A base that is read back at a restart.
+    #[must_use]
+    pub fn restored(record: BaseRecord) -> Base {
+        let BaseRecord { handle, after, made, visibility, batches, chunks } = record;
+        let chunk = chunks.saturating_sub(1);
+        let state = SnapshotState { stage: Stage::Complete(visibility), batches, chunk };
+        Base::new(handle, after, made, state)
+    }
+
+    /// Changes the rows' state and wakes their readers.
+    pub(super) fn update(&self, change: impl FnOnce(&mut SnapshotState)) {
+        self.snapshot.send_modify(change);
+    }
+}
+
+impl SnapshotState {
+    /// Nothing yet.
+    #[must_use]
+    pub fn starting() -> SnapshotState {
+        SnapshotState { stage: Stage::Starting, batches: Vec::new(), chunk: 0 }
+    }
+}
+
+/// What a snapshot sees, and the last place in the stream that it may see.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// The transactions it contains.
+    pub visibility: Visibility,
+    /// No transaction whose commit record begins after this position is in it.
+    pub until: Lsn,
+}

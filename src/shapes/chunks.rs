@@ -1,0 +1,90 @@
+//! Cuts rows into batches and chunks while they are stored.
+
+use std::sync::Arc;
+
+use brooklet_sql::Row;
+
+use super::base::Base;
+use super::shape::Shape;
+use crate::limits::BATCH_BYTES_MAX;
+use crate::shape_log::pack::PackError;
+use crate::shape_log::{BatchPlace, PackStore};
+
+/// The rows of one base while they are written. A chunk ends with the row that fills it.
+pub struct Chunks<'a> {
+    packs: &'a PackStore,
+    shape: &'a Shape,
+    base: Arc<Base>,
+    names: Vec<&'a str>,
+    rows: Vec<Row>,
+    rows_bytes: usize,
+    places: Vec<BatchPlace>,
+    chunk: u32,
+    chunk_bytes: u64,
+    chunk_bytes_max: u64,
+    scratch: Vec<u8>,
+}
+
+impl<'a> Chunks<'a> {
+    /// Stores rows for `base`, in chunks of so many bytes of JSON.
+    pub fn new(
+        packs: &'a PackStore,
+        chunk_bytes_max: u64,
+        shape: &'a Shape,
+        base: &Arc<Base>,
+    ) -> Chunks<'a> {
+        let columns = shape.defined.definition.columns.iter();
+        Chunks {
+            packs,
+            shape,
+            base: Arc::clone(base),
+            names: columns.map(|at| shape.defined.table.columns[*at].name.as_str()).collect(),
+            rows: Vec::new(),
+            rows_bytes: 0,
+            places: Vec::new(),
+            chunk: 0,
+            chunk_bytes: 0,
+            chunk_bytes_max,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Whether every row that was given can be read.
+    #[must_use]
+    pub fn is_flushed(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Takes a row of the selected columns.
+    pub fn push(&mut self, row: Row) -> Result<(), PackError> {
+        self.scratch.clear();
+        self.shape.view.snapshot_row(&row, &mut self.scratch);
+        self.chunk_bytes += self.scratch.len() as u64 + 1;
+        self.rows_bytes += row.as_bytes().len();
+        self.rows.push(row);
+        if self.chunk_bytes >= self.chunk_bytes_max {
+            self.flush()?;
+            (self.chunk, self.chunk_bytes) = (self.chunk + 1, 0);
+            let chunk = self.chunk;
+            self.base.update(|state| state.chunk = chunk);
+        } else if self.rows_bytes >= BATCH_BYTES_MAX {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Stores what was gathered; it can be read then.
+    pub fn flush(&mut self) -> Result<(), PackError> {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        let number = self.places.len() as u32;
+        let place =
+            self.packs.append(self.shape.id, self.chunk, number, &self.names, &self.rows)?;
+        self.places.push(place);
+        self.base.update(|state| state.batches.push(place));
+        self.rows.clear();
+        self.rows_bytes = 0;
+        Ok(())
+    }
+}

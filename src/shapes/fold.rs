@@ -1,0 +1,300 @@
+//! Folding: a log that is large against its rows gets a new base, so that new clients load rows, not
+//! history.
+//!
+//! *Enters*: shapes whose log has become large. *Leaves*: a base under a new handle, made of the old
+//! base and the log. *Invariant*: every handle of a shape stands for the same rows at the same place
+//! of the log, so readers of older handles go on as if nothing had happened, until the log no longer
+//! reaches back to them; then they are told to fetch anew, under the newest handle.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use brooklet_dataflows::ShapeId;
+use brooklet_sql::Lsn;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::base::{Base, SnapshotState, Stage};
+use super::catalog::Finished;
+use super::chunks::Chunks;
+use super::create::{CreateError, Workshop, make_durable};
+use super::definition::LogMode;
+use super::registry::Registry;
+use super::shape::Shape;
+use super::visibility::Visibility;
+use crate::frame::FrameError;
+use crate::limits::{
+    FOLD_BYTES_MIN, FOLD_GRACE, FOLD_INTERVAL, FOLD_PAUSE, FOLD_SNAPSHOT_WAIT, FOLD_XIDS_MAX,
+};
+use crate::replication::snapshot::Snapshot;
+use crate::shape_log::{Block, Held};
+
+/// The weight of a log that is worth a new base: twice its rows, and not less than a minimum.
+#[must_use]
+pub fn large_at(shape: &Shape) -> u64 {
+    let newest = shape.newest();
+    newest.after.weight.saturating_add(FOLD_BYTES_MIN.max(2 * newest.bytes()))
+}
+
+/// Seconds since 1970.
+#[must_use]
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// Folds logs that have become large and retires what nobody can need any more, as long as it runs.
+pub struct Folder {
+    registry: Arc<Registry>,
+    large: mpsc::UnboundedReceiver<ShapeId>,
+    /// For how long a client that was away can go on, although its log was folded meanwhile.
+    window: Duration,
+    /// To be folded.
+    waiting: HashSet<ShapeId>,
+    /// Shapes with more than one base.
+    folded: BTreeMap<ShapeId, Arc<Shape>>,
+    /// Bases that are no longer offered; their rows go once nobody reads them.
+    retired: Vec<Arc<Base>>,
+}
+
+impl Folder {
+    /// A folder for all shapes of the registry; `large` tells of those that have become so.
+    #[must_use]
+    pub fn new(
+        registry: Arc<Registry>,
+        large: mpsc::UnboundedReceiver<ShapeId>,
+        window: Duration,
+    ) -> Folder {
+        let (mut waiting, mut folded) = (HashSet::new(), BTreeMap::new());
+        for shape in registry.finished() {
+            if shape.log.large_beyond(large_at(&shape)) {
+                waiting.insert(shape.id);
+            }
+            if shape.bases().len() > 1 {
+                folded.insert(shape.id, shape);
+            }
+        }
+        Folder { registry, large, window, waiting, folded, retired: Vec::new() }
+    }
+
+    /// Runs until the server stops.
+    pub async fn run(mut self) {
+        let mut interval = tokio::time::interval(FOLD_INTERVAL);
+        loop {
+            tokio::select! {
+                _ = interval.tick() => {}
+                more = self.large.recv() => match more {
+                    Some(id) => {
+                        self.waiting.insert(id);
+                        continue;
+                    }
+                    None => return,
+                }
+            }
+            if let Err(error) = self.round().await {
+                tracing::warn!(%error, "logs are not folded; tried again");
+            }
+            self.retire().await;
+        }
+    }
+
+    /// Folds what waits, after one look at what Postgres shows.
+    async fn round(&mut self) -> Result<(), CreateError> {
+        let now = now();
+        let due = |shape: &Arc<Shape>| {
+            // Not again and again: a busy shape of few rows would do nothing else.
+            let newest = shape.newest();
+            let rested = newest.made + FOLD_PAUSE.as_secs() <= now || shape.bases().len() == 1;
+            newest.is_complete() && rested
+        };
+        let ids: Vec<ShapeId> = self.waiting.iter().copied().collect();
+        let mut shapes = Vec::new();
+        for id in ids {
+            match self.registry.by_id(id) {
+                Some(shape) if due(&shape) => shapes.push(shape),
+                Some(_) => {}
+                None => _ = self.waiting.remove(&id),
+            }
+        }
+        if shapes.is_empty() {
+            return Ok(());
+        }
+        let shop = Arc::clone(self.registry.workshop());
+        let snapshot = Snapshot::take(&shop.database).await?;
+        let (seen, until) = (snapshot.visibility.clone(), snapshot.until);
+        snapshot.end().await?;
+        reach(&shop, until).await?;
+        for shape in shapes {
+            if !shape.log.is_past_snapshot(shop.logs.processed()) {
+                continue;
+            }
+            self.waiting.remove(&shape.id);
+            match fold(&self.registry, &shape, &seen).await {
+                Ok(()) => _ = self.folded.insert(shape.id, shape),
+                Err(CreateError::Ended) => {}
+                Err(error) => {
+                    tracing::error!(handle = shape.handle(), %error, "a log cannot be folded");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives up bases and entries that are too old, and deletes the rows of those nobody reads.
+    async fn retire(&mut self) {
+        let now = now();
+        let grace = FOLD_GRACE.min(self.window);
+        let mut done = Vec::new();
+        for (id, shape) in &self.folded {
+            if shape.log.ended().is_some() {
+                done.push(*id);
+                continue;
+            }
+            let bases = shape.bases();
+            let old = |newer: &Base, patience: Duration| newer.made + patience.as_secs() <= now;
+            let last = bases.len() - 1;
+            // Base `at` was given up by its readers' caches and clients so long ago.
+            let patience = |at: usize| if at == last { self.window } else { grace };
+            let keep = (1..=last).take_while(|at| old(&bases[*at], patience(*at))).last();
+            let Some(keep) = keep else { continue };
+            self.retired.extend(shape.retire_before(bases[keep].after.offset));
+            if keep == last {
+                done.push(*id);
+            }
+            let Some(record) = shape.record() else { continue };
+            if let Err(error) = remember(&self.registry, record).await {
+                tracing::debug!(handle = shape.handle(), %error, "bases are not retired on disk");
+            }
+        }
+        done.iter().for_each(|id| _ = self.folded.remove(id));
+        let packs = &self.registry.workshop().packs;
+        self.retired.retain(|base| {
+            let read = Arc::strong_count(base) > 1;
+            if !read {
+                packs.release(&base.batches());
+            }
+            read
+        });
+    }
+}
+
+/// Waits until the stream has brought everything up to `until`.
+async fn reach(shop: &Workshop, until: Lsn) -> Result<(), CreateError> {
+    let reached = async {
+        // A commit record begins before the position that was read after it became visible.
+        while shop.logs.processed().0 + 1 < until.0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(FOLD_SNAPSHOT_WAIT, reached).await.map_err(|_| CreateError::Unavailable {
+        reason: "the stream is behind".to_owned(),
+        retry_after: 1,
+    })
+}
+
+/// Gives a shape a new base, which stands where its log ends now. Everything that `seen` shows must
+/// have reached the log.
+pub async fn fold(
+    registry: &Registry,
+    shape: &Arc<Shape>,
+    seen: &Visibility,
+) -> Result<(), CreateError> {
+    let shop = Arc::clone(registry.workshop());
+    let (blocks, after) = shape.log.all().map_err(|_| CreateError::Ended)?;
+    let old = shape.newest();
+    let log_bytes = after.weight - old.after.weight;
+    let handle = registry.new_handle(&shape.defined.definition);
+    let xids: Vec<u32> = blocks.iter().map(|block| block.xid).collect();
+    let visibility = claimed(seen, &xids);
+    let base = Arc::new(Base::new(handle, after, now(), SnapshotState::starting()));
+    let (workshop, reader, filled) = (Arc::clone(&shop), Arc::clone(shape), Arc::clone(&base));
+    let stored =
+        tokio::task::spawn_blocking(move || store(&workshop, &reader, &old, &filled, &blocks));
+    let stored = stored.await.map_err(std::io::Error::other).and_then(|stored| stored);
+    let stored = match stored {
+        Ok(()) => make_durable(&shop).await,
+        Err(error) => Err(CreateError::Internal(error.to_string())),
+    };
+    base.update(|state| state.stage = Stage::Complete(visibility));
+    if stored.is_err() || shape.log.ended().is_some() {
+        shop.packs.release(&base.batches());
+        return Err(stored.err().unwrap_or(CreateError::Ended));
+    }
+    // Remembered first: a handle that clients have seen must survive.
+    let Some(record) = shape.record_with(Some(&base)) else { return Err(CreateError::Ended) };
+    remember(registry, record).await?;
+    registry.add_handle(shape, &base.handle);
+    tracing::info!(
+        handle = base.handle, table = %shape.defined.table.name, rows_bytes = base.bytes(),
+        log_bytes, "log folded: new clients begin with its rows"
+    );
+    shape.add_base(base);
+    if shape.log.large_beyond(large_at(shape)) {
+        // Fails only when the process is ending.
+        _ = shop.large.send(shape.id);
+    }
+    Ok(())
+}
+
+/// Notes in the catalogue what has become of a shape. Not of one that was ended meanwhile: its
+/// removal may have come before the record.
+async fn remember(registry: &Registry, record: Finished) -> Result<(), CreateError> {
+    let internal = |error: FrameError| CreateError::Internal(error.to_string());
+    let (id, catalog) = (record.id, &registry.workshop().catalog);
+    catalog.finish(record).await.map_err(internal)?;
+    if registry.by_id(id).is_some_and(|shape| shape.is_alive()) {
+        return Ok(());
+    }
+    catalog.remove(id).await.map_err(internal)?;
+    Err(CreateError::Ended)
+}
+
+/// Stores what the shape holds at the end of `blocks` as the rows of `base`. Blocks on files.
+fn store(
+    shop: &Workshop,
+    shape: &Shape,
+    old: &Base,
+    base: &Arc<Base>,
+    blocks: &[Block],
+) -> io::Result<()> {
+    let mut chunks = Chunks::new(&shop.packs, shape.log.chunk_bytes(), shape, base);
+    if shape.defined.definition.log == LogMode::ChangesOnly {
+        return Ok(());
+    }
+    let held = Held {
+        changes: &shop.change_log,
+        postings: &shop.postings,
+        packs: &shop.packs,
+        view: &shape.view,
+        table: shape.defined.table.oid,
+    };
+    let (after, end) = (old.after.offset, base.after.offset);
+    held.rows(&old.batches(), blocks, after, end, |row| {
+        if shape.log.ended().is_some() {
+            return Err(io::Error::other("the shape has ended"));
+        }
+        chunks.push(row).map_err(io::Error::other)
+    })?;
+    chunks.flush().map_err(io::Error::other)
+}
+
+/// Which transactions a base says it contains: those that `seen` shows, and those of its log that are
+/// not shown yet. That may be less than is true, never more.
+fn claimed(seen: &Visibility, log: &[u32]) -> Visibility {
+    let later: BTreeSet<u64> = (log.iter().filter(|xid| !seen.contains(**xid)))
+        .filter_map(|xid| seen.full_id(*xid))
+        .collect();
+    let Some(last) = later.last() else { return seen.clone() };
+    let xmax = seen.xmax.max(last + 1);
+    if xmax - seen.xmax > FOLD_XIDS_MAX {
+        return seen.clone();
+    }
+    let unknown = seen.in_progress.iter().copied().chain(seen.xmax..xmax);
+    let in_progress: Vec<u64> = unknown.filter(|id| !later.contains(id)).collect();
+    let xmin = in_progress.first().map_or(xmax, |first| *first);
+    Visibility { xmin, xmax, in_progress }
+}
+
+#[cfg(test)]
+mod tests;
