@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::limits::{
     CATCH_UP_WINDOW_DEFAULT, CHUNK_BYTES_DEFAULT, LONG_POLL_DEFAULT, REQUESTS_DEFAULT,
+    RETENTION_INTERVAL_DEFAULT, STORAGE_LIMIT_MIN,
 };
 use crate::shapes::evict::ShapeLimits;
 
@@ -136,6 +137,16 @@ pub struct ServeArgs {
     #[arg(long, env = "BROOKLET_SHAPE_IDLE_TIMEOUT", value_parser = duration)]
     pub shape_idle_timeout: Option<Duration>,
 
+    /// Bytes that may be stored, for example 20GiB; beyond them the shapes that nobody has asked for the
+    /// longest end. At least 256MiB, since the files being written are never deleted. Unlimited by
+    /// default.
+    #[arg(long, env = "BROOKLET_STORAGE_LIMIT", value_parser = storage_limit)]
+    pub storage_limit: Option<u64>,
+
+    /// How often is looked for what can be deleted from disk.
+    #[arg(long, env = "BROOKLET_RETENTION_INTERVAL", default_value = "60s", value_parser = duration)]
+    pub retention_interval: Duration,
+
     /// How long a client may be away and still go on where it was, once its shape's log has been folded
     /// into a new base. Longer keeps more on disk.
     #[arg(long, env = "BROOKLET_CATCH_UP_WINDOW", default_value = "24h", value_parser = duration)]
@@ -216,6 +227,10 @@ pub struct Settings {
     pub shapes: ShapeLimits,
     /// See [`ServeArgs`].
     pub catch_up_window: Duration,
+    /// See [`ServeArgs`].
+    pub storage_limit: Option<u64>,
+    /// See [`ServeArgs`].
+    pub retention_interval: Duration,
     /// Where to serve metrics.
     pub prometheus_port: Option<u16>,
     /// See [`ServeArgs`].
@@ -260,6 +275,8 @@ impl ServeArgs {
                 idle: self.shape_idle_timeout,
             },
             catch_up_window: self.catch_up_window,
+            storage_limit: self.storage_limit,
+            retention_interval: self.retention_interval,
             prometheus_port: self.prometheus_port,
             database_url: self.database_url,
             ca: self.database_ca_certificate_file,
@@ -286,6 +303,8 @@ impl Settings {
             requests: RequestLimits::default(),
             shapes: ShapeLimits::default(),
             catch_up_window: CATCH_UP_WINDOW_DEFAULT,
+            storage_limit: None,
+            retention_interval: RETENTION_INTERVAL_DEFAULT,
             prometheus_port: None,
             database_url,
             ca: None,
@@ -336,6 +355,12 @@ fn duration(text: &str) -> Result<Duration, String> {
     };
     let duration = Duration::try_from_secs_f64(number * unit);
     duration.ok().filter(|d| !d.is_zero()).ok_or_else(|| "it must be more than nothing".into())
+}
+
+/// A size that leaves room for the files being written.
+fn storage_limit(text: &str) -> Result<u64, String> {
+    let limit = size(text)?;
+    if limit < STORAGE_LIMIT_MIN { Err("at least 256MiB".to_owned()) } else { Ok(limit) }
 }
 
 /// `10MiB`, `64KB`; a bare number is bytes.

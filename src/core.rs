@@ -40,6 +40,7 @@ use crate::shapes::partitions::{Partitions, Stale};
 use crate::shapes::recent::RecentCommits;
 use crate::shapes::reconcile::reconcile;
 use crate::shapes::registry::Registry;
+use crate::shapes::retention::Retention;
 use crate::shapes::{Defined, Shape};
 use crate::storage::{Directory, StorageHandle};
 
@@ -224,6 +225,8 @@ async fn wire(
     tasks.spawn(Arc::clone(&registry).follow(stores.ended));
     tasks.spawn(Arc::clone(&registry).follow_stale(stores.stale));
     tasks.spawn(Folder::new(Arc::clone(&registry), stores.large.1, settings.catch_up_window).run());
+    let retention = Retention::new(Arc::clone(&registry), settings.storage_limit);
+    tasks.spawn(retention.run(settings.retention_interval));
     tasks.spawn(seal(log, stores.logs, unsealed, rolled_files));
     tasks.spawn(stream(session, ends));
     Ok(Arc::new(Core {

@@ -48,8 +48,9 @@ pub const COLLATED_IN_FLIGHT_MAX: usize = 1024;
 /// Postings are made durable at least this often, so that a restart replays little.
 pub const POSTING_SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A snapshot pack is rolled beyond this.
-pub const PACK_BYTES_MAX: u64 = 256 << 20;
+/// A snapshot pack is rolled beyond this. 64 MiB: one goes when nothing in it is used any more, so
+/// it should not hold the rows of too many shapes.
+pub const PACK_BYTES_MAX: u64 = 64 << 20;
 
 /// Bytes of row text of one snapshot batch: what a reader of a running snapshot waits for.
 pub const BATCH_BYTES_MAX: usize = 256 << 10;
@@ -216,3 +217,10 @@ pub const CATCH_UP_WINDOW_DEFAULT: Duration = Duration::from_secs(24 * 3600);
 /// Keys of rows in memory while a shape's rows are gathered; with more entries the log is gone
 /// through several times.
 pub const HELD_KEYS_MAX: usize = 1 << 20;
+
+/// How often is looked for what can be deleted from disk, unless configured. A round goes through the
+/// places of all entries.
+pub const RETENTION_INTERVAL_DEFAULT: Duration = Duration::from_secs(60);
+
+/// The least storage limit: the newest files of each kind are never deleted.
+pub const STORAGE_LIMIT_MIN: u64 = 256 << 20;

@@ -7,6 +7,7 @@
 //!
 //! Bytes and crash cases: `FORMAT.md`.
 
+mod clean;
 mod record;
 mod sealed;
 mod segment;
@@ -18,6 +19,7 @@ use std::sync::{Arc, RwLock};
 use brooklet_dataflows::Change;
 use brooklet_sql::{Lsn, Relation};
 
+pub use clean::SealedSize;
 pub use record::StoredCommit;
 pub use writer::{Rolled, Writer};
 

@@ -3,19 +3,22 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{
     Array, ArrayRef, RecordBatch, StringArray, StringBuilder, StructArray, UInt32Array, UInt64Array,
 };
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, Fields, Schema};
+use arrow::ipc::CompressionType;
 use arrow::ipc::reader::StreamReader;
-use arrow::ipc::writer::StreamWriter;
+use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
 use brooklet_dataflows::Change;
 use brooklet_sql::{Lsn, Relation, Row, RowBuilder};
 use serde::{Deserialize, Serialize};
 
 use super::ChangeLogError;
+use super::clean::SealedSize;
 use super::record::StoredCommit;
 use crate::frame::{FILE_HEAD, FileKind, FrameError, head, sync_dir};
 use crate::limits::{BLOCK_BYTES_MAX, BLOCK_CACHE_BYTES_MAX, BLOCK_CHANGES_MAX};
@@ -24,7 +27,7 @@ use crate::storage::{FileHandle, Storage, StorageHandle};
 /// Bytes after the directory: length, checksum, magic.
 const FOOT: u64 = 4 + 4 + 8;
 
-/// Decoded blocks, shared by the readers of all sealed files; `(file, block)` names one.
+/// Decoded blocks, shared by the readers of all sealed files; `(file's id, block)` names one.
 #[derive(Clone)]
 pub(super) struct BlockCache(moka::sync::Cache<(u64, usize), Arc<Block>>);
 
@@ -43,6 +46,7 @@ struct BlockEntry {
     table: u32,
     first_seq: u64,
     last_seq: u64,
+    changes: u64,
     at: u64,
     length: u64,
 }
@@ -50,6 +54,8 @@ struct BlockEntry {
 #[derive(Debug, Serialize, Deserialize)]
 struct Directory {
     first_seq: u64,
+    /// The first seq that a later file may have.
+    next_seq: u64,
     blocks: Vec<BlockEntry>,
     commits: Vec<StoredCommit>,
 }
@@ -59,6 +65,8 @@ pub(super) struct SealedFile {
     path: PathBuf,
     file: FileHandle,
     directory: Directory,
+    /// Names its blocks in the cache: a file that is written again has the same name.
+    id: u64,
 }
 
 /// A decoded block.
@@ -82,7 +90,39 @@ impl SealedFile {
         let path = path(dir, first_seq);
         let (file, directory) = read_directory(&**storage, &path)
             .map_err(|reason| ChangeLogError::Sealed { path: path.clone(), reason })?;
-        Ok(SealedFile { path, file, directory })
+        static IDS: AtomicU64 = AtomicU64::new(0);
+        let id = IDS.fetch_add(1, Ordering::Relaxed);
+        Ok(SealedFile { path, file, directory, id })
+    }
+
+    /// The first seq that a later file may have.
+    pub fn next_seq(&self) -> u64 {
+        self.directory.next_seq
+    }
+
+    pub fn size(&self) -> SealedSize {
+        let Directory { first_seq, blocks, commits, .. } = &self.directory;
+        SealedSize {
+            first_seq: *first_seq,
+            last_lsn: commits.last().map_or(Lsn::ZERO, |commit| commit.lsn),
+            changes: blocks.iter().map(|block| block.changes).sum(),
+            bytes: self.bytes(),
+        }
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.file.length().unwrap_or_default()
+    }
+
+    /// The tables it has changes of.
+    pub fn tables(&self) -> impl Iterator<Item = u32> {
+        self.directory.blocks.iter().map(|block| block.table)
+    }
+
+    /// The blocks of a table, in order.
+    pub fn batches(&self, table: u32) -> impl Iterator<Item = Result<RecordBatch, ChangeLogError>> {
+        let mine = self.directory.blocks.iter().filter(move |entry| entry.table == table);
+        mine.map(|entry| self.load(entry).map(|block| block.batch).map_err(|e| self.error(&e)))
     }
 
     pub fn first_seq(&self) -> u64 {
@@ -114,7 +154,7 @@ impl SealedFile {
             entry.table == table && entry.first_seq <= seq && seq <= entry.last_seq
         };
         for (number, entry) in self.directory.blocks.iter().enumerate().filter(holds) {
-            let key = (self.directory.first_seq, number);
+            let key = (self.id, number);
             let load = || self.load(entry).map(Arc::new);
             let block = cache.0.try_get_with(key, load);
             let block = block.map_err(|reason| self.error(reason.as_ref()))?;
@@ -133,7 +173,7 @@ impl SealedFile {
         Ok(Block { table: entry.table, bytes: bytes.len(), batch })
     }
 
-    fn error(&self, reason: &str) -> ChangeLogError {
+    pub fn error(&self, reason: &str) -> ChangeLogError {
         ChangeLogError::Sealed { path: self.path.clone(), reason: reason.to_owned() }
     }
 }
@@ -156,7 +196,7 @@ impl Block {
     }
 }
 
-fn column<T: 'static>(batch: &RecordBatch, number: usize) -> Result<&T, String> {
+pub(super) fn column<T: 'static>(batch: &RecordBatch, number: usize) -> Result<&T, String> {
     let column = batch.columns().get(number).ok_or("a column is missing")?;
     column.as_any().downcast_ref::<T>().ok_or_else(|| "a column has another type".to_owned())
 }
@@ -227,7 +267,8 @@ impl SealedWriter {
         first_seq: u64,
     ) -> Result<SealedWriter, ChangeLogError> {
         let temporary = path(dir, first_seq).with_extension("tmp");
-        let directory = Directory { first_seq, blocks: Vec::new(), commits: Vec::new() };
+        let directory =
+            Directory { first_seq, next_seq: first_seq, blocks: Vec::new(), commits: Vec::new() };
         let at = |source| FrameError::Io { path: temporary.clone(), source };
         if storage.exists(&temporary).map_err(at)? {
             storage.remove(&temporary).map_err(at)?;
@@ -261,6 +302,7 @@ impl SealedWriter {
     }
 
     pub fn push_commit(&mut self, commit: StoredCommit) {
+        self.directory.next_seq = commit.next_seq;
         self.directory.commits.push(commit);
     }
 
@@ -270,13 +312,33 @@ impl SealedWriter {
         let (Some(&first_seq), Some(&last_seq)) = (block.seq.first(), block.seq.last()) else {
             return Ok(());
         };
-        let bytes = block.encode().map_err(|e| self.error(&e.to_string()))?;
+        let changes = block.seq.len() as u64;
+        let batch = block.encode().map_err(|e| self.error(&e.to_string()))?;
+        self.push_block(
+            BlockEntry { table, first_seq, last_seq, changes, at: 0, length: 0 },
+            &batch,
+        )
+    }
+
+    /// Writes a block that was read from a sealed file.
+    pub fn push_batch(&mut self, table: u32, batch: &RecordBatch) -> Result<(), ChangeLogError> {
+        let seqs = column::<UInt64Array>(batch, 0).map_err(|reason| self.error(&reason))?.values();
+        let (Some(&first_seq), Some(&last_seq)) = (seqs.first(), seqs.last()) else {
+            return Ok(());
+        };
+        let changes = seqs.len() as u64;
+        self.push_block(BlockEntry { table, first_seq, last_seq, changes, at: 0, length: 0 }, batch)
+    }
+
+    fn push_block(&mut self, entry: BlockEntry, batch: &RecordBatch) -> Result<(), ChangeLogError> {
+        let bytes = ipc(batch).map_err(|e| self.error(&e.to_string()))?;
         let (at, length) = (self.at, bytes.len() as u64);
         self.write(&bytes)?;
-        self.directory.blocks.push(BlockEntry { table, first_seq, last_seq, at, length });
+        self.directory.blocks.push(BlockEntry { at, length, ..entry });
         Ok(())
     }
 
+    /// Completes the file.
     pub fn finish(mut self) -> Result<SealedFile, ChangeLogError> {
         let tables: Vec<u32> = self.open.keys().copied().collect();
         for table in tables {
@@ -304,7 +366,7 @@ impl SealedWriter {
         Ok(())
     }
 
-    fn error(&self, reason: &str) -> ChangeLogError {
+    pub fn error(&self, reason: &str) -> ChangeLogError {
         ChangeLogError::Sealed { path: self.temporary.clone(), reason: reason.to_owned() }
     }
 }
@@ -334,7 +396,7 @@ impl OpenBlock {
         self.new.push(change.new);
     }
 
-    fn encode(self) -> Result<Vec<u8>, arrow::error::ArrowError> {
+    fn encode(self) -> Result<RecordBatch, arrow::error::ArrowError> {
         let names: Vec<&str> = self.relation.columns.iter().map(|c| c.name.as_str()).collect();
         let (old, new) = (rows_array(&names, &self.old)?, rows_array(&names, &self.new)?);
         let number = |name: &str, kind| Field::new(name, kind, false);
@@ -354,11 +416,17 @@ impl OpenBlock {
             Arc::new(old),
             Arc::new(new),
         ];
-        let batch = RecordBatch::try_new(Arc::clone(&schema), columns)?;
-        let mut writer = StreamWriter::try_new(Vec::new(), &schema)?;
-        writer.write(&batch)?;
-        writer.into_inner()
+        RecordBatch::try_new(schema, columns)
     }
+}
+
+/// A stream of one batch. Compressed: a sealed file is written once and seldom read.
+fn ipc(batch: &RecordBatch) -> Result<Vec<u8>, arrow::error::ArrowError> {
+    let options =
+        IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME))?;
+    let mut writer = StreamWriter::try_new_with_options(Vec::new(), &batch.schema(), options)?;
+    writer.write(batch)?;
+    writer.into_inner()
 }
 
 /// Rows as a struct of text columns; a row that is absent is a null struct.

@@ -45,6 +45,14 @@ impl Segment {
         }
     }
 
+    /// On disk.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Segment::Raw(raw) => raw.file.length().unwrap_or_default(),
+            Segment::Sealed(sealed) => sealed.bytes(),
+        }
+    }
+
     /// The change with this seq, if it is one of `table`.
     pub fn find(
         &self,

@@ -160,3 +160,77 @@ fn a_definition_is_told_again_only_with_the_transaction_that_announced_it() {
     assert_eq!(told(200), [3, 300]);
     assert!(told(300).is_empty());
 }
+
+/// Six sealed files of one transaction each, and the newest, row-wise one.
+fn sealed_files(dir: &Path) -> (ChangeLog, Vec<Change>) {
+    let (log, mut writer, _) = open(dir).unwrap();
+    writer.append_relation(&relation(1));
+    writer.append_relation(&relation(2));
+    let mut written = Vec::new();
+    for n in 1..=6 {
+        written.extend(write(&mut writer, n));
+        let rolled = writer.roll().unwrap();
+        log.seal(&rolled).unwrap();
+    }
+    written.extend(write(&mut writer, 7));
+    writer.sync().unwrap();
+    (log, written)
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// What is left of `written` can be read, all else is gone, and the log goes on at its end.
+fn check_left(log: &ChangeLog, written: &[Change], left: &[u64]) {
+    for change in written {
+        let found = log.read(change.seq, change.table).ok();
+        assert_eq!(found.as_ref(), Some(change).filter(|c| left.contains(&c.seq)), "{change:?}");
+    }
+}
+
+#[test]
+fn cleaning_keeps_what_is_live_under_its_number() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, written) = sealed_files(dir.path());
+    let sealed = log.sealed();
+    let firsts: Vec<u64> = sealed.iter().map(|file| file.first_seq).collect();
+    assert_eq!(firsts, [0, 3, 6, 9, 12], "without the newest");
+    assert!(sealed.iter().all(|file| file.changes == 3 && file.bytes > 0));
+    assert_eq!(sealed[1].last_lsn, Lsn(200));
+    log.delete(0).unwrap();
+    log.rewrite(&[3, 6, 9], &[4, 5, 9]).unwrap();
+    let left: Vec<u64> = [4, 5, 9].into_iter().chain(12..21).collect();
+    check_left(&log, &written, &left);
+    let after: Vec<(u64, u64, Lsn)> =
+        log.sealed().iter().map(|f| (f.first_seq, f.changes, f.last_lsn)).collect();
+    assert_eq!(after, [(3, 3, Lsn(400)), (12, 3, Lsn(500))]);
+    assert_eq!(names(dir.path()).len(), 4);
+    drop(log);
+    let (log, writer, commits) = open(dir.path()).unwrap();
+    check_left(&log, &written, &left);
+    assert_eq!((writer.end(), writer.last_commit()), (Lsn(750), Lsn(700)));
+    assert_eq!(commits.iter().map(|c| c.lsn.0).collect::<Vec<_>>(), [400, 500, 600, 700]);
+    // Written again a second time, alone.
+    log.rewrite(&[3], &[9]).unwrap();
+    check_left(&log, &written, &left[2..]);
+}
+
+#[test]
+fn a_file_that_was_merged_into_the_one_before_it_goes_at_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, written) = sealed_files(dir.path());
+    let leftover = dir.path().join(format!("{:020}.arrow", 6));
+    let bytes = std::fs::read(&leftover).unwrap();
+    log.rewrite(&[3, 6], &[5, 6]).unwrap();
+    // Killed before it was deleted.
+    std::fs::write(&leftover, bytes).unwrap();
+    let (log, ..) = open(dir.path()).unwrap();
+    let left: Vec<u64> = (0..3).chain([5, 6]).chain(9..21).collect();
+    check_left(&log, &written, &left);
+    assert!(!leftover.exists());
+}

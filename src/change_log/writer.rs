@@ -234,9 +234,18 @@ pub(super) fn open(
         FrameFile::create(storage, &raw_path(dir, first), FileKind::Changes)?;
         names.raw.push(first);
     }
-    let (mut segments, mut commits) = (Vec::new(), Vec::new());
+    let (mut segments, mut commits, mut covered) = (Vec::new(), Vec::new(), 0);
     for first in names.sealed.iter().filter(|seq| !names.raw.contains(seq)) {
         let sealed = SealedFile::open(storage, dir, *first)?;
+        if sealed.first_seq() < covered {
+            // Written again as a part of the file before it; the process ended before this one went.
+            let path = super::sealed::path(dir, *first);
+            storage
+                .remove(&path)
+                .map_err(|source| FrameError::Io { path: path.clone(), source })?;
+            continue;
+        }
+        covered = sealed.next_seq();
         commits.extend_from_slice(sealed.commits());
         segments.push(Arc::new(Segment::Sealed(sealed)));
     }
@@ -306,8 +315,7 @@ fn list(storage: &dyn Storage, dir: &Path) -> std::io::Result<Names> {
 }
 
 fn sealed_end(storage: &StorageHandle, dir: &Path, first: u64) -> Result<u64, ChangeLogError> {
-    let sealed = SealedFile::open(storage, dir, first)?;
-    Ok(sealed.commits().last().map_or(first, |commit| commit.next_seq))
+    Ok(SealedFile::open(storage, dir, first)?.next_seq())
 }
 
 /// What a row-wise file holds up to its last whole transaction.

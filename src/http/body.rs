@@ -13,7 +13,7 @@ use crate::core::Core;
 use crate::limits::{BODY_PIECE_BYTES, SNAPSHOT_STALL_MAX};
 use crate::shape_log::encode::snapshot_end;
 use crate::shape_log::postings::{Posting, last_op};
-use crate::shape_log::{BatchPlace, Block, Offset, Piece, Slice};
+use crate::shape_log::{BatchPlace, Block, Offset, Piece, Pin, Slice};
 use crate::shapes::Shape;
 use crate::shapes::base::{Base, Stage};
 use crate::shapes::visibility::Visibility;
@@ -143,6 +143,8 @@ pub struct Entries {
     slice: Slice,
     next_block: usize,
     block: Option<(Block, std::vec::IntoIter<Posting>)>,
+    /// What is read must stay until then.
+    _pin: Option<Pin>,
     /// Whether all have been read.
     pub ended: bool,
 }
@@ -151,7 +153,9 @@ impl Entries {
     /// All of a slice.
     #[must_use]
     pub fn new(core: Arc<Core>, shape: Arc<Shape>, slice: Slice) -> Entries {
-        Entries { core, shape, slice, next_block: 0, block: None, ended: false }
+        let logs = &core.registry.workshop().logs;
+        let _pin = slice.blocks.first().map(|block| logs.pin(block.lsn));
+        Entries { core, shape, slice, next_block: 0, block: None, _pin, ended: false }
     }
 
     /// Gives messages to `each` until they fill a piece or all have been read. Blocks on files.
@@ -227,20 +231,15 @@ async fn rows(
     let mut snapshot = base.snapshot();
     let mut next = snapshot.borrow().batches.partition_point(|batch| batch.chunk < chunk);
     loop {
-        let (batches, complete, end) = {
+        let (ready, complete, end) = {
             let state = snapshot.borrow_and_update();
             // The shape has ended. Not cut: clients stop for good at that. No snapshot-end says
             // that this is all, and the next request learns the truth.
             if shape.log.ended().is_some() {
                 return Ok(Some(None));
             }
-            let ready = state
-                .batches
-                .get(next..)
-                .unwrap_or_default()
-                .iter()
-                .take_while(|batch| batch.chunk == chunk);
-            let ready: Vec<BatchPlace> = ready.copied().collect();
+            let ready = state.batches.get(next..).unwrap_or_default();
+            let ready = ready.iter().take_while(|batch| batch.chunk == chunk).count();
             let (complete, end) = match &state.stage {
                 Stage::Complete(seen) => (true, (state.chunk == chunk).then(|| seen.clone())),
                 Stage::Failed(_) => return Ok(Some(None)),
@@ -248,8 +247,10 @@ async fn rows(
             };
             (ready, complete, end)
         };
-        next += batches.len();
-        for batch in batches {
+        for at in next..next + ready {
+            // Rows may have been copied to another place since the last look.
+            let batch = snapshot.borrow().batches.get(at).copied();
+            let Some(batch) = batch else { return Ok(Some(None)) };
             match send_batch(core, shape, batch, array).await {
                 Ok(true) => {}
                 Ok(false) => return Ok(None),
@@ -257,6 +258,7 @@ async fn rows(
                 Err(error) => return Err(error),
             }
         }
+        next += ready;
         if complete {
             return Ok(Some(end));
         }

@@ -3,9 +3,10 @@
 //! A plain thread: it blocks on files, and the dataflow's worker blocks on it, which is how a slow
 //! disk holds the stream back. *Invariant*: write, then publish, then wake, then say how far.
 
-use std::collections::HashMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use brooklet_dataflows::{Collated, EndReason, Posting, ShapeId};
 use brooklet_sql::Lsn;
@@ -42,6 +43,8 @@ pub enum Command {
 #[derive(Default)]
 pub struct ShapeLogs {
     logs: RwLock<HashMap<ShapeId, Arc<ShapeLog>>>,
+    /// Transactions from which on somebody reads, with how many do.
+    read: Mutex<BTreeMap<Lsn, usize>>,
     processed: AtomicU64,
     durable: AtomicU64,
 }
@@ -74,12 +77,52 @@ impl ShapeLogs {
         }
     }
 
+    /// All logs.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<ShapeLog>> {
+        self.logs.read().unwrap_or_else(|e| e.into_inner()).values().cloned().collect()
+    }
+
+    /// Keeps what entries from `lsn` on refer to, as long as the pin lives.
+    #[must_use]
+    pub fn pin(self: &Arc<ShapeLogs>, lsn: Lsn) -> Pin {
+        *self.pins().entry(lsn).or_default() += 1;
+        Pin { logs: Arc::clone(self), lsn }
+    }
+
+    /// The first transaction that is pinned.
+    #[must_use]
+    pub fn oldest_read(&self) -> Option<Lsn> {
+        self.pins().keys().next().copied()
+    }
+
+    fn pins(&self) -> MutexGuard<'_, BTreeMap<Lsn, usize>> {
+        self.read.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
     fn get(&self, shape: ShapeId) -> Option<Arc<ShapeLog>> {
         self.logs.read().unwrap_or_else(|e| e.into_inner()).get(&shape).cloned()
     }
 
     fn advance(&self, lsn: Lsn) {
         self.processed.fetch_max(lsn.0, Ordering::AcqRel);
+    }
+}
+
+/// Somebody reads entries from here on.
+pub struct Pin {
+    logs: Arc<ShapeLogs>,
+    lsn: Lsn,
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        if let Entry::Occupied(mut pinned) = self.logs.pins().entry(self.lsn) {
+            *pinned.get_mut() -= 1;
+            if *pinned.get() == 0 {
+                pinned.remove();
+            }
+        }
     }
 }
 

@@ -266,6 +266,11 @@ impl ShapeLog {
         }
     }
 
+    /// Shows where the entries are.
+    pub fn each_block(&self, each: impl FnMut(&Block)) {
+        self.state().blocks.iter().for_each(each);
+    }
+
     /// Bytes of all entries there ever were, by the measure of chunks.
     #[must_use]
     pub fn weight(&self) -> u64 {

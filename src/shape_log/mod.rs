@@ -15,7 +15,7 @@ pub mod offset;
 pub mod pack;
 pub mod postings;
 
-pub use appender::{Appender, AppenderHandle, ShapeLogs};
+pub use appender::{Appender, AppenderHandle, Pin, ShapeLogs};
 pub use encode::View;
 pub use encoded::{Encoded, Piece};
 pub use held::Held;

@@ -136,26 +136,26 @@ impl PackStore {
         for place in places {
             let Some(live) = packs.live.get_mut(&place.pack) else { continue };
             *live = live.saturating_sub(place.length);
-            if *live == 0 && packs.current.as_ref().is_none_or(|(pack, _)| *pack != place.pack) {
+            if *live == 0 {
                 empty.push(place.pack);
             }
         }
         for pack in empty {
+            packs.current.take_if(|(current, _)| *current == pack);
             packs.delete(pack, &*self.inner.storage, &self.inner.dir);
         }
     }
 
-    /// Bytes of batches that something refers to, by pack, but for the one that is being written.
+    /// Packs of which less than half is in use, but for the one that is being written.
     #[must_use]
-    pub fn live(&self) -> HashMap<u32, u64> {
+    pub fn sparse(&self) -> HashSet<u32> {
         let packs = self.packs();
         let current = packs.current.as_ref().map(|(pack, _)| *pack);
-        packs
-            .live
-            .iter()
-            .filter(|(pack, _)| Some(**pack) != current)
-            .map(|(p, b)| (*p, *b))
-            .collect()
+        let sparse = |(pack, live): &(&u32, &u64)| {
+            let length = packs.files.get(pack).and_then(|file| file.length().ok());
+            Some(**pack) != current && length.is_some_and(|length| 2 * **live < length)
+        };
+        packs.live.iter().filter(sparse).map(|(pack, _)| *pack).collect()
     }
 
     /// Bytes on disk.

@@ -77,6 +77,15 @@ impl PostingReader {
     }
 }
 
+impl PostingReader {
+    /// Bytes on disk.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let files = self.files.read().unwrap_or_else(|e| e.into_inner());
+        files.iter().filter_map(|file| file.length().ok()).sum()
+    }
+}
+
 /// What the posting log holds, told again at a restart in the order it was written.
 pub enum Recovered<'a> {
     /// Postings of a transaction, with where they are.

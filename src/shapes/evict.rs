@@ -16,6 +16,26 @@ pub struct ShapeLimits {
     pub idle: Option<Duration>,
 }
 
+/// Ends the longest idle shapes that together take about so many bytes. Those that somebody waits for
+/// go last.
+pub async fn free(registry: &Arc<Registry>, bytes: u64) {
+    let mut shapes: Vec<(Duration, Arc<Shape>)> =
+        registry.finished().into_iter().map(|shape| (shape.idle(), shape)).collect();
+    shapes.sort_unstable_by_key(|(idle, shape)| (std::cmp::Reverse(*idle), shape.id));
+    let (mut freed, mut evicted) = (0, Vec::new());
+    for (idle, shape) in shapes {
+        let rows: u64 = shape.bases().iter().map(|base| base.bytes()).sum();
+        let entries = shape.log.weight() - shape.bases()[0].after.weight;
+        if freed >= bytes {
+            break;
+        }
+        tracing::info!(handle = shape.handle(), table = %shape.defined.table.name, ?idle, "shape evicted");
+        freed += rows + entries;
+        evicted.push(shape);
+    }
+    registry.remove(evicted).await;
+}
+
 /// Ends what is idle for too long, then the longest idle of what is too many. Shapes that somebody
 /// waits for are never idle: they go last.
 pub async fn evict(registry: &Arc<Registry>, limits: ShapeLimits) {

@@ -129,14 +129,15 @@ impl Folder {
             if !shape.log.is_past_snapshot(shop.logs.processed()) {
                 continue;
             }
-            self.waiting.remove(&shape.id);
             match fold(&self.registry, &shape, &seen).await {
-                Ok(()) => _ = self.folded.insert(shape.id, shape),
+                Ok(()) => _ = self.folded.insert(shape.id, Arc::clone(&shape)),
                 Err(CreateError::Ended) => {}
                 Err(error) => {
                     tracing::error!(handle = shape.handle(), %error, "a log cannot be folded");
+                    continue;
                 }
             }
+            self.waiting.remove(&shape.id);
         }
         Ok(())
     }
@@ -239,7 +240,7 @@ pub async fn fold(
 
 /// Notes in the catalogue what has become of a shape. Not of one that was ended meanwhile: its
 /// removal may have come before the record.
-async fn remember(registry: &Registry, record: Finished) -> Result<(), CreateError> {
+pub(super) async fn remember(registry: &Registry, record: Finished) -> Result<(), CreateError> {
     let internal = |error: FrameError| CreateError::Internal(error.to_string());
     let (id, catalog) = (record.id, &registry.workshop().catalog);
     catalog.finish(record).await.map_err(internal)?;

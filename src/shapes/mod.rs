@@ -16,6 +16,7 @@ pub mod partitions;
 pub mod recent;
 pub mod reconcile;
 pub mod registry;
+pub mod retention;
 pub mod schema_header;
 pub mod shape;
 pub mod visibility;

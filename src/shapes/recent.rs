@@ -43,6 +43,12 @@ impl RecentCommits {
         self.commits().is_empty()
     }
 
+    /// The first one that is remembered.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Lsn> {
+        self.commits().front().map(|commit| commit.lsn)
+    }
+
     /// Forgets what a snapshot has seen: every later one sees it too.
     pub fn forget_visible(&self, visibility: &Visibility) {
         self.commits().retain(|commit| !visibility.contains(commit.xid));

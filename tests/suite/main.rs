@@ -17,6 +17,7 @@ mod page;
 mod partitions;
 mod preflight;
 mod protocol;
+mod retention;
 mod schema_change;
 mod secrets;
 mod snapshot;

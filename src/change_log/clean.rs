@@ -1,0 +1,138 @@
+//! Giving disk back: sealed files without anything that is needed are deleted, those with little are
+//! written again without the rest, small neighbours as one.
+//!
+//! *Invariant*: a change that is kept has the same seq before and after; positions do not move.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::array::{BooleanArray, RecordBatch, UInt64Array};
+use arrow::compute::{concat_batches, filter_record_batch};
+use brooklet_sql::Lsn;
+
+use super::sealed::{self, SealedFile, SealedWriter, column};
+use super::segment::Segment;
+use super::{ChangeLog, ChangeLogError};
+use crate::frame::FrameError;
+use crate::limits::BLOCK_CHANGES_MAX;
+
+/// A sealed file, as far as cleaning is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SealedSize {
+    /// Its name.
+    pub first_seq: u64,
+    /// Its last transaction; those of the file before it are not in it.
+    pub last_lsn: Lsn,
+    /// How many changes it holds.
+    pub changes: u64,
+    /// On disk.
+    pub bytes: u64,
+}
+
+impl ChangeLog {
+    /// The sealed files in order, without the newest: that one says where the log stands.
+    #[must_use]
+    pub fn sealed(&self) -> Vec<SealedSize> {
+        let segments = self.all();
+        let sealed = segments.iter().filter_map(|segment| match &**segment {
+            Segment::Sealed(sealed) => Some(sealed.size()),
+            Segment::Raw(_) => None,
+        });
+        let mut sealed: Vec<SealedSize> = sealed.collect();
+        sealed.pop();
+        sealed
+    }
+
+    /// Bytes on disk.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.all().iter().map(|segment| segment.bytes()).sum()
+    }
+
+    /// Deletes a sealed file that holds nothing that is needed.
+    pub fn delete(&self, first_seq: u64) -> Result<(), ChangeLogError> {
+        {
+            let mut segments = self.segments.write().unwrap_or_else(|e| e.into_inner());
+            segments.retain(|segment| segment.first_seq() != first_seq);
+        }
+        self.remove_sealed(first_seq)
+    }
+
+    /// Writes sealed files that follow each other again as one, with the changes in `live` only, which
+    /// is sorted.
+    pub fn rewrite(&self, run: &[u64], live: &[u64]) -> Result<(), ChangeLogError> {
+        let segments = self.all();
+        let old: Vec<&SealedFile> = (segments.iter())
+            .filter_map(|segment| match &**segment {
+                Segment::Sealed(sealed) if run.contains(&sealed.first_seq()) => Some(sealed),
+                _ => None,
+            })
+            .collect();
+        let (Some(first), Some(last)) = (old.first(), old.last()) else { return Ok(()) };
+        let mut writer = SealedWriter::create(&self.storage, &self.dir, first.first_seq())?;
+        let tables: BTreeSet<u32> = old.iter().flat_map(|file| file.tables()).collect();
+        for table in tables {
+            rewrite_table(table, &old, live, &mut writer)?;
+        }
+        last.commits().last().iter().for_each(|commit| writer.push_commit(**commit));
+        let new = Arc::new(Segment::Sealed(writer.finish()?));
+        {
+            let mut segments = self.segments.write().unwrap_or_else(|e| e.into_inner());
+            let at = segments.partition_point(|segment| segment.first_seq() < new.first_seq());
+            segments.retain(|segment| !run.contains(&segment.first_seq()));
+            segments.insert(at, new);
+        }
+        // The first one's name is the new file's.
+        run.iter().skip(1).try_for_each(|first_seq| self.remove_sealed(*first_seq))
+    }
+
+    fn remove_sealed(&self, first_seq: u64) -> Result<(), ChangeLogError> {
+        let path = sealed::path(&self.dir, first_seq);
+        let at = |source| FrameError::Io { path: path.clone(), source };
+        Ok(self.storage.remove(&path).map_err(at)?)
+    }
+}
+
+/// Copies what is live of one table, blocks of the same columns together.
+fn rewrite_table(
+    table: u32,
+    files: &[&SealedFile],
+    live: &[u64],
+    writer: &mut SealedWriter,
+) -> Result<(), ChangeLogError> {
+    let mut gathered: Vec<RecordBatch> = Vec::new();
+    for file in files {
+        for batch in file.batches(table) {
+            let batch = batch?;
+            let kept = keep(&batch, live).map_err(|reason| file.error(&reason))?;
+            let same = gathered.first().is_none_or(|first| first.schema() == kept.schema());
+            let rows: usize = gathered.iter().map(RecordBatch::num_rows).sum();
+            if !same || rows + kept.num_rows() > BLOCK_CHANGES_MAX {
+                write(table, &mut gathered, writer)?;
+            }
+            if kept.num_rows() > 0 {
+                gathered.push(kept);
+            }
+        }
+    }
+    write(table, &mut gathered, writer)
+}
+
+fn keep(batch: &RecordBatch, live: &[u64]) -> Result<RecordBatch, String> {
+    let seqs = column::<UInt64Array>(batch, 0)?;
+    let wanted: BooleanArray =
+        seqs.values().iter().map(|seq| Some(live.binary_search(seq).is_ok())).collect();
+    filter_record_batch(batch, &wanted).map_err(|error| error.to_string())
+}
+
+fn write(
+    table: u32,
+    gathered: &mut Vec<RecordBatch>,
+    writer: &mut SealedWriter,
+) -> Result<(), ChangeLogError> {
+    let Some(first) = gathered.first() else { return Ok(()) };
+    let joined = concat_batches(&first.schema(), gathered.iter());
+    let joined = joined.map_err(|error| writer.error(&error.to_string()))?;
+    gathered.clear();
+    writer.push_batch(table, &joined)
+}

@@ -1,0 +1,241 @@
+//! Giving disk back: what no shape refers to any more is deleted, what is mostly so is written again
+//! without it.
+//!
+//! *Enters*: the places of all entries and rows that shapes refer to. *Leaves*: a smaller disk.
+//! *Invariant*: nothing goes that a shape, a reader at work, a shape in creation or a restart may
+//! need. What becomes free in one round goes in the next, so that whoever looked a moment ago still
+//! finds it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use brooklet_sql::Lsn;
+
+use super::create::{CreateError, Workshop};
+use super::evict;
+use super::fold::remember;
+use super::registry::Registry;
+use super::shape::Shape;
+use crate::change_log::SealedSize;
+use crate::limits::SEGMENT_BYTES_MAX;
+use crate::replication::snapshot::Snapshot;
+use crate::shape_log::{BatchPlace, ShapeLog};
+
+/// Looks for what can go, at intervals.
+pub struct Retention {
+    registry: Arc<Registry>,
+    /// Bytes on disk beyond which shapes end.
+    disk_max: Option<u64>,
+    /// Up to here the change log was free of readers and newcomers a round ago.
+    free_to: Lsn,
+    /// Batches that were copied a round ago.
+    copied: Vec<BatchPlace>,
+    /// Rounds until what the last shapes to end have left is gone.
+    settling: u32,
+}
+
+/// What a shape leaves behind is free after so many rounds.
+const SETTLING_ROUNDS: u32 = 4;
+
+impl Retention {
+    /// For all shapes of the registry.
+    #[must_use]
+    pub fn new(registry: Arc<Registry>, disk_max: Option<u64>) -> Retention {
+        Retention { registry, disk_max, free_to: Lsn::ZERO, copied: Vec::new(), settling: 0 }
+    }
+
+    /// Runs until the server stops.
+    pub async fn run(mut self, pause: Duration) {
+        let mut interval = tokio::time::interval(pause);
+        loop {
+            interval.tick().await;
+            if let Err(error) = self.round().await {
+                tracing::warn!(%error, "disk is not given back; tried again");
+            }
+        }
+    }
+
+    async fn round(&mut self) -> Result<(), CreateError> {
+        self.keep_within_budget().await;
+        let packs = &self.registry.workshop().packs;
+        packs.release(&std::mem::take(&mut self.copied));
+        self.clean_packs().await?;
+        self.clean_changes().await
+    }
+
+    /// Ends the shapes that nobody has asked for the longest, as long as the disk is too full.
+    async fn keep_within_budget(&mut self) {
+        let Some(max) = self.disk_max else { return };
+        self.settling = self.settling.saturating_sub(1);
+        let used = bytes(self.registry.workshop());
+        if used > max && self.settling == 0 {
+            self.settling = SETTLING_ROUNDS;
+            tracing::warn!(used, max, "more is stored than allowed: shapes end");
+            evict::free(&self.registry, used - max).await;
+        }
+    }
+
+    async fn clean_changes(&mut self) -> Result<(), CreateError> {
+        let shop = Arc::clone(self.registry.workshop());
+        let sealed = shop.change_log.sealed();
+        let oldest = sealed.first().map_or(Lsn(u64::MAX), |file| file.last_lsn);
+        let free_to = std::mem::replace(&mut self.free_to, free_to(&shop).await?);
+        if oldest > free_to {
+            return Ok(());
+        }
+        let cleaned = tokio::task::spawn_blocking(move || clean_changes(&shop, free_to));
+        let cleaned = cleaned.await.map_err(io::Error::other).and_then(|cleaned| cleaned);
+        cleaned.map_err(|error| CreateError::Internal(error.to_string()))
+    }
+
+    /// Copies what is left of packs that are mostly unused.
+    async fn clean_packs(&mut self) -> Result<(), CreateError> {
+        let shop = self.registry.workshop();
+        let sparse = shop.packs.sparse();
+        if sparse.is_empty() {
+            return Ok(());
+        }
+        for shape in self.registry.finished() {
+            let moved = move_rows(
+                &shape,
+                |place| sparse.contains(&place.pack()),
+                |place| shop.packs.copy(shape.id, place),
+            );
+            let moved = moved.map_err(|error| CreateError::Internal(error.to_string()))?;
+            if moved.is_empty() {
+                continue;
+            }
+            shop.packs.sync().await.map_err(|error| CreateError::Internal(error.to_string()))?;
+            let Some(record) = shape.record() else { continue };
+            match remember(&self.registry, record).await {
+                Ok(()) => self.copied.extend(moved),
+                // Its end has released all it had.
+                Err(CreateError::Ended) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Bytes on disk.
+#[must_use]
+pub fn bytes(shop: &Workshop) -> u64 {
+    shop.change_log.bytes() + shop.packs.bytes() + shop.postings.bytes()
+}
+
+/// Up to where nobody but finished shapes needs the change log.
+async fn free_to(shop: &Workshop) -> Result<Lsn, CreateError> {
+    let snapshot = Snapshot::take(&shop.database).await?;
+    shop.recent.forget_visible(&snapshot.visibility);
+    snapshot.end().await?;
+    let recent = shop.recent.oldest().unwrap_or(Lsn(u64::MAX));
+    let held = shop.logs.all().iter().filter_map(|log| log.holds_back()).min();
+    let read = shop.logs.oldest_read();
+    let limits = [Some(recent), held, read].into_iter().flatten();
+    let before = limits.map(|lsn| Lsn(lsn.0.saturating_sub(1)));
+    Ok(before.chain([shop.logs.durable()]).min().unwrap_or_default())
+}
+
+/// How many entries refer to each file, and the bytes that are needed if each refers to another change.
+fn clean_changes(shop: &Workshop, free_to: Lsn) -> io::Result<()> {
+    let mut sealed = shop.change_log.sealed();
+    sealed.retain(|file| file.last_lsn <= free_to);
+    let logs = shop.logs.all();
+    let needed = needed(&sealed, &logs);
+    let mut run: Vec<SealedSize> = Vec::new();
+    let mut run_bytes = 0;
+    for file in &sealed {
+        let entries = needed.get(&file.first_seq).copied().unwrap_or_default();
+        if entries == 0 {
+            shop.change_log.delete(file.first_seq).map_err(io::Error::other)?;
+            tracing::debug!(first_seq = file.first_seq, bytes = file.bytes, "changes deleted");
+            continue;
+        }
+        let left = file.bytes / file.changes.max(1) * entries.min(file.changes);
+        let worth = 2 * entries <= file.changes || 4 * file.bytes < SEGMENT_BYTES_MAX;
+        if !worth || run_bytes + left > SEGMENT_BYTES_MAX {
+            rewrite(shop, &run, &needed, &logs)?;
+            (run, run_bytes) = (Vec::new(), 0);
+        }
+        if worth {
+            run.push(*file);
+            run_bytes += left;
+        }
+    }
+    rewrite(shop, &run, &needed, &logs)
+}
+
+/// The number of entries that refer to each file.
+fn needed(sealed: &[SealedSize], logs: &[Arc<ShapeLog>]) -> HashMap<u64, u64> {
+    let mut needed = HashMap::new();
+    for log in logs {
+        log.each_block(|block| {
+            let at = sealed.partition_point(|file| file.last_lsn < block.lsn);
+            if let Some(file) = sealed.get(at) {
+                *needed.entry(file.first_seq).or_default() += u64::from(block.count);
+            }
+        });
+    }
+    needed
+}
+
+/// Writes files that follow each other again, if that makes them fewer or much smaller.
+fn rewrite(
+    shop: &Workshop,
+    run: &[SealedSize],
+    needed: &HashMap<u64, u64>,
+    logs: &[Arc<ShapeLog>],
+) -> io::Result<()> {
+    let entries: u64 = run.iter().filter_map(|file| needed.get(&file.first_seq)).sum();
+    let changes: u64 = run.iter().map(|file| file.changes).sum();
+    let (Some(first), Some(last)) = (run.first(), run.last()) else { return Ok(()) };
+    if run.len() == 1 && 2 * entries > changes {
+        return Ok(());
+    }
+    let files = shop.change_log.sealed();
+    let before = files.iter().rfind(|file| file.last_lsn < first.last_lsn);
+    let after = before.map_or(Lsn::ZERO, |file| file.last_lsn);
+    let mut blocks = Vec::new();
+    for log in logs {
+        log.each_block(|block| {
+            if after < block.lsn && block.lsn <= last.last_lsn {
+                blocks.push(block.clone());
+            }
+        });
+    }
+    let mut live = Vec::new();
+    for block in &blocks {
+        live.extend(shop.postings.read(block)?.iter().map(|posting| posting.seq));
+    }
+    live.sort_unstable();
+    live.dedup();
+    let names: Vec<u64> = run.iter().map(|file| file.first_seq).collect();
+    shop.change_log.rewrite(&names, &live).map_err(io::Error::other)?;
+    tracing::debug!(files = names.len(), changes, kept = live.len(), "changes written again");
+    Ok(())
+}
+
+/// Copies the batches of a shape that are to move; returns where they were.
+fn move_rows<E>(
+    shape: &Shape,
+    moves: impl Fn(&BatchPlace) -> bool,
+    mut copy: impl FnMut(&BatchPlace) -> Result<BatchPlace, E>,
+) -> Result<Vec<BatchPlace>, E> {
+    let mut moved = BTreeMap::new();
+    for base in shape.bases().iter().filter(|base| base.is_complete()) {
+        for (at, place) in base.batches().iter().enumerate().filter(|(_, place)| moves(place)) {
+            moved.insert((base.handle.clone(), at), (*place, copy(place)?));
+        }
+        base.update(|state| {
+            for (at, place) in state.batches.iter_mut().enumerate() {
+                if let Some((_, new)) = moved.get(&(base.handle.clone(), at)) {
+                    *place = *new;
+                }
+            }
+        });
+    }
+    Ok(moved.into_values().map(|(old, _)| old).collect())
+}

@@ -1,0 +1,129 @@
+//! Disk that nobody needs is given back, and nothing that somebody needs goes with it.
+
+use std::path::Path;
+
+use crate::harness::{Database, Following, Shape, World, eventually};
+
+/// Some 80 MiB of changes: more than one file of the change log.
+const FILL: &str = "INSERT INTO busy SELECT g, repeat('x', 8000) FROM generate_series(1, 10000) g";
+
+fn files(dir: &Path, extension: &str) -> Vec<(String, u64)> {
+    let mut found = Vec::new();
+    let mut dirs = vec![dir.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else if path.extension().is_some_and(|found| found == extension) {
+                let size = entry.metadata().map_or(0, |metadata| metadata.len());
+                found.push((path.file_name().unwrap().to_string_lossy().into_owned(), size));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+async fn world(more: &[&str]) -> World {
+    World::with(Database::shared().await, |options| {
+        options.arguments = vec!["--retention-interval".into(), "1s".into()];
+        options.arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
+    })
+    .await
+}
+
+#[tokio::test]
+async fn quiet_shapes_do_not_keep_the_log_of_busy_ones() {
+    let mut world = world(&["--catch-up-window", "1s"]).await;
+    world.sql("CREATE TABLE busy (id int PRIMARY KEY, body text)").await;
+    world.sql("CREATE TABLE quiet (id int PRIMARY KEY, body text)").await;
+    let mut busy = world.follow(Shape::of("busy").filter("id < 20")).await;
+    let mut quiet = world.follow(Shape::of("quiet")).await;
+    let beginning = quiet.clone();
+    for round in 0..2 {
+        world.sql(&format!("INSERT INTO quiet VALUES ({round}, 'kept')")).await;
+        world.sql(FILL).await;
+        world.sql(&format!("UPDATE quiet SET body = 'again' WHERE id = {round}")).await;
+        world.sql("DELETE FROM busy").await;
+    }
+    let position = world.mark().await;
+    world.compare(&mut busy, position).await;
+    world.compare(&mut quiet, position).await;
+    let storage = world.server.storage().to_owned();
+    // The newest is always kept; before it one with what the quiet shape refers to.
+    let left = eventually("the changes of the busy table to go", async || {
+        let sealed = files(&storage, "arrow");
+        (sealed.len() == 2 && sealed[0].1 < 100_000).then_some(sealed)
+    })
+    .await;
+    for restarted in [false, true] {
+        if restarted {
+            world.server.crash().await;
+        }
+        let mut again = beginning.clone();
+        world.compare(&mut again, position).await;
+        assert_eq!(again.log.changes.len(), 4, "{left:?}");
+        let mut new = world.follow(Shape::of("busy").filter("id < 20")).await;
+        world.compare(&mut new, position).await;
+    }
+}
+
+#[tokio::test]
+async fn shapes_that_come_and_go_leave_nothing_on_disk() {
+    let world = World::with(Database::shared().await, |options| {
+        options.may_delete = true;
+        options.arguments = vec!["--retention-interval".into(), "1s".into()];
+    })
+    .await;
+    world.sql("CREATE TABLE busy (id int PRIMARY KEY, body text)").await;
+    world.sql("CREATE TABLE quiet (id int PRIMARY KEY, body text)").await;
+    world.sql("INSERT INTO quiet VALUES (1, 'kept')").await;
+    world.sql(FILL).await;
+    let mut quiet = world.follow(Shape::of("quiet")).await;
+    let storage = world.server.storage().to_owned();
+    for round in 0..8 {
+        let shape = Shape::of("busy").filter(&format!("id > {round}"));
+        world.follow(shape.clone()).await;
+        let target = shape.target();
+        world.send(crate::harness::Request::new("DELETE", target)).await.expect(202);
+    }
+    // Eight times 80 MB went through; what is left fits in the file that is being written.
+    let packs = eventually("the rows of ended shapes to go", async || {
+        let packs = files(&storage, "pack");
+        (packs.len() <= 2).then_some(packs)
+    })
+    .await;
+    let mut again = world.follow(Shape::of("quiet")).await;
+    let position = world.mark().await;
+    world.compare(&mut again, position).await;
+    world.compare(&mut quiet, position).await;
+    assert!(!packs.is_empty());
+}
+
+#[tokio::test]
+async fn beyond_the_storage_limit_the_idle_shape_goes_and_the_others_stay() {
+    let world = world(&["--storage-limit", "256MiB"]).await;
+    world.sql("CREATE TABLE busy (id int PRIMARY KEY, body text)").await;
+    world
+        .sql("INSERT INTO busy SELECT g, repeat('x', 8000) FROM generate_series(1, 18000) g")
+        .await;
+    let mut idle = world.follow(Shape::of("busy").filter("id > 1")).await.through_refetches();
+    // Somebody always waits for this one.
+    let used = Following::start(world.follow(Shape::of("busy").filter("id > 17900")).await);
+    world.follow(Shape::of("busy").filter("id > 2")).await;
+    eventually("the rows of the idle shape to go", async || {
+        let stored: u64 = files(world.server.storage(), "pack").iter().map(|file| file.1).sum();
+        (stored < 256 << 20).then_some(())
+    })
+    .await;
+    assert!(world.server.logs().contains("more is stored than allowed"));
+    world.get(&idle.target(false)).await.expect(409);
+    world.sql("DELETE FROM busy WHERE id BETWEEN 100 AND 17950").await;
+    idle.catch_up().await;
+    let position = world.mark().await;
+    let mut used = used.stop().await;
+    world.compare(&mut used, position).await;
+    assert_eq!(used.refetches, 0);
+    world.compare(&mut idle, position).await;
+}
