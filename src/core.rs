@@ -183,11 +183,9 @@ async fn wire(
     let unsealed = log.unsealed(&commits);
     let (recent, begun_after) = (Arc::new(RecentCommits::new(commits)), writer.last_commit());
     let (rolled, rolled_files) = mpsc::unbounded_channel();
-    let (durable, slices) =
-        start_ingest(writer, engine.clone(), Arc::clone(&recent), rolled, &ends)?;
-    let (connected_sender, connected) = watch::channel(false);
+    let (durable, slices) = start_ingest(writer, engine.clone(), recent.clone(), rolled, &ends)?;
+    let ((connected_sender, connected), changed) = (watch::channel(false), Arc::new(Notify::new()));
     let (stop_stream, stop) = watch::channel(false);
-    let changed = Arc::new(Notify::new());
     let session = Session {
         database: database.clone(),
         names: names.clone(),
@@ -221,12 +219,10 @@ async fn wire(
     });
     let registry = Registry::new(Arc::clone(&workshop), shapes, stores.next_id);
     reconcile(&registry).await?;
-    let mut tasks = keep_going(&registry, stores.appender, settings.shapes, changed);
+    let mut tasks = keep_going(&registry, stores.appender, settings, changed);
     tasks.spawn(Arc::clone(&registry).follow(stores.ended));
     tasks.spawn(Arc::clone(&registry).follow_stale(stores.stale));
-    tasks.spawn(Folder::new(Arc::clone(&registry), stores.large.1, settings.catch_up_window).run());
-    let retention = Retention::new(Arc::clone(&registry), settings.storage_limit);
-    tasks.spawn(retention.run(settings.retention_interval));
+    tasks.spawn(Folder::new(registry.clone(), stores.large.1, settings.catch_up_window).run());
     tasks.spawn(seal(log, stores.logs, unsealed, rolled_files));
     tasks.spawn(stream(session, ends));
     Ok(Arc::new(Core {
@@ -248,12 +244,14 @@ fn tables(shapes: &[Shape]) -> HashSet<u32> {
 fn keep_going(
     registry: &Arc<Registry>,
     appender: AppenderHandle,
-    limits: ShapeLimits,
+    settings: &Settings,
     changed: Arc<Notify>,
 ) -> JoinSet<()> {
     let workshop = registry.workshop();
     let mut tasks = JoinSet::new();
-    tasks.spawn(keep_few(Arc::clone(registry), limits));
+    tasks.spawn(keep_few(Arc::clone(registry), settings.shapes));
+    let retention = Retention::new(Arc::clone(registry), settings.storage_limit);
+    tasks.spawn(retention.run(settings.retention_interval));
     tasks.spawn(keep_reconciled(Arc::clone(registry), changed));
     tasks.spawn(keep_pruned(Arc::clone(workshop)));
     tasks.spawn(keep_synced(Arc::clone(workshop), appender));

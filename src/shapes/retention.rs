@@ -202,7 +202,7 @@ fn rewrite(
     for log in logs {
         log.each_block(|block| {
             if after < block.lsn && block.lsn <= last.last_lsn {
-                blocks.push(block.clone());
+                blocks.push(*block);
             }
         });
     }
