@@ -97,7 +97,7 @@ impl DataType {
     pub(crate) fn is_printable(&self) -> bool {
         match &self.element {
             Some(element) => element.is_printable(),
-            None => self.is_readable() && !matches!(self.oid, Oid::INET | Oid::CIDR),
+            None => self.is_readable(),
         }
     }
 

@@ -37,6 +37,71 @@ impl Sum {
         })
     }
 
+    /// The part of a number after its point, in Postgres' own steps: of years it becomes months, of
+    /// months and weeks days, of everything else time.
+    fn add_fraction(&mut self, fraction: f64, unit: &str) -> Option<()> {
+        // Fractions are less than one, and these bounds far inside the integers.
+        let days = match unit {
+            "year" | "decade" | "century" | "millennium" => {
+                let years = match unit {
+                    "year" => 1.0,
+                    "decade" => 10.0,
+                    "century" => 100.0,
+                    _ => 1_000.0,
+                };
+                self.months += (fraction * years * 12.0).round_ties_even() as i64;
+                return Some(());
+            }
+            "month" => fraction * 30.0,
+            "week" => fraction * 7.0,
+            _ => 0.0,
+        };
+        self.days += days.trunc() as i64;
+        let (fraction, each) = match unit {
+            "month" | "week" => (days - days.trunc(), DAY as f64),
+            "day" => (fraction, DAY as f64),
+            "h" => (fraction, HOUR as f64),
+            "m" => (fraction, 6e7),
+            "s" => (fraction, 1e6),
+            "millisecond" => (fraction, 1e3),
+            _ => (fraction, 1.0),
+        };
+        let micros = fraction * each;
+        let rest = micros - micros.trunc();
+        let carried = if rest.abs() > 0.5 { rest.signum() as i64 } else { 0 };
+        self.micros = self.micros.checked_add(micros.trunc() as i64 + carried)?;
+        Some(())
+    }
+
+    /// Adds so many of a unit, in words: the whole and the fraction are read apart.
+    fn add_number(&mut self, number: &str, unit: &str) -> Option<()> {
+        let Some((count, fraction)) = number.split_once('.').filter(|_| unit != "s") else {
+            return self.add(number, unit);
+        };
+        if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let negative = count.starts_with('-');
+        let is_bare = count.is_empty() || matches!(count, "-" | "+");
+        self.add(if is_bare { "0" } else { count }, unit)?;
+        let fraction: f64 = format!("0.{fraction}0").parse().ok()?;
+        self.add_fraction(if negative { -fraction } else { fraction }, unit)
+    }
+
+    /// Adds so many of a unit, by a designator: Postgres reads the number as one float.
+    fn add_designated(&mut self, number: &str, unit: &str) -> Option<()> {
+        if !number.contains('.') || unit == "s" {
+            return self.add(number, unit);
+        }
+        let sound = |c: char| c.is_ascii_digit() || matches!(c, '.' | '-');
+        let float: f64 = number.chars().all(sound).then(|| number.parse().ok())??;
+        if float.abs() > 1e12 {
+            return None;
+        }
+        self.add(&format!("{}", float.trunc() as i64), unit)?;
+        self.add_fraction(float - float.trunc(), unit)
+    }
+
     /// Adds so many of a unit; a fraction only of seconds.
     fn add(&mut self, number: &str, unit: &str) -> Option<()> {
         let micros_each = match unit {
@@ -205,6 +270,31 @@ impl Interval {
         Ok(Interval { days, micros, ..self })
     }
 
+    /// `justify_interval`: both, and one sign for all.
+    pub(crate) fn justify_interval(self) -> Result<Interval, EvaluationError> {
+        let (mut months, mut days) = (i64::from(self.months), i64::from(self.days));
+        let mut micros = self.micros % DAY;
+        days += self.micros / DAY;
+        months += days / 30;
+        days %= 30;
+        if months > 0 && (days < 0 || days == 0 && micros < 0) {
+            days += 30;
+            months -= 1;
+        } else if months < 0 && (days > 0 || days == 0 && micros > 0) {
+            days -= 30;
+            months += 1;
+        }
+        if days > 0 && micros < 0 {
+            micros += DAY;
+            days -= 1;
+        } else if days < 0 && micros > 0 {
+            micros -= DAY;
+            days += 1;
+        }
+        let narrow = |count: i64| i32::try_from(count).map_err(|_| OUT_OF_RANGE);
+        Ok(Interval { months: narrow(months)?, days: narrow(days)?, micros })
+    }
+
     /// `justify_days`: whole months out of the days.
     pub(crate) fn justify_days(self) -> Result<Interval, EvaluationError> {
         let mut days = self.days % 30;
@@ -244,7 +334,7 @@ fn read_iso(text: &str) -> Option<Interval> {
             ("S", true) => "s",
             _ => return None,
         };
-        sum.add(number, unit)?;
+        sum.add_designated(number, unit)?;
         any = true;
         rest = &rest[end + 1..];
     }
@@ -296,7 +386,13 @@ fn read_words(text: &str, fields: Option<&str>) -> Option<Interval> {
         if !bare && fields.is_some() {
             return None;
         }
-        sum.add(number, unit(name)?)?;
+        let unit = unit(name)?;
+        // The fields cut off what is smaller than them.
+        if fields.is_some() {
+            sum.add(number, unit)?;
+        } else {
+            sum.add_number(number, unit)?;
+        }
     }
     // `ago` turns every field; with mixed signs Postgres does the same.
     sum.interval(sign)
@@ -354,7 +450,11 @@ mod tests {
             ("1 week", "P7D"),
             ("PT-0.5S", "PT-0.5S"),
             ("90", "PT1M30S"),
-            ("1.5 days", ""),
+            ("1.5 days", "P1DT12H"),
+            ("P1.5W", "P10DT12H"),
+            ("-1.5 mons", "P-1M-15D"),
+            ("@ 1.25 years ago", "P-1Y-3M"),
+            ("1.x days", ""),
             ("", ""),
             ("P", ""),
         ] {

@@ -37,7 +37,41 @@ impl Network {
         (!strict || address == network.prefix(bits)).then_some(network)
     }
 
-    fn prefix(&self, bits: u8) -> u128 {
+    /// The bits of a whole address.
+    pub(crate) fn most(&self) -> u8 {
+        if self.wide { 128 } else { 32 }
+    }
+
+    /// Ones in place of all bits of the address beyond so many.
+    pub(crate) fn beyond(&self, bits: u8) -> u128 {
+        let all = if self.wide { u128::MAX } else { u128::MAX << 96 };
+        all & u128::MAX.checked_shr(u32::from(bits)).unwrap_or(0)
+    }
+
+    /// The address as Postgres prints it: IPv4 inside of IPv6 with points.
+    pub(crate) fn host(&self) -> String {
+        // The shift leaves 32 bits, and so does the mask.
+        let narrow = Ipv4Addr::from_bits((self.address >> 96) as u32);
+        let last = Ipv4Addr::from_bits(self.address as u32);
+        match self.address >> 32 {
+            _ if !self.wide => narrow.to_string(),
+            0xffff => format!("::ffff:{last}"),
+            0 if self.address > 0xffff => format!("::{last}"),
+            _ => Ipv6Addr::from_bits(self.address).to_string(),
+        }
+    }
+
+    /// The text of an `inet`, or of a `cidr`, which always shows its size.
+    pub(crate) fn text(&self, sized: bool) -> String {
+        let size = if sized || self.bits < self.most() {
+            format!("/{}", self.bits)
+        } else {
+            String::new()
+        };
+        self.host() + &size
+    }
+
+    pub(crate) fn prefix(&self, bits: u8) -> u128 {
         match bits {
             0 => 0,
             bits => self.address & (u128::MAX << (128 - u32::from(bits))),

@@ -170,7 +170,7 @@ impl Call {
 
     /// What the code asks of its text's collation.
     pub(crate) fn text_use(&self) -> TextUse {
-        let folds = matches!(self.code, "lower" | "upper")
+        let folds = matches!(self.code, "lower" | "upper" | "initcap")
             || self.code.contains("iclike")
             || self.code.contains("icnlike")
             || self.code.contains("icregex");

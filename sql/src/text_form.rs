@@ -177,7 +177,7 @@ pub(crate) fn output(data_type: &DataType, datum: &Datum) -> String {
         }
         Datum::Interval(interval) => interval.to_string(),
         Datum::Json(json) => json.to_string(),
-        Datum::Network(network) => network.to_string(),
+        Datum::Network(network) => network.text(data_type.oid == Oid::CIDR),
         Datum::Array(array) => match &data_type.element {
             Some(element) => array::write(element, array),
             None => String::new(),

@@ -195,10 +195,14 @@ impl Resolver<'_> {
         self.check_collation(call, items, at)?;
         let first = items.first().and_then(constant_text);
         // NULL makes the result NULL, whatever else is there.
-        let null = items.first().is_some_and(|item| matches!(item.constant(), Some(None)));
+        let null = call.strict && items.iter().any(|item| matches!(item.constant(), Some(None)));
         if !null {
-            routine::check_constant(call.code, first)
+            routine::check_constant(call.code, first, items.get(1).and_then(constant_text))
                 .map_err(|reason| WhereError::at(at, reason))?;
+        }
+        if call.code == "initcap" && !self.is_ascii(items) {
+            let reason = "initcap is only supported under the collation \"C\"";
+            return Err(WhereError::at(at, reason));
         }
         self.compile_pattern(call, items, at)
     }

@@ -38,6 +38,15 @@ impl Resolver<'_> {
         self.truth(found, "WHERE")
     }
 
+    /// Whether letters and digits are those of ASCII: what else is one only the C library knows.
+    pub(super) fn is_ascii(&self, items: &[Scalar]) -> bool {
+        match self.derive_all(items) {
+            Derived::Explicit => true,
+            Derived::Column(collation) => matches!(collation.name.as_str(), "C" | "POSIX"),
+            _ => false,
+        }
+    }
+
     /// A regular expression is compiled once; one that is no constant is refused.
     pub(super) fn compile_pattern(
         &self,

@@ -8,6 +8,8 @@ use crate::interval::Interval;
 use crate::numeric::Numeric;
 
 mod field;
+mod format;
+mod make;
 mod truncate;
 
 const DATE_OUT_OF_RANGE: EvaluationError = EvaluationError::OutOfRange("date out of range");
@@ -62,12 +64,13 @@ pub(super) fn function(code: &str) -> Option<Function> {
         "interval_finite" => |_, _| some(Datum::Bool(true)),
         // Only UTC is let through, in which both are the same number.
         "timestamp_zone" | "timestamptz_zone" => |_, list| Ok(list[1].clone()),
-        "make_date" => make_date,
         "float8_timestamptz" => from_epoch,
         _ => {
             return (of_lengths(code))
                 .or_else(|| field::function(code))
-                .or_else(|| truncate::function(code));
+                .or_else(|| truncate::function(code))
+                .or_else(|| make::function(code))
+                .or_else(|| format::function(code));
         }
     })
 }
@@ -132,8 +135,12 @@ fn of_lengths(code: &str) -> Option<Function> {
 }
 
 /// Refuses constants that the code cannot work with; `None` is an argument that is no constant.
-pub(crate) fn check(code: &str, first: Option<&str>) -> Result<(), String> {
+pub(crate) fn check(code: &str, first: Option<&str>, second: Option<&str>) -> Result<(), String> {
     match code {
+        _ if format::function(code).is_some() => match second {
+            Some(format) => format::check(format),
+            None => Err("a format that is no constant is not supported".to_owned()),
+        },
         "timestamp_zone" | "timestamptz_zone" => match first {
             Some(zone)
                 if ["utc", "etc/utc", "gmt", "z"].contains(&zone.to_ascii_lowercase().as_str()) =>
@@ -225,26 +232,6 @@ fn timestamp_difference(_: &Call, list: &[Option<Datum>]) -> Outcome {
     let micros = left.checked_sub(right);
     let micros = micros.ok_or(EvaluationError::OutOfRange("interval out of range"))?;
     interval(Interval { months: 0, days: 0, micros }.justify_hours()?)
-}
-
-/// Years before Christ are negative; there is no year 0.
-fn make_date(_: &Call, list: &[Option<Datum>]) -> Outcome {
-    let arguments = Arguments(list);
-    let (year, month, day) = (*arguments.int(0)?, *arguments.int(1)?, *arguments.int(2)?);
-    let field = EvaluationError::OutOfRange("date field value out of range");
-    let year = match year {
-        0 => return Err(field),
-        year if year < 0 => year + 1,
-        year => year,
-    };
-    if !(1..=12).contains(&month) || day < 1 || day > calendar::month_days(year, month) {
-        return Err(field);
-    }
-    let day = calendar::day_number(year, month, day);
-    if !calendar::is_day(day) {
-        return Err(DATE_OUT_OF_RANGE);
-    }
-    some(Datum::Date(i32::try_from(day).map_err(|_| DATE_OUT_OF_RANGE)?))
 }
 
 /// `to_timestamp(seconds)`.

@@ -13,6 +13,7 @@ use crate::datum::{Array, Datum};
 use crate::evaluation_error::EvaluationError;
 use crate::interval::Interval;
 use crate::json::Json;
+use crate::network::Network;
 use crate::numeric::Numeric;
 use crate::oid::Oid;
 use crate::range::Multirange;
@@ -114,6 +115,8 @@ fn code(from: Oid, to: Oid) -> Option<Option<Code>> {
         (from, to) if text(from) && text(to) => None,
         (Oid::NAME, to) if text(to) => None,
         (Oid::CIDR, Oid::INET) => None,
+        (Oid::INET, Oid::CIDR) => Some(cidr),
+        (Oid::INET | Oid::CIDR, to) if text(to) => Some(network_text),
         (from, Oid::BPCHAR) if text(from) || from == Oid::NAME => Some(pad),
         (Oid::BPCHAR, to) if text(to) => Some(strip),
         (Oid::BOOL, to) if text(to) => Some(bool_text),
@@ -145,6 +148,18 @@ fn code(from: Oid, to: Oid) -> Option<Option<Code>> {
         (Oid::JSONB, Oid::FLOAT8) => Some(|datum| float8(&json_numeric(datum)?)),
         _ => return None,
     })
+}
+
+/// A network without the bits beyond it.
+fn cidr(datum: &Datum) -> Result<Datum, EvaluationError> {
+    let Datum::Network(one) = datum else { return Err(UNEXPECTED) };
+    Ok(Datum::Network(Network { address: one.prefix(one.bits), ..*one }))
+}
+
+/// A cast shows the size, which the output function leaves out for a whole address.
+fn network_text(datum: &Datum) -> Result<Datum, EvaluationError> {
+    let Datum::Network(network) = datum else { return Err(UNEXPECTED) };
+    Ok(Datum::text(&network.text(true)))
 }
 
 impl Conversion {

@@ -66,6 +66,35 @@ pub(super) fn function(code: &str) -> Option<Function> {
             int(Arguments(list).text(0)?.chars().next().map_or(0, |c| u32::from(c) as usize))
         },
         "translate" => translate,
+        _ => return of_characters(code),
+    })
+}
+
+/// Single characters, and digits that stand for bytes.
+fn of_characters(code: &str) -> Option<Function> {
+    Some(match code {
+        "initcap" => |_, list| {
+            let mut within = false;
+            let capital = |c: char| {
+                let made = if within { c.to_ascii_lowercase() } else { c.to_ascii_uppercase() };
+                within = c.is_ascii_alphanumeric();
+                made
+            };
+            text(Arguments(list).text(0)?.chars().map(capital).collect())
+        },
+        "md5_text" => |_, list| md5(Arguments(list).text(0)?.as_bytes()),
+        "md5_bytea" => |_, list| md5(Arguments(list).bytes(0)?),
+        "to_hex32" => |_, list| {
+            // Two's complement in 32 bits, as the argument is one of those.
+            text(format!("{:x}", *Arguments(list).int(0)? as i32))
+        },
+        "to_hex64" => |_, list| text(format!("{:x}", Arguments(list).int(0)?)),
+        "chr" => |_, list| {
+            let code = u32::try_from(*Arguments(list).int(0)?).ok().filter(|code| *code != 0);
+            let made = code.and_then(char::from_u32);
+            let wrong = EvaluationError::Other("requested character not valid for encoding");
+            text(made.ok_or(wrong)?.to_string())
+        },
         _ => return None,
     })
 }
@@ -82,6 +111,12 @@ fn text(text: String) -> Outcome {
 fn folded(call: &Call, whole: &str, upper: bool) -> Outcome {
     let map = call.fold.as_ref().ok_or(super::UNEXPECTED)?;
     text(whole.chars().map(|c| if upper { map.upper(c) } else { map.lower(c) }).collect())
+}
+
+fn md5(bytes: &[u8]) -> Outcome {
+    use md5::Digest;
+    let digest = md5::Md5::digest(bytes);
+    text(digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Texts one after the other; in one clause they may be very many.

@@ -239,7 +239,7 @@ fn of_day(field: Field, day: i64) -> i64 {
 }
 
 /// The year and number of the week, which belongs to the year its Thursday lies in.
-fn iso_week(day: i64) -> (i64, i64) {
+pub(super) fn iso_week(day: i64) -> (i64, i64) {
     let thursday = day - (day + 5).rem_euclid(7) + 3;
     let (year, _, _) = calendar::civil(thursday);
     (year, (thursday - calendar::day_number(year, 1, 1)) / 7 + 1)
