@@ -71,7 +71,10 @@ async fn read(
         http.admission.exchange(permit);
     }
     let base = match &request.handle {
-        Some(handle) => shape.base(handle),
+        Some(handle) => shape.base(handle).or_else(|| {
+            shape.note_retired(handle);
+            None
+        }),
         None => Some(shape.newest()),
     };
     let handle = request.handle.clone().or_else(|| base.as_ref().map(|base| base.handle.clone()));

@@ -160,6 +160,7 @@ impl Folder {
             let keep = (1..=last).take_while(|at| old(&bases[*at], patience(*at))).last();
             let Some(keep) = keep else { continue };
             self.retired.extend(shape.retire_before(bases[keep].after.offset));
+            self.registry.forget_handles(&shape.forget_retired(self.window));
             if keep == last {
                 done.push(*id);
             }

@@ -86,6 +86,12 @@ impl Registry {
         }
     }
 
+    /// These handles stand for nothing any more.
+    pub fn forget_handles(&self, handles: &[String]) {
+        let mut maps = self.maps();
+        handles.iter().for_each(|handle| _ = maps.by_handle.remove(handle));
+    }
+
     /// How many shapes there are.
     #[must_use]
     pub fn count(&self) -> usize {

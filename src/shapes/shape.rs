@@ -38,8 +38,9 @@ pub struct Shape {
 struct Bases {
     /// The newest last; never empty.
     living: Vec<Arc<Base>>,
-    /// Handles whose rows are gone. Their clients go on as long as the log reaches back to them.
-    retired: Vec<String>,
+    /// Handles whose rows are gone, with when they were last used. Their clients go on as long as the
+    /// log reaches back to them.
+    retired: Vec<(String, Instant)>,
 }
 
 impl Shape {
@@ -92,13 +93,14 @@ impl Shape {
     pub fn handles(&self) -> Vec<String> {
         let bases = self.bases.read().unwrap_or_else(PoisonError::into_inner);
         let living = bases.living.iter().map(|base| base.handle.clone());
-        living.chain(bases.retired.iter().cloned()).collect()
+        living.chain(bases.retired.iter().map(|(handle, _)| handle.clone())).collect()
     }
 
     /// Handles whose rows are gone.
     #[must_use]
     pub fn retired(&self) -> Vec<String> {
-        self.bases.read().unwrap_or_else(PoisonError::into_inner).retired.clone()
+        let bases = self.bases.read().unwrap_or_else(PoisonError::into_inner);
+        bases.retired.iter().map(|(handle, _)| handle.clone()).collect()
     }
 
     /// Notes what the first snapshot saw.
@@ -145,7 +147,22 @@ impl Shape {
 
     /// Handles that stand for this shape, but whose rows are gone.
     pub(crate) fn add_retired(&self, handles: Vec<String>) {
+        let handles = handles.into_iter().map(|handle| (handle, Instant::now()));
         self.bases.write().unwrap_or_else(PoisonError::into_inner).retired.extend(handles);
+    }
+
+    /// Somebody still goes on under a handle whose rows are gone.
+    pub fn note_retired(&self, handle: &str) {
+        let mut bases = self.bases.write().unwrap_or_else(PoisonError::into_inner);
+        let found = bases.retired.iter_mut().find(|(retired, _)| retired == handle);
+        found.into_iter().for_each(|(_, used)| *used = Instant::now());
+    }
+
+    /// Forgets the handles whose rows are gone and that nobody has used for so long; returns them.
+    pub(crate) fn forget_retired(&self, unused: Duration) -> Vec<String> {
+        let mut bases = self.bases.write().unwrap_or_else(PoisonError::into_inner);
+        let forgotten = bases.retired.extract_if(.., |(_, used)| used.elapsed() > unused);
+        forgotten.map(|(handle, _)| handle).collect()
     }
 
     /// Gives up the bases from before `after`, and the log's entries up to there. Returns the bases.
@@ -155,7 +172,8 @@ impl Shape {
         let old =
             bases.living.iter().take(newest).take_while(|base| base.after.offset < after).count();
         let retired: Vec<Arc<Base>> = bases.living.drain(..old).collect();
-        bases.retired.extend(retired.iter().map(|base| base.handle.clone()));
+        let handles = retired.iter().map(|base| (base.handle.clone(), Instant::now()));
+        bases.retired.extend(handles);
         self.log.forget_before(bases.living[0].after.offset);
         retired
     }
