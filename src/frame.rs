@@ -238,6 +238,10 @@ pub fn head(kind: FileKind) -> [u8; FILE_HEAD as usize] {
 /// succeed and lie.
 pub fn fsync_failed(error: &FrameError) -> ! {
     tracing::error!(%error, "the disk did not take what was written; stopping");
+    if cfg!(test) {
+        // A test goes on after the process it plays.
+        std::panic::resume_unwind(Box::new(anyhow::anyhow!("{error}")));
+    }
     eprintln!("brooklet: the disk did not take what was written: {error}");
     std::process::exit(2)
 }

@@ -1,6 +1,6 @@
 //! A sealed file of the change log: Arrow record batches by table.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -205,7 +205,7 @@ pub(super) struct SealedWriter {
     file: FileHandle,
     at: u64,
     directory: Directory,
-    open: HashMap<u32, OpenBlock>,
+    open: BTreeMap<u32, OpenBlock>,
 }
 
 /// Changes of one table that are not written yet.
@@ -235,7 +235,7 @@ impl SealedWriter {
         let file = storage.create_new(&temporary).map_err(at)?;
         file.write_all_at(&head(FileKind::Sealed), 0).map_err(at)?;
         let (storage, dir) = (Arc::clone(storage), dir.to_owned());
-        let (at, open) = (FILE_HEAD, HashMap::new());
+        let (at, open) = (FILE_HEAD, BTreeMap::new());
         Ok(SealedWriter { storage, dir, temporary, file, at, directory, open })
     }
 

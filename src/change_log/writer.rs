@@ -1,6 +1,6 @@
 //! Appending to the change log, and finding its end again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
@@ -34,7 +34,7 @@ pub struct Writer {
     end: Lsn,
     last_commit: Lsn,
     open: Option<OpenTransaction>,
-    relations: HashMap<u32, Arc<Relation>>,
+    relations: BTreeMap<u32, Arc<Relation>>,
     /// Places of changes that are appended but not flushed.
     unflushed: Vec<Place>,
     scratch: Vec<u8>,
@@ -65,7 +65,7 @@ impl Writer {
     /// The last definition of every table that is in the log.
     #[must_use]
     pub fn relations(&self) -> HashMap<u32, Arc<Relation>> {
-        self.relations.clone()
+        self.relations.clone().into_iter().collect()
     }
 
     /// A transaction begins. One that is still open was cut off and is taken back; `true` then.
@@ -128,7 +128,9 @@ impl Writer {
         self.file.append(kind::COMMIT, &[&commit.encode()]);
         self.end = self.end.max(end_lsn);
         self.last_commit = open.lsn;
-        let rolled = if self.file.end() > SEGMENT_BYTES_MAX { Some(self.roll()?) } else { None };
+        // A file is named by its first change, so one without any is not rolled.
+        let full = self.file.end() > SEGMENT_BYTES_MAX && next_seq > self.segment.first_seq();
+        let rolled = if full { Some(self.roll()?) } else { None };
         Ok(Some((commit, rolled)))
     }
 
@@ -315,7 +317,7 @@ struct Recovered {
     file: FrameFile,
     places: Vec<Place>,
     commits: Vec<StoredCommit>,
-    relations: HashMap<u32, Arc<Relation>>,
+    relations: BTreeMap<u32, Arc<Relation>>,
     position: Lsn,
 }
 
@@ -327,7 +329,7 @@ fn recover(
 ) -> Result<Recovered, ChangeLogError> {
     let mut places = Vec::new();
     let mut commits: Vec<StoredCommit> = Vec::new();
-    let mut relations = HashMap::new();
+    let mut relations = BTreeMap::new();
     let (mut position, mut bad) = (Lsn::ZERO, false);
     let (mut kept, mut kept_at) = (0, crate::frame::FILE_HEAD);
     let mut file = FrameFile::open(storage, path, FileKind::Changes, tail, |frame| {
@@ -346,7 +348,7 @@ fn recover(
             _ => None,
         };
         bad |= whole.is_none();
-        if matches!(frame.kind, kind::COMMIT | kind::POSITION) {
+        if matches!(frame.kind, kind::COMMIT | kind::POSITION | kind::KNOWN_RELATION) {
             kept = places.len();
             kept_at = frame.at + frame.payload.len() as u64;
         }

@@ -1,6 +1,6 @@
 //! Rows of snapshots on disk: Arrow record batches of many shapes in shared files.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -64,7 +64,7 @@ struct Packs {
     next: u32,
     files: HashMap<u32, FileHandle>,
     /// Written and not known to be durable.
-    dirty: HashSet<u32>,
+    dirty: BTreeSet<u32>,
 }
 
 impl PackStore {
@@ -77,7 +77,7 @@ impl PackStore {
         let at = |source| FrameError::Io { path: dir.to_owned(), source };
         make_dir(&**storage, dir).map_err(at)?;
         let mut packs =
-            Packs { current: None, next: 0, files: HashMap::new(), dirty: HashSet::new() };
+            Packs { current: None, next: 0, files: HashMap::new(), dirty: BTreeSet::new() };
         for path in storage.list(dir).map_err(at)? {
             let stem = path.file_stem().and_then(|stem| stem.to_str());
             let Some(number) = stem.and_then(|stem| stem.parse::<u32>().ok()) else { continue };
@@ -127,7 +127,7 @@ impl PackStore {
     async fn fsync(&self) -> Result<(), PackError> {
         let files: Vec<(u32, FileHandle)> = {
             let mut packs = self.packs();
-            let dirty: Vec<u32> = packs.dirty.drain().collect();
+            let dirty = std::mem::take(&mut packs.dirty);
             dirty.iter().filter_map(|n| Some((*n, Arc::clone(packs.files.get(n)?)))).collect()
         };
         let dir = self.inner.dir.clone();

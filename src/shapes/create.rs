@@ -204,7 +204,7 @@ async fn partitions(shop: &Workshop, defined: &Defined) -> Result<Vec<Partition>
 }
 
 /// Adds the shape to the dataflow; returns the last transaction that does not reach it.
-async fn install(shop: &Workshop, shape: &Arc<Shape>) -> Result<Lsn, CreateError> {
+pub(crate) async fn install(shop: &Workshop, shape: &Arc<Shape>) -> Result<Lsn, CreateError> {
     let mut changed = shape.log.subscribe();
     shop.logs.insert(&shape.log);
     let plan = Arc::new(shape.defined.plan(shape.id));
@@ -221,7 +221,7 @@ async fn install(shop: &Workshop, shape: &Arc<Shape>) -> Result<Lsn, CreateError
 
 /// What transactions from before the shape was installed bring to it, if the snapshot does not
 /// contain them.
-async fn early(
+pub(crate) async fn early(
     shop: &Workshop,
     shape: &Arc<Shape>,
     visibility: &Visibility,
@@ -258,7 +258,7 @@ async fn early(
 }
 
 /// Durable in this order: rows, postings, the rows of the postings, the catalogue.
-async fn finish(
+pub(crate) async fn finish(
     shop: &Workshop,
     shape: &Arc<Shape>,
     store: Store<'_>,
@@ -297,7 +297,7 @@ async fn finish(
 }
 
 /// Cuts rows into batches and chunks.
-struct Store<'a> {
+pub(crate) struct Store<'a> {
     shop: &'a Workshop,
     shape: &'a Arc<Shape>,
     names: Vec<&'a str>,
@@ -313,7 +313,7 @@ struct Store<'a> {
 const BATCH_WAIT: Duration = Duration::from_millis(100);
 
 impl<'a> Store<'a> {
-    fn new(shop: &'a Workshop, shape: &'a Arc<Shape>) -> Store<'a> {
+    pub(crate) fn new(shop: &'a Workshop, shape: &'a Arc<Shape>) -> Store<'a> {
         let table = &shape.defined.table;
         let columns = shape.defined.definition.columns.iter();
         Store {
@@ -353,7 +353,7 @@ impl<'a> Store<'a> {
     }
 
     /// A chunk ends with the row that fills it.
-    fn push(&mut self, row: Row) -> Result<(), CreateError> {
+    pub(crate) fn push(&mut self, row: Row) -> Result<(), CreateError> {
         self.scratch.clear();
         self.shape.view.snapshot_row(&row, &mut self.scratch);
         self.chunk_bytes += self.scratch.len() as u64 + 1;
@@ -370,7 +370,8 @@ impl<'a> Store<'a> {
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), CreateError> {
+    /// Stores what is gathered.
+    pub(crate) fn flush(&mut self) -> Result<(), CreateError> {
         if self.rows.is_empty() {
             return Ok(());
         }

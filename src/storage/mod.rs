@@ -70,3 +70,6 @@ pub fn make_dir(storage: &dyn Storage, dir: &Path) -> io::Result<()> {
     }
     storage.sync_dir(parent.unwrap_or(Path::new(".")))
 }
+
+#[cfg(test)]
+pub(crate) mod tests;
