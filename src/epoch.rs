@@ -15,7 +15,7 @@ use crate::replication::preflight::Server;
 use crate::replication::session::{self, Cluster};
 use crate::replication::slot::{self, Names, SlotState};
 use crate::replication::{Database, preflight};
-use crate::storage::{Storage, StorageHandle};
+use crate::storage::{Storage, StorageHandle, make_dir};
 
 /// What a storage directory belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +73,7 @@ pub async fn open(
     if storage.exists(&dir)? {
         storage.remove_dir_all(&dir)?;
     }
+    make_dir(&**storage, &dir)?;
     let (log, mut writer, commits) = ChangeLog::open(storage, &dir.join("changes"))?;
     writer.position(begin);
     writer.sync()?;
@@ -112,6 +113,8 @@ impl Found {
             && known.slot == names.slot
             && known.publication == self.publication;
         let dir = epoch_dir(&settings.dir, known.epoch);
+        // Also makes the names durable that a process left which was killed just after it began.
+        make_dir(&**storage, &dir)?;
         let (log, writer, commits) = ChangeLog::open(storage, &dir.join("changes"))?;
         match self.state {
             SlotState::At(confirmed) if same && confirmed <= writer.end() => {

@@ -95,7 +95,7 @@ pub struct PostingWriter {
 }
 
 impl PostingWriter {
-    /// Opens or creates the log in `dir`. A transaction after `end`, the change log's, is cut off
+    /// Opens or creates the log in `dir`. A transaction from `end` on, the change log's, is cut off
     /// with all that follows: its rows are not durable.
     pub fn open(
         storage: &StorageHandle,
@@ -288,7 +288,8 @@ impl Keep {
         match frame.kind {
             kind::TRANSACTION | kind::LATE => {
                 let lsn = Lsn(payload.try_get_u64_le().ok()?);
-                if lsn > self.end {
+                // One that the change log has begins before its end: another may begin just there.
+                if lsn >= self.end {
                     return None;
                 }
                 let xid = payload.try_get_u32_le().ok()?;
@@ -319,7 +320,7 @@ impl Keep {
             }
             kind::POSITION => {
                 let lsn = Lsn(payload.try_get_u64_le().ok()?);
-                if lsn > self.end {
+                if lsn >= self.end {
                     return None;
                 }
                 self.position = self.position.max(lsn);

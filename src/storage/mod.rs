@@ -57,7 +57,7 @@ pub trait StorageFile: Send + Sync {
 }
 
 /// Makes a directory and those above it where they are missing. Their names are durable when it
-/// returns, also if a process that was killed had made them.
+/// returns; of those that were there, the directory's own is.
 pub fn make_dir(storage: &dyn Storage, dir: &Path) -> io::Result<()> {
     let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
     if !storage.exists(dir)? {

@@ -55,7 +55,9 @@ pub(super) fn everything(life: &Life) -> Result<(), Ended> {
         assert!(alive, "{} is gone", records.get_mut(id).unwrap().handle);
     }
     let (mut shapes, mut compared) = (0, 0);
-    for (id, shape) in &life.shapes {
+    let mut found: Vec<_> = life.shapes.iter().collect();
+    found.sort_by_key(|(id, _)| **id);
+    for (id, shape) in found {
         let Some(known) = records.get_mut(*id) else { continue };
         let Some(contains) = known.contains.clone() else { continue };
         let (_, must_end) = postgres.ends(known.question, known.added, &contains);

@@ -32,6 +32,7 @@ use crate::shapes::recent::RecentCommits;
 use crate::shapes::registry::Registry;
 use crate::shapes::shape::SnapshotState;
 use crate::shapes::{Defined, Shape};
+use crate::storage::make_dir;
 use crate::storage::tests::faulty::Faulty;
 use crate::storage::tests::rng::Rng;
 
@@ -144,6 +145,9 @@ impl Life {
     fn open(world: &World, disk: &Faulty) -> Result<Begin, Ended> {
         let _context = world.runtime.enter();
         let (storage, dir) = (disk.handle(), Path::new("/storage/epoch-1"));
+        // As `epoch` does it; the directory itself is the operator's.
+        make_dir(&*storage, Path::new("/storage"))?;
+        make_dir(&*storage, dir)?;
         let (log, writer, commits) = ChangeLog::open(&storage, &dir.join("changes"))?;
         let confirmed = world.postgres.lock().unwrap().confirmed;
         assert!(confirmed <= writer.end(), "{confirmed} was confirmed, {} is held", writer.end());
