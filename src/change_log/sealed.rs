@@ -45,6 +45,9 @@ struct BlockEntry {
     last_seq: u64,
     at: u64,
     length: u64,
+    /// Of its bytes; files from before it was kept have none.
+    #[serde(default)]
+    crc32: Option<u32>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -128,6 +131,9 @@ impl SealedFile {
     fn load(&self, entry: &BlockEntry) -> Result<Block, String> {
         let mut bytes = vec![0; usize::try_from(entry.length).map_err(|e| e.to_string())?];
         self.file.read_exact_at(&mut bytes, entry.at).map_err(|e| e.to_string())?;
+        if entry.crc32.is_some_and(|crc| crc32fast::hash(&bytes) != crc) {
+            return Err(format!("the block at byte {} is damaged", entry.at));
+        }
         let mut reader = StreamReader::try_new(&bytes[..], None).map_err(|e| e.to_string())?;
         let batch = reader.next().ok_or("an empty block")?.map_err(|e| e.to_string())?;
         Ok(Block { table: entry.table, bytes: bytes.len(), batch })
@@ -273,7 +279,8 @@ impl SealedWriter {
         let bytes = block.encode().map_err(|e| self.error(&e.to_string()))?;
         let (at, length) = (self.at, bytes.len() as u64);
         self.write(&bytes)?;
-        self.directory.blocks.push(BlockEntry { table, first_seq, last_seq, at, length });
+        let crc32 = Some(crc32fast::hash(&bytes));
+        self.directory.blocks.push(BlockEntry { table, first_seq, last_seq, at, length, crc32 });
         Ok(())
     }
 

@@ -92,12 +92,13 @@ impl Writer {
             self.next_seq += 1;
             let at = self.scratch.len() as u64;
             let length = record::encode_change(change, &mut self.scratch);
-            places.push(Place { at, length });
+            let crc = crc32fast::hash(&self.scratch[at as usize..]);
+            places.push(Place { at, length, crc });
         }
         let at = self.file.append(kind::ROWS, &[&head.encode(), &self.scratch]);
         let begin = at + record::ROWS_HEAD as u64;
         let places = places.into_iter();
-        self.unflushed.extend(places.map(|p| Place { at: begin + p.at, length: p.length }));
+        self.unflushed.extend(places.map(|p| Place { at: begin + p.at, ..p }));
         self.scratch.shrink_to(4 * crate::limits::SLICE_BYTES_MAX);
     }
 

@@ -14,7 +14,7 @@ use bytes::BufMut;
 use serde::{Deserialize, Serialize};
 
 use super::group_sync::GroupSync;
-use crate::frame::{FileKind, FrameError, FrameFile};
+use crate::frame::{FileKind, FrameError, FrameFile, read_frame};
 use crate::limits::PACK_BYTES_MAX;
 use crate::storage::{FileHandle, StorageHandle, make_dir};
 
@@ -148,9 +148,14 @@ impl PackStore {
     pub fn read(&self, place: &BatchPlace) -> Result<Vec<Row>, PackError> {
         let damaged = || PackError::Damaged(path(&self.inner.dir, place.pack));
         let file = self.packs().files.get(&place.pack).cloned().ok_or_else(damaged)?;
-        let mut bytes = vec![0; place.length as usize];
-        file.read_exact_at(&mut bytes, place.at).map_err(|_| damaged())?;
-        let batch = StreamReader::try_new(&bytes[..], None)?.next().ok_or_else(damaged)??;
+        let begin = place.at.checked_sub(BATCH_HEAD).ok_or_else(damaged)?;
+        let payload = read_frame(&*file, begin, BATCH_HEAD + place.length);
+        let payload = payload
+            .map_err(|source| FrameError::Io { path: path(&self.inner.dir, place.pack), source })?;
+        let payload = payload.ok_or_else(damaged)?;
+        let batch = StreamReader::try_new(&payload[BATCH_HEAD as usize..], None)?
+            .next()
+            .ok_or_else(damaged)??;
         decode(&batch).ok_or_else(damaged)
     }
 

@@ -36,6 +36,8 @@ pub struct Block {
     /// The place of its last entry.
     pub last_op: u64,
     file: u32,
+    /// Of its bytes: a frame's covers all shapes, and a block is read alone.
+    crc: u32,
     at: u64,
 }
 
@@ -72,6 +74,9 @@ impl PostingReader {
         let file = file.ok_or_else(|| std::io::Error::other("a posting file is missing"))?;
         let mut bytes = vec![0; POSTING * block.count as usize];
         file.read_exact_at(&mut bytes, block.at)?;
+        if crc32fast::hash(&bytes) != block.crc {
+            return Err(std::io::Error::other("postings are damaged"));
+        }
         let decoded = bytes.chunks_exact(POSTING).map(decode).collect::<Option<_>>();
         decoded.ok_or_else(|| std::io::Error::other("a posting is damaged"))
     }
@@ -237,9 +242,16 @@ fn blocks(lsn: Lsn, xid: u32, postings: &[Posting], file: u32, at: u64) -> Vec<B
             count: piece.len() as u32,
             last_op: piece.last().map_or(0, last_op),
             file,
+            crc: checksum(piece),
             at: at + (number * POSTINGS_PER_BLOCK_MAX * POSTING) as u64,
         })
         .collect()
+}
+
+fn checksum(postings: &[Posting]) -> u32 {
+    let mut bytes = Vec::with_capacity(POSTING * postings.len());
+    postings.iter().for_each(|posting| encode(posting, &mut bytes));
+    crc32fast::hash(&bytes)
 }
 
 fn encode(posting: &Posting, out: &mut Vec<u8>) {

@@ -400,7 +400,8 @@ impl Life {
             return Ok(());
         }
         let id = ids[self.world.rng.below(ids.len())];
-        let Some(found) = super::check::entries(self, &self.shapes[&id])? else { return Ok(()) };
+        // A request that fails ends nothing else.
+        let Ok(Some(found)) = super::check::entries(self, &self.shapes[&id]) else { return Ok(()) };
         let mut records = self.world.records.lock().unwrap();
         let postgres = self.world.postgres.lock().unwrap();
         if let Some(known) = records.get_mut(id) {

@@ -172,9 +172,15 @@ fn crash_again_and_again(
         tally.crashes += 1;
         tally.inside += usize::from(disk.hit().is_some());
         places.push(disk.operations());
-        disk = disk.restart(
-            matches!(fault, Fault::PowerCut) || (fault == Fault::SyncFails && rng.percent(70)),
-        );
+        assert!(!disk.retried(), "a sync that had failed was tried again");
+        let power_cut = match fault {
+            Fault::Kill => false,
+            // A restart finds in the page cache what a failed sync has lost, and cannot know: the same
+            // with every database. What is checked is that nothing relied on it before.
+            Fault::PowerCut | Fault::SyncFails => true,
+            _ => rng.percent(50),
+        };
+        disk = disk.restart(power_cut);
     }
     let records = world.records.lock().unwrap();
     tally.restored = records.restored;
@@ -202,16 +208,27 @@ fn worlds(crashes: usize, faults: &'static [Fault]) -> (Tally, Vec<String>) {
     let first = std::env::var("BROOKLET_TEST_SEED").ok().map(|text| text.parse::<u64>().unwrap());
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let seed = first.unwrap_or(now.as_nanos() as u64 >> 10);
-    let (mut tally, mut errors) = (Tally::default(), Vec::new());
-    for number in 0..crashes.div_ceil(CRASHES_PER_WORLD) as u64 {
-        let seed = seed.wrapping_add(number);
-        let failed = Replay(seed);
-        let (one, _, mut said) = crash_again_and_again(seed, CRASHES_PER_WORLD, faults);
-        std::mem::forget(failed);
-        tally += one;
-        errors.append(&mut said);
-    }
-    println!("from seed {seed}: {tally:?}");
+    println!("BROOKLET_TEST_SEED={seed}");
+    let count = crashes.div_ceil(CRASHES_PER_WORLD) as u64;
+    let share = |odd: u64| {
+        let (mut tally, mut errors) = (Tally::default(), Vec::new());
+        for seed in (0..count).filter(|n| n % 2 == odd).map(|n| seed.wrapping_add(n)) {
+            let replay = Replay(seed);
+            let (one, _, mut said) = crash_again_and_again(seed, CRASHES_PER_WORLD, faults);
+            std::mem::forget(replay);
+            tally += one;
+            errors.append(&mut said);
+        }
+        (tally, errors)
+    };
+    let ((mut tally, mut errors), (more, mut said)) = std::thread::scope(|scope| {
+        let other = scope.spawn(|| share(1));
+        let own = share(0);
+        (own, other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    tally += more;
+    errors.append(&mut said);
+    println!("{tally:?}");
     (tally, errors)
 }
 
@@ -220,13 +237,13 @@ struct Replay(u64);
 
 impl Drop for Replay {
     fn drop(&mut self) {
-        println!("BROOKLET_TEST_SEED={} BROOKLET_TEST_CRASHES={CRASHES_PER_WORLD}", self.0);
+        println!("failed: BROOKLET_TEST_SEED={} BROOKLET_TEST_CRASHES={CRASHES_PER_WORLD}", self.0);
     }
 }
 
 #[test]
 fn killed_at_thousands_of_points_between_receive_and_publish_nothing_is_lost_or_repeated() {
-    let crashes = number("BROOKLET_TEST_CRASHES", 2500) as usize;
+    let crashes = number("BROOKLET_TEST_CRASHES", 2000) as usize;
     let (tally, _) = worlds(crashes, &[Fault::Kill, Fault::PowerCut]);
     assert!(tally.inside * 2 > tally.crashes, "{tally:?}");
     let least = tally.crashes / 2;
@@ -240,4 +257,61 @@ fn a_seed_repeats_a_run_to_the_operation() {
         |seed| crash_again_and_again(seed, CRASHES_PER_WORLD, &[Fault::Kill, Fault::PowerCut]).1;
     assert_eq!(run(7), run(7));
     assert_ne!(run(7), run(8));
+}
+
+#[test]
+fn without_space_it_says_so_confirms_nothing_and_goes_on_where_it_was_when_there_is_some() {
+    let (tally, errors) = worlds(400, &[Fault::NoSpace]);
+    assert!(errors.len() * 3 > tally.crashes && tally.compared > tally.crashes, "{tally:?}");
+    for error in errors {
+        assert!(
+            error.contains("/storage/epoch-1") && error.contains("no storage space"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_sync_that_fails_is_the_end_of_the_process_and_nothing_is_confirmed_that_it_lost() {
+    let (tally, errors) = worlds(400, &[Fault::SyncFails]);
+    assert!(errors.len() * 2 > tally.crashes && tally.compared > tally.crashes, "{tally:?}");
+    for error in errors {
+        assert!(error.contains("Input/output error"), "{error}");
+    }
+}
+
+#[test]
+fn a_read_that_fails_gives_an_error_and_nothing_wrong() {
+    let (tally, errors) = worlds(400, &[Fault::ReadFails]);
+    assert!(!errors.is_empty() && tally.compared > tally.crashes, "{tally:?}");
+}
+
+/// Bits are flipped under a living server, each alone, and everything is read.
+#[test]
+fn a_flipped_bit_gives_an_error_and_never_wrong_rows() {
+    let mut noticed = 0;
+    for seed in 0..40 {
+        let mut rng = Rng::new(seed);
+        let (mut world, mut disk) = (world(&mut rng), Faulty::new(rng.fork()));
+        let quiet = Plan { fault: Fault::Kill, after: u64::MAX / 2, early: false, steps: 300 };
+        for _ in 0..3 {
+            let life = Life::start(world, &disk).map_err(|(_, error)| error).unwrap();
+            let (life, outcome) = live(life, &disk, quiet);
+            outcome.unwrap();
+            world = life.end();
+            disk = disk.restart(false);
+        }
+        // Read for the first time in this life: nothing is decoded yet.
+        let life = Life::start(world, &disk).map_err(|(_, error)| error).unwrap();
+        for _ in 0..60 {
+            let files = disk.files();
+            let path = &files[rng.below(files.len())];
+            let (at, bit) = (rng.below(disk.length(path)), rng.below(8) as u8);
+            disk.flip(path, at, bit);
+            noticed += check::damaged(&life);
+            disk.flip(path, at, bit);
+        }
+    }
+    println!("{noticed} reads were refused");
+    assert!(noticed > 100);
 }

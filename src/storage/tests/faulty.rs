@@ -51,6 +51,9 @@ struct Disk {
     armed: Option<(Fault, u64)>,
     hit: Option<Fault>,
     full: bool,
+    /// The file whose sync failed, and whether it was synced again in the same life.
+    failed: Option<usize>,
+    retried: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +116,8 @@ impl Faulty {
             armed: None,
             hit: None,
             full: false,
+            failed: None,
+            retried: false,
         };
         Faulty { disk: Arc::new(Mutex::new(disk)), life: 0 }
     }
@@ -145,8 +150,14 @@ impl Faulty {
             disk.lose();
         }
         disk.life += 1;
+        (disk.failed, disk.retried) = (None, false);
         (disk.dead, disk.armed, disk.hit, disk.full) = (false, None, None, false);
         Faulty { disk: Arc::clone(&self.disk), life: disk.life }
+    }
+
+    /// Whether a sync that had failed was tried again.
+    pub(crate) fn retried(&self) -> bool {
+        self.disk().retried
     }
 
     /// The names of all files.
@@ -156,14 +167,17 @@ impl Faulty {
         files.map(|(path, _)| path.clone()).collect()
     }
 
-    /// Flips a bit of a file, wherever it stands.
+    /// How long a file is.
+    pub(crate) fn length(&self, path: &Path) -> usize {
+        let disk = self.disk();
+        disk.files[disk.file(path).unwrap()].cached.len()
+    }
+
+    /// Flips a bit of a file.
     pub(crate) fn flip(&self, path: &Path, at: usize, bit: u8) {
         let mut disk = self.disk();
         let file = disk.file(path).unwrap();
-        let contents = &mut disk.files[file];
-        contents.cached[at] ^= 1 << bit;
-        contents.durable = contents.cached.clone();
-        contents.unsynced.clear();
+        disk.files[file].cached[at] ^= 1 << bit;
     }
 
     fn disk(&self) -> MutexGuard<'_, Disk> {
@@ -445,17 +459,19 @@ impl StorageFile for Open {
     fn sync_data(&self) -> io::Result<()> {
         let (mut disk, fate) = self.disk.operate(false)?;
         let failed = disk.sync_fails();
-        let Disk { files, rng, .. } = &mut *disk;
+        let Disk { files, rng, failed: failing, retried, .. } = &mut *disk;
         let file = &mut files[self.file];
         match fate {
             // A part may have reached the disk; the rest is lost with the power, if that goes.
             Fate::Torn => return Err(dead()),
             _ if failed => {
                 file.persist_some(rng);
+                *failing = Some(self.file);
                 return Err(input_output());
             }
             _ => {}
         }
+        *retried |= *failing == Some(self.file);
         for unsynced in std::mem::take(&mut file.unsynced) {
             match unsynced {
                 Unsynced::Length(length) => file.durable.resize(length, 0),
