@@ -290,6 +290,14 @@ impl Keep {
         self.cut = Some(frame.at - 9);
     }
 
+    /// A frame of something that the change log does not have: what it has begins before its end,
+    /// and another may begin just there. Frames come in the order of the stream, so those of all
+    /// that it has were before this one, also of what concerned no shape and is in no frame.
+    fn has_all(&mut self) -> Option<()> {
+        self.position = self.position.max(Lsn(self.end.0.saturating_sub(1)));
+        None
+    }
+
     fn read(
         &mut self,
         frame: Frame<'_>,
@@ -300,9 +308,8 @@ impl Keep {
         match frame.kind {
             kind::TRANSACTION | kind::LATE => {
                 let lsn = Lsn(payload.try_get_u64_le().ok()?);
-                // One that the change log has begins before its end: another may begin just there.
                 if lsn >= self.end {
-                    return None;
+                    return self.has_all();
                 }
                 let xid = payload.try_get_u32_le().ok()?;
                 let count = payload.try_get_u32_le().ok()?;
@@ -333,7 +340,7 @@ impl Keep {
             kind::POSITION => {
                 let lsn = Lsn(payload.try_get_u64_le().ok()?);
                 if lsn >= self.end {
-                    return None;
+                    return self.has_all();
                 }
                 self.position = self.position.max(lsn);
             }
