@@ -44,7 +44,7 @@ struct Disk {
     names: BTreeMap<PathBuf, Entry>,
     durable: BTreeMap<PathBuf, Entry>,
     /// Changes of names that no sync of their directory has covered; each happens or does not.
-    renames: Vec<(PathBuf, Vec<(PathBuf, Option<Entry>)>)>,
+    renames: Vec<(PathBuf, Renames)>,
     life: u64,
     dead: bool,
     operations: u64,
@@ -55,6 +55,9 @@ struct Disk {
     failed: Option<usize>,
     retried: bool,
 }
+
+/// What names are from now on; all of it happens at once.
+type Renames = Vec<(PathBuf, Option<Entry>)>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Entry {
