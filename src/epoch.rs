@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use crate::change_log::{ChangeLog, StoredCommit, Writer};
@@ -73,7 +74,7 @@ pub async fn open(
     if storage.exists(&dir)? {
         storage.remove_dir_all(&dir)?;
     }
-    make_dir(&**storage, &dir)?;
+    begin_dir(&**storage, &dir)?;
     let (log, mut writer, commits) = ChangeLog::open(storage, &dir.join("changes"))?;
     writer.position(begin);
     writer.sync()?;
@@ -114,7 +115,7 @@ impl Found {
             && known.publication == self.publication;
         let dir = epoch_dir(&settings.dir, known.epoch);
         // Also makes the names durable that a process left which was killed just after it began.
-        make_dir(&**storage, &dir)?;
+        begin_dir(&**storage, &dir)?;
         let (log, writer, commits) = ChangeLog::open(storage, &dir.join("changes"))?;
         match self.state {
             SlotState::At(confirmed) if same && confirmed <= writer.end() => {
@@ -149,6 +150,11 @@ fn read_meta(storage: &dyn Storage, settings: &Settings) -> anyhow::Result<Optio
         settings.dir.display()
     );
     Ok(Some(known))
+}
+
+/// The directory of an epoch, there and durable; the error names it.
+pub(crate) fn begin_dir(storage: &dyn Storage, dir: &Path) -> anyhow::Result<()> {
+    make_dir(storage, dir).with_context(|| dir.display().to_string())
 }
 
 fn epoch_dir(dir: &Path, epoch: u64) -> PathBuf {

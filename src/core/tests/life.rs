@@ -20,6 +20,7 @@ use super::postgres::{Postgres, Question, Stream, schema};
 use super::records::{Known, Records};
 use crate::change_log::{ChangeLog, Rolled};
 use crate::engine::Engine;
+use crate::epoch::begin_dir;
 use crate::ingest::Ingest;
 use crate::replication::Database;
 use crate::replication::publication::Publication;
@@ -32,7 +33,6 @@ use crate::shapes::recent::RecentCommits;
 use crate::shapes::registry::Registry;
 use crate::shapes::shape::SnapshotState;
 use crate::shapes::{Defined, Shape};
-use crate::storage::make_dir;
 use crate::storage::tests::faulty::Faulty;
 use crate::storage::tests::rng::Rng;
 
@@ -126,6 +126,11 @@ impl World {
         }
     }
 
+    fn check_confirmed(&self, held: Lsn) {
+        let confirmed = self.postgres.lock().unwrap().confirmed;
+        assert!(confirmed <= held, "{confirmed} was confirmed, {held} is held");
+    }
+
     /// One thread takes blocking work in order, so all before this is done.
     fn settle(&self) {
         self.runtime.block_on(async { tokio::task::spawn_blocking(|| ()).await }).unwrap();
@@ -145,12 +150,10 @@ impl Life {
     fn open(world: &World, disk: &Faulty) -> Result<Begin, Ended> {
         let _context = world.runtime.enter();
         let (storage, dir) = (disk.handle(), Path::new("/storage/epoch-1"));
-        // As `epoch` does it; the directory itself is the operator's.
-        make_dir(&*storage, Path::new("/storage"))?;
-        make_dir(&*storage, dir)?;
+        begin_dir(&*storage, Path::new("/storage"))?;
+        begin_dir(&*storage, dir)?;
         let (log, writer, commits) = ChangeLog::open(&storage, &dir.join("changes"))?;
-        let confirmed = world.postgres.lock().unwrap().confirmed;
-        assert!(confirmed <= writer.end(), "{confirmed} was confirmed, {} is held", writer.end());
+        world.check_confirmed(writer.end());
         let (stores, appender) = open_stores(&storage, dir, &writer)?;
         let (engine, batches) = Engine::here();
         let schemas = Schemas::new(database(), Arc::clone(&stores.layouts));
@@ -159,11 +162,11 @@ impl Life {
         assert!(left_out.is_empty());
         let publication = Publication::new(database(), "p".into(), tables(&shapes));
         world.runtime.block_on(replay(&log, stores.position, &shapes, &engine))?;
-        let unsealed = log.unsealed(&commits);
-        let (recent, begun_after) = (Arc::new(RecentCommits::new(commits)), writer.last_commit());
+        let (unsealed, begun_after) = (log.unsealed(&commits), writer.last_commit());
+        let recent = Arc::new(RecentCommits::new(commits));
         let (rolled, rolled_files) = mpsc::unbounded_channel();
-        let (durable_sender, durable) = watch::channel(writer.end());
         let start = writer.end();
+        let (durable_sender, durable) = watch::channel(start);
         let ingest = Ingest {
             writer,
             engine: engine.clone(),

@@ -167,7 +167,7 @@ fn crash_again_and_again(
         };
         if let Err(error) = outcome {
             assert!(disk.hit().is_some(), "it ended without a reason: {error}");
-            errors.push(error.to_string());
+            errors.push(format!("{error:#}"));
         }
         tally.crashes += 1;
         tally.inside += usize::from(disk.hit().is_some());
@@ -264,10 +264,7 @@ fn without_space_it_says_so_confirms_nothing_and_goes_on_where_it_was_when_there
     let (tally, errors) = worlds(400, &[Fault::NoSpace]);
     assert!(errors.len() * 3 > tally.crashes && tally.compared > tally.crashes, "{tally:?}");
     for error in errors {
-        assert!(
-            error.contains("/storage/epoch-1") && error.contains("no storage space"),
-            "{error}"
-        );
+        assert!(error.contains("/storage") && error.contains("no storage space"), "{error}");
     }
 }
 
