@@ -114,8 +114,7 @@ fn open_stores(
     storage: &StorageHandle,
     dir: &Path,
     changes: &Writer,
-    ends: &Ends,
-) -> anyhow::Result<Stores> {
+) -> anyhow::Result<(Stores, Appender)> {
     let (mut found, mut gone, mut last_id) = (FoundPostings::new(), HashSet::new(), 0);
     let writer = PostingWriter::open(storage, &dir.join("postings"), changes.end(), |recovered| {
         match recovered {
@@ -145,8 +144,7 @@ fn open_stores(
     let (position, postings) = (writer.position(), writer.reader());
     let (appender, handle) =
         Appender::new(writer, Arc::clone(&logs), ended_sender, large_sender.clone());
-    spawn_thread("postings", ends.clone(), move || Ok(appender.run()?))?;
-    Ok(Stores {
+    let stores = Stores {
         appender: handle,
         logs,
         postings,
@@ -161,7 +159,8 @@ fn open_stores(
         records: recovered.shapes,
         found,
         packs,
-    })
+    };
+    Ok((stores, appender))
 }
 
 async fn wire(
@@ -172,7 +171,8 @@ async fn wire(
     ends: Ends,
 ) -> anyhow::Result<Arc<Core>> {
     let Epoch { storage, cluster, publication, dir, log, writer, commits } = epoch;
-    let stores = open_stores(&storage, &dir, &writer, &ends)?;
+    let (stores, appender) = open_stores(&storage, &dir, &writer)?;
+    spawn_thread("postings", ends.clone(), move || Ok(appender.run()?))?;
     let emitter = stores.appender.clone();
     let (engine, _) = Engine::start(move |collated| emitter.collated(collated))?;
     let layouts = stores.layouts;
@@ -458,3 +458,6 @@ impl Core {
         _ = self.registry.workshop().appender.sync().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -62,6 +62,13 @@ impl Engine {
         Ok((Engine { batches, worker }, thread))
     }
 
+    /// For a test that runs the dataflow itself, on the thread that calls this.
+    #[cfg(test)]
+    pub(crate) fn here() -> (Engine, mpsc::Receiver<Vec<Event>>) {
+        let (batches, receiver) = mpsc::channel(SLICES_IN_FLIGHT_MAX);
+        (Engine { batches, worker: Wake(std::thread::current()) }, receiver)
+    }
+
     /// How often a filter could not be evaluated for a row, since the process began.
     #[must_use]
     pub fn evaluation_errors(&self) -> u64 {

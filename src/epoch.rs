@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use crate::change_log::{ChangeLog, StoredCommit, Writer};
@@ -15,7 +16,7 @@ use crate::replication::preflight::Server;
 use crate::replication::session::{self, Cluster};
 use crate::replication::slot::{self, Names, SlotState};
 use crate::replication::{Database, preflight};
-use crate::storage::{Storage, StorageHandle};
+use crate::storage::{Storage, StorageHandle, make_dir};
 
 /// What a storage directory belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +74,7 @@ pub async fn open(
     if storage.exists(&dir)? {
         storage.remove_dir_all(&dir)?;
     }
+    begin_dir(&**storage, &dir)?;
     let (log, mut writer, commits) = ChangeLog::open(storage, &dir.join("changes"))?;
     writer.position(begin);
     writer.sync()?;
@@ -112,6 +114,8 @@ impl Found {
             && known.slot == names.slot
             && known.publication == self.publication;
         let dir = epoch_dir(&settings.dir, known.epoch);
+        // Also makes the names durable that a process left which was killed just after it began.
+        begin_dir(&**storage, &dir)?;
         let (log, writer, commits) = ChangeLog::open(storage, &dir.join("changes"))?;
         match self.state {
             SlotState::At(confirmed) if same && confirmed <= writer.end() => {
@@ -146,6 +150,11 @@ fn read_meta(storage: &dyn Storage, settings: &Settings) -> anyhow::Result<Optio
         settings.dir.display()
     );
     Ok(Some(known))
+}
+
+/// The directory of an epoch, there and durable; the error names it.
+pub(crate) fn begin_dir(storage: &dyn Storage, dir: &Path) -> anyhow::Result<()> {
+    make_dir(storage, dir).with_context(|| dir.display().to_string())
 }
 
 fn epoch_dir(dir: &Path, epoch: u64) -> PathBuf {

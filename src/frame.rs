@@ -238,6 +238,10 @@ pub fn head(kind: FileKind) -> [u8; FILE_HEAD as usize] {
 /// succeed and lie.
 pub fn fsync_failed(error: &FrameError) -> ! {
     tracing::error!(%error, "the disk did not take what was written; stopping");
+    if cfg!(test) {
+        // A test goes on after the process it plays.
+        std::panic::resume_unwind(Box::new(anyhow::anyhow!("{error}")));
+    }
     eprintln!("brooklet: the disk did not take what was written: {error}");
     std::process::exit(2)
 }
@@ -246,6 +250,29 @@ pub fn fsync_failed(error: &FrameError) -> ! {
 pub fn sync_dir(storage: &dyn Storage, path: &Path) -> Result<(), FrameError> {
     let dir = path.parent().unwrap_or(Path::new("."));
     storage.sync_dir(dir).map_err(|source| FrameError::Io { path: dir.to_owned(), source })
+}
+
+/// Reads the payload of the frame whose payload begins at `at` and is so long; `None` if it is not what
+/// was written.
+pub fn read_frame(file: &dyn StorageFile, at: u64, length: u64) -> io::Result<Option<Vec<u8>>> {
+    let (Some(begin), Ok(size)) = (at.checked_sub(FRAME_HEAD as u64), u32::try_from(length)) else {
+        return Ok(None);
+    };
+    let mut frame = vec![0; FRAME_HEAD + size as usize];
+    file.read_exact_at(&mut frame, begin)?;
+    let (head, payload) = frame.split_at(FRAME_HEAD);
+    let whole =
+        head[..4] == size.to_le_bytes() && checksum(head, payload).to_le_bytes() == head[4..8];
+    Ok(whole.then(|| frame.split_off(FRAME_HEAD)))
+}
+
+/// The checksum that belongs into a frame's head.
+fn checksum(head: &[u8], payload: &[u8]) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&head[..4]);
+    crc.update(&head[8..]);
+    crc.update(payload);
+    crc.finalize()
 }
 
 /// Shows every whole frame; returns where the last one ends.
@@ -265,11 +292,7 @@ fn scan(file: &dyn StorageFile, length: u64, each: &mut impl FnMut(Frame<'_>)) -
         }
         payload.resize(size as usize, 0);
         reader.read_exact(&mut payload)?;
-        let mut found = crc32fast::Hasher::new();
-        found.update(&head[..4]);
-        found.update(&head[8..]);
-        found.update(&payload);
-        if found.finalize() != crc {
+        if checksum(&head, &payload) != crc {
             break;
         }
         each(Frame { at, kind: head[8], payload: &payload });

@@ -81,17 +81,25 @@ impl Ingest {
     pub fn run(mut self, mut slices: mpsc::Receiver<Vec<Entry>>) -> Result<(), IngestError> {
         while let Some(slice) = slices.blocking_recv() {
             self.slice(slice)?;
+            // What has queued up shares one fsync.
             for _ in 1..SLICES_PER_FLUSH_MAX {
                 let Ok(slice) = slices.try_recv() else { break };
                 self.slice(slice)?;
             }
-            self.writer.sync()?;
-            self.durable.send_replace(self.writer.end());
+            self.confirm()?;
         }
         Ok(())
     }
 
-    fn slice(&mut self, slice: Vec<Entry>) -> Result<(), IngestError> {
+    /// Makes durable what was appended, then says so.
+    pub(crate) fn confirm(&mut self) -> Result<(), IngestError> {
+        self.writer.sync()?;
+        self.durable.send_replace(self.writer.end());
+        Ok(())
+    }
+
+    /// Appends a slice and hands it on.
+    pub(crate) fn slice(&mut self, slice: Vec<Entry>) -> Result<(), IngestError> {
         let mut events = Vec::with_capacity(slice.len());
         for entry in slice {
             self.entry(entry, &mut events)?;

@@ -24,7 +24,7 @@ pub const WIRE_EVENTS_MAX: usize = 256;
 
 /// A change log file is rolled at the first commit beyond this. 64 MiB: recovery reads the last
 /// one or two files.
-pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
+pub const SEGMENT_BYTES_MAX: u64 = or_in_tests(64 << 20, 4 << 10);
 
 /// Changes of one Arrow block of a sealed file; a block is what one read decodes.
 pub const BLOCK_CHANGES_MAX: usize = 4096;
@@ -36,7 +36,7 @@ pub const BLOCK_BYTES_MAX: usize = 1 << 20;
 pub const BLOCK_CACHE_BYTES_MAX: u64 = 32 << 20;
 
 /// A posting log file is rolled beyond this.
-pub const POSTING_FILE_BYTES_MAX: u64 = 256 << 20;
+pub const POSTING_FILE_BYTES_MAX: u64 = or_in_tests(256 << 20, 2 << 10);
 
 /// Postings one index entry of a shape log stands for at most: a reader skips inside of a large
 /// transaction in steps of this.
@@ -50,7 +50,7 @@ pub const POSTING_SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A snapshot pack is rolled beyond this. 64 MiB: one goes when nothing in it is used any more, so
 /// it should not hold the rows of too many shapes.
-pub const PACK_BYTES_MAX: u64 = 64 << 20;
+pub const PACK_BYTES_MAX: u64 = or_in_tests(64 << 20, 4 << 10);
 
 /// Bytes of row text of one snapshot batch: what a reader of a running snapshot waits for.
 pub const BATCH_BYTES_MAX: usize = 256 << 10;
@@ -224,3 +224,8 @@ pub const RETENTION_INTERVAL_DEFAULT: Duration = Duration::from_secs(60);
 
 /// The least storage limit: the newest files of each kind are never deleted.
 pub const STORAGE_LIMIT_MIN: u64 = 256 << 20;
+
+/// The limit, or a small one where our own tests must reach it.
+const fn or_in_tests(limit: u64, small: u64) -> u64 {
+    if cfg!(test) { small } else { limit }
+}

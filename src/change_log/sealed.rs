@@ -1,6 +1,6 @@
 //! A sealed file of the change log: Arrow record batches by table.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,6 +49,9 @@ struct BlockEntry {
     changes: u64,
     at: u64,
     length: u64,
+    /// Of its bytes; files from before it was kept have none.
+    #[serde(default)]
+    crc32: Option<u32>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -168,6 +171,9 @@ impl SealedFile {
     fn load(&self, entry: &BlockEntry) -> Result<Block, String> {
         let mut bytes = vec![0; usize::try_from(entry.length).map_err(|e| e.to_string())?];
         self.file.read_exact_at(&mut bytes, entry.at).map_err(|e| e.to_string())?;
+        if entry.crc32.is_some_and(|crc| crc32fast::hash(&bytes) != crc) {
+            return Err(format!("the block at byte {} is damaged", entry.at));
+        }
         let mut reader = StreamReader::try_new(&bytes[..], None).map_err(|e| e.to_string())?;
         let batch = reader.next().ok_or("an empty block")?.map_err(|e| e.to_string())?;
         Ok(Block { table: entry.table, bytes: bytes.len(), batch })
@@ -245,7 +251,7 @@ pub(super) struct SealedWriter {
     file: FileHandle,
     at: u64,
     directory: Directory,
-    open: HashMap<u32, OpenBlock>,
+    open: BTreeMap<u32, OpenBlock>,
 }
 
 /// Changes of one table that are not written yet.
@@ -276,7 +282,7 @@ impl SealedWriter {
         let file = storage.create_new(&temporary).map_err(at)?;
         file.write_all_at(&head(FileKind::Sealed), 0).map_err(at)?;
         let (storage, dir) = (Arc::clone(storage), dir.to_owned());
-        let (at, open) = (FILE_HEAD, HashMap::new());
+        let (at, open) = (FILE_HEAD, BTreeMap::new());
         Ok(SealedWriter { storage, dir, temporary, file, at, directory, open })
     }
 
@@ -315,7 +321,7 @@ impl SealedWriter {
         let changes = block.seq.len() as u64;
         let batch = block.encode().map_err(|e| self.error(&e.to_string()))?;
         self.push_block(
-            BlockEntry { table, first_seq, last_seq, changes, at: 0, length: 0 },
+            BlockEntry { table, first_seq, last_seq, changes, at: 0, length: 0, crc32: None },
             &batch,
         )
     }
@@ -327,14 +333,18 @@ impl SealedWriter {
             return Ok(());
         };
         let changes = seqs.len() as u64;
-        self.push_block(BlockEntry { table, first_seq, last_seq, changes, at: 0, length: 0 }, batch)
+        self.push_block(
+            BlockEntry { table, first_seq, last_seq, changes, at: 0, length: 0, crc32: None },
+            batch,
+        )
     }
 
     fn push_block(&mut self, entry: BlockEntry, batch: &RecordBatch) -> Result<(), ChangeLogError> {
         let bytes = ipc(batch).map_err(|e| self.error(&e.to_string()))?;
         let (at, length) = (self.at, bytes.len() as u64);
         self.write(&bytes)?;
-        self.directory.blocks.push(BlockEntry { at, length, ..entry });
+        let crc32 = Some(crc32fast::hash(&bytes));
+        self.directory.blocks.push(BlockEntry { at, length, crc32, ..entry });
         Ok(())
     }
 

@@ -19,6 +19,8 @@ use crate::storage::{FileHandle, StorageHandle};
 pub(super) struct Place {
     pub at: u64,
     pub length: u32,
+    /// Of its bytes: a frame's covers all its changes, and one is read alone.
+    pub crc: u32,
 }
 
 /// A file of the log.
@@ -125,8 +127,11 @@ impl RawSegment {
         let mut bytes = vec![0; place.length as usize];
         let at = |source| FrameError::Io { path: self.path.clone(), source };
         self.file.read_exact_at(&mut bytes, place.at).map_err(at)?;
-        let decoded = record::decode_change(seq, &Bytes::from(bytes));
         let damaged = || FrameError::Damaged(self.path.clone(), place.at);
+        if crc32fast::hash(&bytes) != place.crc {
+            return Err(damaged().into());
+        }
+        let decoded = record::decode_change(seq, &Bytes::from(bytes));
         decoded.map(|(change, _)| change).ok_or_else(|| damaged().into())
     }
 }
@@ -138,7 +143,8 @@ pub(super) fn rows(frame: Frame<'_>, mut each: impl FnMut(RowsHead, Change, Plac
     let mut at = frame.at + ROWS_HEAD as u64;
     for number in 0..u64::from(head.count) {
         let (change, length) = record::decode_change(head.first_seq + number, &rest)?;
-        each(head, change, Place { at, length: length as u32 });
+        let crc = crc32fast::hash(&rest[..length]);
+        each(head, change, Place { at, length: length as u32, crc });
         rest = rest.slice(length..);
         at += length as u64;
     }

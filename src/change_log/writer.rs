@@ -1,6 +1,6 @@
 //! Appending to the change log, and finding its end again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
@@ -34,7 +34,7 @@ pub struct Writer {
     end: Lsn,
     last_commit: Lsn,
     open: Option<OpenTransaction>,
-    relations: HashMap<u32, Arc<Relation>>,
+    relations: BTreeMap<u32, Arc<Relation>>,
     /// Places of changes that are appended but not flushed.
     unflushed: Vec<Place>,
     scratch: Vec<u8>,
@@ -65,7 +65,7 @@ impl Writer {
     /// The last definition of every table that is in the log.
     #[must_use]
     pub fn relations(&self) -> HashMap<u32, Arc<Relation>> {
-        self.relations.clone()
+        self.relations.clone().into_iter().collect()
     }
 
     /// A transaction begins. One that is still open was cut off and is taken back; `true` then.
@@ -92,12 +92,13 @@ impl Writer {
             self.next_seq += 1;
             let at = self.scratch.len() as u64;
             let length = record::encode_change(change, &mut self.scratch);
-            places.push(Place { at, length });
+            let crc = crc32fast::hash(&self.scratch[at as usize..]);
+            places.push(Place { at, length, crc });
         }
         let at = self.file.append(kind::ROWS, &[&head.encode(), &self.scratch]);
         let begin = at + record::ROWS_HEAD as u64;
         let places = places.into_iter();
-        self.unflushed.extend(places.map(|p| Place { at: begin + p.at, length: p.length }));
+        self.unflushed.extend(places.map(|p| Place { at: begin + p.at, ..p }));
         self.scratch.shrink_to(4 * crate::limits::SLICE_BYTES_MAX);
     }
 
@@ -128,7 +129,9 @@ impl Writer {
         self.file.append(kind::COMMIT, &[&commit.encode()]);
         self.end = self.end.max(end_lsn);
         self.last_commit = open.lsn;
-        let rolled = if self.file.end() > SEGMENT_BYTES_MAX { Some(self.roll()?) } else { None };
+        // A file is named by its first change, so one without any is not rolled.
+        let full = self.file.end() > SEGMENT_BYTES_MAX && next_seq > self.segment.first_seq();
+        let rolled = if full { Some(self.roll()?) } else { None };
         Ok(Some((commit, rolled)))
     }
 
@@ -323,7 +326,7 @@ struct Recovered {
     file: FrameFile,
     places: Vec<Place>,
     commits: Vec<StoredCommit>,
-    relations: HashMap<u32, Arc<Relation>>,
+    relations: BTreeMap<u32, Arc<Relation>>,
     position: Lsn,
 }
 
@@ -335,7 +338,7 @@ fn recover(
 ) -> Result<Recovered, ChangeLogError> {
     let mut places = Vec::new();
     let mut commits: Vec<StoredCommit> = Vec::new();
-    let mut relations = HashMap::new();
+    let mut relations = BTreeMap::new();
     let (mut position, mut bad) = (Lsn::ZERO, false);
     let (mut kept, mut kept_at) = (0, crate::frame::FILE_HEAD);
     let mut file = FrameFile::open(storage, path, FileKind::Changes, tail, |frame| {
@@ -354,7 +357,7 @@ fn recover(
             _ => None,
         };
         bad |= whole.is_none();
-        if matches!(frame.kind, kind::COMMIT | kind::POSITION) {
+        if matches!(frame.kind, kind::COMMIT | kind::POSITION | kind::KNOWN_RELATION) {
             kept = places.len();
             kept_at = frame.at + frame.payload.len() as u64;
         }

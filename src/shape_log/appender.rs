@@ -203,14 +203,18 @@ impl Appender {
     pub fn run(mut self) -> Result<(), FrameError> {
         while let Some(command) = self.commands.blocking_recv() {
             self.take(command);
-            // What has queued up shares one write.
-            for _ in 1..COLLATED_IN_FLIGHT_MAX {
-                let Ok(command) = self.commands.try_recv() else { break };
-                self.take(command);
-            }
-            self.publish()?;
+            self.turn()?;
         }
         self.file.sync(self.reached)
+    }
+
+    /// What has queued up shares one write.
+    pub(crate) fn turn(&mut self) -> Result<(), FrameError> {
+        for _ in 1..COLLATED_IN_FLIGHT_MAX {
+            let Ok(command) = self.commands.try_recv() else { break };
+            self.take(command);
+        }
+        self.publish()
     }
 
     fn take(&mut self, command: Command) {

@@ -1,6 +1,6 @@
 //! Rows of snapshots on disk: Arrow record batches of many shapes in shared files.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -14,7 +14,7 @@ use bytes::BufMut;
 use serde::{Deserialize, Serialize};
 
 use super::group_sync::GroupSync;
-use crate::frame::{FileKind, FrameError, FrameFile};
+use crate::frame::{FileKind, FrameError, FrameFile, read_frame};
 use crate::limits::PACK_BYTES_MAX;
 use crate::storage::{FileHandle, Storage, StorageHandle, make_dir};
 
@@ -67,7 +67,7 @@ struct Packs {
     /// Bytes that something refers to.
     live: HashMap<u32, u64>,
     /// Written and not known to be durable.
-    dirty: HashSet<u32>,
+    dirty: BTreeSet<u32>,
 }
 
 impl PackStore {
@@ -182,7 +182,7 @@ impl PackStore {
     async fn fsync(&self) -> Result<(), PackError> {
         let files: Vec<(u32, FileHandle)> = {
             let mut packs = self.packs();
-            let dirty: Vec<u32> = packs.dirty.drain().collect();
+            let dirty = std::mem::take(&mut packs.dirty);
             dirty.iter().filter_map(|n| Some((*n, Arc::clone(packs.files.get(n)?)))).collect()
         };
         let dir = self.inner.dir.clone();
@@ -210,9 +210,11 @@ impl PackStore {
     fn bytes_of(&self, place: &BatchPlace) -> Result<Vec<u8>, PackError> {
         let damaged = || PackError::Damaged(path(&self.inner.dir, place.pack));
         let file = self.packs().files.get(&place.pack).cloned().ok_or_else(damaged)?;
-        let mut bytes = vec![0; place.length as usize];
-        file.read_exact_at(&mut bytes, place.at).map_err(|_| damaged())?;
-        Ok(bytes)
+        let begin = place.at.checked_sub(BATCH_HEAD).ok_or_else(damaged)?;
+        let payload = read_frame(&*file, begin, BATCH_HEAD + place.length);
+        let payload = payload
+            .map_err(|source| FrameError::Io { path: path(&self.inner.dir, place.pack), source })?;
+        Ok(payload.ok_or_else(damaged)?.split_off(BATCH_HEAD as usize))
     }
 
     fn packs(&self) -> MutexGuard<'_, Packs> {

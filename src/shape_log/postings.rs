@@ -36,6 +36,8 @@ pub struct Block {
     /// The place of its last entry.
     pub last_op: u64,
     file: u32,
+    /// Of its bytes: a frame's covers all shapes, and a block is read alone.
+    crc: u32,
     at: u64,
 }
 
@@ -72,6 +74,9 @@ impl PostingReader {
         let file = file.ok_or_else(|| std::io::Error::other("a posting file is missing"))?;
         let mut bytes = vec![0; POSTING * block.count as usize];
         file.read_exact_at(&mut bytes, block.at)?;
+        if crc32fast::hash(&bytes) != block.crc {
+            return Err(std::io::Error::other("postings are damaged"));
+        }
         let decoded = bytes.chunks_exact(POSTING).map(decode).collect::<Option<_>>();
         decoded.ok_or_else(|| std::io::Error::other("a posting is damaged"))
     }
@@ -104,7 +109,7 @@ pub struct PostingWriter {
 }
 
 impl PostingWriter {
-    /// Opens or creates the log in `dir`. A transaction after `end`, the change log's, is cut off
+    /// Opens or creates the log in `dir`. A transaction from `end` on, the change log's, is cut off
     /// with all that follows: its rows are not durable.
     pub fn open(
         storage: &StorageHandle,
@@ -246,9 +251,16 @@ fn blocks(lsn: Lsn, xid: u32, postings: &[Posting], file: u32, at: u64) -> Vec<B
             count: piece.len() as u32,
             last_op: piece.last().map_or(0, last_op),
             file,
+            crc: checksum(piece),
             at: at + (number * POSTINGS_PER_BLOCK_MAX * POSTING) as u64,
         })
         .collect()
+}
+
+fn checksum(postings: &[Posting]) -> u32 {
+    let mut bytes = Vec::with_capacity(POSTING * postings.len());
+    postings.iter().for_each(|posting| encode(posting, &mut bytes));
+    crc32fast::hash(&bytes)
 }
 
 fn encode(posting: &Posting, out: &mut Vec<u8>) {
@@ -287,6 +299,14 @@ impl Keep {
         self.cut = Some(frame.at - 9);
     }
 
+    /// A frame of something that the change log does not have: what it has begins before its end,
+    /// and another may begin just there. Frames come in the order of the stream, so those of all
+    /// that it has were before this one, also of what concerned no shape and is in no frame.
+    fn has_all(&mut self) -> Option<()> {
+        self.position = self.position.max(Lsn(self.end.0.saturating_sub(1)));
+        None
+    }
+
     fn read(
         &mut self,
         frame: Frame<'_>,
@@ -297,8 +317,8 @@ impl Keep {
         match frame.kind {
             kind::TRANSACTION | kind::LATE => {
                 let lsn = Lsn(payload.try_get_u64_le().ok()?);
-                if lsn > self.end {
-                    return None;
+                if lsn >= self.end {
+                    return self.has_all();
                 }
                 let xid = payload.try_get_u32_le().ok()?;
                 let count = payload.try_get_u32_le().ok()?;
@@ -328,8 +348,8 @@ impl Keep {
             }
             kind::POSITION => {
                 let lsn = Lsn(payload.try_get_u64_le().ok()?);
-                if lsn > self.end {
-                    return None;
+                if lsn >= self.end {
+                    return self.has_all();
                 }
                 self.position = self.position.max(lsn);
             }

@@ -111,7 +111,7 @@ impl Base {
     }
 
     /// Changes the rows' state and wakes their readers.
-    pub(super) fn update(&self, change: impl FnOnce(&mut SnapshotState)) {
+    pub(crate) fn update(&self, change: impl FnOnce(&mut SnapshotState)) {
         self.snapshot.send_modify(change);
     }
 }

@@ -217,7 +217,7 @@ async fn partitions(shop: &Workshop, defined: &Defined) -> Result<Vec<Partition>
 }
 
 /// Adds the shape to the dataflow; returns the last transaction that does not reach it.
-async fn install(shop: &Workshop, shape: &Arc<Shape>) -> Result<Lsn, CreateError> {
+pub(crate) async fn install(shop: &Workshop, shape: &Arc<Shape>) -> Result<Lsn, CreateError> {
     let mut changed = shape.log.subscribe();
     shop.logs.insert(&shape.log);
     let plan = Arc::new(shape.defined.plan(shape.id));
@@ -234,7 +234,7 @@ async fn install(shop: &Workshop, shape: &Arc<Shape>) -> Result<Lsn, CreateError
 
 /// What transactions from before the shape was installed bring to it, if the snapshot does not
 /// contain them.
-async fn early(
+pub(crate) async fn early(
     shop: &Workshop,
     shape: &Arc<Shape>,
     visibility: &Visibility,
@@ -282,7 +282,7 @@ pub(super) async fn make_durable(shop: &Workshop) -> Result<(), CreateError> {
 }
 
 /// Everything is stored: durable first, then in the catalogue.
-async fn finish(
+pub(crate) async fn finish(
     shop: &Workshop,
     shape: &Arc<Shape>,
     seen: &Seen,

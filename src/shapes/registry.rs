@@ -208,14 +208,15 @@ impl Registry {
 
     /// Out of the maps first, so that nobody new finds them; out of the catalogue before their logs
     /// stop taking entries, so that no crash brings them back with a hole.
-    async fn end(&self, shapes: &[Arc<Shape>]) {
+    pub(crate) async fn end(&self, shapes: &[Arc<Shape>]) {
         let ids: Vec<ShapeId> = shapes.iter().map(|shape| shape.id).collect();
         {
             let mut maps = self.maps();
             ids.iter().for_each(|id| maps.remove(*id));
         }
         if let Err(error) = self.workshop.catalog.remove_all(&ids).await {
-            tracing::error!(%error, "the catalogue cannot be written");
+            // Their logs stop here: found again at the next start, they would have holes.
+            crate::frame::fsync_failed(&error);
         }
         for shape in shapes {
             self.workshop.logs.remove(shape.id, EndReason::Removed);

@@ -57,7 +57,7 @@ pub trait StorageFile: Send + Sync {
 }
 
 /// Makes a directory and those above it where they are missing. Their names are durable when it
-/// returns, also if a process that was killed had made them.
+/// returns; of those that were there, the directory's own is.
 pub fn make_dir(storage: &dyn Storage, dir: &Path) -> io::Result<()> {
     let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
     if !storage.exists(dir)? {
@@ -70,3 +70,6 @@ pub fn make_dir(storage: &dyn Storage, dir: &Path) -> io::Result<()> {
     }
     storage.sync_dir(parent.unwrap_or(Path::new(".")))
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

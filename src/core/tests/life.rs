@@ -1,0 +1,463 @@
+//! One life of a server's inner parts on a disk that fails, all on one thread: chance says which part
+//! goes on next, so that a seed repeats a life exactly.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
+
+use brooklet_dataflows::{Event, ShapeId};
+use brooklet_sql::{Lsn, RelationName};
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, watch};
+
+use super::super::{open_stores, replay, restore, tables};
+use super::postgres::{Postgres, Question, Stream, schema};
+use super::records::{Known, Records};
+use crate::change_log::{ChangeLog, Rolled};
+use crate::engine::Engine;
+use crate::epoch::begin_dir;
+use crate::ingest::Ingest;
+use crate::replication::Database;
+use crate::replication::publication::Publication;
+use crate::replication::schema::Schemas;
+use crate::shape_log::pack::PackError;
+use crate::shape_log::{Appender, LogPoint, PostingReader, ShapeLog};
+use crate::shapes::base::{Base, Seen, SnapshotState, Stage};
+use crate::shapes::chunks::Chunks;
+use crate::shapes::create::{CreateError, Workshop, early, finish, install};
+use crate::shapes::definition::FilterSource;
+use crate::shapes::definition::Question as Asked;
+use crate::shapes::recent::RecentCommits;
+use crate::shapes::registry::Registry;
+use crate::shapes::{Defined, Shape};
+use crate::storage::tests::faulty::Faulty;
+use crate::storage::tests::rng::Rng;
+
+/// The process would end here.
+pub(super) type Ended = anyhow::Error;
+
+/// Goes on once everything is open.
+type Begin = Box<dyn FnOnce(World) -> Life>;
+
+/// Something that waits for other parts.
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What outlives the process: the outside world, and what it has seen.
+pub(super) struct World {
+    pub rng: Rng,
+    pub postgres: Arc<Mutex<Postgres>>,
+    pub records: Arc<Mutex<Records>>,
+    pub runtime: Arc<Runtime>,
+}
+
+pub(super) struct Life {
+    world: World,
+    ingest: Ingest,
+    batches: mpsc::Receiver<Vec<Event>>,
+    appender: Appender,
+    stream: Stream,
+    shop: Arc<Workshop>,
+    registry: Arc<Registry>,
+    pub log: ChangeLog,
+    pub postings: PostingReader,
+    pub shapes: HashMap<ShapeId, Arc<Shape>>,
+    durable: watch::Receiver<Lsn>,
+    rolled: mpsc::UnboundedReceiver<Rolled>,
+    unsealed: Vec<Rolled>,
+    tasks: Vec<Task>,
+    next_id: u64,
+}
+
+/// How the rest of the process may go on.
+pub(super) enum Step {
+    /// The dataflow takes these.
+    Dataflow(Vec<Event>),
+    /// Nothing to hand on.
+    Other,
+}
+
+fn database() -> Database {
+    // Nothing connects to it.
+    Database::new("postgresql://nobody@127.0.0.1:1/none", None, 1).unwrap()
+}
+
+fn defined(question: Question, added: usize) -> Defined {
+    let filter = question
+        .below
+        .map(|below| FilterSource { text: "n < $1".into(), params: vec![below.to_string()] });
+    let name = RelationName { schema: "public".into(), table: format!("t{}", question.table) };
+    let listed = ["id", "n", "body"].map(str::to_owned).to_vec();
+    let columns = question.listed.then_some(listed);
+    Defined::new(schema(question.table, added), Asked { columns, ..Asked::all(name, filter) })
+        .unwrap()
+}
+
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Woken>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+impl World {
+    /// Polls a task until it waits for another part of the server. What it hands to another thread is
+    /// waited for: whether that is quick must make no difference.
+    fn poll(&self, task: &mut Task) -> Result<bool, Ended> {
+        let _context = self.runtime.enter();
+        loop {
+            let woken = Arc::new(Woken::default());
+            let waker = Waker::from(Arc::clone(&woken));
+            let mut context = Context::from_waker(&waker);
+            let polled = catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(&mut context)));
+            self.settle();
+            let polled = polled.map_err(|panic| match panic.downcast::<anyhow::Error>() {
+                // What `fsync_failed` says. Everything else is a failure of the test.
+                Ok(error) => *error,
+                Err(other) => std::panic::resume_unwind(other),
+            })?;
+            if polled.is_ready() || !woken.0.load(Ordering::SeqCst) {
+                return Ok(polled.is_ready());
+            }
+        }
+    }
+
+    fn check_confirmed(&self, held: Lsn) {
+        let confirmed = self.postgres.lock().unwrap().confirmed;
+        assert!(confirmed <= held, "{confirmed} was confirmed, {held} is held");
+    }
+
+    /// One thread takes blocking work in order, so all before this is done.
+    fn settle(&self) {
+        self.runtime.block_on(async { tokio::task::spawn_blocking(|| ()).await }).unwrap();
+    }
+}
+
+impl Life {
+    /// Starts as `core` does.
+    pub fn start(world: World, disk: &Faulty) -> Result<Life, (World, Ended)> {
+        let opened = Life::open(&world, disk);
+        match opened {
+            Ok(open) => Ok(open(world)),
+            Err(error) => Err((world, error)),
+        }
+    }
+
+    fn open(world: &World, disk: &Faulty) -> Result<Begin, Ended> {
+        let _context = world.runtime.enter();
+        let (storage, dir) = (disk.handle(), Path::new("/storage/epoch-1"));
+        begin_dir(&*storage, Path::new("/storage"))?;
+        begin_dir(&*storage, dir)?;
+        let (log, writer, commits) = ChangeLog::open(&storage, &dir.join("changes"))?;
+        world.check_confirmed(writer.end());
+        let (stores, appender) = open_stores(&storage, dir, &writer)?;
+        let (engine, batches) = Engine::here();
+        let schemas = Schemas::new(database(), Arc::clone(&stores.layouts));
+        world.records.lock().unwrap().found(&stores.records);
+        let (shapes, left_out) = restore(stores.records, stores.found, &stores.logs, &schemas);
+        assert!(left_out.is_empty());
+        let publication = Publication::new(database(), "p".into(), tables(&shapes));
+        world.runtime.block_on(replay(&log, stores.position, &shapes, &engine))?;
+        let (unsealed, begun_after) = (log.unsealed(&commits), writer.last_commit());
+        let recent = Arc::new(RecentCommits::new(commits));
+        let (rolled, rolled_files) = mpsc::unbounded_channel();
+        let start = writer.end();
+        let (durable_sender, durable) = watch::channel(start);
+        let ingest = Ingest {
+            writer,
+            engine: engine.clone(),
+            recent: Arc::clone(&recent),
+            durable: durable_sender,
+            rolled,
+            skipping: false,
+        };
+        let shop = Arc::new(Workshop {
+            database: database(),
+            publication,
+            schemas,
+            engine,
+            change_log: log.clone(),
+            recent,
+            logs: stores.logs,
+            appender: stores.appender,
+            packs: stores.packs,
+            catalog: stores.catalog,
+            partitions: stores.partitions,
+            durable: durable.clone(),
+            begun_after,
+            postings: stores.postings.clone(),
+            large: stores.large.0,
+            chunk_bytes: 300,
+        });
+        let (postings, ended, next_id) = (stores.postings, stores.ended, stores.next_id);
+        Ok(Box::new(move |mut world: World| {
+            let registry = Registry::new(Arc::clone(&shop), Vec::new(), next_id);
+            let stream = Stream::connect(&mut world.postgres.lock().unwrap(), start);
+            let tasks: Vec<Task> = vec![Box::pin(Arc::clone(&registry).follow(ended))];
+            let shapes = shapes.into_iter().map(|shape| (shape.id, Arc::new(shape))).collect();
+            world.rng = world.rng.fork();
+            Life {
+                world,
+                ingest,
+                batches,
+                appender,
+                stream,
+                shop,
+                registry,
+                log,
+                postings,
+                shapes,
+                durable,
+                rolled: rolled_files,
+                unsealed,
+                tasks,
+                next_id,
+            }
+        }))
+    }
+
+    pub fn end(self) -> World {
+        // What was published may have been confirmed in the last moment.
+        self.hear();
+        self.world
+    }
+
+    pub fn emitter(&self) -> crate::shape_log::AppenderHandle {
+        self.shop.appender.clone()
+    }
+
+    pub fn records(&self) -> &Arc<Mutex<Records>> {
+        &self.world.records
+    }
+
+    pub fn postgres(&self) -> &Arc<Mutex<Postgres>> {
+        &self.world.postgres
+    }
+
+    /// The slot hears what is durable.
+    fn hear(&self) {
+        let mut postgres = self.world.postgres.lock().unwrap();
+        postgres.confirmed = postgres.confirmed.max(*self.durable.borrow());
+    }
+
+    /// Something happens.
+    pub fn step(&mut self) -> Result<Step, Ended> {
+        self.hear();
+        if self.batches.len() > 8 {
+            return Ok(self.dataflow());
+        }
+        match self.world.rng.below(100) {
+            0..20 => self.world.postgres.lock().unwrap().commit(),
+            20..22 => self.world.postgres.lock().unwrap().noise(),
+            22..23 if self.world.rng.percent(5) => self.world.postgres.lock().unwrap().alter(),
+            23..45 => self.receive()?,
+            45..55 => self.ingest.confirm()?,
+            55..68 => return Ok(self.dataflow()),
+            68..78 => self.append()?,
+            78..83 => self.create(),
+            83 => self.remove(),
+            84..93 => self.poll()?,
+            93..95 => self.cut()?,
+            95..97 => self.seal(),
+            97..98 => self.sync_postings(),
+            _ => self.read()?,
+        }
+        Ok(Step::Other)
+    }
+
+    /// Until nothing is left to do: everything has arrived everywhere. `None` then.
+    pub fn catch_up(&mut self) -> Result<Option<Step>, Ended> {
+        self.hear();
+        if !self.batches.is_empty() {
+            return Ok(Some(self.dataflow()));
+        }
+        let done = self.stream.is_done(&self.world.postgres.lock().unwrap());
+        if !done {
+            self.receive()?;
+            return Ok(Some(Step::Other));
+        }
+        self.ingest.confirm()?;
+        self.append()?;
+        self.poll()?;
+        // Only the one that follows the ends is always there.
+        Ok((self.tasks.len() > 1 || !self.batches.is_empty()).then_some(Step::Other))
+    }
+
+    fn receive(&mut self) -> Result<(), Ended> {
+        let most = 1 + self.world.rng.below(8);
+        let slice = self.stream.slice(&mut self.world.postgres.lock().unwrap(), most);
+        Ok(self.ingest.slice(slice)?)
+    }
+
+    /// The connection breaks and comes back.
+    fn cut(&mut self) -> Result<(), Ended> {
+        if self.world.rng.percent(80) {
+            self.ingest.slice(vec![crate::ingest::Entry::Cut])?;
+        }
+        self.hear();
+        let durable = *self.durable.borrow();
+        self.stream = Stream::connect(&mut self.world.postgres.lock().unwrap(), durable);
+        Ok(())
+    }
+
+    fn dataflow(&mut self) -> Step {
+        let mut events = Vec::new();
+        for _ in 0..1 + self.world.rng.below(4) {
+            self.batches.try_recv().into_iter().for_each(|mut batch| events.append(&mut batch));
+        }
+        if events.is_empty() { Step::Other } else { Step::Dataflow(events) }
+    }
+
+    fn append(&mut self) -> Result<(), Ended> {
+        Ok(self.appender.turn()?)
+    }
+
+    fn sync_postings(&mut self) {
+        let appender = self.shop.appender.clone();
+        self.tasks.push(Box::pin(async move { _ = appender.sync().await }));
+    }
+
+    fn poll(&mut self) -> Result<(), Ended> {
+        let mut tasks = std::mem::take(&mut self.tasks);
+        let mut left = Vec::new();
+        while !tasks.is_empty() {
+            let mut task = tasks.remove(0);
+            if !self.world.poll(&mut task)? {
+                left.push(task);
+            }
+        }
+        self.tasks = left;
+        Ok(())
+    }
+
+    fn seal(&mut self) {
+        while let Ok(rolled) = self.rolled.try_recv() {
+            self.unsealed.push(rolled);
+        }
+        if let Some(next) = self.unsealed.first().copied()
+            && self.shop.logs.durable() >= next.end
+        {
+            self.unsealed.remove(0);
+            // What cannot be sealed stays as it is.
+            let sealed = self.log.seal(&next).is_ok();
+            self.world.records.lock().unwrap().sealed += usize::from(sealed);
+        }
+    }
+
+    fn create(&mut self) {
+        self.shapes.retain(|_, shape| shape.is_alive());
+        if self.shapes.len() > 6 {
+            return;
+        }
+        let rng = &mut self.world.rng;
+        let below = [None, Some(3), Some(7)][rng.below(3)];
+        let question = Question { table: rng.below(2), below, listed: rng.percent(50) };
+        let added = self.world.postgres.lock().unwrap().tables[question.table].added;
+        let id = ShapeId(self.next_id);
+        self.next_id += 1;
+        let handle = self.world.records.lock().unwrap().begin(id, question, added);
+        let log = Arc::new(ShapeLog::new(id, self.shop.chunk_bytes));
+        let defined = defined(question, added);
+        let base = Base::new(handle, LogPoint::BEGIN, 0, SnapshotState::starting());
+        let shape = Arc::new(Shape::new(defined, log, base));
+        self.shapes.insert(id, Arc::clone(&shape));
+        let (shop, registry) = (Arc::clone(&self.shop), Arc::clone(&self.registry));
+        let (postgres, records) = (Arc::clone(self.postgres()), Arc::clone(self.records()));
+        self.tasks.push(Box::pin(async move {
+            let made = make(&shop, &shape, &postgres, &records).await;
+            match made {
+                Ok(()) => records.lock().unwrap().finished(id),
+                Err(_) => {
+                    records.lock().unwrap().change(id, |known| known.removing = true);
+                    registry.end(&[shape]).await;
+                    records.lock().unwrap().change(id, |known| known.removed = true);
+                }
+            }
+        }));
+    }
+
+    fn remove(&mut self) {
+        let finished: Vec<ShapeId> = self.records().lock().unwrap().removable();
+        let mut alive: Vec<_> = finished.iter().filter_map(|id| self.shapes.get(id)).collect();
+        alive.sort_by_key(|shape| shape.id);
+        if alive.is_empty() {
+            return;
+        }
+        let shape = Arc::clone(alive[self.world.rng.below(alive.len())]);
+        let (registry, records) = (Arc::clone(&self.registry), Arc::clone(self.records()));
+        self.shapes.remove(&shape.id);
+        records.lock().unwrap().change(shape.id, |known| known.removing = true);
+        self.tasks.push(Box::pin(async move {
+            let id = shape.id;
+            registry.end(&[shape]).await;
+            records.lock().unwrap().change(id, |known| known.removed = true);
+        }));
+    }
+
+    /// A client reads a shape as far as it goes.
+    fn read(&mut self) -> Result<(), Ended> {
+        let mut ids: Vec<ShapeId> = self.shapes.keys().copied().collect();
+        ids.sort_unstable();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let id = ids[self.world.rng.below(ids.len())];
+        // A request that fails ends nothing else.
+        let Ok(Some(found)) = super::check::entries(self, &self.shapes[&id]) else { return Ok(()) };
+        let mut records = self.world.records.lock().unwrap();
+        let postgres = self.world.postgres.lock().unwrap();
+        if let Some(known) = records.get_mut(id) {
+            known.read(&found, &postgres, false);
+        }
+        Ok(())
+    }
+
+    pub fn rows(&self, shape: &Shape) -> Result<Vec<brooklet_sql::Row>, Ended> {
+        let mut rows = Vec::new();
+        for place in &shape.newest().batches() {
+            rows.append(&mut self.shop.packs.read(place)?);
+        }
+        Ok(rows)
+    }
+}
+
+/// As `create::create` does it; what Postgres does there, the model does.
+async fn make(
+    shop: &Workshop,
+    shape: &Arc<Shape>,
+    postgres: &Mutex<Postgres>,
+    records: &Mutex<Records>,
+) -> Result<(), CreateError> {
+    let after = install(shop, shape).await?;
+    let streamed = shop.recent.up_to(after);
+    let (visibility, until, rows) = {
+        let mut records = records.lock().unwrap();
+        let known: &mut Known = records.get_mut(shape.id).ok_or(CreateError::Ended)?;
+        let mut postgres = postgres.lock().unwrap();
+        if postgres.tables[known.question.table].added != known.added {
+            return Err(CreateError::Ended);
+        }
+        let taken = postgres.snapshot(known.question);
+        known.contains = Some(taken.contains);
+        (taken.visibility, taken.until, taken.rows)
+    };
+    let early = early(shop, shape, &visibility, streamed).await?;
+    let begun = shop.appender.begin(shape.id, visibility.clone(), until, early).await;
+    begun.map_err(|_| CreateError::Ended)?;
+    shop.recent.forget_visible(&visibility);
+    let base = shape.newest();
+    base.update(|state| state.stage = Stage::Running(visibility.clone()));
+    let mut chunks = Chunks::new(&shop.packs, shop.chunk_bytes, shape, &base);
+    let internal = |error: PackError| CreateError::Internal(error.to_string());
+    for row in rows {
+        chunks.push(row).map_err(internal)?;
+    }
+    chunks.flush().map_err(internal)?;
+    finish(shop, shape, &Seen { visibility, until }, || true).await
+}
