@@ -184,10 +184,9 @@ async fn wire(
     let stores = open_stores(&storage, &dir, &writer, &ends)?;
     let emitter = stores.appender.clone();
     let (engine, _) = Engine::start(move |collated| emitter.collated(collated))?;
-    let layouts = stores.layouts;
-    let schemas = Schemas::new(database.clone(), Arc::clone(&layouts));
-    stores.stored.templates().for_each(|template| schemas.restore(template.table()));
-    let (shapes, left_out) = restore(stores.records, &stores.stored, stores.found, &stores.logs);
+    let schemas = Schemas::new(database.clone(), Arc::clone(&stores.layouts));
+    let (shapes, left_out) =
+        restore(stores.records, &stores.stored, stores.found, &stores.logs, &schemas);
     stores.catalog.remove_all(&left_out).await?;
     replay(&log, stores.position, &shapes, &engine).await?;
     let unsealed = log.unsealed(&commits);
@@ -201,7 +200,7 @@ async fn wire(
         names: names.clone(),
         publication,
         cluster,
-        layouts,
+        layouts: stores.layouts,
         partitions: Arc::clone(&stores.partitions),
         changed: Arc::clone(&changed),
         slices,
@@ -317,7 +316,9 @@ fn restore(
     stored: &Stored,
     mut found: FoundPostings,
     logs: &ShapeLogs,
+    schemas: &Schemas,
 ) -> (Vec<Shape>, Vec<ShapeId>) {
+    stored.templates().for_each(|template| schemas.restore(template.table()));
     let (mut shapes, mut left_out) = (Vec::with_capacity(records.len()), Vec::new());
     for record in records {
         let Some(defined) = stored.question(&record) else {
