@@ -10,8 +10,10 @@
 //!
 //! `fan_out`: how soon all of many waiting clients have one write; see `fan_out.rs`.
 //!
+//! `restart`: what many idle shapes cost, and how soon they answer after a restart; see `restart.rs`.
+//!
 //! `benches/run` calls it; sizes come from the environment: `BENCH_SHAPES`, `BENCH_CHANGES`,
-//! `BENCH_TABLE_ROWS`, `BENCH_TRANSACTION_ROWS`, `BENCH_CLIENTS`.
+//! `BENCH_TABLE_ROWS`, `BENCH_TRANSACTION_ROWS`, `BENCH_CLIENTS`, `BENCH_IDLE_SHAPES`.
 
 // In a bench a panic is the report.
 #![allow(clippy::unwrap_used, missing_docs, dead_code, unused_imports)]
@@ -20,6 +22,8 @@
 mod fan_out;
 #[path = "../tests/suite/harness/mod.rs"]
 mod harness;
+#[path = "end_to_end/restart.rs"]
+mod restart;
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
@@ -49,6 +53,9 @@ async fn main() {
     }
     if wants("fan_out") {
         fan_out::fan_out(size("BENCH_CLIENTS", 200)).await;
+    }
+    if wants("restart") {
+        restart::restart(size("BENCH_IDLE_SHAPES", 2_000)).await;
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use brooklet_dataflows::{EndReason, Event, ShapeId};
-use brooklet_sql::{Lsn, TableSchema};
+use brooklet_sql::Lsn;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -19,7 +19,7 @@ use crate::epoch::{self, Epoch};
 use crate::ingest::{Entry, Ingest};
 use crate::limits::{
     EVICT_INTERVAL, POSTING_SYNC_INTERVAL, RECONCILE_INTERVAL, RECONCILE_PAUSE,
-    SLICES_IN_FLIGHT_MAX, STOP_MAX,
+    SHAPES_PER_BATCH_MAX, SLICES_IN_FLIGHT_MAX, STOP_MAX,
 };
 use crate::replication::Database;
 use crate::replication::layouts::Layouts;
@@ -31,6 +31,7 @@ use crate::shape_log::postings::{PostingWriter, Recovered};
 use crate::shape_log::{
     Appender, AppenderHandle, Block, Encoded, PackStore, PostingReader, ShapeLog, ShapeLogs,
 };
+use crate::shapes::Shape;
 use crate::shapes::base::{Base, Seen};
 use crate::shapes::catalog::{Catalog, ShapeRecord};
 use crate::shapes::create::{Workshop, prune_recent};
@@ -41,7 +42,8 @@ use crate::shapes::recent::RecentCommits;
 use crate::shapes::reconcile::reconcile;
 use crate::shapes::registry::Registry;
 use crate::shapes::retention::Retention;
-use crate::shapes::{Defined, Shape};
+use crate::shapes::stored::Stored;
+use crate::shapes::template::Templates;
 use crate::storage::{Directory, StorageHandle};
 
 /// Everything a request needs.
@@ -104,7 +106,10 @@ struct Stores {
     layouts: Arc<Layouts>,
     /// Partitioned tables whose shapes must end.
     stale: mpsc::UnboundedReceiver<Stale>,
-    records: Vec<(ShapeRecord, Arc<TableSchema>)>,
+    records: Vec<ShapeRecord>,
+    /// What they have in common.
+    stored: Stored,
+    templates: Templates,
     next_id: u64,
     found: FoundPostings,
     packs: PackStore,
@@ -129,13 +134,15 @@ fn open_stores(
         }
     })?;
     let (catalog, recovered) = Catalog::open(storage, &dir.join("catalog.log"), &gone)?;
-    let bases = recovered.shapes.iter().flat_map(|(shape, _)| &shape.bases);
+    let bases = recovered.shapes.iter().flat_map(|shape| &shape.bases);
     let used = bases.flat_map(|base| &base.batches);
     let packs = PackStore::open(storage, &dir.join("snapshots"), used)?;
     let logs = Arc::new(ShapeLogs::default());
     let (stale_sender, stale) = mpsc::unbounded_channel();
     let catalog = Arc::new(catalog);
-    let tables = recovered.shapes.iter().map(|(_, table)| &**table);
+    let templates = Templates::default();
+    let stored = Stored::compile(&recovered.templates, &recovered.forms, &templates);
+    let tables = recovered.templates.values().map(|template| &*template.table);
     let layouts = Arc::new(Layouts::new(changes.relations(), tables));
     let (remembered, own) = (Arc::clone(&catalog), Arc::clone(&layouts));
     let partitions = Partitions::new(recovered.partitions, remembered, stale_sender, own);
@@ -157,6 +164,8 @@ fn open_stores(
         stale,
         next_id: recovered.next_id.max(last_id + 1),
         records: recovered.shapes,
+        stored,
+        templates,
         found,
         packs,
     };
@@ -175,9 +184,9 @@ async fn wire(
     spawn_thread("postings", ends.clone(), move || Ok(appender.run()?))?;
     let emitter = stores.appender.clone();
     let (engine, _) = Engine::start(move |collated| emitter.collated(collated))?;
-    let layouts = stores.layouts;
-    let schemas = Schemas::new(database.clone(), Arc::clone(&layouts));
-    let (shapes, left_out) = restore(stores.records, stores.found, &stores.logs, &schemas);
+    let schemas = Schemas::new(database.clone(), Arc::clone(&stores.layouts));
+    let (shapes, left_out) =
+        restore(stores.records, &stores.stored, stores.found, &stores.logs, &schemas);
     stores.catalog.remove_all(&left_out).await?;
     replay(&log, stores.position, &shapes, &engine).await?;
     let unsealed = log.unsealed(&commits);
@@ -191,7 +200,7 @@ async fn wire(
         names: names.clone(),
         publication,
         cluster,
-        layouts,
+        layouts: stores.layouts,
         partitions: Arc::clone(&stores.partitions),
         changed: Arc::clone(&changed),
         slices,
@@ -217,7 +226,7 @@ async fn wire(
         begun_after,
         chunk_bytes: settings.chunk_bytes,
     });
-    let registry = Registry::new(Arc::clone(&workshop), shapes, stores.next_id);
+    let registry = Registry::new(Arc::clone(&workshop), stores.templates, shapes, stores.next_id);
     reconcile(&registry).await?;
     let mut tasks = keep_going(&registry, stores.appender, settings, changed);
     tasks.spawn(Arc::clone(&registry).follow(stores.ended));
@@ -237,7 +246,7 @@ async fn wire(
 
 /// The tables that shapes are about.
 fn tables(shapes: &[Shape]) -> HashSet<u32> {
-    shapes.iter().map(|shape| shape.defined.table.oid).collect()
+    shapes.iter().map(|shape| shape.table().oid).collect()
 }
 
 /// Starts what happens at intervals.
@@ -303,21 +312,19 @@ fn spawn_thread(
 }
 
 fn restore(
-    records: Vec<(ShapeRecord, Arc<TableSchema>)>,
+    records: Vec<ShapeRecord>,
+    stored: &Stored,
     mut found: FoundPostings,
     logs: &ShapeLogs,
     schemas: &Schemas,
 ) -> (Vec<Shape>, Vec<ShapeId>) {
+    stored.templates().for_each(|template| schemas.restore(template.table()));
     let (mut shapes, mut left_out) = (Vec::with_capacity(records.len()), Vec::new());
-    for (record, table) in records {
-        schemas.restore(&table);
-        let defined = match Defined::restore(record.definition, record.source, table) {
-            Ok(defined) => defined,
-            Err(error) => {
-                tracing::warn!(id = record.id.0, %error, "a stored shape is left out");
-                left_out.push(record.id);
-                continue;
-            }
+    for record in records {
+        let Some(defined) = stored.question(&record) else {
+            tracing::warn!(id = record.id.0, "a stored shape is left out");
+            left_out.push(record.id);
+            continue;
         };
         let (visibility, until) = (record.visibility, record.until);
         let mut bases = record.bases.into_iter().map(Base::restored);
@@ -348,8 +355,11 @@ async fn replay(
     shapes: &[Shape],
     engine: &Engine,
 ) -> anyhow::Result<()> {
-    let plans = shapes.iter().map(|shape| Event::AddShape(Arc::new(shape.defined.plan(shape.id))));
-    engine.send(plans.collect()).await?;
+    // What is in flight keeps its memory, so not all at once.
+    for some in shapes.chunks(SHAPES_PER_BATCH_MAX) {
+        let plans = some.iter().map(|shape| Event::AddShape(Arc::clone(&shape.plan)));
+        engine.send(plans.collect()).await?;
+    }
     let (log, engine) = (log.clone(), engine.clone());
     let replayed = tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
         let mut batch = Vec::new();

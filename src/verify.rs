@@ -15,7 +15,6 @@ use serde_json::Value;
 use crate::replication::schema::Schemas;
 use crate::replication::snapshot::Snapshot;
 use crate::replication::{Database, slot};
-use crate::shape_log::View;
 use crate::shapes::Defined;
 use crate::shapes::definition::{FilterSource, Question};
 use crate::shapes::visibility::Visibility;
@@ -122,9 +121,9 @@ async fn compare(
 }
 
 async fn expected(snapshot: &Snapshot, defined: &Defined) -> anyhow::Result<Rows> {
-    let definition = &defined.definition;
-    let view = View::new(&defined.table, &definition.columns, &defined.key, definition.replica);
-    let mut rows = snapshot.copy(&defined.table, definition, defined.predicate.as_ref()).await?;
+    let (template, predicate) = (&defined.template, defined.predicate.as_ref());
+    let view = template.view();
+    let mut rows = snapshot.copy(template.table(), &template.definition, predicate).await?;
     let (mut expected, mut json) = (Rows::new(), Vec::new());
     while let Some(row) = rows.next().await? {
         json.clear();
@@ -148,8 +147,8 @@ fn report(
     visibility: &Visibility,
     until: Lsn,
 ) -> bool {
-    let filter = defined.definition.filter.as_deref().map(|f| format!(" where {f}"));
-    let name = format!("{}{}", defined.table.name, filter.unwrap_or_default());
+    let filter = defined.predicate.as_ref().map(|filter| format!(" where {}", filter.sql()));
+    let name = format!("{}{}", defined.table().name, filter.unwrap_or_default());
     let keys: BTreeSet<&String> = expected.keys().chain(found.keys()).collect();
     let differ = |key: &&&String| expected.get(**key) != found.get(**key);
     let different: Vec<&&String> = keys.iter().filter(differ).collect();
@@ -224,7 +223,7 @@ impl<'a> Client<'a> {
             if status == reqwest::StatusCode::CONFLICT {
                 println!(
                     "{}: the server says must-refetch; beginning anew",
-                    self.defined.table.name
+                    self.defined.table().name
                 );
                 *self = Client::new(self.args, self.defined);
                 continue;
@@ -242,7 +241,7 @@ impl<'a> Client<'a> {
 
     fn url(&self) -> anyhow::Result<reqwest::Url> {
         let mut url = self.args.url.join("/v1/shape")?;
-        let table = self.defined.table.name.quoted();
+        let table = self.defined.table().name.quoted();
         let mut query = url.query_pairs_mut();
         query.append_pair("table", &table).append_pair("offset", &self.offset);
         self.args.filter.iter().for_each(|filter| _ = query.append_pair("where", filter));

@@ -5,50 +5,60 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use brooklet_sql::{Access, Difference, Key, Probe, Relation, Row, RowKey, TableSchema, row_key};
+use brooklet_sql::{Access, Form, Relation, Row, RowKey, TableSchema, row_key};
 
-use crate::plan::{ShapeId, ShapePlan};
+use crate::buckets::Buckets;
+use crate::plan::{Selection, ShapeId, ShapePlan};
+use crate::plans::Plans;
 
 /// Every maintained shape, by table and access path.
 #[derive(Default)]
 pub struct ShapeIndex {
     tables: HashMap<u32, TableShapes>,
-    table_of: HashMap<ShapeId, u32>,
 }
 
 /// The shapes of one table.
 #[derive(Default)]
 struct TableShapes {
-    plans: BTreeMap<ShapeId, Arc<ShapePlan>>,
+    plans: Plans,
     /// Shapes whose filter has no access path: candidates for every row.
     every_row: BTreeMap<ShapeId, Arc<ShapePlan>>,
-    templates: Vec<Template>,
+    paths: Vec<Path>,
+    kinds: HashMap<KindKey, Kind>,
 }
 
 /// The shapes that compare the same columns with constants.
-struct Template {
-    columns: Vec<usize>,
+struct Path {
+    columns: Box<[usize]>,
     /// Of any of its shapes: a place has the same column in all their schemas.
     schema: Arc<TableSchema>,
-    /// Buckets are sorted by shape, so that removal finds its entry without a scan.
-    by_key: HashMap<Key, Vec<Arc<ShapePlan>>>,
+    by_key: Buckets,
+}
+
+/// Where a selection and a form are in memory; a [`Kind`] keeps them there.
+type KindKey = (*const Selection, *const Form);
+
+/// Shapes that differ in constants only.
+struct Kind {
+    selection: Arc<Selection>,
+    form: Option<Arc<Form>>,
+    shapes: usize,
 }
 
 impl ShapeIndex {
     /// Begins to maintain a shape.
     pub fn add(&mut self, plan: Arc<ShapePlan>) {
-        self.table_of.insert(plan.id, plan.table.oid);
-        self.tables.entry(plan.table.oid).or_default().add(plan);
+        self.tables.entry(plan.table().oid).or_default().add(plan);
     }
 
     /// Forgets a shape; `false` if it was not there.
     pub fn remove(&mut self, shape: ShapeId) -> bool {
-        let Some(oid) = self.table_of.remove(&shape) else { return false };
-        let Some(table) = self.tables.get_mut(&oid) else { return false };
-        table.remove(shape);
-        if table.plans.is_empty() {
-            self.tables.remove(&oid);
-        }
+        // Shapes are many, tables are few.
+        let mut tables = self.tables.iter_mut();
+        let Some(oid) = tables.find_map(|(oid, table)| table.remove(shape).then_some(*oid)) else {
+            return false;
+        };
+        self.tables.retain(|table, shapes| *table != oid || !shapes.plans.is_empty());
         true
     }
 
@@ -57,9 +67,9 @@ impl ShapeIndex {
         found.clear();
         let Some(table) = self.tables.get(&table) else { return };
         found.extend(table.every_row.values().cloned());
-        for template in &table.templates {
+        for path in &table.paths {
             for row in rows.into_iter().flatten() {
-                template.lookup(row, found);
+                path.lookup(row, found);
             }
         }
         found.sort_unstable_by_key(|plan| plan.id);
@@ -69,32 +79,26 @@ impl ShapeIndex {
     /// All shapes of a table, sorted.
     #[must_use]
     pub fn of_table(&self, table: u32) -> Vec<ShapeId> {
-        self.tables
-            .get(&table)
-            .map(|table| table.plans.keys().copied().collect())
-            .unwrap_or_default()
+        self.tables.get(&table).map_or_else(Vec::new, |table| table.plans.sorted(|_| true))
     }
 
-    /// The shapes of a table that mean something else under its new definition, sorted.
+    /// The shapes of a table that mean something else under its new definition, sorted. Looks at each
+    /// kind of shapes, and at single shapes only if a kind ends.
     #[must_use]
     pub fn outdated(&self, relation: &Relation) -> Vec<ShapeId> {
         let Some(table) = self.tables.get(&relation.oid) else { return Vec::new() };
-        // Shapes of one table share their schema: each shared one is compared once.
-        let mut last: Option<(&Arc<TableSchema>, Difference)> = None;
-        let mut ended = Vec::new();
-        for plan in table.plans.values() {
-            let difference = match &last {
-                Some((schema, difference)) if Arc::ptr_eq(schema, &plan.table) => difference,
-                _ => {
-                    let difference = plan.table.difference(relation);
-                    &last.insert((&plan.table, difference)).1
-                }
-            };
-            if !plan.survives(difference) {
-                ended.push(plan.id);
-            }
+        let ends = |kind: &Kind| {
+            let read = kind.form.as_ref().map_or(&[][..], |form| form.columns());
+            let difference = kind.selection.table.difference(relation);
+            !kind.selection.survives(&difference, read)
+        };
+        let kinds = table.kinds.iter();
+        let ended: Vec<KindKey> =
+            kinds.filter(|(_, kind)| ends(kind)).map(|(key, _)| *key).collect();
+        if ended.is_empty() {
+            return Vec::new();
         }
-        ended
+        table.plans.sorted(|plan| ended.contains(&kind_key(plan)))
     }
 }
 
@@ -107,62 +111,64 @@ impl TableShapes {
             }
             Access::Equality(probes) => {
                 for probe in probes {
-                    self.template(&probe.columns, &plan.table).insert(probe, &plan);
+                    self.path(&probe.columns, plan.table()).by_key.insert(&probe.key, &plan);
                 }
             }
         }
-        self.plans.insert(plan.id, plan);
+        let kind = self.kinds.entry(kind_key(&plan)).or_insert_with(|| Kind {
+            selection: Arc::clone(&plan.selection),
+            form: plan.predicate.as_ref().map(|predicate| Arc::clone(predicate.form())),
+            shapes: 0,
+        });
+        kind.shapes += 1;
+        self.plans.insert(plan);
     }
 
-    fn remove(&mut self, shape: ShapeId) {
-        let Some(plan) = self.plans.remove(&shape) else { return };
+    fn remove(&mut self, shape: ShapeId) -> bool {
+        let Some(plan) = self.plans.remove(shape) else { return false };
+        let key = kind_key(&plan);
+        if let Some(kind) = self.kinds.get_mut(&key) {
+            kind.shapes -= 1;
+            if kind.shapes == 0 {
+                self.kinds.remove(&key);
+            }
+        }
         self.every_row.remove(&shape);
         if let Access::Equality(probes) = access(&plan) {
             for probe in probes {
-                self.template(&probe.columns, &plan.table).remove(probe, shape);
+                self.path(&probe.columns, plan.table()).by_key.remove(&probe.key, shape);
             }
-            self.templates.retain(|template| !template.by_key.is_empty());
+            self.paths.retain(|path| !path.by_key.is_empty());
         }
+        true
     }
 
-    fn template(&mut self, columns: &[usize], schema: &Arc<TableSchema>) -> &mut Template {
-        let at = self.templates.iter().position(|template| template.columns == columns);
+    fn path(&mut self, columns: &[usize], schema: &Arc<TableSchema>) -> &mut Path {
+        let at = self.paths.iter().position(|path| *path.columns == *columns);
         let at = at.unwrap_or_else(|| {
-            let (columns, schema) = (columns.to_vec(), Arc::clone(schema));
-            self.templates.push(Template { columns, schema, by_key: HashMap::new() });
-            self.templates.len() - 1
+            let (columns, schema) = (columns.into(), Arc::clone(schema));
+            self.paths.push(Path { columns, schema, by_key: Buckets::default() });
+            self.paths.len() - 1
         });
-        &mut self.templates[at]
+        &mut self.paths[at]
     }
 }
 
-impl Template {
-    fn insert(&mut self, probe: &Probe, plan: &Arc<ShapePlan>) {
-        let bucket = self.by_key.entry(probe.key.clone()).or_default();
-        if let Err(at) = bucket.binary_search_by_key(&plan.id, |plan| plan.id) {
-            bucket.insert(at, Arc::clone(plan));
-        }
-    }
-
-    fn remove(&mut self, probe: &Probe, shape: ShapeId) {
-        let Some(bucket) = self.by_key.get_mut(&probe.key) else { return };
-        if let Ok(at) = bucket.binary_search_by_key(&shape, |plan| plan.id) {
-            bucket.remove(at);
-        }
-        if bucket.is_empty() {
-            self.by_key.remove(&probe.key);
-        }
-    }
-
+impl Path {
     fn lookup(&self, row: &Row, found: &mut Vec<Arc<ShapePlan>>) {
         match row_key(&self.schema, &self.columns, row) {
             RowKey::Null => {}
-            RowKey::Key(key) => found.extend(self.by_key.get(&key).into_iter().flatten().cloned()),
-            RowKey::Unknown => found.extend(self.by_key.values().flatten().cloned()),
+            RowKey::Key(key) => found.extend(self.by_key.get(&key).iter().cloned()),
+            RowKey::Unknown => found.extend(self.by_key.all().cloned()),
         }
     }
 }
 
-fn access(plan: &ShapePlan) -> &Access {
-    plan.predicate.as_ref().map_or(&Access::All, |predicate| predicate.access())
+fn access(plan: &ShapePlan) -> Access {
+    plan.predicate.as_ref().map_or(Access::All, |predicate| predicate.access())
+}
+
+fn kind_key(plan: &ShapePlan) -> KindKey {
+    let form = plan.predicate.as_ref().map(|predicate| Arc::as_ptr(predicate.form()));
+    (Arc::as_ptr(&plan.selection), form.unwrap_or(std::ptr::null()))
 }

@@ -21,10 +21,12 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod buckets;
 pub mod change;
 pub mod collate;
 pub mod index;
 pub mod plan;
+mod plans;
 pub mod posting;
 pub mod route;
 pub mod verdict;
@@ -32,7 +34,7 @@ pub mod worker;
 
 pub use change::{Change, Event};
 pub use collate::{Collated, ShapePostings};
-pub use plan::{ShapeId, ShapePlan};
+pub use plan::{Selection, ShapeId, ShapePlan};
 pub use posting::Posting;
 pub use route::{EndReason, Match, Routed};
 pub use verdict::{Verdict, evaluation_errors, verdict};

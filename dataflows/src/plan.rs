@@ -9,15 +9,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ShapeId(pub u64);
 
-/// What the dataflow needs to know of a shape. The parts that shapes have in common are shared.
+/// Which part of a table's rows shapes show: what many shapes have in common.
 #[derive(Debug, Clone)]
-pub struct ShapePlan {
-    /// Which shape.
-    pub id: ShapeId,
-    /// Its table.
+pub struct Selection {
+    /// The table.
     pub table: Arc<TableSchema>,
-    /// Its filter; `None` lets every row in.
-    pub predicate: Option<Predicate>,
     /// The selected columns, as places in `table.columns`.
     pub columns: Arc<[usize]>,
     /// The columns that identify a row: the primary key, or every column where there is none.
@@ -26,13 +22,43 @@ pub struct ShapePlan {
     pub listed: bool,
 }
 
-impl ShapePlan {
-    /// Whether the shape means the same after the table has changed.
+/// What the dataflow needs to know of a shape.
+#[derive(Debug, Clone)]
+pub struct ShapePlan {
+    /// Which shape.
+    pub id: ShapeId,
+    /// What it shows; shared by all that show the same.
+    pub selection: Arc<Selection>,
+    /// Its filter; `None` lets every row in.
+    pub predicate: Option<Predicate>,
+}
+
+impl Selection {
+    /// Whether a shape that filters on the columns `read` means the same after the table has changed.
     #[must_use]
-    pub fn survives(&self, difference: &Difference) -> bool {
+    pub fn survives(&self, difference: &Difference, read: &[usize]) -> bool {
         let Difference::Columns { lost, gained } = difference else { return false };
         let whole = lost.is_empty() && !gained;
-        (self.listed || whole) && !self.uses().any(|at| lost.contains(&at))
+        (self.listed || whole) && !self.uses(read).any(|at| lost.contains(&at))
+    }
+
+    /// The columns that a shape shows, is identified by, or filters on; some more than once.
+    pub fn uses<'a>(&'a self, read: &'a [usize]) -> impl Iterator<Item = usize> + 'a {
+        self.columns.iter().chain(&*self.key).chain(read).copied()
+    }
+}
+
+impl ShapePlan {
+    /// Its table.
+    #[must_use]
+    pub fn table(&self) -> &Arc<TableSchema> {
+        &self.selection.table
+    }
+
+    /// The columns that it filters on.
+    #[must_use]
+    pub fn read(&self) -> &[usize] {
+        self.predicate.as_ref().map_or(&[], Predicate::columns)
     }
 
     /// Whether a column that the shape uses has another one's place, or none. One that the stream has
@@ -40,23 +66,18 @@ impl ShapePlan {
     #[must_use]
     pub fn is_misplaced(&self, relation: &Relation) -> bool {
         let other = |at: usize| {
-            let ours = &self.table.columns[at];
+            let ours = &self.table().columns[at];
             let now = relation.columns.get(at);
             now.is_some_and(|now| now.name != ours.name || now.type_oid != ours.type_oid)
         };
-        self.uses().any(other)
-    }
-
-    /// The columns that the shape shows, is identified by, or filters on.
-    fn uses(&self) -> impl Iterator<Item = usize> {
-        let read = self.predicate.as_ref().map_or(&[][..], |predicate| predicate.columns());
-        self.columns.iter().chain(&*self.key).chain(read).copied()
+        self.selection.uses(self.read()).any(other)
     }
 
     /// Whether a row has no value where clients were told that there always is one.
     #[must_use]
     pub fn breaks_promise(&self, row: &Row) -> bool {
-        let promised = self.columns.iter().filter(|at| self.table.columns[**at].not_null);
+        let Selection { table, columns, .. } = &*self.selection;
+        let promised = columns.iter().filter(|at| table.columns[**at].not_null);
         promised.into_iter().any(|at| row.get(*at).is_none())
     }
 }

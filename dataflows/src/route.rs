@@ -150,7 +150,7 @@ impl Router {
     fn install(&mut self, plan: Arc<ShapePlan>, mut give: impl FnMut(Routed)) {
         let id = plan.id;
         give(Routed::Installed(id));
-        let announced = self.relations.get(&plan.table.oid);
+        let announced = self.relations.get(&plan.table().oid);
         if announced.is_some_and(|relation| plan.is_misplaced(relation)) {
             // Made under a definition that is no longer, or was never, that of the rows to come.
             return give(Routed::Ended(id, EndReason::TableChanged));

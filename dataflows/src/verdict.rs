@@ -44,9 +44,9 @@ pub fn verdict(plan: &ShapePlan, change: &Change) -> Option<Verdict> {
         (true, true) => {
             let (old, new) = (change.old.as_ref()?, change.new.as_ref()?);
             let differs = |columns: &[usize]| columns.iter().any(|&c| old.get(c) != new.get(c));
-            if differs(&plan.key) {
+            if differs(&plan.selection.key) {
                 Some(Verdict::Rekey)
-            } else if differs(&plan.columns) {
+            } else if differs(&plan.selection.columns) {
                 Some(Verdict::Update)
             } else {
                 None

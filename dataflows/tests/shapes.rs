@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use brooklet_dataflows::worker::{self, Intake};
 use brooklet_dataflows::{
-    Change, Collated, EndReason, Event, Posting, ShapeId, ShapePlan, verdict,
+    Change, Collated, EndReason, Event, Posting, Selection, ShapeId, ShapePlan, verdict,
 };
 use brooklet_sql::{
     Collation, Column, Lsn, Relation, RelationColumn, RelationName, ReplicaIdentity, Row,
@@ -57,16 +57,11 @@ fn table(oid: u32) -> Arc<TableSchema> {
 
 fn plan(id: u64, table: &Arc<TableSchema>, filter: Option<&str>) -> Arc<ShapePlan> {
     let predicate = filter.map(|text| compile(text, &[], table).unwrap());
-    let columns = if id.is_multiple_of(3) { vec![0, 1] } else { vec![0, 1, 2] };
-    let (columns, key) = (columns.into(), [0].into());
-    Arc::new(ShapePlan {
-        id: ShapeId(id),
-        table: Arc::clone(table),
-        predicate,
-        columns,
-        key,
-        listed: id.is_multiple_of(3),
-    })
+    let listed = id.is_multiple_of(3);
+    let columns = if listed { vec![0, 1] } else { vec![0, 1, 2] };
+    let (table, columns, key) = (Arc::clone(table), columns.into(), [0].into());
+    let selection = Arc::new(Selection { table, columns, key, listed });
+    Arc::new(ShapePlan { id: ShapeId(id), selection, predicate })
 }
 
 /// Splitmix: small, good enough, the same everywhere.
@@ -127,7 +122,7 @@ impl Model {
         match event {
             Event::Change(change) => {
                 self.in_transaction = true;
-                for plan in self.live.values().filter(|plan| plan.table.oid == change.table) {
+                for plan in self.live.values().filter(|plan| plan.table().oid == change.table) {
                     if let Some(verdict) = verdict(plan, change) {
                         let postings = self.open.entry(plan.id).or_default();
                         postings.push(Posting::new(plan, change, verdict));
@@ -157,12 +152,13 @@ impl Model {
             }
             Event::Truncate(tables) => {
                 self.in_transaction = true;
-                self.end(|plan| tables.contains(&plan.table.oid), EndReason::Truncated);
+                self.end(|plan| tables.contains(&plan.table().oid), EndReason::Truncated);
             }
             Event::Relation(relation) => {
                 let other = |plan: &ShapePlan| {
-                    plan.table.oid == relation.oid
-                        && !plan.survives(&plan.table.difference(relation))
+                    let difference = plan.table().difference(relation);
+                    plan.table().oid == relation.oid
+                        && !plan.selection.survives(&difference, plan.read())
                 };
                 self.end(other, EndReason::TableChanged);
                 self.relations.insert(relation.oid, Arc::clone(relation));
@@ -181,7 +177,7 @@ impl Model {
     fn install(&mut self, plan: Arc<ShapePlan>) {
         let shape = plan.id;
         self.out.push(Collated::Installed { shape, after: self.closed });
-        let announced = self.relations.get(&plan.table.oid);
+        let announced = self.relations.get(&plan.table().oid);
         if announced.is_some_and(|relation| plan.is_misplaced(relation)) {
             self.out.push(Collated::Ended { shape, why: EndReason::TableChanged });
         } else {

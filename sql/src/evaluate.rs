@@ -7,7 +7,7 @@
 use crate::compute;
 use crate::datum::Datum;
 use crate::evaluation_error::EvaluationError;
-use crate::expr::{Expr, Like, Operand};
+use crate::expr::{Comparison, Expr, Like, Operand};
 use crate::like;
 use crate::sql_type::SqlType;
 use crate::value::{self, Constant, Value};
@@ -34,13 +34,7 @@ pub(crate) fn evaluate(expr: &Expr, row: &Row) -> Truth {
             comparison,
             left: Operand::Column { column, sql_type },
             right: Operand::Constant(constant),
-        } => match row.get(*column) {
-            None => Truth::Null,
-            Some(text) => match value::compare_text(*sql_type, text, constant) {
-                Some(order) => Truth::from(comparison.holds(order)),
-                None => Truth::Error,
-            },
-        },
+        } => compare(*comparison, *column, *sql_type, constant, row),
         Expr::Compare { comparison, left, right } => match pair(left, right, row) {
             Ok((Some(left), Some(right))) => match left.compare(right) {
                 Some(order) => Truth::from(comparison.holds(order)),
@@ -77,6 +71,23 @@ pub(crate) fn evaluate(expr: &Expr, row: &Row) -> Truth {
         Expr::Null { scalar, negated } => match compute::value(scalar, row) {
             Ok(value) => Truth::from(value.is_none() != *negated),
             Err(_) => Truth::Error,
+        },
+    }
+}
+
+/// The outcome of a column's comparison with a constant.
+pub(crate) fn compare(
+    comparison: Comparison,
+    column: usize,
+    sql_type: SqlType,
+    constant: &Constant,
+    row: &Row,
+) -> Truth {
+    match row.get(column) {
+        None => Truth::Null,
+        Some(text) => match value::compare_text(sql_type, text, constant) {
+            Some(order) => Truth::from(comparison.holds(order)),
+            None => Truth::Error,
         },
     }
 }

@@ -1,28 +1,52 @@
 //! A compiled clause.
 //!
 //! *Enters*: a clause, its parameters, the table. *Leaves*: a [`Predicate`].
-//! *Invariant*: one tree is behind the SQL text, the columns, the access and the evaluation, so
-//! they cannot disagree. (`plan` is made of it, and tested to have its outcome.)
+//! *Invariant*: one form and its constants are behind the SQL text, the columns, the access and the
+//! evaluation, so they cannot disagree (`plan` is made of it, and tested to have its outcome). A million predicates that differ in constants only are a
+//! million lists of constants and one form.
 
+use std::hash::{Hash, Hasher};
+use std::iter;
 use std::sync::Arc;
 
-use crate::expr::Expr;
+use crate::expr::{Comparison, Expr};
+use crate::form::Form;
 use crate::limits::WHERE_BYTES_MAX;
-use crate::plan::Plan;
+use crate::value::Constant;
 use crate::{Access, EvaluationError, Row, TableSchema, Truth, WhereError};
-use crate::{access, evaluate, parse, print, resolve, token};
+use crate::{access, evaluate, form, parse, resolve, token};
 
-/// A compiled clause; cheap to clone.
+/// A compiled clause: a form, and the constants that are its own.
 #[derive(Debug, Clone)]
-pub struct Predicate(Arc<Compiled>);
+pub struct Predicate {
+    form: Arc<Form>,
+    constants: Constants,
+}
 
-#[derive(Debug)]
-struct Compiled {
-    expr: Expr,
-    plan: Plan,
-    sql: String,
-    columns: Vec<usize>,
-    access: Access,
+/// Constants; most predicates have one, which then needs no memory of its own.
+#[derive(Debug, Clone)]
+enum Constants {
+    One(Constant),
+    Some(Box<[Constant]>),
+}
+
+impl Constants {
+    fn new(mut constants: Vec<Constant>) -> Constants {
+        match constants.pop() {
+            Some(only) if constants.is_empty() => Constants::One(only),
+            last => {
+                constants.extend(last);
+                Constants::Some(constants.into())
+            }
+        }
+    }
+
+    fn as_slice(&self) -> &[Constant] {
+        match self {
+            Constants::One(constant) => std::slice::from_ref(constant),
+            Constants::Some(constants) => constants,
+        }
+    }
 }
 
 /// Compiles a clause; `params[0]` is `$1`.
@@ -39,37 +63,80 @@ pub fn compile(
         let reason = format!("WHERE clause is bigger than the maximum of {WHERE_BYTES_MAX} bytes");
         return Err(WhereError::whole(reason));
     }
+    compile_unbounded(text, params, table)
+}
+
+/// Compiles what [`Predicate::sql`] gave, which may be longer than what a user may write.
+///
+/// # Errors
+/// None for a table that has the columns as they were.
+pub fn compile_printed(text: &str, table: &TableSchema) -> Result<Predicate, WhereError> {
+    compile_unbounded(text, &[], table)
+}
+
+fn compile_unbounded(
+    text: &str,
+    params: &[String],
+    table: &TableSchema,
+) -> Result<Predicate, WhereError> {
     let lexemes = token::tokenize(text)?;
     let node = parse::parse(&lexemes, text.chars().count())?;
     let expr = resolve::resolve(&node, params, table)?;
-    let mut columns = Vec::new();
-    expr.columns(&mut columns);
-    columns.sort_unstable();
-    columns.dedup();
-    let sql = print::expr(&expr, table);
-    let access = access::access(&expr);
-    let plan = Plan::new(&expr);
-    Ok(Predicate(Arc::new(Compiled { expr, plan, sql, columns, access })))
+    let (form, constants) = form::split(expr, table);
+    Ok(Predicate { form: Arc::new(form), constants: Constants::new(constants) })
 }
 
 impl Predicate {
     /// Canonical SQL, parameters substituted: equal text means the same predicate. A boolean
     /// expression over the table's bare columns; a row belongs where it IS TRUE.
     #[must_use]
-    pub fn sql(&self) -> &str {
-        &self.0.sql
+    pub fn sql(&self) -> String {
+        self.form.print(&self.expr())
+    }
+
+    /// What it shares with predicates that differ in constants only.
+    #[must_use]
+    pub fn form(&self) -> &Arc<Form> {
+        &self.form
+    }
+
+    /// Takes part in an equal form that exists already, so that there is one of it. Both must have
+    /// been compiled for the same table.
+    pub fn share(&mut self, form: &Arc<Form>) {
+        if self.form == *form {
+            self.form = Arc::clone(form);
+        }
+    }
+
+    /// The constants that are its own, as [`Predicate::bind`] reads them.
+    #[must_use]
+    pub fn constants(&self) -> Vec<String> {
+        self.constants.as_slice().iter().map(Constant::text).collect()
+    }
+
+    /// The predicate of a form and constants that another one of this form gave; `None` if they were
+    /// not.
+    #[must_use]
+    pub fn bind(form: &Arc<Form>, constants: &[String]) -> Option<Predicate> {
+        let constants = Constants::new(form.constants(constants)?);
+        Some(Predicate { form: Arc::clone(form), constants })
     }
 
     /// The table's columns it reads, sorted.
     #[must_use]
     pub fn columns(&self) -> &[usize] {
-        &self.0.columns
+        self.form.columns()
     }
 
     /// Whether a row satisfies it.
     #[must_use]
     pub fn matches(&self, row: &Row) -> Truth {
-        self.0.plan.truth(row)
+        let own = self.form.own.iter().zip(self.constants.as_slice());
+        let own = own.map(|(own, constant)| {
+            evaluate::compare(Comparison::Equal, own.column, own.sql_type, constant, row)
+        });
+        let rest = iter::once_with(|| self.form.plan.truth(row));
+        Truth::all(own.chain(rest))
     }
 
     /// Whether a row satisfies it, or what Postgres would say had gone wrong.
@@ -79,30 +146,38 @@ impl Predicate {
     /// filters should count it.
     pub fn evaluate(&self, row: &Row) -> Result<Truth, EvaluationError> {
         match self.matches(row) {
-            Truth::Error => Err(evaluate::cause(&self.0.expr, row)),
+            Truth::Error => Err(evaluate::cause(&self.expr(), row)),
             truth => Ok(truth),
         }
     }
 
-    #[cfg(test)]
-    pub(crate) fn expr(&self) -> &Expr {
-        &self.0.expr
-    }
-
     /// Which rows can satisfy it at all.
     #[must_use]
-    pub fn access(&self) -> &Access {
-        &self.0.access
+    pub fn access(&self) -> Access {
+        access::access(&self.expr())
+    }
+
+    /// The whole of it in normal form.
+    pub(crate) fn expr(&self) -> Expr {
+        self.form.expr(self.constants.as_slice())
     }
 }
 
 impl PartialEq for Predicate {
+    /// Whether both print the same text.
     fn eq(&self, other: &Predicate) -> bool {
-        self.sql() == other.sql()
+        self.form == other.form && self.constants() == other.constants()
     }
 }
 
 impl Eq for Predicate {}
+
+impl Hash for Predicate {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.form.hash(state);
+        self.constants().hash(state);
+    }
+}
 
 #[cfg(test)]
 mod tests;

@@ -19,8 +19,13 @@ pub(crate) fn expr(expr: &Expr, table: &TableSchema) -> String {
         Some(column) => quote(&column.name),
         None => "NULL".to_owned(),
     };
+    expr_by_name(expr, &name)
+}
+
+/// The SQL of an expression over columns that are called as `name` says.
+pub(crate) fn expr_by_name(expr: &Expr, name: &dyn Fn(usize) -> String) -> String {
     let mut text = String::new();
-    Printer { name: &name }.expr(expr, &mut text);
+    Printer { name }.expr(expr, &mut text);
     text
 }
 

@@ -75,7 +75,10 @@ pub fn subset(
 ) -> String {
     let names: Vec<String> = columns.iter().map(|at| quote(&table.columns[*at].name)).collect();
     let mut text = format!("SELECT {} FROM {}", names.join(", "), table.name.quoted());
-    let conditions = predicate.map(Predicate::sql).into_iter().chain(filter.map(ServerFilter::sql));
+    let conditions = predicate
+        .map(Predicate::sql)
+        .into_iter()
+        .chain(filter.map(|filter| filter.sql().to_owned()));
     for (at, condition) in conditions.enumerate() {
         text += if at == 0 { " WHERE " } else { " AND " };
         text += &format!("(({condition}) IS TRUE)");

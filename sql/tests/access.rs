@@ -21,7 +21,7 @@ fn probes_find_every_row_that_matches() {
         let Ok(predicate) = compile(&clause.text, &clause.params, &table) else { continue };
         let probes = match predicate.access() {
             Access::All => continue,
-            Access::Nothing => &[][..],
+            Access::Nothing => Vec::new(),
             Access::Equality(probes) => probes,
         };
         indexed += 1;

@@ -158,7 +158,7 @@ impl Oracle {
         if let Some(difference) = self.compare(&predicate, &theirs, sql) {
             return Some(difference);
         }
-        let again = match compile(predicate.sql(), &[], &self.table) {
+        let again = match compile(&predicate.sql(), &[], &self.table) {
             Ok(again) => again,
             Err(error) => {
                 return Some(format!("we refuse our own text {}\n{error}", predicate.sql()));
@@ -174,7 +174,7 @@ impl Oracle {
         if let Some(missed) = self.missed_by_probes(sql) {
             return Some(missed);
         }
-        self.printed_differs(sql, &theirs, predicate.sql()).await
+        self.printed_differs(sql, &theirs, &predicate.sql()).await
     }
 
     /// A row that matches and that no probe finds, where the expression is a predicate.
@@ -182,7 +182,7 @@ impl Oracle {
         let predicate = compile(sql, &[], &self.table).ok()?;
         let probes = match predicate.access() {
             Access::All => return None,
-            Access::Nothing => &[][..],
+            Access::Nothing => Vec::new(),
             Access::Equality(probes) => probes,
         };
         for values in &self.rows {

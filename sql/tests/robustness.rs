@@ -101,7 +101,7 @@ fn check(text: &str, params: &[String], row: &Row) {
         Ok(predicate) => {
             let _ = predicate.matches(row);
             if predicate.sql().len() <= limits::WHERE_BYTES_MAX {
-                let again = compile(predicate.sql(), &[], &table);
+                let again = compile(&predicate.sql(), &[], &table);
                 assert_eq!(again.unwrap().sql(), predicate.sql(), "{text}");
             }
         }

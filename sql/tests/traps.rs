@@ -54,7 +54,7 @@ fn answer(clause: &str, values: &[(&str, &str)]) -> (Answer, String) {
         Truth::Null => Null,
         Truth::Error => Error,
     };
-    (answer, predicate.sql().to_owned())
+    (answer, predicate.sql())
 }
 
 type Trap<'a> = (&'a str, &'a [(&'a str, &'a str)], Answer);

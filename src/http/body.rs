@@ -188,10 +188,10 @@ impl Entries {
             }
             if last > self.slice.after {
                 let changes = &self.core.registry.workshop().change_log;
-                let table = self.shape.defined.table.oid;
+                let table = self.shape.table().oid;
                 let change = changes.read(posting.seq, table).map_err(io::Error::other)?;
                 let give = |json: &[u8]| filled = each(json);
-                self.shape.view.entries(block, &posting, &change, self.slice.after, give);
+                self.shape.view().entries(block, &posting, &change, self.slice.after, give);
             }
         }
         Ok(())
@@ -211,7 +211,7 @@ pub fn snapshot(core: &Arc<Core>, shape: &Arc<Shape>, base: &Arc<Base>, chunk: u
             }
             Ok(None) => return,
             Err(error) => {
-                tracing::warn!(%error, handle = base.handle, "a snapshot cannot be sent to its end");
+                tracing::warn!(%error, handle = %base.handle, "a snapshot cannot be sent to its end");
                 Err(error)
             }
         };
@@ -281,7 +281,7 @@ async fn send_batch(
             if number > 0 {
                 json.push(b',');
             }
-            reader.view.snapshot_row(row, &mut json);
+            reader.view().snapshot_row(row, &mut json);
         }
         Ok(Some(Bytes::from(json)))
     };

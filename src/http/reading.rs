@@ -70,7 +70,7 @@ impl Reading<'_> {
     fn head(&self, offset: Offset) -> Answer<'_> {
         Answer {
             handle: self.handle,
-            schema: &self.shape.schema,
+            schema: self.shape.template.schema(),
             requested: self.request.offset,
             offset,
             up_to_date: false,

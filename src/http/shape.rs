@@ -72,12 +72,13 @@ async fn read(
     }
     let base = match &request.handle {
         Some(handle) => shape.base(handle).or_else(|| {
-            shape.note_retired(handle);
+            handle.parse().into_iter().for_each(|handle| shape.note_retired(handle));
             None
         }),
         None => Some(shape.newest()),
     };
-    let handle = request.handle.clone().or_else(|| base.as_ref().map(|base| base.handle.clone()));
+    let handle =
+        request.handle.clone().or_else(|| base.as_ref().map(|base| base.handle.to_string()));
     let (handle, base) = (&*handle.unwrap_or_default(), base.as_ref());
     if let Some(part) = part {
         return subset::answer(&core, &shape, handle, request.offset, &part).await;
@@ -146,7 +147,7 @@ async fn resolve(
         return find_or_create(core, defined, request).await;
     };
     match core.registry.by_handle(handle) {
-        Some(shape) if shape.defined.definition == defined.definition => Ok(shape),
+        Some(shape) if shape.answers(&defined) => Ok(shape),
         _ => {
             let shape = find_or_create(core, defined, request).await?;
             Err(Refusal::MustRefetch(Some(shape.handle())))
@@ -159,7 +160,7 @@ async fn find_or_create(
     defined: Defined,
     request: &ShapeRequest,
 ) -> Result<Arc<Shape>, Refusal> {
-    if let Some(shape) = core.registry.by_definition(&defined.definition) {
+    if let Some(shape) = core.registry.by_definition(&defined) {
         return Ok(shape);
     }
     // What we know of the table may be out of date: a new shape begins with the truth.
@@ -198,7 +199,7 @@ async fn delete(http: &Http, query: &Query) -> Result<Response, Refusal> {
         None => by_handle.flatten(),
         Some(question) => {
             let defined = define(&core, &question, false).await?;
-            let found = core.registry.by_definition(&defined.definition);
+            let found = core.registry.by_definition(&defined);
             match (found, by_handle) {
                 (Some(found), Some(named)) if named.as_ref().map(|s| s.id) != Some(found.id) => {
                     return Err(Refusal::Mismatch);

@@ -65,7 +65,7 @@ impl Part {
             errors.add("order_by", "order_by is required when limit or offset is present");
         }
         let params = params(&fields.params, errors)?;
-        let (table, visible) = (&*defined.table, defined.visible.as_deref());
+        let (table, visible) = (&**defined.table(), defined.visible.as_deref());
         let filter = filter.map(|text| compile_for_server(&text, &params, table, visible));
         let order = order.map(|text| compile_order(&text, table, visible));
         let filter = checked("where", filter, errors);
@@ -176,7 +176,7 @@ pub async fn answer(
     put(headers, "cache-control", "no-cache");
     put(headers, "electric-handle", handle);
     put(headers, "electric-offset", &offset.to_string());
-    put(headers, "electric-schema", &shape.schema);
+    put(headers, "electric-schema", shape.template.schema());
     put(headers, "electric-snapshot", "true");
     Ok(response)
 }
@@ -188,14 +188,13 @@ async fn begin(
     part: &Part,
 ) -> Result<(Snapshot, First), SnapshotError> {
     let database = &core.registry.workshop().database;
-    let snapshot = Snapshot::of(database, &shape.defined.table).await?;
+    let snapshot = Snapshot::of(database, shape.table()).await?;
     snapshot.limit(SUBSET_MAX).await?;
-    let Defined { definition, table, predicate, .. } = &shape.defined;
-    let columns = &definition.columns;
+    let columns = &shape.template.definition.columns;
     let statement = statement::subset(
-        table,
+        shape.table(),
         columns,
-        predicate.as_ref(),
+        shape.plan.predicate.as_ref(),
         part.filter.as_ref(),
         part.order.as_ref(),
         part.limit,
@@ -300,7 +299,7 @@ async fn rows(
         if !std::mem::take(&mut empty) {
             buffer.push(b',');
         }
-        shape.view.subset_row(&row, mark, &mut buffer);
+        shape.view().subset_row(&row, mark, &mut buffer);
         if buffer.len() >= BODY_PIECE_BYTES {
             let piece = Bytes::from(std::mem::take(&mut buffer));
             if sender.send(Ok(piece)).await.is_err() {

@@ -13,7 +13,7 @@ use super::database::{Database, DatabaseError};
 use super::partitions::{Partition, partitions};
 use super::ways::columns;
 use crate::limits::{TABLE_LOCK_TIMEOUT, TABLE_LOCK_TRIES, TABLE_WRITERS_MAX};
-use crate::shapes::Defined;
+use crate::shapes::template::Template;
 
 /// Why a table cannot be prepared now. All may pass: the client is told to come again.
 #[derive(Debug, thiserror::Error)]
@@ -94,22 +94,21 @@ impl PreparedTable {
         }
     }
 
-    /// Whether a shape is still right: same rows, same key, every change published, and the columns
+    /// Whether shapes of a template that filter on the columns `read` are still right: same rows, same key, every change published, and the columns
     /// it uses what they were. Others may have come and gone if its own were listed.
     #[must_use]
-    pub fn keeps(&self, defined: &Defined) -> bool {
-        let table = &defined.table;
+    pub fn keeps(&self, template: &Template, read: &[usize]) -> bool {
+        let table = template.table();
         let key = table.primary_key();
         let key = key.iter().map(|at| &table.columns[*at].name);
         let same = self.oid == table.oid && self.name == table.name && key.eq(&self.key);
         let replicated = || table.live().filter(|at| !table.columns[*at].generated);
         let all = || replicated().count() == self.columns.len();
-        let read = defined.predicate.as_ref().map_or(&[][..], |predicate| predicate.columns());
         let kept = |at: usize| self.keeps_column(&table.columns[at], read.contains(&at));
         self.whole
             && same
-            && defined.uses().all(kept)
-            && (defined.definition.listed || all() && replicated().all(kept))
+            && template.selection.uses(read).all(kept)
+            && (template.definition.listed || all() && replicated().all(kept))
     }
 
     fn keeps_column(&self, column: &Column, filtered: bool) -> bool {

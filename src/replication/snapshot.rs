@@ -69,7 +69,7 @@ impl Snapshot {
             client: Some(client),
             database: database.clone(),
             _turn: turn,
-            visibility: Visibility { xmin: 0, xmax: 0, in_progress: Vec::new() },
+            visibility: Visibility { xmin: 0, xmax: 0, in_progress: Box::default() },
             until: Lsn::ZERO,
         };
         let client = snapshot.client()?;

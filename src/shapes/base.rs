@@ -7,18 +7,20 @@ use tokio::sync::watch;
 
 use super::catalog::BaseRecord;
 use super::create::CreateError;
+use super::handle::Handle;
+use super::progress::Progress;
 use super::visibility::Visibility;
 use crate::shape_log::{BatchPlace, LogPoint};
 
 /// Rows that a log begins with, under a handle of their own.
 pub struct Base {
     /// Its name towards clients; never used again.
-    pub handle: String,
+    pub handle: Handle,
     /// The entries after this place follow the rows.
     pub after: LogPoint,
     /// When it was made, seconds since 1970.
     pub made: u64,
-    snapshot: watch::Sender<SnapshotState>,
+    snapshot: Progress,
 }
 
 /// How far the rows are stored.
@@ -48,8 +50,8 @@ pub enum Stage {
 impl Base {
     /// A base whose rows are at the given state.
     #[must_use]
-    pub fn new(handle: String, after: LogPoint, made: u64, state: SnapshotState) -> Base {
-        Base { handle, after, made, snapshot: watch::channel(state).0 }
+    pub fn new(handle: Handle, after: LogPoint, made: u64, state: SnapshotState) -> Base {
+        Base { handle, after, made, snapshot: Progress::new(state) }
     }
 
     /// Follows the rows.
@@ -61,42 +63,42 @@ impl Base {
     /// Whether all rows are there.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        matches!(self.snapshot.borrow().stage, Stage::Complete(_))
+        self.snapshot.is_complete()
     }
 
     /// Where the rows are.
     #[must_use]
     pub fn batches(&self) -> Vec<BatchPlace> {
-        self.snapshot.borrow().batches.clone()
+        self.snapshot.now().batches
     }
 
     /// The same, and from now on none: the rows are about to go.
     #[must_use]
     pub(super) fn take_batches(&self) -> Vec<BatchPlace> {
         let mut batches = Vec::new();
-        self.snapshot.send_modify(|state| batches = std::mem::take(&mut state.batches));
+        self.snapshot.update(|state| batches = std::mem::take(&mut state.batches));
         batches
     }
 
     /// Bytes of the stored rows.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.snapshot.borrow().batches.iter().map(BatchPlace::bytes).sum()
+        self.snapshot.now().batches.iter().map(BatchPlace::bytes).sum()
     }
 
     /// What the catalogue is to remember; `None` while the snapshot is not taken.
     #[must_use]
     pub fn record(&self) -> Option<BaseRecord> {
-        let state = self.snapshot.borrow();
-        let (Stage::Running(visibility) | Stage::Complete(visibility)) = &state.stage else {
+        let state = self.snapshot.now();
+        let (Stage::Running(visibility) | Stage::Complete(visibility)) = state.stage else {
             return None;
         };
         Some(BaseRecord {
-            handle: self.handle.clone(),
+            handle: self.handle,
             after: self.after,
             made: self.made,
-            visibility: visibility.clone(),
-            batches: state.batches.clone(),
+            visibility,
+            batches: state.batches,
             chunks: state.chunk + 1,
         })
     }
@@ -112,7 +114,7 @@ impl Base {
 
     /// Changes the rows' state and wakes their readers.
     pub(crate) fn update(&self, change: impl FnOnce(&mut SnapshotState)) {
-        self.snapshot.send_modify(change);
+        self.snapshot.update(change);
     }
 }
 

@@ -1,17 +1,23 @@
 //! The finished shapes, on disk: what survives a restart.
+//!
+//! What shapes have in common is written once: tables, templates, the forms of filters. A shape's own
+//! record refers to them by number.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use brooklet_dataflows::ShapeId;
-use brooklet_sql::{Lsn, TableSchema};
+use brooklet_sql::{Lsn, Predicate, TableSchema};
 use serde::{Deserialize, Serialize};
 
-use super::definition::{Definition, FilterSource};
+use super::definition::Definition;
+use super::handle::Handle;
 use super::partitions::KnownPartitions;
+use super::template::Template;
 use super::visibility::Visibility;
 use crate::frame::{FileKind, FrameError, FrameFile, Tail, sync_dir};
+use crate::limits::SLICE_BYTES_MAX;
 use crate::shape_log::group_sync::GroupSync;
 use crate::shape_log::{BatchPlace, LogPoint};
 use crate::storage::StorageHandle;
@@ -21,6 +27,8 @@ mod kind {
     pub const REMOVED: u8 = 2;
     pub const TABLE: u8 = 3;
     pub const PARTITIONS: u8 = 4;
+    pub const TEMPLATE: u8 = 5;
+    pub const FORM: u8 = 6;
 }
 
 /// A finished shape.
@@ -28,12 +36,10 @@ mod kind {
 pub struct ShapeRecord {
     /// Its number.
     pub id: ShapeId,
-    /// Its question.
-    pub definition: Definition,
-    /// Its filter as it was written.
-    pub source: Option<FilterSource>,
-    /// Which of the catalogue's tables the definition's places refer to.
-    table: u32,
+    /// Which of the catalogue's templates it has.
+    pub template: u32,
+    /// Its filter.
+    pub filter: Option<FilterRecord>,
     /// Bytes of a chunk: part of the record, so that chunk ends never move.
     pub chunk_bytes: u64,
     /// What its first snapshot contains: transactions up to `until` are filtered by it.
@@ -44,7 +50,7 @@ pub struct ShapeRecord {
     pub bases: Vec<BaseRecord>,
     /// Handles whose rows are gone.
     #[serde(default)]
-    pub retired: Vec<String>,
+    pub retired: Vec<Handle>,
     /// Which generation of its table's partitions it was made under.
     #[serde(default)]
     pub generation: u64,
@@ -54,7 +60,7 @@ pub struct ShapeRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaseRecord {
     /// Their name towards clients.
-    pub handle: String,
+    pub handle: Handle,
     /// The entries after this place follow them.
     pub after: LogPoint,
     /// When they were stored, seconds since 1970.
@@ -67,16 +73,45 @@ pub struct BaseRecord {
     pub chunks: u32,
 }
 
+/// A shape's filter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilterRecord {
+    /// Which of the catalogue's forms it has.
+    pub form: u32,
+    /// Its own constants.
+    pub constants: Vec<String>,
+}
+
+/// What filters have in common that differ in constants only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormRecord {
+    /// Its number in the catalogue.
+    number: u32,
+    /// The template of its shapes.
+    pub template: u32,
+    /// Its text.
+    pub form: String,
+    /// A filter of this form, printed: what a restart compiles again.
+    pub example: String,
+}
+
+/// What is shown of which table.
+#[derive(Debug, Clone)]
+pub struct StoredTemplate {
+    /// The table.
+    pub table: Arc<TableSchema>,
+    /// What is shown.
+    pub definition: Definition,
+}
+
 /// What a record is made of, but for what the catalogue adds.
 pub struct Finished {
     /// See [`ShapeRecord`].
     pub id: ShapeId,
-    /// See [`ShapeRecord`].
-    pub definition: Definition,
-    /// See [`ShapeRecord`].
-    pub source: Option<FilterSource>,
-    /// The table.
-    pub table: Arc<TableSchema>,
+    /// What it shows.
+    pub template: Arc<Template>,
+    /// Its filter.
+    pub predicate: Option<Predicate>,
     /// See [`ShapeRecord`].
     pub chunk_bytes: u64,
     /// See [`ShapeRecord`].
@@ -86,7 +121,7 @@ pub struct Finished {
     /// See [`ShapeRecord`].
     pub bases: Vec<BaseRecord>,
     /// See [`ShapeRecord`].
-    pub retired: Vec<String>,
+    pub retired: Vec<Handle>,
     /// See [`ShapeRecord`].
     pub generation: u64,
 }
@@ -101,14 +136,21 @@ pub struct Catalog {
 struct State {
     file: Option<FrameFile>,
     path: PathBuf,
-    tables: Vec<Arc<TableSchema>>,
-    written: HashSet<u32>,
+    /// What the file has already, by number.
+    tables: BTreeMap<u32, Arc<TableSchema>>,
+    templates: HashMap<(u32, Definition), u32>,
+    forms: HashMap<(u32, String), u32>,
+    next_form: u32,
 }
 
 /// What was found at a start.
 pub struct Recovered {
-    /// The finished shapes with their tables.
-    pub shapes: Vec<(ShapeRecord, Arc<TableSchema>)>,
+    /// The finished shapes.
+    pub shapes: Vec<ShapeRecord>,
+    /// What they show, by number.
+    pub templates: BTreeMap<u32, StoredTemplate>,
+    /// What their filters look like, by number.
+    pub forms: BTreeMap<u32, FormRecord>,
     /// A number above every shape's.
     pub next_id: u64,
     /// Partitions whose rows shapes may hold, by partitioned table.
@@ -119,6 +161,8 @@ pub struct Recovered {
 #[derive(Default)]
 struct Found {
     tables: BTreeMap<u32, Arc<TableSchema>>,
+    templates: BTreeMap<u32, TemplateRecord>,
+    forms: BTreeMap<u32, FormRecord>,
     shapes: BTreeMap<ShapeId, ShapeRecord>,
     partitions: BTreeMap<u32, KnownPartitions>,
     next_id: u64,
@@ -134,6 +178,13 @@ struct PartitionsRecord {
 struct TableRecord {
     number: u32,
     schema: TableSchema,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TemplateRecord {
+    number: u32,
+    table: u32,
+    definition: Definition,
 }
 
 impl Catalog {
@@ -155,18 +206,7 @@ impl Catalog {
         if let Some(at) = bad {
             return Err(FrameError::Damaged(path.to_owned(), at));
         }
-        let Found { tables, shapes, partitions, next_id } = found;
-        // One of an earlier generation was about to end when the process did.
-        let current = |shape: &ShapeRecord| {
-            let known = partitions.get(&shape.definition.table);
-            known.is_none_or(|known| shape.generation >= known.generation)
-        };
-        let alive =
-            (shapes.into_values()).filter(|shape| !ended.contains(&shape.id) && current(shape));
-        let shapes: Vec<(ShapeRecord, Arc<TableSchema>)> = alive
-            .filter_map(|shape| Some((shape.clone(), Arc::clone(tables.get(&shape.table)?))))
-            .collect();
-        let recovered = Recovered { shapes, next_id, partitions };
+        let recovered = found.alive(ended);
         let catalog = Catalog::rewrite(storage, path, &recovered)?;
         Ok((catalog, recovered))
     }
@@ -176,7 +216,7 @@ impl Catalog {
         path: &Path,
         recovered: &Recovered,
     ) -> Result<Catalog, FrameError> {
-        let Recovered { shapes, next_id, partitions } = recovered;
+        let Recovered { shapes, templates, forms, next_id, partitions } = recovered;
         let temporary = path.with_extension("tmp");
         let at = |source| FrameError::Io { path: temporary.clone(), source };
         if storage.exists(&temporary).map_err(at)? {
@@ -186,17 +226,28 @@ impl Catalog {
         let mut state = State {
             file: None,
             path: path.to_owned(),
-            tables: Vec::new(),
-            written: HashSet::new(),
+            tables: BTreeMap::new(),
+            templates: HashMap::new(),
+            forms: HashMap::new(),
+            next_form: forms.last_key_value().map_or(0, |(last, _)| last + 1),
         };
-        for (shape, table) in shapes {
-            let table = state.table(table, &mut file);
-            let shape = ShapeRecord { table, ..shape.clone() };
-            file.append(kind::SHAPE, &[&json(&shape)]);
+        for (number, template) in templates {
+            state.known_template(*number, template, &mut file);
+        }
+        for (number, form) in forms {
+            state.forms.insert((form.template, form.form.clone()), *number);
+            file.append(kind::FORM, &[&json(form)]);
+        }
+        for shape in shapes {
+            file.append(kind::SHAPE, &[&json(shape)]);
+            // There may be a million: not all of them at once.
+            if file.pending_bytes() > SLICE_BYTES_MAX {
+                file.flush()?;
+            }
         }
         // Keeps the numbers rising, whoever was removed: no number is given twice.
         let highest = ShapeId(*next_id - 1);
-        if shapes.iter().all(|(shape, _)| shape.id != highest) {
+        if shapes.last().is_none_or(|shape| shape.id != highest) {
             file.append(kind::REMOVED, &[&json(&highest)]);
         }
         for (root, known) in partitions {
@@ -213,12 +264,12 @@ impl Catalog {
     /// Adds a finished shape, or what has become of it since; durable when it returns.
     pub async fn finish(&self, shape: Finished) -> Result<(), FrameError> {
         self.append(|state, file| {
-            let table = state.table(&shape.table, file);
+            let template = state.template(&shape.template, file);
+            let predicate = shape.predicate.as_ref();
             let record = ShapeRecord {
                 id: shape.id,
-                definition: shape.definition,
-                source: shape.source,
-                table,
+                template,
+                filter: predicate.map(|predicate| state.filter(template, predicate, file)),
                 chunk_bytes: shape.chunk_bytes,
                 visibility: shape.visibility,
                 until: shape.until,
@@ -287,25 +338,110 @@ impl State {
     /// The number of a table, which is written once.
     fn table(&mut self, table: &Arc<TableSchema>, file: &mut FrameFile) -> u32 {
         let same = |known: &Arc<TableSchema>| Arc::ptr_eq(known, table) || known == table;
-        let number = self.tables.iter().rposition(same).unwrap_or_else(|| {
-            self.tables.push(Arc::clone(table));
-            self.tables.len() - 1
-        }) as u32;
-        if self.written.insert(number) {
-            let schema = TableSchema::clone(table);
-            file.append(kind::TABLE, &[&json(&TableRecord { number, schema })]);
+        if let Some((number, _)) = self.tables.iter().rev().find(|(_, known)| same(known)) {
+            return *number;
         }
+        let number = self.tables.last_key_value().map_or(0, |(last, _)| last + 1);
+        self.tables.insert(number, Arc::clone(table));
+        let schema = TableSchema::clone(table);
+        file.append(kind::TABLE, &[&json(&TableRecord { number, schema })]);
         number
+    }
+
+    /// The number of a template, which is written once.
+    fn template(&mut self, template: &Template, file: &mut FrameFile) -> u32 {
+        let table = self.table(template.table(), file);
+        if let Some(number) = self.templates.get(&(table, template.definition.clone())) {
+            return *number;
+        }
+        let number = self.templates.values().max().map_or(0, |last| last + 1);
+        let (table, definition) = (Arc::clone(template.table()), template.definition.clone());
+        self.known_template(number, &StoredTemplate { table, definition }, file);
+        number
+    }
+
+    /// Writes a template under its number.
+    fn known_template(&mut self, number: u32, template: &StoredTemplate, file: &mut FrameFile) {
+        let table = self.table(&template.table, file);
+        let definition = template.definition.clone();
+        self.templates.insert((table, definition.clone()), number);
+        let record = TemplateRecord { number, table, definition };
+        file.append(kind::TEMPLATE, &[&json(&record)]);
+    }
+
+    /// The record of a filter, whose form is written once.
+    fn filter(
+        &mut self,
+        template: u32,
+        predicate: &Predicate,
+        file: &mut FrameFile,
+    ) -> FilterRecord {
+        let form = predicate.form().text().to_owned();
+        let key = (template, form.clone());
+        let number = match self.forms.get(&key) {
+            Some(number) => *number,
+            None => {
+                let number = self.next_form;
+                self.next_form += 1;
+                self.forms.insert(key, number);
+                let record = FormRecord { number, template, form, example: predicate.sql() };
+                file.append(kind::FORM, &[&json(&record)]);
+                number
+            }
+        };
+        FilterRecord { form: number, constants: predicate.constants() }
     }
 }
 
 impl Found {
+    /// What is left: shapes that have not ended, and what they refer to.
+    fn alive(self, ended: &HashSet<ShapeId>) -> Recovered {
+        let Found { tables, templates, forms, mut shapes, partitions, next_id } = self;
+        let stored = |(number, record): (u32, TemplateRecord)| {
+            let table = Arc::clone(tables.get(&record.table)?);
+            Some((number, StoredTemplate { table, definition: record.definition }))
+        };
+        let mut templates: BTreeMap<u32, StoredTemplate> =
+            templates.into_iter().filter_map(stored).collect();
+        let mut forms = forms;
+        // One of an earlier generation was about to end when the process did.
+        let current = |shape: &ShapeRecord, template: &StoredTemplate| {
+            let known = partitions.get(&template.definition.table);
+            known.is_none_or(|known| shape.generation >= known.generation)
+        };
+        let (mut used_templates, mut used_forms) = (HashSet::new(), HashSet::new());
+        shapes.retain(|id, shape| {
+            let template = templates.get(&shape.template);
+            let form = shape.filter.as_ref().map(|filter| filter.form);
+            let known = template.is_some_and(|template| current(shape, template))
+                && form.is_none_or(|form| forms.contains_key(&form));
+            let alive = known && !ended.contains(id);
+            if alive {
+                used_templates.insert(shape.template);
+                used_forms.extend(form);
+            }
+            alive
+        });
+        templates.retain(|number, _| used_templates.contains(number));
+        forms.retain(|number, _| used_forms.contains(number));
+        let shapes = shapes.into_values().collect();
+        Recovered { shapes, templates, forms, next_id, partitions }
+    }
+
     fn read(&mut self, kind: u8, payload: &[u8]) -> Option<()> {
         let mut seen = |id: ShapeId| self.next_id = self.next_id.max(id.0 + 1);
         match kind {
             kind::TABLE => {
                 let table: TableRecord = serde_json::from_slice(payload).ok()?;
                 self.tables.insert(table.number, Arc::new(table.schema));
+            }
+            kind::TEMPLATE => {
+                let template: TemplateRecord = serde_json::from_slice(payload).ok()?;
+                self.templates.insert(template.number, template);
+            }
+            kind::FORM => {
+                let form: FormRecord = serde_json::from_slice(payload).ok()?;
+                self.forms.insert(form.number, form);
             }
             kind::SHAPE => {
                 let shape: ShapeRecord = serde_json::from_slice(payload).ok()?;

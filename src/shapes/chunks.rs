@@ -33,12 +33,12 @@ impl<'a> Chunks<'a> {
         shape: &'a Shape,
         base: &Arc<Base>,
     ) -> Chunks<'a> {
-        let columns = shape.defined.definition.columns.iter();
+        let columns = shape.template.definition.columns.iter();
         Chunks {
             packs,
             shape,
             base: Arc::clone(base),
-            names: columns.map(|at| shape.defined.table.columns[*at].name.as_str()).collect(),
+            names: columns.map(|at| shape.table().columns[*at].name.as_str()).collect(),
             rows: Vec::new(),
             rows_bytes: 0,
             places: Vec::new(),
@@ -58,7 +58,7 @@ impl<'a> Chunks<'a> {
     /// Takes a row of the selected columns.
     pub fn push(&mut self, row: Row) -> Result<(), PackError> {
         self.scratch.clear();
-        self.shape.view.snapshot_row(&row, &mut self.scratch);
+        self.shape.view().snapshot_row(&row, &mut self.scratch);
         self.chunk_bytes += self.scratch.len() as u64 + 1;
         self.rows_bytes += row.as_bytes().len();
         self.rows.push(row);

@@ -20,7 +20,6 @@ use tokio::sync::{mpsc, watch};
 use super::base::{Seen, Stage};
 use super::catalog::Catalog;
 use super::chunks::Chunks;
-use super::definition::Defined;
 use super::fold;
 use super::partitions::Partitions;
 use super::recent::RecentCommits;
@@ -30,7 +29,7 @@ use crate::change_log::{ChangeLog, StoredCommit};
 use crate::engine::Engine;
 use crate::limits::RECENT_COMMITS_MAX;
 use crate::replication::partitions::Partition;
-use crate::replication::publication::{Publication, PublicationError};
+use crate::replication::publication::{PreparedTable, Publication, PublicationError};
 use crate::replication::schema::Schemas;
 use crate::replication::snapshot::{Rows, Snapshot, SnapshotError};
 use crate::replication::{self, Database, DatabaseError};
@@ -151,13 +150,13 @@ pub(super) fn fail(shape: &Shape, error: CreateError) {
 
 /// Makes a shape whose handle is known already.
 pub(super) async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), CreateError> {
-    let defined = &shape.defined;
-    shop.publication.prepare(&defined.table).await?;
+    let table = shape.table();
+    shop.publication.prepare(table).await?;
     let after = install(shop, shape).await?;
     let streamed = shop.recent.up_to(after);
     // Before the snapshot: rows of a partition that is attached later may be in neither.
-    let before = partitions(shop, defined).await?;
-    let snapshot = Snapshot::of(&shop.database, &defined.table).await?;
+    let before = partitions(shop, shape).await?;
+    let snapshot = Snapshot::of(&shop.database, table).await?;
     let (visibility, until) = (snapshot.visibility.clone(), snapshot.until);
     let early = early(shop, shape, &visibility, streamed).await?;
     let begun = shop.appender.begin(shape.id, visibility.clone(), until, early).await;
@@ -166,14 +165,14 @@ pub(super) async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), Cr
     let base = shape.newest();
     base.update(|state| state.stage = Stage::Running(visibility.clone()));
 
-    let rows = snapshot.copy(&defined.table, &defined.definition, defined.predicate.as_ref());
-    let rows = rows.await?;
-    let generation = check(shop, defined, before).await?;
+    let predicate = shape.plan.predicate.as_ref();
+    let rows = snapshot.copy(table, &shape.template.definition, predicate).await?;
+    let generation = check(shop, shape, before).await?;
     shape.set_generation(generation);
     let mut chunks = Chunks::new(&shop.packs, shop.chunk_bytes, shape, &base);
     store(&mut chunks, shape, rows).await?;
     snapshot.end().await?;
-    let still_right = || shop.partitions.generation(defined.table.oid) == generation;
+    let still_right = || shop.partitions.generation(table.oid) == generation;
     finish(shop, shape, &Seen { visibility, until }, still_right).await?;
     // Fails only when the process is ending.
     if shape.log.large_beyond(fold::large_at(shape)) {
@@ -185,18 +184,15 @@ pub(super) async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), Cr
 /// Whether the table is what it was when the question was asked. The snapshot holds its lock, so a
 /// later change of the table comes after it in the stream. An earlier one may have been announced
 /// before the shape was there to hear it. Returns the generation of partitions.
-async fn check(
-    shop: &Workshop,
-    defined: &Defined,
-    before: Vec<Partition>,
-) -> Result<u64, CreateError> {
-    let table = &defined.table;
+async fn check(shop: &Workshop, shape: &Shape, before: Vec<Partition>) -> Result<u64, CreateError> {
+    let table = shape.table();
     let now = shop.publication.inspect(&[table.oid]).await;
     let now = now.map_err(|error| CreateError::from(&error))?;
     // A partition that came in between may be in the snapshot or not.
-    let partitions = partitions(shop, defined).await?;
+    let partitions = partitions(shop, shape).await?;
     let streamed = partitions.iter().all(|partition| partition.streamed);
-    if !now.iter().any(|now| now.keeps(defined)) || partitions != before || !streamed {
+    let keeps = |now: &PreparedTable| now.keeps(&shape.template, shape.plan.read());
+    if !now.iter().any(keeps) || partitions != before || !streamed {
         shop.schemas.forget(&table.name);
         shop.publication.forget(table.oid);
         return Err(CreateError::Ended);
@@ -207,12 +203,12 @@ async fn check(
     shop.partitions.agree(table.oid, &partitions).await.map_err(CreateError::internal)
 }
 
-async fn partitions(shop: &Workshop, defined: &Defined) -> Result<Vec<Partition>, CreateError> {
-    if !defined.table.partitioned {
+async fn partitions(shop: &Workshop, shape: &Shape) -> Result<Vec<Partition>, CreateError> {
+    if !shape.table().partitioned {
         return Ok(Vec::new());
     }
     let client = shop.database.pooled().await.map_err(|error| CreateError::from(&error))?;
-    let found = replication::partitions::partitions(&client, &[defined.table.oid]).await;
+    let found = replication::partitions::partitions(&client, &[shape.table().oid]).await;
     found.map_err(|error| CreateError::from(&DatabaseError::from(error)))
 }
 
@@ -220,7 +216,7 @@ async fn partitions(shop: &Workshop, defined: &Defined) -> Result<Vec<Partition>
 pub(crate) async fn install(shop: &Workshop, shape: &Arc<Shape>) -> Result<Lsn, CreateError> {
     let mut changed = shape.log.subscribe();
     shop.logs.insert(&shape.log);
-    let plan = Arc::new(shape.defined.plan(shape.id));
+    let plan = Arc::clone(&shape.plan);
     shop.engine.send(vec![Event::AddShape(plan)]).await.map_err(CreateError::internal)?;
     loop {
         if let Some(after) = shape.log.installed_after() {
@@ -249,11 +245,11 @@ pub(crate) async fn early(
         let reason = "a TRUNCATE has been streamed that is not visible yet".to_owned();
         return Err(CreateError::Unavailable { reason, retry_after: 1 });
     }
-    let (log, plan) = (shop.change_log.clone(), shape.defined.plan(shape.id));
+    let (log, plan) = (shop.change_log.clone(), Arc::clone(&shape.plan));
     let matched = tokio::task::spawn_blocking(move || {
         let one = |commit: &StoredCommit| {
             let mut postings = Vec::new();
-            log.read_range(commit.first_seq..commit.next_seq, plan.table.oid, |change| {
+            log.read_range(commit.first_seq..commit.next_seq, plan.table().oid, |change| {
                 let verdict = verdict(&plan, &change);
                 postings.extend(verdict.map(|verdict| Posting::new(&plan, &change, verdict)));
             })?;

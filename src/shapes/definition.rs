@@ -6,16 +6,18 @@ use brooklet_dataflows::{ShapeId, ShapePlan};
 use brooklet_sql::{Predicate, RelationName, TableSchema, WhereError, compile, name};
 use serde::{Deserialize, Serialize};
 
-/// What makes two shapes the same: equal definitions share one handle, log and snapshot. Spelling,
-/// spaces and parameters of the filter do not matter, its printed form does.
+use super::maps::Asked;
+use super::template::Template;
+
+/// What makes two shapes the same, but for the filter: shapes of equal definitions and filters share
+/// one handle, log and snapshot. Spelling, spaces and parameters of the filter do not matter, its
+/// printed form does.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Definition {
     /// The table's identity.
     pub table: u32,
     /// Its name; a renamed table is another question.
     pub name: RelationName,
-    /// The filter as we print it.
-    pub filter: Option<String>,
     /// The selected columns, as places in the table.
     pub columns: Vec<usize>,
     /// Whether the client listed them: such a shape may outlive an added column.
@@ -76,8 +78,8 @@ impl Question {
     }
 }
 
-/// A filter as the client wrote it: what a restart compiles again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A filter as the client wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilterSource {
     /// The clause.
     pub text: String,
@@ -85,19 +87,13 @@ pub struct FilterSource {
     pub params: Vec<String>,
 }
 
-/// A definition together with what it was made of.
-#[derive(Debug, Clone)]
+/// A question that has been checked against the table.
+#[derive(Clone)]
 pub struct Defined {
-    /// The identity.
-    pub definition: Definition,
-    /// The table.
-    pub table: Arc<TableSchema>,
+    /// What is shown of the table.
+    pub template: Arc<Template>,
     /// The filter.
     pub predicate: Option<Predicate>,
-    /// The filter as it was written.
-    pub source: Option<FilterSource>,
-    /// The columns that identify a row.
-    pub key: Arc<[usize]>,
     /// The columns that a subset request may name; `None` for all. Not a part of the identity.
     pub visible: Option<Vec<usize>>,
 }
@@ -128,45 +124,33 @@ impl Defined {
         let listed = columns.is_some() && !table.primary_key().is_empty();
         let columns = selected(&table, columns.as_deref(), visible.as_deref())?;
         let predicate = source.as_ref().map(|source| predicate(source, &table)).transpose()?;
-        let filter = predicate.as_ref().map(|predicate| predicate.sql().to_owned());
         let (oid, name) = (table.oid, table.name.clone());
-        let definition = Definition { table: oid, name, filter, columns, listed, replica, log };
-        Ok(Defined { definition, table, predicate, source, key: key.into(), visible })
+        let definition = Definition { table: oid, name, columns, listed, replica, log };
+        let template = Arc::new(Template::new(definition, table, key.into()));
+        Ok(Defined { template, predicate, visible })
     }
 
-    /// Reads a definition back that was checked before.
-    pub fn restore(
-        definition: Definition,
-        source: Option<FilterSource>,
-        table: Arc<TableSchema>,
-    ) -> Result<Defined, DefinitionError> {
-        let predicate = source.as_ref().map(|source| predicate(source, &table)).transpose()?;
-        let key = key_columns(&table).into();
-        Ok(Defined { definition, table, predicate, source, key, visible: None })
+    /// The table.
+    #[must_use]
+    pub fn table(&self) -> &Arc<TableSchema> {
+        self.template.table()
     }
 
-    /// The columns that the shape shows, is identified by, or filters on; some more than once.
-    pub fn uses(&self) -> impl Iterator<Item = usize> {
-        let read = self.predicate.as_ref().map_or(&[][..], |predicate| predicate.columns());
-        self.definition.columns.iter().chain(&*self.key).chain(read).copied()
+    /// The identity: what is asked.
+    #[must_use]
+    pub(super) fn asked_for(&self) -> Asked<'_> {
+        (&self.template.definition, self.predicate.as_ref())
     }
 
     /// The plan for the dataflow.
     #[must_use]
-    pub fn plan(&self, id: ShapeId) -> ShapePlan {
-        ShapePlan {
-            id,
-            table: Arc::clone(&self.table),
-            predicate: self.predicate.clone(),
-            columns: self.definition.columns.as_slice().into(),
-            key: Arc::clone(&self.key),
-            listed: self.definition.listed,
-        }
+    pub fn plan(self, id: ShapeId) -> ShapePlan {
+        ShapePlan { id, selection: Arc::clone(&self.template.selection), predicate: self.predicate }
     }
 }
 
 /// The primary key in key order; without one, every column by name: the protocol's rule.
-fn key_columns(table: &TableSchema) -> Vec<usize> {
+pub(super) fn key_columns(table: &TableSchema) -> Vec<usize> {
     let key = table.primary_key();
     if !key.is_empty() {
         return key;

@@ -29,7 +29,7 @@ pub async fn free(registry: &Arc<Registry>, bytes: u64) {
         if freed >= bytes {
             break;
         }
-        tracing::info!(handle = shape.handle(), table = %shape.defined.table.name, ?idle, "shape evicted");
+        tracing::info!(handle = shape.handle(), table = %shape.table().name, ?idle, "shape evicted");
         freed += rows + entries;
         evicted.push(shape);
     }
@@ -49,7 +49,7 @@ pub async fn evict(registry: &Arc<Registry>, limits: ShapeLimits) {
         if !expired && number >= too_many {
             break;
         }
-        let table = &shape.defined.table.name;
+        let table = &shape.table().name;
         tracing::info!(handle = shape.handle(), %table, ?idle, expired, "shape evicted");
         evicted.push(shape);
     }

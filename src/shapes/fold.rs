@@ -206,7 +206,7 @@ pub async fn fold(
     let (blocks, after) = shape.log.all().map_err(|_| CreateError::Ended)?;
     let old = shape.newest();
     let log_bytes = after.weight - old.after.weight;
-    let handle = registry.new_handle(&shape.defined.definition);
+    let handle = registry.new_handle(shape);
     let xids: Vec<u32> = blocks.iter().map(|block| block.xid).collect();
     let visibility = claimed(seen, &xids);
     let base = Arc::new(Base::new(handle, after, now(), SnapshotState::starting()));
@@ -226,9 +226,9 @@ pub async fn fold(
     // Remembered first: a handle that clients have seen must survive.
     let Some(record) = shape.record_with(Some(&base)) else { return Err(CreateError::Ended) };
     remember(registry, record).await?;
-    registry.add_handle(shape, &base.handle);
+    registry.add_handle(shape, base.handle);
     tracing::info!(
-        handle = base.handle, table = %shape.defined.table.name, rows_bytes = base.bytes(),
+        handle = %base.handle, table = %shape.table().name, rows_bytes = base.bytes(),
         log_bytes, "log folded: new clients begin with its rows"
     );
     shape.add_base(base);
@@ -261,15 +261,15 @@ fn store(
     blocks: &[Block],
 ) -> io::Result<()> {
     let mut chunks = Chunks::new(&shop.packs, shape.log.chunk_bytes(), shape, base);
-    if shape.defined.definition.log == LogMode::ChangesOnly {
+    if shape.template.definition.log == LogMode::ChangesOnly {
         return Ok(());
     }
     let held = Held {
         changes: &shop.change_log,
         postings: &shop.postings,
         packs: &shop.packs,
-        view: &shape.view,
-        table: shape.defined.table.oid,
+        view: shape.view(),
+        table: shape.table().oid,
     };
     let (after, end) = (old.after.offset, base.after.offset);
     held.rows(&old.batches(), blocks, after, end, |row| {
@@ -295,7 +295,7 @@ fn claimed(seen: &Visibility, log: &[u32]) -> Visibility {
     let unknown = seen.in_progress.iter().copied().chain(seen.xmax..xmax);
     let in_progress: Vec<u64> = unknown.filter(|id| !later.contains(id)).collect();
     let xmin = in_progress.first().map_or(xmax, |first| *first);
-    Visibility { xmin, xmax, in_progress }
+    Visibility { xmin, xmax, in_progress: in_progress.into() }
 }
 
 #[cfg(test)]

@@ -12,13 +12,18 @@ pub mod create;
 pub mod definition;
 pub mod evict;
 pub mod fold;
+pub mod handle;
+mod maps;
 pub mod partitions;
+pub mod progress;
 pub mod recent;
 pub mod reconcile;
 pub mod registry;
 pub mod retention;
 pub mod schema_header;
 pub mod shape;
+pub mod stored;
+pub mod template;
 pub mod visibility;
 
 pub use create::CreateError;

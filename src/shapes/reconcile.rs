@@ -7,34 +7,50 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use brooklet_sql::Form;
+
 use super::create::Workshop;
 use super::registry::Registry;
 use super::shape::Shape;
+use super::template::Template;
 use crate::replication::DatabaseError;
 use crate::replication::partitions::partitions;
 use crate::replication::publication::PreparedTable;
 
 /// Ends every shape whose rows may no longer be what Postgres has.
 pub async fn reconcile(registry: &Arc<Registry>) -> Result<(), DatabaseError> {
-    let shapes = registry.finished();
-    if shapes.is_empty() {
-        return Ok(());
+    let mut by_table: HashMap<u32, Vec<Arc<Template>>> = HashMap::new();
+    for template in registry.templates().all() {
+        by_table.entry(template.table().oid).or_default().push(template);
     }
-    let mut by_table: HashMap<u32, Vec<Arc<Shape>>> = HashMap::new();
-    for shape in shapes {
-        by_table.entry(shape.defined.table.oid).or_default().push(shape);
+    if by_table.is_empty() {
+        return Ok(());
     }
     let oids: Vec<u32> = by_table.keys().copied().collect();
     let workshop = registry.workshop();
     let found = workshop.publication.inspect(&oids).await?;
     let found: HashMap<u32, PreparedTable> =
         found.into_iter().map(|table| (table.oid, table)).collect();
-    for (oid, shapes) in by_table {
+    for (oid, templates) in by_table {
         let now = found.get(&oid);
-        let right = |shape: &&Arc<Shape>| now.is_some_and(|now| now.keeps(&shape.defined));
-        let wrong: Vec<Arc<Shape>> = shapes.iter().filter(|shape| !right(shape)).cloned().collect();
+        let right =
+            |template: &Template, read: &[usize]| now.is_some_and(|now| now.keeps(template, read));
+        let changed = |template: &&Arc<Template>| {
+            let reads = |form: Option<Arc<Form>>| form.map_or(Vec::new(), |f| f.columns().to_vec());
+            template.forms().into_iter().any(|form| !right(template, &reads(form)))
+        };
+        // Single shapes are looked at only where something changed.
+        if !templates.iter().any(|template| changed(&template)) {
+            continue;
+        }
+        let wrong = |shape: &Arc<Shape>| {
+            shape.table().oid == oid && !right(&shape.template, shape.plan.read())
+        };
+        let mut wrong_shapes = registry.finished();
+        wrong_shapes.retain(wrong);
+        let wrong = wrong_shapes;
         if let Some(shape) = wrong.first() {
-            let name = &shape.defined.table.name;
+            let name = &shape.table().name;
             tracing::warn!(table = %name, shapes = wrong.len(), "the table changed behind the stream: its shapes end");
             workshop.publication.forget(oid);
             workshop.schemas.forget(name);

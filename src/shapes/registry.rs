@@ -1,51 +1,50 @@
 //! Which shapes exist, by question and by handle.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use brooklet_dataflows::{EndReason, Event, ShapeId};
 use tokio::sync::mpsc;
 
 use super::base::{Base, SnapshotState};
 use super::create::{self, CreateError, Workshop};
-use super::definition::{Defined, Definition};
+use super::definition::Defined;
 use super::fold;
+use super::handle::Handle;
+use super::maps::Maps;
 use super::partitions::Stale;
 use super::shape::Shape;
+use super::template::Templates;
 use crate::limits::CREATIONS_MAX;
 use crate::shape_log::{LogPoint, ShapeLog};
 
 /// All shapes of a running server.
 pub struct Registry {
     /// Held for look-ups and insertions only.
-    maps: Mutex<Maps>,
+    state: Mutex<State>,
+    templates: Templates,
     workshop: Arc<Workshop>,
 }
 
-struct Maps {
-    by_definition: HashMap<Definition, Arc<Shape>>,
-    by_handle: HashMap<String, Arc<Shape>>,
-    by_id: HashMap<ShapeId, Arc<Shape>>,
+struct State {
+    maps: Maps,
     next_id: u64,
-    last_micros: u128,
     creating: usize,
 }
 
 impl Registry {
     /// A registry of the shapes that were found on disk.
     #[must_use]
-    pub fn new(workshop: Arc<Workshop>, shapes: Vec<Shape>, next_id: u64) -> Arc<Registry> {
-        let mut maps = Maps {
-            by_definition: HashMap::new(),
-            by_handle: HashMap::new(),
-            by_id: HashMap::new(),
-            next_id,
-            last_micros: 0,
-            creating: 0,
-        };
+    pub fn new(
+        workshop: Arc<Workshop>,
+        templates: Templates,
+        shapes: Vec<Shape>,
+        next_id: u64,
+    ) -> Arc<Registry> {
+        let mut maps = Maps::default();
+        maps.reserve(shapes.len());
         shapes.into_iter().for_each(|shape| maps.insert(&Arc::new(shape)));
-        Arc::new(Registry { maps: Mutex::new(maps), workshop })
+        let state = Mutex::new(State { maps, next_id, creating: 0 });
+        Arc::new(Registry { state, templates, workshop })
     }
 
     /// What shapes are made with.
@@ -57,84 +56,89 @@ impl Registry {
     /// The shape of this handle, if it is alive.
     #[must_use]
     pub fn by_handle(&self, handle: &str) -> Option<Arc<Shape>> {
-        self.maps().by_handle.get(handle).filter(|shape| shape.is_alive()).cloned()
+        let handle = handle.parse().ok()?;
+        self.state().maps.by_handle(handle).filter(|shape| shape.is_alive()).cloned()
     }
 
     /// The shape that answers this question, if there is one.
     #[must_use]
-    pub fn by_definition(&self, definition: &Definition) -> Option<Arc<Shape>> {
-        self.maps().by_definition.get(definition).filter(|shape| shape.is_alive()).cloned()
+    pub fn by_definition(&self, defined: &Defined) -> Option<Arc<Shape>> {
+        let state = self.state();
+        state.maps.by_question(defined.asked_for()).filter(|shape| shape.is_alive()).cloned()
+    }
+
+    /// What shapes have in common.
+    #[must_use]
+    pub fn templates(&self) -> &Templates {
+        &self.templates
     }
 
     /// The shape of this number, if it is alive.
     #[must_use]
     pub fn by_id(&self, id: ShapeId) -> Option<Arc<Shape>> {
-        self.maps().by_id.get(&id).cloned()
+        self.state().maps.by_id(id).cloned()
     }
 
     /// A handle that was never given before.
     #[must_use]
-    pub fn new_handle(&self, definition: &Definition) -> String {
-        self.maps().handle(definition)
+    pub fn new_handle(&self, shape: &Shape) -> Handle {
+        self.state().maps.new_handle(shape.asked_for())
     }
 
     /// One more handle stands for a shape; nothing if the shape is no longer there.
-    pub fn add_handle(&self, shape: &Arc<Shape>, handle: &str) {
-        let mut maps = self.maps();
-        if maps.by_id.contains_key(&shape.id) {
-            maps.by_handle.insert(handle.to_owned(), Arc::clone(shape));
-        }
+    pub fn add_handle(&self, shape: &Arc<Shape>, handle: Handle) {
+        self.state().maps.add_handle(shape, handle);
     }
 
     /// These handles stand for nothing any more.
-    pub fn forget_handles(&self, handles: &[String]) {
-        let mut maps = self.maps();
-        handles.iter().for_each(|handle| _ = maps.by_handle.remove(handle));
+    pub fn forget_handles(&self, handles: &[Handle]) {
+        let mut state = self.state();
+        handles.iter().for_each(|handle| state.maps.forget_handle(*handle));
     }
 
     /// How many shapes there are.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.maps().by_id.len()
+        self.state().maps.len()
     }
 
     /// All shapes whose snapshot is complete.
     #[must_use]
     pub fn finished(&self) -> Vec<Arc<Shape>> {
-        let maps = self.maps();
-        maps.by_id.values().filter(|shape| shape.is_complete()).cloned().collect()
+        self.state().maps.all().filter(|shape| shape.is_complete()).cloned().collect()
     }
 
     /// The shape that answers this question; made if there is none. Everybody who asks meanwhile
     /// gets the same one. Making it goes on when the asker leaves.
     pub fn get_or_create(
         self: &Arc<Registry>,
-        defined: Defined,
+        mut defined: Defined,
     ) -> Result<Arc<Shape>, CreateError> {
         let shape = {
-            let mut maps = self.maps();
-            if let Some(shape) = maps.by_definition.get(&defined.definition)
+            let mut state = self.state();
+            if let Some(shape) = state.maps.by_question(defined.asked_for())
                 && shape.is_alive()
             {
                 return Ok(Arc::clone(shape));
             }
-            if maps.creating >= CREATIONS_MAX {
+            if state.creating >= CREATIONS_MAX {
                 return Err(CreateError::busy());
             }
-            let id = ShapeId(maps.next_id);
-            maps.next_id += 1;
-            let handle = maps.handle(&defined.definition);
+            let id = ShapeId(state.next_id);
+            state.next_id += 1;
+            let handle = state.maps.new_handle(defined.asked_for());
+            self.templates.share(&mut defined);
             let log = Arc::new(ShapeLog::new(id, self.workshop.chunk_bytes));
             let base = Base::new(handle, LogPoint::BEGIN, fold::now(), SnapshotState::starting());
             let shape = Arc::new(Shape::new(defined, log, base));
-            maps.insert(&shape);
-            maps.creating += 1;
+            state.maps.insert(&shape);
+            state.creating += 1;
             shape
         };
         let (registry, making) = (Arc::clone(self), Arc::clone(&shape));
         tokio::spawn(async move {
             let made = create::create(&registry.workshop, &making).await;
-            registry.maps().creating -= 1;
+            registry.state().creating -= 1;
             if let Err(error) = made {
                 registry.drop_failed(&making, error).await;
             }
@@ -152,11 +156,7 @@ impl Registry {
 
     /// Ends every shape: the stream cannot be continued.
     pub fn remove_all(&self) {
-        let shapes: Vec<Arc<Shape>> = self.maps().by_id.drain().map(|(_, shape)| shape).collect();
-        let mut maps = self.maps();
-        maps.by_definition.clear();
-        maps.by_handle.clear();
-        drop(maps);
+        let shapes = self.state().maps.clear();
         for shape in shapes {
             shape.log.close(EndReason::Removed);
         }
@@ -168,12 +168,12 @@ impl Registry {
         mut ended: mpsc::UnboundedReceiver<(ShapeId, EndReason)>,
     ) {
         while let Some((id, why)) = ended.recv().await {
-            let shape = self.maps().by_id.get(&id).cloned();
-            self.maps().remove(id);
+            let shape = self.state().maps.by_id(id).cloned();
+            self.state().maps.remove(id);
             if let Some(shape) = &shape {
-                tracing::info!(handle = shape.handle(), table = %shape.defined.table.name, ?why, "shape ended");
+                tracing::info!(handle = shape.handle(), table = %shape.table().name, ?why, "shape ended");
                 if why == EndReason::TableChanged {
-                    self.workshop.schemas.forget(&shape.defined.table.name);
+                    self.workshop.schemas.forget(&shape.table().name);
                 }
             }
             self.forget_record(id).await;
@@ -188,12 +188,11 @@ impl Registry {
     /// that were made since are right.
     pub async fn follow_stale(self: Arc<Registry>, mut stale: mpsc::UnboundedReceiver<Stale>) {
         while let Some(Stale { table, generation }) = stale.recv().await {
-            let old = |shape: &&Arc<Shape>| {
-                shape.defined.table.oid == table && shape.generation() < generation
-            };
-            let shapes: Vec<Arc<Shape>> = self.maps().by_id.values().filter(old).cloned().collect();
+            let old =
+                |shape: &&Arc<Shape>| shape.table().oid == table && shape.generation() < generation;
+            let shapes: Vec<Arc<Shape>> = self.state().maps.all().filter(old).cloned().collect();
             if let Some(shape) = shapes.first() {
-                let name = &shape.defined.table.name;
+                let name = &shape.table().name;
                 tracing::warn!(table = %name, shapes = shapes.len(), "partitions were attached, detached or dropped: the table's shapes end");
             }
             self.end(&shapes).await;
@@ -201,7 +200,7 @@ impl Registry {
     }
 
     async fn drop_failed(&self, shape: &Arc<Shape>, error: CreateError) {
-        tracing::info!(handle = shape.handle(), table = %shape.defined.table.name, %error, "shape not made");
+        tracing::info!(handle = shape.handle(), table = %shape.table().name, %error, "shape not made");
         create::fail(shape, error);
         self.end(std::slice::from_ref(shape)).await;
     }
@@ -211,8 +210,8 @@ impl Registry {
     pub(crate) async fn end(&self, shapes: &[Arc<Shape>]) {
         let ids: Vec<ShapeId> = shapes.iter().map(|shape| shape.id).collect();
         {
-            let mut maps = self.maps();
-            ids.iter().for_each(|id| maps.remove(*id));
+            let mut state = self.state();
+            ids.iter().for_each(|id| state.maps.remove(*id));
         }
         if let Err(error) = self.workshop.catalog.remove_all(&ids).await {
             // Their logs stop here: found again at the next start, they would have holes.
@@ -240,34 +239,7 @@ impl Registry {
         }
     }
 
-    fn maps(&self) -> MutexGuard<'_, Maps> {
-        self.maps.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Maps {
-    fn insert(&mut self, shape: &Arc<Shape>) {
-        self.by_definition.insert(shape.defined.definition.clone(), Arc::clone(shape));
-        for handle in shape.handles() {
-            self.by_handle.insert(handle, Arc::clone(shape));
-        }
-        self.by_id.insert(shape.id, Arc::clone(shape));
-    }
-
-    fn remove(&mut self, id: ShapeId) {
-        let Some(shape) = self.by_id.remove(&id) else { return };
-        shape.handles().iter().for_each(|handle| _ = self.by_handle.remove(handle));
-        let definition = &shape.defined.definition;
-        if self.by_definition.get(definition).is_some_and(|known| known.id == id) {
-            self.by_definition.remove(definition);
-        }
-    }
-
-    /// `<27 bits of the definition>-<microseconds>`, each time another one.
-    fn handle(&mut self, definition: &Definition) -> String {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
-        self.last_micros = now.max(self.last_micros + 1);
-        let text = serde_json::to_vec(definition).unwrap_or_default();
-        format!("{}-{}", crc32fast::hash(&text) >> 5, self.last_micros)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

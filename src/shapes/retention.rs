@@ -227,11 +227,11 @@ fn move_rows<E>(
     let mut moved = BTreeMap::new();
     for base in shape.bases().iter().filter(|base| base.is_complete()) {
         for (at, place) in base.batches().iter().enumerate().filter(|(_, place)| moves(place)) {
-            moved.insert((base.handle.clone(), at), (*place, copy(place)?));
+            moved.insert((base.handle, at), (*place, copy(place)?));
         }
         base.update(|state| {
             for (at, place) in state.batches.iter_mut().enumerate() {
-                if let Some((_, new)) = moved.get(&(base.handle.clone(), at)) {
+                if let Some((_, new)) = moved.get(&(base.handle, at)) {
                     *place = *new;
                 }
             }

@@ -4,25 +4,26 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use brooklet_dataflows::ShapeId;
+use brooklet_dataflows::{ShapeId, ShapePlan};
+use brooklet_sql::TableSchema;
 
 use super::base::{Base, Seen, SnapshotState, Stage};
 use super::catalog::Finished;
 use super::create::CreateError;
 use super::definition::{Defined, LogMode};
-use super::schema_header::schema_header;
+use super::handle::Handle;
+use super::maps::Asked;
+use super::template::Template;
 use crate::shape_log::{Offset, ShapeLog, View};
 
 /// A shape that exists.
 pub struct Shape {
     /// Its number.
     pub id: ShapeId,
-    /// Its question.
-    pub defined: Defined,
-    /// The `electric-schema` header.
-    pub schema: String,
-    /// How its rows look.
-    pub view: View,
+    /// Its question, but for the filter.
+    pub template: Arc<Template>,
+    /// The same for the dataflow, with the filter.
+    pub plan: Arc<ShapePlan>,
     /// What came after the first snapshot.
     pub log: Arc<ShapeLog>,
     bases: RwLock<Bases>,
@@ -40,20 +41,18 @@ struct Bases {
     living: Vec<Arc<Base>>,
     /// Handles whose rows are gone, with when they were last used. Their clients go on as long as the
     /// log reaches back to them.
-    retired: Vec<(String, Instant)>,
+    retired: Vec<(Handle, Instant)>,
 }
 
 impl Shape {
     /// A shape that has these bases, at least one, the newest last.
     #[must_use]
     pub fn new(defined: Defined, log: Arc<ShapeLog>, first: Base) -> Shape {
-        let columns = &defined.definition.columns;
         let bases = Bases { living: vec![Arc::new(first)], retired: Vec::new() };
         Shape {
             id: log.shape(),
-            schema: schema_header(&defined.table, columns),
-            view: View::new(&defined.table, columns, &defined.key, defined.definition.replica),
-            defined,
+            template: Arc::clone(&defined.template),
+            plan: Arc::new(defined.plan(log.shape())),
             log,
             bases: RwLock::new(bases),
             seen: OnceLock::new(),
@@ -72,13 +71,14 @@ impl Shape {
     /// The handle that new clients get.
     #[must_use]
     pub fn handle(&self) -> String {
-        self.newest().handle.clone()
+        self.newest().handle.to_string()
     }
 
     /// The base of a handle, if its rows are still there.
     #[must_use]
     pub fn base(&self, handle: &str) -> Option<Arc<Base>> {
         let bases = self.bases.read().unwrap_or_else(PoisonError::into_inner);
+        let handle = handle.parse().ok()?;
         bases.living.iter().find(|base| base.handle == handle).cloned()
     }
 
@@ -90,17 +90,17 @@ impl Shape {
 
     /// Every handle that stands for this shape.
     #[must_use]
-    pub fn handles(&self) -> Vec<String> {
+    pub fn handles(&self) -> Vec<Handle> {
         let bases = self.bases.read().unwrap_or_else(PoisonError::into_inner);
-        let living = bases.living.iter().map(|base| base.handle.clone());
-        living.chain(bases.retired.iter().map(|(handle, _)| handle.clone())).collect()
+        let living = bases.living.iter().map(|base| base.handle);
+        living.chain(bases.retired.iter().map(|(handle, _)| *handle)).collect()
     }
 
     /// Handles whose rows are gone.
     #[must_use]
-    pub fn retired(&self) -> Vec<String> {
+    pub fn retired(&self) -> Vec<Handle> {
         let bases = self.bases.read().unwrap_or_else(PoisonError::into_inner);
-        bases.retired.iter().map(|(handle, _)| handle.clone()).collect()
+        bases.retired.iter().map(|(handle, _)| *handle).collect()
     }
 
     /// Notes what the first snapshot saw.
@@ -119,12 +119,10 @@ impl Shape {
     #[must_use]
     pub fn record_with(&self, more: Option<&Base>) -> Option<Finished> {
         let seen = self.seen.get()?.clone();
-        let defined = &self.defined;
         Some(Finished {
             id: self.id,
-            definition: defined.definition.clone(),
-            source: defined.source.clone(),
-            table: Arc::clone(&defined.table),
+            template: Arc::clone(&self.template),
+            predicate: self.plan.predicate.clone(),
             chunk_bytes: self.log.chunk_bytes(),
             visibility: seen.visibility,
             until: seen.until,
@@ -146,20 +144,20 @@ impl Shape {
     }
 
     /// Handles that stand for this shape, but whose rows are gone.
-    pub(crate) fn add_retired(&self, handles: Vec<String>) {
+    pub(crate) fn add_retired(&self, handles: Vec<Handle>) {
         let handles = handles.into_iter().map(|handle| (handle, Instant::now()));
         self.bases.write().unwrap_or_else(PoisonError::into_inner).retired.extend(handles);
     }
 
     /// Somebody still goes on under a handle whose rows are gone.
-    pub fn note_retired(&self, handle: &str) {
+    pub fn note_retired(&self, handle: Handle) {
         let mut bases = self.bases.write().unwrap_or_else(PoisonError::into_inner);
-        let found = bases.retired.iter_mut().find(|(retired, _)| retired == handle);
+        let found = bases.retired.iter_mut().find(|(retired, _)| *retired == handle);
         found.into_iter().for_each(|(_, used)| *used = Instant::now());
     }
 
     /// Forgets the handles whose rows are gone and that nobody has used for so long; returns them.
-    pub(crate) fn forget_retired(&self, unused: Duration) -> Vec<String> {
+    pub(crate) fn forget_retired(&self, unused: Duration) -> Vec<Handle> {
         let mut bases = self.bases.write().unwrap_or_else(PoisonError::into_inner);
         let forgotten = bases.retired.extract_if(.., |(_, used)| used.elapsed() > unused);
         forgotten.map(|(handle, _)| handle).collect()
@@ -172,10 +170,32 @@ impl Shape {
         let old =
             bases.living.iter().take(newest).take_while(|base| base.after.offset < after).count();
         let retired: Vec<Arc<Base>> = bases.living.drain(..old).collect();
-        let handles = retired.iter().map(|base| (base.handle.clone(), Instant::now()));
-        bases.retired.extend(handles);
+        bases.retired.extend(retired.iter().map(|base| (base.handle, Instant::now())));
         self.log.forget_before(bases.living[0].after.offset);
         retired
+    }
+
+    /// Its table.
+    #[must_use]
+    pub fn table(&self) -> &Arc<TableSchema> {
+        self.template.table()
+    }
+
+    /// How its rows look.
+    #[must_use]
+    pub fn view(&self) -> &View {
+        self.template.view()
+    }
+
+    /// The identity: what is asked.
+    pub(super) fn asked_for(&self) -> Asked<'_> {
+        (&self.template.definition, self.plan.predicate.as_ref())
+    }
+
+    /// Whether it is the answer to a question.
+    #[must_use]
+    pub fn answers(&self, defined: &Defined) -> bool {
+        self.asked_for() == defined.asked_for()
     }
 
     /// Which generation of its table's partitions it was made under; 0 before that is known.
@@ -206,7 +226,7 @@ impl Shape {
     /// complete in a moment, and then its handle survives whatever happens.
     pub async fn started(&self) -> Result<(), CreateError> {
         let mut snapshot = self.newest().snapshot();
-        let rows = self.defined.definition.log == LogMode::Full;
+        let rows = self.template.definition.log == LogMode::Full;
         let decided = |state: &SnapshotState| match state.stage {
             Stage::Starting => false,
             Stage::Running(_) => rows,

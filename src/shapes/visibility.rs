@@ -12,7 +12,7 @@ pub struct Visibility {
     /// No transaction from it on had begun.
     pub xmax: u64,
     /// The ones between that were still at work.
-    pub in_progress: Vec<u64>,
+    pub in_progress: Box<[u64]>,
 }
 
 /// Text that is not a snapshot.

@@ -225,7 +225,7 @@ fn quick_tests_have_the_outcome_of_the_general_evaluator() {
     let mut seen = [0; 4];
     for clause in QUICK {
         let predicate = compile(clause, &[], &table).unwrap();
-        let expr = predicate.expr();
+        let expr = &predicate.expr();
         let plan = Plan::new(expr);
         assert!(matches!(plan, Plan::Column { .. }), "{clause}: {plan:?}");
         let columns = predicate.columns();
@@ -249,7 +249,7 @@ fn branches_are_taken_as_by_the_general_evaluator() {
         "CASE t WHEN 'x' THEN b ELSE lower(t) = 'y' END",
     ] {
         let predicate = compile(clause, &[], &table).unwrap();
-        let plan = Plan::new(predicate.expr());
+        let plan = Plan::new(&predicate.expr());
         assert!(matches!(plan, Plan::Case { .. }), "{clause}: {plan:?}");
         for b in [Some("t"), Some("f"), Some("?"), None] {
             for i in [Some("0"), Some("7"), Some("10"), Some("x"), None] {
@@ -261,7 +261,7 @@ fn branches_are_taken_as_by_the_general_evaluator() {
                         _ => None,
                     });
                     let row = Row::new(values).unwrap();
-                    let expected = evaluate::evaluate(predicate.expr(), &row);
+                    let expected = evaluate::evaluate(&predicate.expr(), &row);
                     assert_eq!(plan.truth(&row), expected, "{clause} for {row:?}");
                 }
             }
@@ -272,6 +272,6 @@ fn branches_are_taken_as_by_the_general_evaluator() {
 #[test]
 fn ranges_of_one_column_are_read_once() {
     let predicate = compile("i > 1 AND i < 5 AND big > 2", &[], &table()).unwrap();
-    let Plan::And(list) = Plan::new(predicate.expr()) else { panic!("no AND") };
+    let Plan::And(list) = Plan::new(&predicate.expr()) else { panic!("no AND") };
     assert_eq!(list.len(), 2);
 }

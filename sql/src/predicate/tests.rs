@@ -79,7 +79,7 @@ fn outcome(clause: &str, values: &[(&str, &str)]) -> Truth {
 
 fn sql(clause: &str, params: &[&str]) -> String {
     let params: Vec<String> = params.iter().map(|param| (*param).to_owned()).collect();
-    compile(clause, &params, &table()).unwrap_or_else(|e| panic!("{clause}: {e}")).sql().to_owned()
+    compile(clause, &params, &table()).unwrap_or_else(|e| panic!("{clause}: {e}")).sql()
 }
 
 fn refusal(clause: &str, params: &[&str]) -> String {
@@ -361,7 +361,7 @@ fn equalities_become_probes() {
     let list: Vec<String> = (0..100).map(|number| number.to_string()).collect();
     let list = list.join(",");
     let three = format!("id IN ({list}) AND small IN ({list}) AND big = 1");
-    let Access::Equality(probes) = compile(&three, &[], &table()).unwrap().access().clone() else {
+    let Access::Equality(probes) = compile(&three, &[], &table()).unwrap().access() else {
         panic!("no probes");
     };
     assert_eq!(probes.len(), 100, "10,000 would be over the limit");
@@ -370,8 +370,7 @@ fn equalities_become_probes() {
 
 #[test]
 fn row_keys_meet_probes() {
-    let Access::Equality(probes) =
-        compile("n = 1.5 AND t = ''", &[], &table()).unwrap().access().clone()
+    let Access::Equality(probes) = compile("n = 1.5 AND t = ''", &[], &table()).unwrap().access()
     else {
         panic!("no probes");
     };
@@ -388,4 +387,66 @@ fn columns_are_what_is_read() {
     assert_eq!(predicate.columns(), [0, 6, 7, 13]);
     let short = Row::new([Some("1")]).unwrap();
     assert_eq!(compile("t IS NULL", &[], &table()).unwrap().matches(&short), Truth::True);
+}
+
+#[test]
+fn predicates_that_differ_in_constants_share_a_form() {
+    let compiled = |clause: &str| compile(clause, &[], &table()).unwrap();
+    let (mut one, other) = (compiled("id = 1 AND t = 'x'"), compiled("t = 'y' AND 2 = id"));
+    assert_eq!(one.form(), other.form());
+    assert_ne!(one, other);
+    one.share(other.form());
+    assert!(std::sync::Arc::ptr_eq(one.form(), other.form()));
+    assert_eq!(one, compiled("id = 1 AND t = 'x'"), "sharing changes nothing");
+    for (clause, another) in [
+        ("id = 1", "id <> 1"),
+        ("id = 1 AND id > 1", "id = 1 AND id > 2"),
+        ("id = 1", "big = 1"),
+        ("id = 1", "id = 1.5"),
+        ("id = 1", "id = 1 AND b"),
+        ("id = 1 AND b", "id = 1 AND NOT b"),
+        ("id IN (1, 2)", "id IN (1, 3)"),
+        ("t LIKE 'a%'", "t LIKE 'b%'"),
+    ] {
+        assert_ne!(compiled(clause).form(), compiled(another).form(), "{clause} | {another}");
+    }
+}
+
+#[test]
+fn a_form_and_its_constants_are_the_predicate() {
+    let rows = [
+        row(&[]),
+        row(&[("id", "5"), ("t", "x"), ("n", "1.50"), ("b", "t")]),
+        row(&[("id", "5"), ("t", "y"), ("n", "NaN"), ("b", "f"), ("d", "2024-01-01")]),
+    ];
+    for clause in [
+        "id = 5",
+        "id = 5 AND t <> 'x' AND b",
+        "id > 1 AND id < 9 AND (t = 'y' OR n = 1.5)",
+        "n = 1.50 AND n <> 'NaN'",
+        "t = 'it''s' AND t < E'\\n'",
+        "d <= '2024-01-01' AND d > '-infinity'",
+        "id = 5 AND id = 6",
+        "big = 1e16::float8",
+        "true",
+        "id = NULL",
+        "id IS NULL",
+    ] {
+        let predicate = compile(clause, &[], &table()).unwrap();
+        let bound = Predicate::bind(predicate.form(), &predicate.constants()).unwrap();
+        assert_eq!((&bound, bound.sql()), (&predicate, predicate.sql()), "{clause}");
+        let again = compile_printed(&predicate.sql(), &table()).unwrap();
+        assert_eq!((again.form(), again.constants()), (predicate.form(), predicate.constants()));
+        assert_eq!(bound.access(), predicate.access());
+        for row in &rows {
+            assert_eq!(bound.matches(row), evaluate::evaluate(&predicate.expr(), row), "{clause}");
+        }
+        let mut surplus = predicate.constants();
+        surplus.push("1".into());
+        assert_eq!(Predicate::bind(predicate.form(), &surplus), None);
+    }
+    let form = compile("id = 5", &[], &table()).unwrap();
+    for other in ["", "x", "05", " 5", "99999999999"] {
+        assert_eq!(Predicate::bind(form.form(), &[other.to_owned()]), None, "{other}");
+    }
 }

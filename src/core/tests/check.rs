@@ -27,7 +27,7 @@ pub(super) fn entries(life: &Life, shape: &Shape) -> Result<Option<Vec<Seen>>, E
                 if offset <= slice.after || offset > slice.end {
                     continue;
                 }
-                let change = life.log.read(posting.seq, shape.defined.table.oid)?;
+                let change = life.log.read(posting.seq, shape.table().oid)?;
                 let shown = change.new.as_ref().filter(|_| posting.verdict != Verdict::Delete);
                 let keyed = change.old.as_ref().filter(|_| posting.verdict != Verdict::Insert);
                 found.push(Seen {

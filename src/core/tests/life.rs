@@ -160,7 +160,8 @@ impl Life {
         let (engine, batches) = Engine::here();
         let schemas = Schemas::new(database(), Arc::clone(&stores.layouts));
         world.records.lock().unwrap().found(&stores.records);
-        let (shapes, left_out) = restore(stores.records, stores.found, &stores.logs, &schemas);
+        let (shapes, left_out) =
+            restore(stores.records, &stores.stored, stores.found, &stores.logs, &schemas);
         assert!(left_out.is_empty());
         let publication = Publication::new(database(), "p".into(), tables(&shapes));
         world.runtime.block_on(replay(&log, stores.position, &shapes, &engine))?;
@@ -196,8 +197,9 @@ impl Life {
             chunk_bytes: 300,
         });
         let (postings, ended, next_id) = (stores.postings, stores.ended, stores.next_id);
+        let templates = stores.templates;
         Ok(Box::new(move |mut world: World| {
-            let registry = Registry::new(Arc::clone(&shop), Vec::new(), next_id);
+            let registry = Registry::new(Arc::clone(&shop), templates, Vec::new(), next_id);
             let stream = Stream::connect(&mut world.postgres.lock().unwrap(), start);
             let tasks: Vec<Task> = vec![Box::pin(Arc::clone(&registry).follow(ended))];
             let shapes = shapes.into_iter().map(|shape| (shape.id, Arc::new(shape))).collect();

@@ -1,13 +1,12 @@
 //! What clients and we know of shapes, whatever the server forgets.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use brooklet_dataflows::ShapeId;
-use brooklet_sql::TableSchema;
 
 use super::postgres::{Postgres, Question, Seen};
 use crate::shapes::catalog::ShapeRecord;
+use crate::shapes::handle::Handle;
 
 #[derive(Default)]
 pub(super) struct Records {
@@ -23,7 +22,7 @@ pub(super) struct Records {
 pub(super) struct Known {
     pub question: Question,
     pub added: usize,
-    pub handle: String,
+    pub handle: Handle,
     /// Which commits its snapshot contains, once it is taken.
     pub contains: Option<Vec<bool>>,
     /// Its maker was told that it is complete and durable.
@@ -37,13 +36,13 @@ pub(super) struct Known {
 }
 
 impl Records {
-    pub fn begin(&mut self, id: ShapeId, question: Question, added: usize) -> String {
+    pub fn begin(&mut self, id: ShapeId, question: Question, added: usize) -> Handle {
         self.handles += 1;
-        let handle = format!("{}-{}", id.0, self.handles);
+        let handle = Handle::new(id.0 as u32, self.handles);
         let known = Known {
             question,
             added,
-            handle: handle.clone(),
+            handle,
             contains: None,
             finished: false,
             removing: false,
@@ -78,8 +77,8 @@ impl Records {
     }
 
     /// A start has found these.
-    pub fn found(&mut self, records: &[(ShapeRecord, Arc<TableSchema>)]) {
-        for (record, _) in records {
+    pub fn found(&mut self, records: &[ShapeRecord]) {
+        for record in records {
             let known = self.shapes.get_mut(&record.id).expect("a shape that nobody made");
             assert_eq!(record.bases[0].handle, known.handle);
             assert!(!known.removed, "{} was removed and is back", known.handle);
@@ -120,7 +119,7 @@ impl Known {
 }
 
 /// The first difference says more than all entries.
-fn same(handle: &str, what: &str, found: &[Seen], expected: &[Seen]) {
+fn same(handle: &Handle, what: &str, found: &[Seen], expected: &[Seen]) {
     let differs =
         (0..found.len().max(expected.len())).find(|at| found.get(*at) != expected.get(*at));
     if let Some(at) = differs {
