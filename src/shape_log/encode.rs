@@ -309,7 +309,8 @@ pub fn entries<'a>(
     let Some(row) = row else { return };
     let (lsn, xid, op) = (block.lsn, block.xid, posting.op_position);
     let before = old.filter(|_| operation == Operation::Update);
-    let entry = Entry { operation, row, old: before, other: None, lsn, xid, op, last: posting.last };
+    let entry =
+        Entry { operation, row, old: before, other: None, lsn, xid, op, last: posting.last };
     if posting.verdict != Verdict::Rekey {
         return each(&entry);
     }

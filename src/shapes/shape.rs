@@ -1,5 +1,6 @@
 //! One shape: its question, the bases that clients begin with, its log.
 
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -9,9 +10,9 @@ use brooklet_dataflows::ShapeId;
 use super::base::{Base, Seen, SnapshotState, Stage};
 use super::catalog::Finished;
 use super::create::CreateError;
-use super::definition::{Defined, LogMode};
+use super::definition::{Defined, Definition, LogMode};
 use super::schema_header::schema_header;
-use crate::shape_log::{Offset, ShapeLog, View};
+use crate::shape_log::{Offset, ShapeLog, TypedView, View};
 
 /// A shape that exists.
 pub struct Shape {
@@ -23,6 +24,8 @@ pub struct Shape {
     pub schema: String,
     /// How its rows look.
     pub view: View,
+    /// How they look with types; made when somebody asks.
+    typed: OnceLock<TypedView>,
     /// What came after the first snapshot.
     pub log: Arc<ShapeLog>,
     bases: RwLock<Bases>,
@@ -53,6 +56,7 @@ impl Shape {
             id: log.shape(),
             schema: schema_header(&defined.table, columns),
             view: View::new(&defined.table, columns, &defined.key, defined.definition.replica),
+            typed: OnceLock::new(),
             defined,
             log,
             bases: RwLock::new(bases),
@@ -186,6 +190,17 @@ impl Shape {
 
     pub(crate) fn set_generation(&self, generation: u64) {
         self.generation.store(generation, Ordering::Release);
+    }
+
+    /// How its rows look with types.
+    pub fn typed(&self) -> io::Result<&TypedView> {
+        if let Some(typed) = self.typed.get() {
+            return Ok(typed);
+        }
+        let Definition { columns, replica, .. } = &self.defined.definition;
+        let typed = TypedView::new(&self.view, &self.defined.table, columns, *replica);
+        let typed = typed.map_err(io::Error::other)?;
+        Ok(self.typed.get_or_init(|| typed))
     }
 
     /// Somebody asks for it.
