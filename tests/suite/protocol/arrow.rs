@@ -1,7 +1,7 @@
 //! Arrow over HTTP: the same log positions as JSON, with typed columns.
 
 use crate::harness::arrow::{ARROW, Comparison, read, text};
-use crate::harness::{Database, Follower, Request, Response, Rng, Shape, World, size};
+use crate::harness::{Database, Follower, Request, Response, Rng, Shape, World, eventually, size};
 
 async fn arrow(world: &World, target: &str) -> Response {
     world.send(Request::get(target).header("accept", ARROW)).await
@@ -21,6 +21,17 @@ async fn compare(world: &World, shape: &Shape, comparison: &mut Comparison) -> F
             return reader;
         }
     }
+}
+
+/// Waits until a shape has everything up to a position.
+async fn settle(world: &World, shape: &Shape, position: u64) {
+    eventually("the log has everything", async || {
+        let target = format!("{}&offset=now", shape.target());
+        let end = world.get(&target).await.expect(200).json();
+        let seen = end[0]["headers"]["global_last_seen_lsn"].as_str()?.parse::<u64>().ok()?;
+        (seen >= position).then_some(())
+    })
+    .await;
 }
 
 /// Columns, each with values that are usual, at the edge, and beyond what Arrow can hold.
@@ -150,7 +161,7 @@ async fn every_type_is_the_same_in_both_forms_in_snapshot_and_log() {
     }
     let position = world.mark().await;
     for shape in &shapes {
-        world.client(shape.clone()).reach(position).await;
+        settle(&world, shape, position).await;
         let mut comparison = Comparison::of(world.db.session().await, "kinds").await;
         compare(&world, shape, &mut comparison).await;
         assert!(comparison.compared > rounds && comparison.unheld > 0, "{}", comparison.compared);
