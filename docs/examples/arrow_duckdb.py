@@ -19,7 +19,7 @@ for table in messages(sys.argv[1]):
         INSERT INTO issues
         SELECT key, value FROM (
           FROM messages WHERE operation IS NOT NULL
-          QUALIFY row_number() OVER (PARTITION BY key ORDER BY lsn DESC, op_position DESC) = 1
+          QUALIFY row_number() OVER (PARTITION BY key ORDER BY lsn DESC NULLS LAST, op_position DESC) = 1
         ) WHERE operation <> 'delete'
     """)
     db.commit()
