@@ -269,6 +269,7 @@ async fn tags_and_refusals_belong_to_their_form() {
         assert_eq!(refused.header("content-type"), Some("application/json; charset=utf-8"));
         assert!(refused.json().is_array() || refused.json().is_object());
         if status != 406 {
+            // What is refused is refused alike.
             let json = world.get(&target).await;
             assert_eq!(refused.transcript(), json.transcript(), "{target}");
         } else {
