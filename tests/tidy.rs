@@ -18,7 +18,8 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("sql/src", &["timely", "differential_dataflow", "tokio", "arrow", "axum"]),
     ("dataflows/src", &["tokio", "arrow", "axum", "std::fs", "std::net", "SystemTime"]),
     ("src/decode", &["tokio", "async fn", "async move", ".await"]),
-    ("src/http", &["timely", "brooklet_dataflows", "tokio_postgres", "arrow"]),
+    // The crate; its media type is HTTP's own.
+    ("src/http", &["timely", "brooklet_dataflows", "tokio_postgres", "arrow::"]),
     ("src/change_log", &["tokio_postgres", "axum", "timely"]),
     ("src/shapes", &["axum"]),
 ];

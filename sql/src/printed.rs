@@ -41,7 +41,7 @@ pub enum Kind {
         /// Digits of the fraction, at most `precision`.
         scale: u8,
     },
-    /// See [`bytes`].
+    /// See [`bytes()`].
     Bytes,
     /// See [`uuid`].
     Uuid,
