@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use brooklet_sql::{Predicate, Row, Truth, compile, row_key};
+use brooklet_sql::{Kind, Predicate, Row, Truth, compile, row_key};
 use libfuzzer_sys::fuzz_target;
 use std::sync::OnceLock;
 
@@ -24,6 +24,12 @@ fuzz_target!(|text: &str| {
         });
         clauses.filter_map(|clause| compile(&clause, &[], &table).ok()).collect()
     });
+    for column in &table.columns {
+        // A decimal needs a modifier; of others it says nothing.
+        for type_modifier in [-1, (38 << 16 | 10) + 4] {
+            let _ = Kind::of(&brooklet_sql::Column { type_modifier, ..column.clone() }).holds(text);
+        }
+    }
     let values = vec![Some(text); table.columns.len()];
     let Ok(row) = Row::new(values) else { return };
     for (column, predicate) in predicates.iter().enumerate() {

@@ -26,6 +26,7 @@ mod bytes;
 mod float;
 mod range;
 
+pub(crate) use bytes::read as read_bytes;
 pub(crate) use float::float_text;
 
 /// Reads a constant of a type; the words of the refusal are Postgres'.

@@ -10,10 +10,12 @@ use axum::response::Response;
 use super::request::Live;
 use crate::config::Settings;
 use crate::limits::EVENTS_MAX;
-use crate::shape_log::{Offset, RequestOffset};
+use crate::shape_log::{Form, Offset, RequestOffset};
 
 /// What an answer with data says about itself.
 pub struct Answer<'a> {
+    /// How its body is written.
+    pub form: Form,
     /// The shape's handle.
     pub handle: &'a str,
     /// The shape's schema header.
@@ -41,12 +43,16 @@ impl Answer<'_> {
     pub fn etag(&self) -> String {
         static EMPTY_ANSWERS: AtomicI64 = AtomicI64::new(0);
         let (handle, requested, offset) = (self.handle, self.requested, self.offset);
+        let form = match self.form {
+            Form::Json => "",
+            Form::Arrow => ":a",
+        };
         if self.has_data {
-            format!("\"{handle}:{requested}:{offset}\"")
+            format!("\"{handle}:{requested}:{offset}{form}\"")
         } else {
             let started = since_epoch().as_micros() as i64;
             let number = started.wrapping_add(EMPTY_ANSWERS.fetch_add(1, Ordering::Relaxed));
-            format!("\"{handle}:{requested}:{offset}:{number}\"")
+            format!("\"{handle}:{requested}:{offset}:{number}{form}\"")
         }
     }
 
@@ -67,8 +73,14 @@ impl Answer<'_> {
         *response.status_mut() = status;
         let headers = response.headers_mut();
         let events = self.live == Some(Live::Events) && status == StatusCode::OK;
-        let json = "application/json; charset=utf-8";
-        put(headers, "content-type", if events { "text/event-stream" } else { json });
+        let kind = match self.form {
+            _ if events => "text/event-stream",
+            Form::Json => "application/json; charset=utf-8",
+            Form::Arrow => Form::Arrow.media_type(),
+        };
+        put(headers, "content-type", kind);
+        // A cache must not give one form to those who want the other.
+        put(headers, "vary", "accept, accept-encoding");
         if events {
             // Proxies of nginx's kind hold answers back otherwise.
             put(headers, "x-accel-buffering", "no");

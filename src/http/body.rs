@@ -11,12 +11,11 @@ use tokio::sync::mpsc;
 
 use crate::core::Core;
 use crate::limits::{BODY_PIECE_BYTES, SNAPSHOT_STALL_MAX};
-use crate::shape_log::encode::snapshot_end;
+use crate::shape_log::encode::{self, Entry};
 use crate::shape_log::postings::{Posting, last_op};
-use crate::shape_log::{BatchPlace, Block, Offset, Piece, Pin, Slice};
+use crate::shape_log::{BatchPlace, Block, Control, Form, Offset, Piece, Pin, Slice};
 use crate::shapes::Shape;
 use crate::shapes::base::{Base, Stage};
-use crate::shapes::visibility::Visibility;
 
 /// Pieces between the reader of the log and the socket.
 const PIECES: usize = 4;
@@ -24,8 +23,9 @@ const PIECES: usize = 4;
 /// A small piece is cheaper to copy than to send by itself.
 const COPIED_BYTES_MAX: usize = 4 << 10;
 
-/// A JSON array that is being sent.
-struct Array {
+/// A body that is being sent.
+struct Parts {
+    form: Form,
     pieces: mpsc::Sender<io::Result<Bytes>>,
     buffer: Vec<u8>,
     empty: bool,
@@ -41,17 +41,18 @@ pub fn pieces(count: usize) -> (mpsc::Sender<io::Result<Bytes>>, Body) {
     (pieces, Body::from_stream(stream.fuse()))
 }
 
-impl Array {
-    fn new() -> (Array, Body) {
+impl Parts {
+    fn new(form: Form, shape: &Shape) -> io::Result<(Parts, Body)> {
+        let buffer = form.open(shape)?.to_vec();
         let (pieces, body) = pieces(PIECES);
-        (Array { pieces, buffer: vec![b'['], empty: true }, body)
+        Ok((Parts { form, pieces, buffer, empty: true }, body))
     }
 
-    fn push(&mut self, message: &[u8]) {
+    fn push(&mut self, part: &[u8]) {
         if !std::mem::take(&mut self.empty) {
-            self.buffer.push(b',');
+            self.buffer.extend_from_slice(self.form.separator());
         }
-        self.buffer.extend_from_slice(message);
+        self.buffer.extend_from_slice(part);
     }
 
     fn piece(&mut self) -> io::Result<Bytes> {
@@ -59,9 +60,15 @@ impl Array {
     }
 
     fn end(&mut self) -> io::Result<Bytes> {
-        self.buffer.push(b']');
+        self.buffer.extend_from_slice(self.form.close());
         self.piece()
     }
+}
+
+/// A body of one message.
+pub fn message(form: Form, shape: &Shape, message: &Control) -> io::Result<Body> {
+    let parts = [&form.open(shape)?[..], &form.control(shape, message)?, form.close()];
+    Ok(Body::from(parts.concat()))
 }
 
 /// The entries of a slice, then `last`, the message that says where the log stands. Small ones are
@@ -69,47 +76,51 @@ impl Array {
 pub async fn log(
     core: &Arc<Core>,
     shape: &Arc<Shape>,
+    form: Form,
     slice: Slice,
-    last: Option<String>,
+    last: Option<Control>,
 ) -> Result<Body, Arc<io::Error>> {
-    let piece = Piece::Slice(shape.id, slice.after, slice.end);
+    let piece = Piece::Slice(shape.id, slice.after, slice.end, form);
+    let last = last.map(|last| form.control(shape, &last)).transpose()?;
     let mut entries = Entries::new(Arc::clone(core), Arc::clone(shape), slice.clone());
     let encode = move || {
-        let mut json = Vec::new();
-        entries.read(|message| {
-            if !json.is_empty() {
-                json.push(b',');
-            }
-            json.extend_from_slice(message);
-        })?;
-        Ok(entries.ended.then(|| Bytes::from(json)))
+        let part = entries.part(form)?;
+        Ok(entries.ended.then(|| Bytes::from(part)))
     };
     let Some(small) = core.encoded.get(piece, encode).await? else {
-        return Ok(long_log(core, shape, slice, last));
+        return Ok(long_log(core, shape, form, slice, last)?);
     };
-    let comma = if small.is_empty() || last.is_none() { "" } else { "," };
-    let tail = format!("{comma}{}]", last.unwrap_or_default());
+    let apart = !small.is_empty() && last.is_some();
+    let separator = if apart { form.separator() } else { b"" };
+    let tail = [separator, &last.unwrap_or_default(), form.close()].concat();
+    let open = form.open(shape)?;
     if small.len() < COPIED_BYTES_MAX {
-        return Ok(Body::from([b"[", &small[..], tail.as_bytes()].concat()));
+        return Ok(Body::from([&open[..], &small, &tail].concat()));
     }
     // Shared with all other readers, not copied for each.
-    let parts = [Bytes::from_static(b"["), small, Bytes::from(tail)];
+    let parts = [open, small, Bytes::from(tail)];
     Ok(Body::from_stream(stream::iter(parts.map(Ok::<_, io::Error>))))
 }
 
-fn long_log(core: &Arc<Core>, shape: &Arc<Shape>, slice: Slice, last: Option<String>) -> Body {
-    let (mut array, body) = Array::new();
+fn long_log(
+    core: &Arc<Core>,
+    shape: &Arc<Shape>,
+    form: Form,
+    slice: Slice,
+    last: Option<Vec<u8>>,
+) -> io::Result<Body> {
+    let (mut parts, body) = Parts::new(form, shape)?;
     let (core, shape) = (Arc::clone(core), Arc::clone(shape));
-    let (handle, cut) = (shape.handle(), array.pieces.clone());
+    let (handle, cut) = (shape.handle(), parts.pieces.clone());
     let mut entries = Entries::new(core, shape, slice);
     tokio::spawn(async move {
         let last_piece = loop {
             // A piece at a time: a slow client holds no thread and no more than a piece.
             let filled = tokio::task::spawn_blocking(move || {
-                let filled = entries.read(|message| array.push(message));
-                (entries, array, filled)
+                let filled = entries.part(form);
+                (entries, filled)
             });
-            let (rest, filling, filled) = match filled.await {
+            let (rest, filled) = match filled.await {
                 Ok(filled) => filled,
                 // Cut, not ended: what was sent must not look whole.
                 Err(error) => {
@@ -117,23 +128,27 @@ fn long_log(core: &Arc<Core>, shape: &Arc<Shape>, slice: Slice, last: Option<Str
                     return;
                 }
             };
-            (entries, array) = (rest, filling);
-            if let Err(error) = filled {
-                tracing::error!(%error, handle, "a log cannot be read");
-                break Err(error);
+            entries = rest;
+            match filled {
+                Ok(part) if part.is_empty() => {}
+                Ok(part) => parts.push(&part),
+                Err(error) => {
+                    tracing::error!(%error, handle, "a log cannot be read");
+                    break Err(error);
+                }
             }
             if entries.ended {
-                last.iter().for_each(|message| array.push(message.as_bytes()));
-                break array.end();
+                last.iter().for_each(|message| parts.push(message));
+                break parts.end();
             }
-            let piece = array.piece();
-            if array.pieces.send(piece).await.is_err() {
+            let piece = parts.piece();
+            if parts.pieces.send(piece).await.is_err() {
                 return;
             }
         };
-        _ = array.pieces.send(last_piece).await;
+        _ = parts.pieces.send(last_piece).await;
     });
-    body
+    Ok(body)
 }
 
 /// The entries of a slice that are not sent yet.
@@ -160,12 +175,25 @@ impl Entries {
 
     /// Gives messages to `each` until they fill a piece or all have been read. Blocks on files.
     pub fn read(&mut self, mut each: impl FnMut(&[u8])) -> io::Result<()> {
-        let mut bytes = 0;
-        let mut each = |message: &[u8]| {
-            bytes += message.len();
-            each(message);
-            bytes
-        };
+        let (shape, mut json) = (Arc::clone(&self.shape), Vec::new());
+        self.walk(|entry| {
+            json.clear();
+            shape.view().entry(entry, &mut json);
+            each(&json);
+            Ok(json.len())
+        })
+    }
+
+    /// Messages that fill a piece, or all that have not been read. Blocks on files.
+    fn part(&mut self, form: Form) -> io::Result<Vec<u8>> {
+        let shape = Arc::clone(&self.shape);
+        let mut part = form.part(&shape)?;
+        self.walk(|entry| part.entry(entry))?;
+        part.finish()
+    }
+
+    /// `each` says how many bytes it made of an entry.
+    fn walk(&mut self, mut each: impl FnMut(&Entry<'_>) -> io::Result<usize>) -> io::Result<()> {
         let mut filled = 0;
         while filled < BODY_PIECE_BYTES {
             let Some((block, postings)) = &mut self.block else {
@@ -190,8 +218,13 @@ impl Entries {
                 let changes = &self.core.registry.workshop().change_log;
                 let table = self.shape.table().oid;
                 let change = changes.read(posting.seq, table).map_err(io::Error::other)?;
-                let give = |json: &[u8]| filled = each(json);
-                self.shape.view().entries(block, &posting, &change, self.slice.after, give);
+                let mut given: io::Result<()> = Ok(());
+                encode::entries(block, &posting, &change, self.slice.after, |entry| {
+                    if given.is_ok() {
+                        given = each(entry).map(|bytes| filled += bytes);
+                    }
+                });
+                given?;
             }
         }
         Ok(())
@@ -199,25 +232,32 @@ impl Entries {
 }
 
 /// The rows of chunk `chunk` of a base, as they come; the snapshot's end if this is the last one.
-pub fn snapshot(core: &Arc<Core>, shape: &Arc<Shape>, base: &Arc<Base>, chunk: u32) -> Body {
-    let (mut array, body) = Array::new();
+pub fn snapshot(
+    core: &Arc<Core>,
+    shape: &Arc<Shape>,
+    base: &Arc<Base>,
+    form: Form,
+    chunk: u32,
+) -> io::Result<Body> {
+    let (mut parts, body) = Parts::new(form, shape)?;
     let (core, shape, base) = (Arc::clone(core), Arc::clone(shape), Arc::clone(base));
     tokio::spawn(async move {
-        let result = rows(&core, &shape, &base, chunk, &mut array).await;
+        let result = rows(&core, &shape, &base, chunk, &mut parts).await;
         let last_piece = match result {
-            Ok(Some(end)) => {
-                end.iter().for_each(|seen| array.push(snapshot_end(seen).as_bytes()));
-                array.end()
-            }
+            Ok(Some(None)) => parts.end(),
+            Ok(Some(Some(end))) => form.control(&shape, &end).and_then(|end| {
+                parts.push(&end);
+                parts.end()
+            }),
             Ok(None) => return,
             Err(error) => {
                 tracing::warn!(%error, handle = %base.handle, "a snapshot cannot be sent to its end");
                 Err(error)
             }
         };
-        _ = array.pieces.send(last_piece).await;
+        _ = parts.pieces.send(last_piece).await;
     });
-    body
+    Ok(body)
 }
 
 /// Sends rows; then whether the snapshot ends with this chunk. `None` if nobody listens any more.
@@ -226,8 +266,8 @@ async fn rows(
     shape: &Arc<Shape>,
     base: &Base,
     chunk: u32,
-    array: &mut Array,
-) -> io::Result<Option<Option<Visibility>>> {
+    parts: &mut Parts,
+) -> io::Result<Option<Option<Control>>> {
     let mut snapshot = base.snapshot();
     let mut next = snapshot.borrow().batches.partition_point(|batch| batch.chunk < chunk);
     loop {
@@ -241,7 +281,9 @@ async fn rows(
             let ready = state.batches.get(next..).unwrap_or_default();
             let ready = ready.iter().take_while(|batch| batch.chunk == chunk).count();
             let (complete, end) = match &state.stage {
-                Stage::Complete(seen) => (true, (state.chunk == chunk).then(|| seen.clone())),
+                Stage::Complete(seen) => {
+                    (true, (state.chunk == chunk).then(|| Control::SnapshotEnd(seen.clone())))
+                }
                 Stage::Failed(_) => return Ok(Some(None)),
                 _ => (state.chunk > chunk, None),
             };
@@ -251,7 +293,7 @@ async fn rows(
             // Rows may have been copied to another place since the last look.
             let batch = snapshot.borrow().batches.get(at).copied();
             let Some(batch) = batch else { return Ok(Some(None)) };
-            match send_batch(core, shape, batch, array).await {
+            match send_batch(core, shape, batch, parts).await {
                 Ok(true) => {}
                 Ok(false) => return Ok(None),
                 Err(_) if shape.log.ended().is_some() => return Ok(Some(None)),
@@ -271,25 +313,21 @@ async fn send_batch(
     core: &Arc<Core>,
     shape: &Arc<Shape>,
     batch: BatchPlace,
-    array: &mut Array,
+    parts: &mut Parts,
 ) -> io::Result<bool> {
     let (packs, reader) = (core.registry.workshop().packs.clone(), Arc::clone(shape));
+    let form = parts.form;
     let encode = move || {
         let rows = packs.read(&batch).map_err(io::Error::other)?;
-        let mut json = Vec::new();
-        for (number, row) in rows.iter().enumerate() {
-            if number > 0 {
-                json.push(b',');
-            }
-            reader.view().snapshot_row(row, &mut json);
-        }
-        Ok(Some(Bytes::from(json)))
+        let mut part = form.part(&reader)?;
+        rows.iter().try_for_each(|row| part.snapshot_row(row))?;
+        Ok(Some(Bytes::from(part.finish()?)))
     };
-    let json = core.encoded.get(Piece::Batch(shape.id, batch), encode).await;
-    let json = json.map_err(io::Error::other)?.unwrap_or_default();
-    array.push(b"");
-    let head = array.piece()?;
+    let part = core.encoded.get(Piece::Batch(shape.id, batch, form), encode).await;
+    let part = part.map_err(io::Error::other)?.unwrap_or_default();
+    parts.push(b"");
+    let head = parts.piece()?;
     let sent =
-        array.pieces.send(Ok(head)).await.is_ok() && array.pieces.send(Ok(json)).await.is_ok();
+        parts.pieces.send(Ok(head)).await.is_ok() && parts.pieces.send(Ok(part)).await.is_ok();
     Ok(sent)
 }

@@ -5,6 +5,7 @@
 //! input is parsed into types before anything else looks at it; no answer claims more than what was
 //! read. *Must not know*: the dataflow, Postgres, Arrow.
 
+mod accept;
 mod admission;
 mod answer;
 mod body;

@@ -25,7 +25,7 @@ struct Description;
     path = "/v1/shape",
     params(Parameters, Subset),
     responses(
-        (status = 200, description = "Messages after `offset`: a JSON array, or with `live_sse` an event each. With `subset__…` an object of `metadata` and `data`.",
+        (status = 200, description = "Messages after `offset`: a JSON array, or with `live_sse` an event each. With `subset__…` an object of `metadata` and `data`. With `Accept: application/vnd.apache.arrow.stream` the messages as an Arrow stream.",
             headers(
                 ("electric-handle" = String, description = "The shape's name, for the next request"),
                 ("electric-offset" = String, description = "Where this answer ends, for the next request"),
@@ -38,6 +38,7 @@ struct Description;
         (status = 304, description = "The answer named by `If-None-Match` is still right"),
         (status = 400, description = "Parameters that cannot be used, by name"),
         (status = 401, description = "The secret is wrong or missing"),
+        (status = 406, description = "`Accept` asks for an Arrow stream of what exists as JSON only: events, subsets"),
         (status = 409, description = "The shape is gone: fetch anew, with the handle given"),
         (status = 503, description = "Not now: come again after `Retry-After` seconds")
     )

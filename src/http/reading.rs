@@ -1,6 +1,7 @@
 //! One request for a shape's log while it is being answered: a snapshot chunk, a catch-up, a long
 //! poll.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +18,7 @@ use super::request::{Live, ShapeRequest};
 use super::{Http, body, events};
 use crate::core::Core;
 use crate::limits::SNAPSHOT_STALL_MAX;
-use crate::shape_log::encode::up_to_date;
-use crate::shape_log::{Offset, RequestOffset, Slice};
+use crate::shape_log::{Control, Form, Offset, RequestOffset, Slice};
 use crate::shapes::Shape;
 use crate::shapes::base::{Base, Stage};
 
@@ -28,6 +28,8 @@ pub struct Reading<'a> {
     pub http: &'a Http,
     /// The request's headers.
     pub headers: &'a HeaderMap,
+    /// In which form.
+    pub form: Form,
     /// What is asked.
     pub request: &'a ShapeRequest,
     /// Whether a cache may keep the answer.
@@ -46,7 +48,7 @@ impl Reading<'_> {
     /// The answer from wherever the request wants to go on.
     pub async fn answer(&self) -> Result<Response, Refusal> {
         match self.request.offset {
-            RequestOffset::Before => Ok(self.snapshot(self.base()?, 0)),
+            RequestOffset::Before => self.snapshot(self.base()?, 0),
             RequestOffset::Now => self.now(),
             RequestOffset::After(offset) if offset.tx == 0 => {
                 let base = self.base()?;
@@ -55,7 +57,7 @@ impl Reading<'_> {
                     _ => self.next_chunk(base, offset.op).await?,
                 };
                 match next {
-                    Some(chunk) => Ok(self.snapshot(base, chunk)),
+                    Some(chunk) => self.snapshot(base, chunk),
                     None => self.log(base.after.offset).await,
                 }
             }
@@ -69,6 +71,7 @@ impl Reading<'_> {
 
     fn head(&self, offset: Offset) -> Answer<'_> {
         Answer {
+            form: self.form,
             handle: self.handle,
             schema: self.shape.template.schema(),
             requested: self.request.offset,
@@ -81,19 +84,23 @@ impl Reading<'_> {
         }
     }
 
-    fn respond(&self, answer: &Answer<'_>, body: impl FnOnce() -> Body) -> Response {
+    fn respond(
+        &self,
+        answer: &Answer<'_>,
+        body: impl FnOnce() -> io::Result<Body>,
+    ) -> Result<Response, Refusal> {
         let settings = &self.http.settings;
         if answer.is_known(self.headers) {
-            return answer.response(settings, StatusCode::NOT_MODIFIED, Body::empty());
+            return Ok(answer.response(settings, StatusCode::NOT_MODIFIED, Body::empty()));
         }
-        answer.response(settings, StatusCode::OK, body())
+        Ok(answer.response(settings, StatusCode::OK, body().map_err(unwritten)?))
     }
 
-    fn snapshot(&self, base: &Arc<Base>, chunk: u32) -> Response {
+    fn snapshot(&self, base: &Arc<Base>, chunk: u32) -> Result<Response, Refusal> {
         let mut answer = self.head(Offset::chunk(chunk));
         // Rows of a snapshot are never streamed as events.
         answer.live = answer.live.map(|_| Live::Poll);
-        self.respond(&answer, || body::snapshot(self.core, self.shape, base, chunk))
+        self.respond(&answer, || body::snapshot(self.core, self.shape, base, self.form, chunk))
     }
 
     /// The chunk after `number`, or `None` where the snapshot ends with it. Waits while that is not
@@ -116,7 +123,7 @@ impl Reading<'_> {
     fn now(&self) -> Result<Response, Refusal> {
         let processed = self.processed();
         let end = self.shape.log.end()?;
-        Ok(self.nothing(end, processed))
+        self.nothing(end, processed)
     }
 
     /// Entries after `after`: at once if there are any, else, if live, once there are.
@@ -130,19 +137,20 @@ impl Reading<'_> {
             let processed = self.processed();
             let slice = self.shape.log.slice(after)?;
             match self.request.live {
-                Some(Live::Events) => return Ok(self.events(slice, changed)),
+                Some(Live::Events) => return self.events(slice, changed),
                 _ if !slice.blocks.is_empty() => return self.data(slice, processed).await,
                 None => {
                     let answer = Answer { up_to_date: true, ..self.head(after) };
-                    let message = up_to_date(processed.max(Lsn(after.tx)));
-                    return Ok(self.respond(&answer, || Body::from(format!("[{message}]"))));
+                    let message = Control::UpToDate(processed.max(Lsn(after.tx)));
+                    return self
+                        .respond(&answer, || body::message(self.form, self.shape, &message));
                 }
                 Some(Live::Poll) => {}
             }
             tokio::select! {
                 changed = timeout_at(deadline, changed.changed()) => if changed.is_err() {
                     // Sampled before the log was last seen empty: nothing up to there is missing.
-                    return Ok(self.nothing(after, processed));
+                    return self.nothing(after, processed);
                 },
                 _ = stopped.wait_for(|stopped| *stopped) => {
                     return Err(Refusal::Unavailable("the server is stopping".to_owned(), 1));
@@ -159,29 +167,31 @@ impl Reading<'_> {
         }
         let end = Lsn(slice.end.tx);
         let seen = if self.request.live.is_some() { end } else { processed.max(end) };
-        let last = slice.up_to_date.then(|| up_to_date(seen));
-        let body = body::log(self.core, self.shape, slice, last).await.map_err(|error| {
+        let last = slice.up_to_date.then_some(Control::UpToDate(seen));
+        let body = body::log(self.core, self.shape, self.form, slice, last).await;
+        let body = body.map_err(|error| {
             tracing::error!(%error, handle = self.handle, "a log cannot be read");
             Refusal::Internal(format!("Unable to retrieve shape log: {error}"))
         })?;
         Ok(answer.response(settings, StatusCode::OK, body))
     }
 
-    fn events(&self, slice: Slice, changed: watch::Receiver<()>) -> Response {
+    fn events(&self, slice: Slice, changed: watch::Receiver<()>) -> Result<Response, Refusal> {
         let answer = Answer { up_to_date: slice.up_to_date, ..self.head(slice.end) };
         if !slice.blocks.is_empty() && answer.is_known(self.headers) {
-            return self.respond(&answer, Body::empty);
+            return self.respond(&answer, || Ok(Body::empty()));
         }
         let stopped = self.http.stopped.clone();
         let body = events::body(self.core, self.shape, slice.after, changed, stopped);
-        answer.response(&self.http.settings, StatusCode::OK, body)
+        Ok(answer.response(&self.http.settings, StatusCode::OK, body))
     }
 
     /// An answer that says how far the stream has come and nothing else.
-    fn nothing(&self, offset: Offset, processed: Lsn) -> Response {
+    fn nothing(&self, offset: Offset, processed: Lsn) -> Result<Response, Refusal> {
         let answer = Answer { up_to_date: true, has_data: false, ..self.head(offset) };
-        let message = up_to_date(processed.max(Lsn(offset.tx)));
-        answer.response(&self.http.settings, StatusCode::OK, Body::from(format!("[{message}]")))
+        let message = Control::UpToDate(processed.max(Lsn(offset.tx)));
+        let body = body::message(self.form, self.shape, &message).map_err(unwritten)?;
+        Ok(answer.response(&self.http.settings, StatusCode::OK, body))
     }
 
     fn processed(&self) -> Lsn {
@@ -209,4 +219,9 @@ impl Reading<'_> {
         }
         Ok(())
     }
+}
+
+/// An answer that cannot be put into the form that is asked for.
+fn unwritten(error: io::Error) -> Refusal {
+    Refusal::Internal(format!("Unable to write the answer: {error}"))
 }

@@ -30,6 +30,8 @@ pub enum Refusal {
     Unavailable(String, u32),
     /// Too many requests at once, of a kind; its limit, and after how many seconds to come again.
     Overloaded(&'static str, usize, u32),
+    /// What is asked for exists as JSON only: why.
+    NotAcceptable(&'static str),
     /// A body that cannot be used: what it is, and what exactly is wrong.
     Body(StatusCode, &'static str, Option<String>),
     /// A bug or a broken disk.
@@ -107,6 +109,7 @@ impl Refusal {
                 let body = json!({ "code": code, "message": reason });
                 (StatusCode::SERVICE_UNAVAILABLE, body.to_string())
             }
+            Refusal::NotAcceptable(reason) => (StatusCode::NOT_ACCEPTABLE, message(reason)),
             Refusal::Body(status, error, details) => {
                 let mut body = json!({ "error": error });
                 details.iter().for_each(|details| body["details"] = json!(details));

@@ -10,6 +10,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 
+use super::accept;
 use super::admission::Permit;
 use super::parameters::Parameters;
 use super::query::Query;
@@ -59,6 +60,7 @@ async fn read(
     };
     let core = core(http).await?;
     let request = ShapeRequest::parse(&Parameters::new(query, body))?;
+    let form = accept::form(headers, &request)?;
     let defined = define(&core, &request.question, false).await?;
     let part = request.subset.as_ref().map(|subset| subset::Part::check(subset, &defined));
     let part = part.transpose()?;
@@ -84,7 +86,7 @@ async fn read(
         return subset::answer(&core, &shape, handle, request.offset, &part).await;
     }
     let (core, shape, request) = (&core, &shape, &request);
-    let reading = Reading { http, headers, request, cacheable, core, shape, handle, base };
+    let reading = Reading { http, headers, form, request, cacheable, core, shape, handle, base };
     let answer = reading.answer().await;
     match answer {
         Err(Refusal::MustRefetch(None)) => Err(replacement(core, request).await),

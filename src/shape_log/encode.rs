@@ -35,8 +35,10 @@ struct ViewColumn {
 
 /// Whose places a row has.
 #[derive(Clone, Copy)]
-enum Places {
+pub(super) enum Places {
+    /// The table's.
     Table,
+    /// The view's own: snapshot rows.
     View,
 }
 
@@ -99,8 +101,7 @@ impl View {
         out.extend_from_slice(b"}}");
     }
 
-    /// The entries of a posting that lie after `after`: two for a key change, else one; each is
-    /// given to `each`.
+    /// The entries of a posting that lie after `after`, each given to `each`.
     pub fn entries(
         &self,
         block: &Block,
@@ -110,39 +111,19 @@ impl View {
         mut each: impl FnMut(&[u8]),
     ) {
         let mut out = Vec::with_capacity(256);
-        let at = |op| Offset { tx: block.lsn.0, op };
-        let op = posting.op_position;
-        if posting.verdict != Verdict::Rekey {
-            let head = Head { lsn: block.lsn, xid: block.xid, op, last: posting.last };
-            self.entry(posting.verdict, change, &head, &mut out);
-            return each(&out);
-        }
-        let (Some(old), Some(new)) = (&change.old, &change.new) else { return };
-        let head = Head { lsn: block.lsn, xid: block.xid, op, last: false };
-        if at(op) > after {
-            self.open(old, Places::Table, &mut out);
-            self.values(old, Places::Table, |column| self.deleted(column), "value", &mut out);
-            self.close(&head, "delete", Some(("key_change_to", new)), &mut out);
+        entries(block, posting, change, after, |entry| {
+            out.clear();
+            self.entry(entry, &mut out);
             each(&out);
-        }
-        out.clear();
-        let head = Head { op: op + 1, last: posting.last, ..head };
-        self.open(new, Places::Table, &mut out);
-        self.values(new, Places::Table, |_| true, "value", &mut out);
-        self.close(&head, "insert", Some(("key_change_from", old)), &mut out);
-        each(&out);
+        });
     }
 
-    fn entry(&self, verdict: Verdict, change: &Change, head: &Head, out: &mut Vec<u8>) {
-        let (row, operation) = match verdict {
-            Verdict::Insert => (&change.new, "insert"),
-            Verdict::Update | Verdict::Rekey => (&change.new, "update"),
-            Verdict::Delete => (&change.old, "delete"),
-        };
-        let Some(row) = row else { return };
+    /// One entry of a log.
+    pub fn entry(&self, entry: &Entry<'_>, out: &mut Vec<u8>) {
+        let row = entry.row;
         self.open(row, Places::Table, out);
-        match (verdict, &change.old) {
-            (Verdict::Update, Some(old)) => {
+        match (entry.operation, entry.old) {
+            (Operation::Update, Some(old)) => {
                 let changed = |c: &ViewColumn| old.get(c.at) != row.get(c.at);
                 let full = self.replica == Replica::Full;
                 let shown = |c: &ViewColumn| full || c.in_key || changed(c);
@@ -151,12 +132,12 @@ impl View {
                     self.values(old, Places::Table, changed, "old_value", out);
                 }
             }
-            (Verdict::Delete, _) => {
+            (Operation::Delete, _) => {
                 self.values(row, Places::Table, |c| self.deleted(c), "value", out);
             }
             _ => self.values(row, Places::Table, |_| true, "value", out),
         }
-        self.close(head, operation, None, out);
+        self.close(entry, out);
     }
 
     /// Whether a delete shows a column.
@@ -187,7 +168,7 @@ impl View {
             }
             out.extend_from_slice(column.name.as_bytes());
             out.push(b':');
-            match row.text(places.of(place, column)) {
+            match row.text(places.of(place, column.at)) {
                 Some(text) => write_json_string(text, out),
                 None => out.extend_from_slice(b"null"),
             }
@@ -196,32 +177,29 @@ impl View {
     }
 
     /// `,"headers":{…}}`
-    fn close(
-        &self,
-        head: &Head,
-        operation: &str,
-        other_key: Option<(&str, &Row)>,
-        out: &mut Vec<u8>,
-    ) {
-        let Head { lsn, xid, op, last } = head;
-        let last = if *last { "\"last\":true," } else { "" };
+    fn close(&self, entry: &Entry<'_>, out: &mut Vec<u8>) {
+        let Entry { lsn, xid, op, .. } = entry;
+        let last = if entry.last { "\"last\":true," } else { "" };
         out.extend_from_slice(b",\"headers\":{");
         let text = format!(
-            "{last}\"operation\":\"{operation}\",{},\"txids\":[{xid}],\"lsn\":\"{}\",\"op_position\":{op}",
-            self.relation, lsn.0
+            "{last}\"operation\":\"{}\",{},\"txids\":[{xid}],\"lsn\":\"{}\",\"op_position\":{op}",
+            entry.operation.name(),
+            self.relation,
+            lsn.0
         );
         out.extend_from_slice(text.as_bytes());
-        if let Some((member, row)) = other_key {
-            out.extend_from_slice(format!(",\"{member}\":").as_bytes());
+        if let Some((member, row)) = entry.other {
+            out.extend_from_slice(format!(",\"{}\":", member.name()).as_bytes());
             write_json_string(&self.row_key(row, Places::Table), out);
         }
         out.extend_from_slice(b"}}");
     }
 
-    fn row_key(&self, row: &Row, places: Places) -> String {
+    /// What identifies a row.
+    pub(super) fn row_key(&self, row: &Row, places: Places) -> String {
         let mut key = self.key_prefix.clone();
         for place in &self.key {
-            match row.text(places.of(*place, &self.columns[*place])) {
+            match row.text(places.of(*place, self.columns[*place].at)) {
                 Some(text) if text.contains('/') => {
                     key.push_str("/\"");
                     key.push_str(&text.replace('/', "//"));
@@ -240,19 +218,110 @@ impl View {
 }
 
 impl Places {
-    fn of(self, place: usize, column: &ViewColumn) -> usize {
+    /// Where in a row the column is that is at `place` in the view and `at` in the table.
+    pub(super) fn of(self, place: usize, at: usize) -> usize {
         match self {
-            Places::Table => column.at,
+            Places::Table => at,
             Places::View => place,
         }
     }
 }
 
-struct Head {
-    lsn: Lsn,
-    xid: u32,
-    op: u64,
-    last: bool,
+/// What became of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// It came.
+    Insert,
+    /// It changed.
+    Update,
+    /// It went.
+    Delete,
+}
+
+/// The other entry of a key change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyChange {
+    /// The one after this one, which is a delete.
+    To,
+    /// The one before this one, which is an insert.
+    From,
+}
+
+/// One entry of a log, whatever it is written as.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'a> {
+    /// What became
+    pub operation: Operation,
+    /// of this row; of an update the new one.
+    pub row: &'a Row,
+    /// The row before an update.
+    pub old: Option<&'a Row>,
+    /// The row under the other key.
+    pub other: Option<(KeyChange, &'a Row)>,
+    /// Its transaction's place,
+    pub lsn: Lsn,
+    /// and id.
+    pub xid: u32,
+    /// Its place there.
+    pub op: u64,
+    /// Whether it is the transaction's last one here.
+    pub last: bool,
+}
+
+impl Operation {
+    /// Its name in the protocol.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Operation::Insert => "insert",
+            Operation::Update => "update",
+            Operation::Delete => "delete",
+        }
+    }
+}
+
+impl KeyChange {
+    /// Its name in the protocol.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            KeyChange::To => "key_change_to",
+            KeyChange::From => "key_change_from",
+        }
+    }
+}
+
+/// The entries of a posting that lie after `after`: two for a key change, else one; each is given to
+/// `each`.
+pub fn entries<'a>(
+    block: &Block,
+    posting: &Posting,
+    change: &'a Change,
+    after: Offset,
+    mut each: impl FnMut(&Entry<'a>),
+) {
+    let (old, new) = (change.old.as_ref(), change.new.as_ref());
+    let (operation, row) = match posting.verdict {
+        Verdict::Insert => (Operation::Insert, new),
+        Verdict::Update | Verdict::Rekey => (Operation::Update, new),
+        Verdict::Delete => (Operation::Delete, old),
+    };
+    let Some(row) = row else { return };
+    let (lsn, xid, op) = (block.lsn, block.xid, posting.op_position);
+    let before = old.filter(|_| operation == Operation::Update);
+    let entry =
+        Entry { operation, row, old: before, other: None, lsn, xid, op, last: posting.last };
+    if posting.verdict != Verdict::Rekey {
+        return each(&entry);
+    }
+    let Some(old) = old else { return };
+    if (Offset { tx: lsn.0, op }) > after {
+        let other = Some((KeyChange::To, row));
+        let (operation, last) = (Operation::Delete, false);
+        each(&Entry { operation, row: old, old: None, other, last, ..entry });
+    }
+    let other = Some((KeyChange::From, old));
+    each(&Entry { operation: Operation::Insert, old: None, other, op: op + 1, ..entry });
 }
 
 /// The last message of a snapshot.

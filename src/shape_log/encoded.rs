@@ -1,4 +1,4 @@
-//! JSON that many readers share: pieces of logs and batches of snapshots, encoded once.
+//! What many readers share: pieces of logs and batches of snapshots, encoded once.
 //!
 //! *Enters*: a piece's name and a way to encode it. *Leaves*: its bytes, the same for all readers.
 //! *Invariant*: a name means the same bytes for ever (a slice of a log between two offsets, a batch
@@ -12,16 +12,16 @@ use brooklet_dataflows::ShapeId;
 use bytes::Bytes;
 use moka::future::Cache;
 
-use super::{BatchPlace, Offset};
+use super::{BatchPlace, Form, Offset};
 use crate::limits::ENCODED_CACHE_BYTES_MAX;
 
 /// What is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Piece {
-    /// A shape's entries after one offset, up to another.
-    Slice(ShapeId, Offset, Offset),
-    /// A batch of a shape's snapshot.
-    Batch(ShapeId, BatchPlace),
+    /// A shape's entries after one offset, up to another, in a form.
+    Slice(ShapeId, Offset, Offset, Form),
+    /// A batch of a shape's snapshot, in a form.
+    Batch(ShapeId, BatchPlace, Form),
 }
 
 /// The shared pieces; cheap to clone.

@@ -1,25 +1,29 @@
 //! What a shape's readers read: snapshot rows, then entries that point into the change log.
 //!
 //! *Enters*: collated transactions ([`appender`]), snapshot rows ([`pack`]). *Leaves*: slices of a
-//! log by offset ([`log::ShapeLog::slice`]), their JSON ([`encode`]).
+//! log by offset ([`log::ShapeLog::slice`]), their JSON ([`encode`]), their Arrow form ([`typed`]).
 //! *Invariant*: offsets rise strictly; what stands between two offsets of a completed chunk never
 //! changes; nothing is readable before everything it depends on is. *Must not know*: Postgres, HTTP.
 
 pub mod appender;
 pub mod encode;
 pub mod encoded;
+pub mod form;
 pub mod group_sync;
 pub mod held;
 pub mod log;
 pub mod offset;
 pub mod pack;
 pub mod postings;
+pub mod typed;
 
 pub use appender::{Appender, AppenderHandle, Pin, ShapeLogs};
 pub use encode::View;
 pub use encoded::{Encoded, Piece};
+pub use form::{Control, Form};
 pub use held::Held;
 pub use log::{HeldTransaction, LogEnded, LogPoint, ShapeLog, Slice, SliceError};
 pub use offset::{Offset, RequestOffset};
 pub use pack::{BatchPlace, PackStore};
 pub use postings::{Block, PostingReader};
+pub use typed::TypedView;

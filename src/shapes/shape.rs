@@ -1,5 +1,6 @@
 //! One shape: its question, the bases that clients begin with, its log.
 
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use super::definition::{Defined, LogMode};
 use super::handle::Handle;
 use super::maps::Asked;
 use super::template::Template;
-use crate::shape_log::{Offset, ShapeLog, View};
+use crate::shape_log::{Offset, ShapeLog, TypedView, View};
 
 /// A shape that exists.
 pub struct Shape {
@@ -206,6 +207,11 @@ impl Shape {
 
     pub(crate) fn set_generation(&self, generation: u64) {
         self.generation.store(generation, Ordering::Release);
+    }
+
+    /// How its rows look with types.
+    pub fn typed(&self) -> io::Result<&TypedView> {
+        self.template.typed()
     }
 
     /// Somebody asks for it.

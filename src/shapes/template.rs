@@ -4,6 +4,7 @@
 //! long as a shape has it; so memory for a million shapes of one kind is their constants and logs.
 
 use std::collections::{HashMap, HashSet};
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use brooklet_dataflows::Selection;
@@ -11,7 +12,7 @@ use brooklet_sql::{Form, Predicate, TableSchema};
 
 use super::definition::{Defined, Definition};
 use super::schema_header::schema_header;
-use crate::shape_log::View;
+use crate::shape_log::{TypedView, View};
 
 /// What is shown of which table, and how.
 pub struct Template {
@@ -21,6 +22,7 @@ pub struct Template {
     pub selection: Arc<Selection>,
     schema: OnceLock<String>,
     view: OnceLock<View>,
+    typed: OnceLock<TypedView>,
     /// What the filters of its shapes look like. Held for a look-up only.
     forms: Mutex<Kept<Form>>,
 }
@@ -35,6 +37,7 @@ impl Template {
             definition,
             schema: OnceLock::new(),
             view: OnceLock::new(),
+            typed: OnceLock::new(),
             forms: Mutex::default(),
         }
     }
@@ -56,6 +59,17 @@ impl Template {
     pub fn view(&self) -> &View {
         let Definition { columns, replica, .. } = &self.definition;
         self.view.get_or_init(|| View::new(self.table(), columns, &self.selection.key, *replica))
+    }
+
+    /// How rows look with types. An error is a table that has none for Arrow: a bug.
+    pub fn typed(&self) -> io::Result<&TypedView> {
+        if let Some(typed) = self.typed.get() {
+            return Ok(typed);
+        }
+        let Definition { columns, replica, .. } = &self.definition;
+        let typed = TypedView::new(self.view(), self.table(), columns, *replica);
+        let typed = typed.map_err(io::Error::other)?;
+        Ok(self.typed.get_or_init(|| typed))
     }
 
     /// What the filters of its shapes look like; `None` stands for those without one, of which there

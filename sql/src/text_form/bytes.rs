@@ -1,7 +1,7 @@
 //! `bytea`.
 
 /// Reads `\x…` or the older form with octal escapes.
-pub(super) fn read(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn read(text: &str) -> Option<Vec<u8>> {
     if let Some(digits) = text.strip_prefix("\\x") {
         let mut bytes = Vec::with_capacity(digits.len() / 2);
         let mut rest = digits.bytes().filter(|b| !b" \t\n\r".contains(b)).peekable();

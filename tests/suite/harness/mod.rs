@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows the product's code: everything goes through its command line, its HTTP and its Postgres.
 
+pub mod arrow;
 pub mod connection;
 pub mod database;
 pub mod follower;

@@ -1,6 +1,7 @@
 //! The HTTP shape protocol as its published clients need it, one file per subject.
 
 mod admission;
+mod arrow;
 mod bodies;
 mod chunks;
 mod compression;

@@ -1,0 +1,152 @@
+//! The forms in which a log can be read: JSON, and Arrow's stream format.
+//!
+//! *Enters*: pieces of a log. *Leaves*: bytes of which a body is made: [`Form::open`], parts with
+//! [`Form::separator`] between them, [`Form::close`]. *Invariant*: both forms say the same of the same
+//! piece.
+
+use std::io;
+
+use arrow::error::ArrowError;
+use brooklet_sql::{Lsn, Row};
+use bytes::Bytes;
+
+use super::encode::{Entry, snapshot_end, up_to_date};
+use super::typed::{self, Batch};
+use crate::shapes::Shape;
+use crate::shapes::visibility::Visibility;
+
+/// How messages are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// The protocol's own.
+    Json,
+    /// Record batches with typed columns.
+    Arrow,
+}
+
+/// A message about the log itself.
+#[derive(Debug, Clone)]
+pub enum Control {
+    /// The end of the log; the stream has come so far.
+    UpToDate(Lsn),
+    /// The end of the snapshot, and what it saw.
+    SnapshotEnd(Visibility),
+}
+
+/// Entries that become one part.
+pub enum Part<'a> {
+    /// Messages with commas between them.
+    Json(&'a Shape, Vec<u8>),
+    /// A record batch.
+    Arrow(Box<Batch<'a>>),
+}
+
+impl Form {
+    /// Its media type, without parameters.
+    #[must_use]
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Form::Json => "application/json",
+            Form::Arrow => "application/vnd.apache.arrow.stream",
+        }
+    }
+
+    /// What a body begins with.
+    pub fn open(self, shape: &Shape) -> io::Result<Bytes> {
+        Ok(match self {
+            Form::Json => Bytes::from_static(b"["),
+            Form::Arrow => shape.typed()?.open(),
+        })
+    }
+
+    /// What stands between parts.
+    #[must_use]
+    pub fn separator(self) -> &'static [u8] {
+        match self {
+            Form::Json => b",",
+            Form::Arrow => b"",
+        }
+    }
+
+    /// What a body ends with.
+    #[must_use]
+    pub fn close(self) -> &'static [u8] {
+        match self {
+            Form::Json => b"]",
+            Form::Arrow => typed::CLOSE,
+        }
+    }
+
+    /// A part to be filled.
+    pub fn part(self, shape: &Shape) -> io::Result<Part<'_>> {
+        Ok(match self {
+            Form::Json => Part::Json(shape, Vec::new()),
+            Form::Arrow => Part::Arrow(Box::new(shape.typed()?.batch())),
+        })
+    }
+
+    /// A part that is one control message.
+    pub fn control(self, shape: &Shape, control: &Control) -> io::Result<Vec<u8>> {
+        match (self, control) {
+            (Form::Json, Control::UpToDate(lsn)) => Ok(up_to_date(*lsn).into_bytes()),
+            (Form::Json, Control::SnapshotEnd(seen)) => Ok(snapshot_end(seen).into_bytes()),
+            (Form::Arrow, control) => {
+                let mut batch = shape.typed()?.batch();
+                let added = match control {
+                    Control::UpToDate(lsn) => batch.up_to_date(*lsn),
+                    Control::SnapshotEnd(seen) => batch.snapshot_end(seen),
+                };
+                added.and_then(|()| batch.finish()).map_err(failed)
+            }
+        }
+    }
+}
+
+impl Part<'_> {
+    /// Adds an entry of the log; says how many bytes that are, about.
+    pub fn entry(&mut self, entry: &Entry<'_>) -> io::Result<usize> {
+        match self {
+            Part::Json(shape, json) => {
+                let before = json.len();
+                separate(json);
+                shape.view().entry(entry, json);
+                Ok(json.len() - before)
+            }
+            Part::Arrow(batch) => {
+                batch.entry(entry).map_err(failed)?;
+                let old = entry.old.map_or(0, |old| old.as_bytes().len());
+                Ok(entry.row.as_bytes().len() + old)
+            }
+        }
+    }
+
+    /// Adds a row of the snapshot.
+    pub fn snapshot_row(&mut self, row: &Row) -> io::Result<()> {
+        match self {
+            Part::Json(shape, json) => {
+                separate(json);
+                shape.view().snapshot_row(row, json);
+                Ok(())
+            }
+            Part::Arrow(batch) => batch.snapshot_row(row).map_err(failed),
+        }
+    }
+
+    /// The part; empty if nothing was added.
+    pub fn finish(self) -> io::Result<Vec<u8>> {
+        match self {
+            Part::Json(_, json) => Ok(json),
+            Part::Arrow(batch) => batch.finish().map_err(failed),
+        }
+    }
+}
+
+fn separate(json: &mut Vec<u8>) {
+    if !json.is_empty() {
+        json.extend_from_slice(Form::Json.separator());
+    }
+}
+
+fn failed(error: ArrowError) -> io::Error {
+    io::Error::other(error)
+}
