@@ -138,7 +138,7 @@ pub struct ServeArgs {
     pub shape_idle_timeout: Option<Duration>,
 
     /// Bytes that may be stored, for example 20GiB; beyond them the shapes that nobody has asked for the
-    /// longest end. At least 256MiB, since the files being written are never deleted. Unlimited by
+    /// longest end. At least 128MiB, since the files being written are never deleted. Unlimited by
     /// default.
     #[arg(long, env = "BROOKLET_STORAGE_LIMIT", value_parser = storage_limit)]
     pub storage_limit: Option<u64>,
@@ -360,7 +360,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 /// A size that leaves room for the files being written.
 fn storage_limit(text: &str) -> Result<u64, String> {
     let limit = size(text)?;
-    if limit < STORAGE_LIMIT_MIN { Err("at least 256MiB".to_owned()) } else { Ok(limit) }
+    if limit < STORAGE_LIMIT_MIN { Err("at least 128MiB".to_owned()) } else { Ok(limit) }
 }
 
 /// `10MiB`, `64KB`; a bare number is bytes.

@@ -226,7 +226,7 @@ pub const HELD_KEYS_MAX: usize = 1 << 20;
 pub const RETENTION_INTERVAL_DEFAULT: Duration = Duration::from_secs(60);
 
 /// The least storage limit: the newest files of each kind are never deleted.
-pub const STORAGE_LIMIT_MIN: u64 = 256 << 20;
+pub const STORAGE_LIMIT_MIN: u64 = 128 << 20;
 
 /// The limit, or a small one where our own tests must reach it.
 const fn or_in_tests(limit: u64, small: u64) -> u64 {

@@ -1,8 +1,12 @@
 //! Disk that nobody needs is given back, and nothing that somebody needs goes with it.
 
 use std::path::Path;
+use std::time::Duration;
 
-use crate::harness::{Database, Following, Shape, World, eventually};
+use crate::harness::{Database, Following, Shape, World, eventually_within};
+
+/// Much is written, by builds without optimisation.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Some 80 MiB of changes: more than one file of the change log.
 const FILL: &str = "INSERT INTO busy SELECT g, repeat('x', 8000) FROM generate_series(1, 10000) g";
@@ -52,7 +56,7 @@ async fn quiet_shapes_do_not_keep_the_log_of_busy_ones() {
     world.compare(&mut quiet, position).await;
     let storage = world.server.storage().to_owned();
     // The newest is always kept; before it one with what the quiet shape refers to.
-    let left = eventually("the changes of the busy table to go", async || {
+    let left = eventually_within(PATIENCE, "the changes of the busy table to go", async || {
         let sealed = files(&storage, "arrow");
         (sealed.len() == 2 && sealed[0].1 < 100_000).then_some(sealed)
     })
@@ -89,7 +93,7 @@ async fn shapes_that_come_and_go_leave_nothing_on_disk() {
         world.send(crate::harness::Request::new("DELETE", target)).await.expect(202);
     }
     // Eight times 80 MB went through; what is left fits in the file that is being written.
-    let packs = eventually("the rows of ended shapes to go", async || {
+    let packs = eventually_within(PATIENCE, "the rows of ended shapes to go", async || {
         let packs = files(&storage, "pack");
         (packs.len() <= 2).then_some(packs)
     })
@@ -103,23 +107,23 @@ async fn shapes_that_come_and_go_leave_nothing_on_disk() {
 
 #[tokio::test]
 async fn beyond_the_storage_limit_the_idle_shape_goes_and_the_others_stay() {
-    let world = world(&["--storage-limit", "256MiB"]).await;
+    let world = world(&["--storage-limit", "128MiB"]).await;
     world.sql("CREATE TABLE busy (id int PRIMARY KEY, body text)").await;
     world
-        .sql("INSERT INTO busy SELECT g, repeat('x', 8000) FROM generate_series(1, 18000) g")
+        .sql("INSERT INTO busy SELECT g, repeat('x', 8000) FROM generate_series(1, 10000) g")
         .await;
     let mut idle = world.follow(Shape::of("busy").filter("id > 1")).await.through_refetches();
     // Somebody always waits for this one.
-    let used = Following::start(world.follow(Shape::of("busy").filter("id > 17900")).await);
+    let used = Following::start(world.follow(Shape::of("busy").filter("id > 9900")).await);
     world.follow(Shape::of("busy").filter("id > 2")).await;
-    eventually("the rows of the idle shape to go", async || {
+    eventually_within(PATIENCE, "the rows of the idle shape to go", async || {
         let stored: u64 = files(world.server.storage(), "pack").iter().map(|file| file.1).sum();
-        (stored < 256 << 20).then_some(())
+        (stored < 128 << 20).then_some(())
     })
     .await;
     assert!(world.server.logs().contains("more is stored than allowed"));
     world.get(&idle.target(false)).await.expect(409);
-    world.sql("DELETE FROM busy WHERE id BETWEEN 100 AND 17950").await;
+    world.sql("DELETE FROM busy WHERE id BETWEEN 100 AND 9950").await;
     idle.catch_up().await;
     let position = world.mark().await;
     let mut used = used.stop().await;

@@ -66,7 +66,7 @@ async fn an_answer_is_packed_as_the_client_wants_and_the_same_unpacked() {
         .await;
     let handle = &items.handle;
     let targets = [
-        "/v1/shape?table=items&offset=-1".to_owned(),
+        format!("/v1/shape?table=items&offset=-1&handle={handle}"),
         format!("/v1/shape?table=items&offset=0_inf&handle={handle}"),
         format!("/v1/shape?table=items&offset=0_inf&handle={handle}&live=true"),
     ];
