@@ -143,6 +143,14 @@ impl Catalog {
         path: &Path,
         ended: &HashSet<ShapeId>,
     ) -> Result<(Catalog, Recovered), FrameError> {
+        let mut recovered = Catalog::read(storage, path)?;
+        recovered.shapes.retain(|(shape, _)| !ended.contains(&shape.id));
+        let catalog = Catalog::rewrite(storage, path, &recovered)?;
+        Ok((catalog, recovered))
+    }
+
+    /// Reads the catalogue at `path`, if there is one.
+    pub fn read(storage: &StorageHandle, path: &Path) -> Result<Recovered, FrameError> {
         let (mut found, mut bad) = (Found { next_id: 1, ..Found::default() }, None);
         let at = |source| FrameError::Io { path: path.to_owned(), source };
         if storage.exists(path).map_err(at)? {
@@ -161,17 +169,15 @@ impl Catalog {
             let known = partitions.get(&shape.definition.table);
             known.is_none_or(|known| shape.generation >= known.generation)
         };
-        let alive =
-            (shapes.into_values()).filter(|shape| !ended.contains(&shape.id) && current(shape));
-        let shapes: Vec<(ShapeRecord, Arc<TableSchema>)> = alive
+        let shapes: Vec<(ShapeRecord, Arc<TableSchema>)> = (shapes.into_values())
+            .filter(current)
             .filter_map(|shape| Some((shape.clone(), Arc::clone(tables.get(&shape.table)?))))
             .collect();
-        let recovered = Recovered { shapes, next_id, partitions };
-        let catalog = Catalog::rewrite(storage, path, &recovered)?;
-        Ok((catalog, recovered))
+        Ok(Recovered { shapes, next_id, partitions })
     }
 
-    fn rewrite(
+    /// Begins a catalogue of what was read and is still wanted; it replaces the one at `path`.
+    pub fn rewrite(
         storage: &StorageHandle,
         path: &Path,
         recovered: &Recovered,
