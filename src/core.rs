@@ -3,7 +3,7 @@
 //! A core lives as long as its replication slot can be continued. When it cannot, all shapes end and
 //! a new core starts in a new *epoch*, an empty directory of its own, while HTTP stays up.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -27,9 +27,10 @@ use crate::replication::publication::Publication;
 use crate::replication::schema::Schemas;
 use crate::replication::session::{Session, SessionError};
 use crate::replication::slot::Names;
+use crate::shape_log::posting_files::PostingFiles;
 use crate::shape_log::postings::{PostingWriter, Recovered};
 use crate::shape_log::{
-    Appender, AppenderHandle, Block, Encoded, PackStore, PostingReader, ShapeLog, ShapeLogs,
+    Appender, AppenderHandle, Encoded, LogPoint, PackStore, ShapeLog, ShapeLogs,
 };
 use crate::shapes::Shape;
 use crate::shapes::base::{Base, Seen};
@@ -50,8 +51,6 @@ use crate::storage::{Directory, StorageHandle};
 pub struct Core {
     /// The shapes.
     pub registry: Arc<Registry>,
-    /// Reads postings.
-    pub postings: PostingReader,
     /// What readers share.
     pub encoded: Encoded,
     /// Whether the stream is connected.
@@ -88,14 +87,14 @@ pub async fn start(
     Ok((core, ended))
 }
 
-/// What is found of one shape in the posting log.
-type FoundPostings = HashMap<ShapeId, Vec<(Vec<brooklet_dataflows::Posting>, Vec<Block>)>>;
+/// The logs of finished shapes.
+type FoundLogs = BTreeMap<ShapeId, ShapeLog>;
 
 /// What an epoch's directory holds beside the change log.
 struct Stores {
     appender: AppenderHandle,
     logs: Arc<ShapeLogs>,
-    postings: PostingReader,
+    postings: PostingFiles,
     /// Where the posting log ends: the dataflow is told again what comes after.
     position: Lsn,
     ended: mpsc::UnboundedReceiver<(ShapeId, EndReason)>,
@@ -111,7 +110,7 @@ struct Stores {
     stored: Stored,
     templates: Templates,
     next_id: u64,
-    found: FoundPostings,
+    found: FoundLogs,
     packs: PackStore,
 }
 
@@ -120,20 +119,12 @@ fn open_stores(
     dir: &Path,
     changes: &Writer,
 ) -> anyhow::Result<(Stores, Appender)> {
-    let (mut found, mut gone, mut last_id) = (FoundPostings::new(), HashSet::new(), 0);
-    let writer = PostingWriter::open(storage, &dir.join("postings"), changes.end(), |recovered| {
-        match recovered {
-            Recovered::Postings(shape, postings, blocks) => {
-                last_id = last_id.max(shape.0);
-                found.entry(shape).or_default().push((postings.to_vec(), blocks));
-            }
-            Recovered::Ended(shape) => {
-                last_id = last_id.max(shape.0);
-                gone.insert(shape);
-            }
-        }
-    })?;
-    let (catalog, recovered) = Catalog::open(storage, &dir.join("catalog.log"), &gone)?;
+    let path = dir.join("catalog.log");
+    let mut recovered = Catalog::read(storage, &path)?;
+    let (writer, found, last_id) =
+        open_postings(storage, &dir.join("postings"), changes.end(), &recovered.shapes)?;
+    recovered.shapes.retain(|shape| found.contains_key(&shape.id));
+    let catalog = Catalog::rewrite(storage, &path, &recovered)?;
     let bases = recovered.shapes.iter().flat_map(|shape| &shape.bases);
     let used = bases.flat_map(|base| &base.batches);
     let packs = PackStore::open(storage, &dir.join("snapshots"), used)?;
@@ -148,7 +139,7 @@ fn open_stores(
     let partitions = Partitions::new(recovered.partitions, remembered, stale_sender, own);
     let (ended_sender, ended) = mpsc::unbounded_channel();
     let (large_sender, large) = mpsc::unbounded_channel();
-    let (position, postings) = (writer.position(), writer.reader());
+    let (position, postings) = (writer.position(), writer.files().clone());
     let (appender, handle) =
         Appender::new(writer, Arc::clone(&logs), ended_sender, large_sender.clone());
     let stores = Stores {
@@ -170,6 +161,38 @@ fn open_stores(
         packs,
     };
     Ok((stores, appender))
+}
+
+/// Reads the logs of the shapes in `records` back, but of those that have ended. Also returns the
+/// highest number of a shape that the posting log knows.
+fn open_postings(
+    storage: &StorageHandle,
+    dir: &Path,
+    end: Lsn,
+    records: &[ShapeRecord],
+) -> anyhow::Result<(PostingWriter, FoundLogs, u64)> {
+    let logs = records.iter().map(|record| {
+        let visibility = record.visibility.clone();
+        // Entries that its oldest base contains are not read.
+        let begin = record.bases.first().map_or(LogPoint::BEGIN, |base| base.after);
+        let (id, chunk_bytes) = (record.id, record.chunk_bytes);
+        (id, ShapeLog::restored(id, chunk_bytes, visibility, record.until, begin))
+    });
+    let (mut logs, mut last_id): (FoundLogs, u64) = (logs.collect(), 0);
+    let writer = PostingWriter::open(storage, dir, end, |recovered| match recovered {
+        Recovered::News(shape, news) => {
+            last_id = last_id.max(shape.0);
+            logs.get(&shape).map_or(Ok(()), |log| log.publish(news).map(|_| ()))
+        }
+        Recovered::Ended(shape) => {
+            last_id = last_id.max(shape.0);
+            if let Some(log) = logs.remove(&shape) {
+                log.close(EndReason::Removed);
+            }
+            Ok(())
+        }
+    })?;
+    Ok((writer, logs, last_id))
 }
 
 async fn wire(
@@ -217,7 +240,7 @@ async fn wire(
         recent,
         logs: Arc::clone(&stores.logs),
         appender: stores.appender.clone(),
-        postings: stores.postings.clone(),
+        postings: stores.postings,
         packs: stores.packs,
         large: stores.large.0,
         catalog: stores.catalog,
@@ -236,7 +259,6 @@ async fn wire(
     tasks.spawn(stream(session, ends));
     Ok(Arc::new(Core {
         registry,
-        postings: stores.postings,
         encoded: Encoded::default(),
         connected,
         stop_stream,
@@ -314,28 +336,23 @@ fn spawn_thread(
 fn restore(
     records: Vec<ShapeRecord>,
     stored: &Stored,
-    mut found: FoundPostings,
+    mut found: FoundLogs,
     logs: &ShapeLogs,
     schemas: &Schemas,
 ) -> (Vec<Shape>, Vec<ShapeId>) {
     stored.templates().for_each(|template| schemas.restore(template.table()));
     let (mut shapes, mut left_out) = (Vec::with_capacity(records.len()), Vec::new());
     for record in records {
+        let Some(log) = found.remove(&record.id) else { continue };
         let Some(defined) = stored.question(&record) else {
             tracing::warn!(id = record.id.0, "a stored shape is left out");
+            log.close(EndReason::Removed);
             left_out.push(record.id);
             continue;
         };
         let (visibility, until) = (record.visibility, record.until);
         let mut bases = record.bases.into_iter().map(Base::restored);
         let Some(first) = bases.next() else { continue };
-        let (id, chunk_bytes) = (record.id, record.chunk_bytes);
-        let log = ShapeLog::restored(id, chunk_bytes, visibility.clone(), until, first.after);
-        for (postings, blocks) in found.remove(&id).unwrap_or_default() {
-            if blocks.last().is_some_and(|block| block.end() > first.after.offset) {
-                log.publish(&postings, &blocks);
-            }
-        }
         let log = Arc::new(log);
         logs.insert(&log);
         let shape = Shape::new(defined, log, first);

@@ -11,7 +11,7 @@ use brooklet_dataflows::worker::{self, Intake};
 use brooklet_dataflows::{Collated, Event};
 use tokio::sync::mpsc::{self, error::TryRecvError};
 
-use crate::limits::{SLICES_IN_FLIGHT_MAX, SLICES_PER_FLUSH_MAX};
+use crate::limits::{PART_POSTINGS_MAX, SLICES_IN_FLIGHT_MAX, SLICES_PER_FLUSH_MAX};
 
 /// To send events; cheap to clone. The dataflow ends when the last one is dropped.
 #[derive(Clone)]
@@ -56,7 +56,7 @@ impl Engine {
             }
             Intake::Filled
         };
-        let run = move || worker::run(intake, emit);
+        let run = move || worker::run(intake, PART_POSTINGS_MAX, emit);
         let thread = std::thread::Builder::new().name("dataflow".into()).spawn(run)?;
         let worker = Wake(thread.thread().clone());
         Ok((Engine { batches, worker }, thread))

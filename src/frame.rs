@@ -11,10 +11,11 @@ use crate::storage::{FileHandle, Storage, StorageFile, StorageHandle};
 
 const MAGIC: &[u8; 8] = b"BROOKLET";
 /// The version of every format in this release.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// Bytes before the first frame.
 pub const FILE_HEAD: u64 = 16;
-const FRAME_HEAD: usize = 9;
+/// Bytes of a frame before its payload.
+pub const FRAME_HEAD: usize = 9;
 
 /// What a file is for; stored in its head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +104,12 @@ impl FrameFile {
         Ok(FrameFile { storage, path, file, flushed: FILE_HEAD, pending: Vec::new() })
     }
 
+    /// Opens a file for those who read parts of it.
+    pub fn reader(storage: &StorageHandle, path: &Path) -> Result<FileHandle, FrameError> {
+        let at = |source| FrameError::Io { path: path.to_owned(), source };
+        storage.open(path).map_err(at)
+    }
+
     /// Opens a file and shows every whole frame to `each`.
     pub fn open(
         storage: &StorageHandle,
@@ -168,6 +175,12 @@ impl FrameFile {
     #[must_use]
     pub fn end(&self) -> u64 {
         self.flushed + self.pending.len() as u64
+    }
+
+    /// Where the payload of the next frame begins.
+    #[must_use]
+    pub fn next_payload(&self) -> u64 {
+        self.end() + FRAME_HEAD as u64
     }
 
     /// Bytes gathered since the last flush.

@@ -29,6 +29,13 @@ pub const WIRE_EVENTS_MAX: usize = 256;
 /// one or two files.
 pub const SEGMENT_BYTES_MAX: u64 = or_in_tests(64 << 20, 4 << 10);
 
+/// Changes and bytes that one index entry of a row-wise file stands for, of the same transaction: a
+/// reader walks that far. Ten million changes cost 5 MiB.
+pub const PLACE_CHANGES_MAX: u32 = 64;
+
+/// See [`PLACE_CHANGES_MAX`].
+pub const PLACE_BYTES_MAX: u32 = 8 << 10;
+
 /// Changes of one Arrow block of a sealed file; a block is what one read decodes.
 pub const BLOCK_CHANGES_MAX: usize = 4096;
 
@@ -47,6 +54,13 @@ pub const POSTINGS_PER_BLOCK_MAX: usize = 4096;
 
 /// Results between the dataflow and the posting log, in messages; each is one transaction.
 pub const COLLATED_IN_FLIGHT_MAX: usize = 1024;
+
+/// Postings of an open transaction that leave the dataflow together: 24 bytes each, 12 MiB. Larger
+/// parts make fewer index entries, which each shape keeps for good.
+pub const PART_POSTINGS_MAX: usize = 512 << 10;
+
+/// Postings between the dataflow and readable logs, in all; one message with more goes alone. 24 MiB.
+pub const COLLATED_POSTINGS_MAX: usize = 1 << 20;
 
 /// Postings are made durable at least this often, so that a restart replays little.
 pub const POSTING_SYNC_INTERVAL: Duration = Duration::from_secs(1);

@@ -25,8 +25,8 @@ pub enum Intake {
 /// so that a backlog is worked off in bulk and a lone transaction goes alone. `emit` gets the
 /// results in order and may block: that is how a slow log holds the worker back. Whoever makes
 /// `intake` have more must unpark the thread; the token of an early unpark is kept, so nothing is
-/// missed between an empty look and the park.
-pub fn run<I, E>(mut intake: I, emit: E)
+/// missed between an empty look and the park. Transactions of more than `part_postings` leave in parts.
+pub fn run<I, E>(mut intake: I, part_postings: usize, emit: E)
 where
     I: FnMut(&mut Vec<Event>) -> Intake + Send + Sync + 'static,
     E: Fn(Collated) + Send + Sync + 'static,
@@ -36,7 +36,7 @@ where
         let probe = ProbeHandle::new();
         worker.dataflow_named::<u64, _, _>("Shapes", |scope| {
             let events = scope.input_from(&mut input);
-            collate(route(events), emit).probe_with(&probe);
+            collate(route(events), part_postings, emit).probe_with(&probe);
         });
         let mut batch = Vec::new();
         let mut clock = 0;

@@ -94,14 +94,14 @@ impl Rng {
 }
 
 /// Runs events in batches of random size; returns what came out.
-fn run(events: Vec<Event>, mut rng: Rng) -> Vec<Collated> {
+fn run(events: Vec<Event>, part_postings: usize, mut rng: Rng) -> Vec<Collated> {
     let found = Arc::new(Mutex::new(Vec::new()));
     let (collected, mut events) = (Arc::clone(&found), events.into_iter());
     let intake = move |batch: &mut Vec<Event>| {
         batch.extend(events.by_ref().take(1 + rng.below(20) as usize));
         if batch.is_empty() { Intake::Closed } else { Intake::Filled }
     };
-    worker::run(intake, move |collated| collected.lock().unwrap().push(collated));
+    worker::run(intake, part_postings, move |collated| collected.lock().unwrap().push(collated));
     Arc::into_inner(found).unwrap().into_inner().unwrap()
 }
 
@@ -247,6 +247,40 @@ fn events(rng: &mut Rng) -> Vec<Event> {
     events
 }
 
+/// Puts the parts of transactions together; asserts what parts promise.
+fn whole(found: Vec<Collated>, part_postings: usize) -> Vec<Collated> {
+    let mut open: BTreeMap<ShapeId, Vec<Posting>> = BTreeMap::new();
+    let mut out = Vec::new();
+    for collated in found {
+        match collated {
+            Collated::Part(shapes) => {
+                let count: usize = shapes.iter().map(|part| part.postings.len()).sum();
+                assert!(count >= part_postings && shapes.is_sorted_by_key(|part| part.shape));
+                for part in shapes {
+                    assert!(part.postings.iter().all(|posting| !posting.last));
+                    open.entry(part.shape).or_default().extend(part.postings);
+                }
+            }
+            Collated::CutOff => open.clear(),
+            Collated::Transaction { lsn, xid, mut shapes } => {
+                for shape in &mut shapes {
+                    let mut postings = open.remove(&shape.shape).unwrap_or_default();
+                    postings.append(&mut shape.postings);
+                    shape.postings = postings;
+                }
+                assert!(open.is_empty(), "a part is left over");
+                out.push(Collated::Transaction { lsn, xid, shapes });
+            }
+            Collated::Ended { shape, why } => {
+                open.remove(&shape);
+                out.push(Collated::Ended { shape, why });
+            }
+            other => out.push(other),
+        }
+    }
+    out
+}
+
 #[test]
 fn the_dataflow_says_what_asking_every_shape_about_every_change_says() {
     for seed in 0..200 {
@@ -254,6 +288,11 @@ fn the_dataflow_says_what_asking_every_shape_about_every_change_says() {
         let events = events(&mut rng);
         let mut model = Model::default();
         events.iter().for_each(|event| model.take(event));
-        assert_eq!(run(events, rng), model.out, "seed {seed}");
+        let part_postings = [1, 2, 3, 7, usize::MAX][seed as usize % 5];
+        let found = run(events, part_postings, rng);
+        let parts = found.iter().filter(|found| matches!(found, Collated::Part(_))).count();
+        assert!(parts > 0 || part_postings > 3, "seed {seed}");
+        assert!(parts == 0 || part_postings < usize::MAX, "seed {seed}");
+        assert_eq!(whole(found, part_postings), model.out, "seed {seed}");
     }
 }

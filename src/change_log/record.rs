@@ -114,6 +114,13 @@ pub(super) fn encode_change(change: &Change, out: &mut Vec<u8>) -> u32 {
     (out.len() - begin) as u32
 }
 
+/// The stored length of the change at the front of `bytes`.
+pub(super) fn change_length(bytes: &[u8]) -> Option<usize> {
+    let mut lengths = bytes.get(CHANGE_HEAD - 8..CHANGE_HEAD)?;
+    let (old, new) = (lengths.get_u32_le() as usize, lengths.get_u32_le() as usize);
+    CHANGE_HEAD.checked_add(old)?.checked_add(new)
+}
+
 /// Reads a change from the front of `bytes`; the rows share its memory. Also its stored length.
 pub(super) fn decode_change(seq: u64, bytes: &Bytes) -> Option<(Change, usize)> {
     let mut head = bytes.get(..CHANGE_HEAD)?;

@@ -12,15 +12,46 @@ use super::record::{self, ROWS_HEAD, RowsHead, StoredCommit, kind};
 use super::sealed::{BlockCache, SealedFile, SealedWriter};
 use super::{ChangeLogError, Replayed};
 use crate::frame::{FileKind, Frame, FrameError, FrameFile, Tail};
+use crate::limits::{PLACE_BYTES_MAX, PLACE_CHANGES_MAX};
 use crate::storage::{FileHandle, StorageHandle};
 
-/// Where a change stands in a row-wise file.
+/// Where a few changes stand in a row-wise file, one behind the other: an entry of its index.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
+    pub first_seq: u64,
     pub at: u64,
     pub length: u32,
-    /// Of its bytes: a frame's covers all its changes, and one is read alone.
+    pub count: u32,
+    /// Of their bytes: a frame's covers all its changes, and these are read alone.
     pub crc: u32,
+}
+
+impl Place {
+    /// Adds the next change to `places`; a frame's first one begins a place, since a frame's head is
+    /// before it.
+    pub fn note(places: &mut Vec<Place>, is_first: bool, seq: u64, at: u64, bytes: &[u8]) {
+        let length = bytes.len() as u32;
+        match places.last_mut() {
+            Some(last)
+                if !is_first && last.count < PLACE_CHANGES_MAX && last.length < PLACE_BYTES_MAX =>
+            {
+                last.length += length;
+                last.count += 1;
+                let mut crc = crc32fast::Hasher::new_with_initial(last.crc);
+                crc.update(bytes);
+                last.crc = crc.finalize();
+            }
+            _ => {
+                let crc = crc32fast::hash(bytes);
+                places.push(Place { first_seq: seq, at, length, count: 1, crc });
+            }
+        }
+    }
+
+    /// The seq after its changes.
+    pub fn next_seq(&self) -> u64 {
+        self.first_seq + u64::from(self.count)
+    }
 }
 
 /// A file of the log.
@@ -35,7 +66,7 @@ pub(super) struct RawSegment {
     pub path: PathBuf,
     pub first_seq: u64,
     pub file: FileHandle,
-    /// One entry a change, 16 bytes; a file holds [`crate::limits::SEGMENT_BYTES_MAX`].
+    /// One entry, 32 bytes, for a transaction or up to [`PLACE_CHANGES_MAX`] changes of a large one.
     pub places: RwLock<Vec<Place>>,
 }
 
@@ -120,9 +151,10 @@ impl RawSegment {
         let missing = ChangeLogError::Missing(seq);
         let place = {
             let places = self.places.read().unwrap_or_else(|e| e.into_inner());
-            let index = seq.checked_sub(self.first_seq).and_then(|i| usize::try_from(i).ok());
-            index.and_then(|index| places.get(index)).copied()
+            let after = places.partition_point(|place| place.first_seq <= seq);
+            after.checked_sub(1).and_then(|at| places.get(at)).copied()
         };
+        let place = place.filter(|place| seq < place.next_seq());
         let Some(place) = place else { return Err(missing) };
         let mut bytes = vec![0; place.length as usize];
         let at = |source| FrameError::Io { path: self.path.clone(), source };
@@ -131,20 +163,27 @@ impl RawSegment {
         if crc32fast::hash(&bytes) != place.crc {
             return Err(damaged().into());
         }
-        let decoded = record::decode_change(seq, &Bytes::from(bytes));
+        let mut bytes = Bytes::from(bytes);
+        for _ in place.first_seq..seq {
+            let length = record::change_length(&bytes).filter(|length| *length <= bytes.len());
+            bytes = bytes.slice(length.ok_or_else(damaged)?..);
+        }
+        let decoded = record::decode_change(seq, &bytes);
         decoded.map(|(change, _)| change).ok_or_else(|| damaged().into())
     }
 }
 
-/// Shows the changes of a rows frame with their places in the file.
-pub(super) fn rows(frame: Frame<'_>, mut each: impl FnMut(RowsHead, Change, Place)) -> Option<()> {
+/// Shows the changes of a rows frame, each with where it stands in the file and its bytes.
+pub(super) fn rows(
+    frame: Frame<'_>,
+    mut each: impl FnMut(RowsHead, Change, u64, &[u8]),
+) -> Option<()> {
     let head = RowsHead::decode(frame.payload)?;
     let mut rest = Bytes::copy_from_slice(frame.payload.get(ROWS_HEAD..)?);
     let mut at = frame.at + ROWS_HEAD as u64;
     for number in 0..u64::from(head.count) {
         let (change, length) = record::decode_change(head.first_seq + number, &rest)?;
-        let crc = crc32fast::hash(&rest[..length]);
-        each(head, change, Place { at, length: length as u32, crc });
+        each(head, change, at, &rest[..length]);
         rest = rest.slice(length..);
         at += length as u64;
     }
@@ -165,7 +204,7 @@ impl Replay {
             kind::RELATION => self.announced.push(relation(frame.payload)?),
             kind::ROWS if RowsHead::decode(frame.payload)?.lsn > self.after => {
                 self.announce(each);
-                rows(frame, |_, change, _| each(Replayed::Change(change)))?;
+                rows(frame, |_, change, _, _| each(Replayed::Change(change)))?;
             }
             kind::TRUNCATE => {
                 let (lsn, tables) = frame.payload.split_first_chunk::<8>()?;
@@ -208,7 +247,7 @@ fn seal_frame(
         }
         kind::ROWS => {
             let mut changes = Vec::new();
-            rows(frame, |head, change, _| changes.push((head, change))).ok_or_else(damaged)?;
+            rows(frame, |head, change, _, _| changes.push((head, change))).ok_or_else(damaged)?;
             for (head, change) in changes {
                 let relation = relations.get(&change.table).ok_or_else(damaged)?;
                 writer.push(relation, head.lsn, head.xid, change)?;

@@ -234,3 +234,44 @@ fn a_file_that_was_merged_into_the_one_before_it_goes_at_the_next_start() {
     check_left(&log, &written, &left);
     assert!(!leftover.exists());
 }
+
+#[test]
+fn every_change_of_a_large_transaction_is_found_around_every_step_of_the_index() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, mut writer, _) = open(dir.path()).unwrap();
+    writer.append_relation(&relation(1));
+    let wide = "w".repeat(5000);
+    let step = crate::limits::PLACE_CHANGES_MAX as u64;
+    let mut written = Vec::new();
+    let fill = |writer: &mut Writer, count: u64, body: Option<&str>| {
+        let row = |n| Some(row(n, body));
+        let change = |n| Change { seq: 0, op_position: 2 * n, table: 1, old: None, new: row(n) };
+        let mut changes: Vec<Change> = (0..count).map(change).collect();
+        writer.append(&mut changes);
+        changes
+    };
+    for (n, count) in [step - 1, step, step + 1, 2 * step, 1].into_iter().enumerate() {
+        let lsn = 100 * (1 + n as u64);
+        writer.begin(Lsn(lsn), 1).unwrap();
+        // Cut off: its numbers are used again.
+        fill(&mut writer, count, None);
+        writer.flush().unwrap();
+        assert!(writer.begin(Lsn(lsn), 1).unwrap());
+        for body in [None, Some(&*wide), Some("x")] {
+            written.extend(fill(&mut writer, count, body));
+        }
+        writer.commit(Lsn(lsn + 50), 0).unwrap().unwrap();
+    }
+    writer.sync().unwrap();
+    let check = |log: &ChangeLog| {
+        for (seq, change) in written.iter().enumerate() {
+            assert_eq!(log.read(seq as u64, 1).unwrap(), *change);
+        }
+        assert!(log.read(written.len() as u64, 1).is_err());
+    };
+    check(&log);
+    drop(writer);
+    let (log, mut writer, _) = open(dir.path()).unwrap();
+    check(&log);
+    assert_eq!(write(&mut writer, 9)[0].seq, written.len() as u64);
+}

@@ -86,19 +86,16 @@ impl Writer {
             count: changes.len() as u32,
         };
         self.scratch.clear();
-        let mut places = Vec::with_capacity(changes.len());
-        for change in changes.iter_mut() {
+        let begin = self.file.next_payload() + record::ROWS_HEAD as u64;
+        for (number, change) in changes.iter_mut().enumerate() {
             change.seq = self.next_seq;
             self.next_seq += 1;
-            let at = self.scratch.len() as u64;
+            let at = begin + self.scratch.len() as u64;
             let length = record::encode_change(change, &mut self.scratch);
-            let crc = crc32fast::hash(&self.scratch[at as usize..]);
-            places.push(Place { at, length, crc });
+            let bytes = &self.scratch[self.scratch.len() - length as usize..];
+            Place::note(&mut self.unflushed, number == 0, change.seq, at, bytes);
         }
-        let at = self.file.append(kind::ROWS, &[&head.encode(), &self.scratch]);
-        let begin = at + record::ROWS_HEAD as u64;
-        let places = places.into_iter();
-        self.unflushed.extend(places.map(|p| Place { at: begin + p.at, ..p }));
+        self.file.append(kind::ROWS, &[&head.encode(), &self.scratch]);
         self.scratch.shrink_to(4 * crate::limits::SLICE_BYTES_MAX);
     }
 
@@ -150,8 +147,9 @@ impl Writer {
         self.file.truncate(open.file_at)?;
         self.next_seq = open.first_seq;
         if let Segment::Raw(raw) = &*self.segment {
-            let keep = (open.first_seq - raw.first_seq) as usize;
-            raw.places.write().unwrap_or_else(|e| e.into_inner()).truncate(keep);
+            let mut places = raw.places.write().unwrap_or_else(|e| e.into_inner());
+            let keep = places.partition_point(|place| place.first_seq < open.first_seq);
+            places.truncate(keep);
         }
         Ok(true)
     }
@@ -263,7 +261,7 @@ pub(super) fn open(
     let Some(newest) = newest else { return Err(ChangeLogError::Missing(0)) };
     segments.sort_by_key(|segment| segment.first_seq());
     let segment = segments.last().cloned().ok_or(ChangeLogError::Missing(0))?;
-    let next_seq = segment.first_seq() + newest.places.len() as u64;
+    let next_seq = newest.places.last().map_or(segment.first_seq(), Place::next_seq);
     let last_commit = commits.last().map_or(Lsn::ZERO, |commit| commit.lsn);
     let end = commits.iter().map(|commit| commit.end_lsn).fold(newest.position, Lsn::max);
     let log = ChangeLog {
@@ -343,7 +341,13 @@ fn recover(
     let (mut kept, mut kept_at) = (0, crate::frame::FILE_HEAD);
     let mut file = FrameFile::open(storage, path, FileKind::Changes, tail, |frame| {
         let whole = match frame.kind {
-            kind::ROWS => segment::rows(frame, |_, _, place| places.push(place)),
+            kind::ROWS => {
+                let mut is_first = true;
+                segment::rows(frame, |_, change, at, bytes| {
+                    let first = std::mem::take(&mut is_first);
+                    Place::note(&mut places, first, change.seq, at, bytes);
+                })
+            }
             kind::COMMIT => StoredCommit::decode(frame.payload).map(|commit| commits.push(commit)),
             kind::POSITION => frame.payload.first_chunk().map(|lsn| {
                 position = Lsn(u64::from_le_bytes(*lsn));

@@ -11,8 +11,9 @@ use tokio::sync::mpsc;
 
 use crate::core::Core;
 use crate::limits::{BODY_PIECE_BYTES, SNAPSHOT_STALL_MAX};
+use crate::shape_log::block::last_op;
 use crate::shape_log::encode::{self, Entry};
-use crate::shape_log::postings::{Posting, last_op};
+use crate::shape_log::postings::Posting;
 use crate::shape_log::{BatchPlace, Block, Control, Form, Offset, Piece, Pin, Slice};
 use crate::shapes::Shape;
 use crate::shapes::base::{Base, Stage};
@@ -201,7 +202,7 @@ impl Entries {
                     self.ended = true;
                     return Ok(());
                 };
-                self.block = Some((*block, self.core.postings.read(block)?.into_iter()));
+                self.block = Some((block.clone(), block.read()?.into_iter()));
                 self.next_block += 1;
                 continue;
             };

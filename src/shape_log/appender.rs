@@ -8,12 +8,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
-use brooklet_dataflows::{Collated, EndReason, Posting, ShapeId};
+use brooklet_dataflows::{Collated, EndReason, ShapeId, ShapePostings};
 use brooklet_sql::Lsn;
 use tokio::sync::{mpsc, oneshot};
 
-use super::log::{HeldTransaction, ShapeLog};
-use super::postings::{Block, PostingWriter, ShapeEntry};
+use super::block::{Block, ShapeEntry};
+use super::log::{Brought, HeldTransaction, ShapeLog};
+use super::postings::{News, PostingWriter};
+use super::scale::{Load, Scale};
 use crate::frame::FrameError;
 use crate::limits::COLLATED_IN_FLIGHT_MAX;
 use crate::shapes::visibility::Visibility;
@@ -21,7 +23,7 @@ use crate::shapes::visibility::Visibility;
 /// What the appender is told.
 pub enum Command {
     /// A result of the dataflow.
-    Collated(Collated),
+    Collated(Collated, Load),
     /// A shape's snapshot is taken.
     Begin {
         /// Which shape.
@@ -130,6 +132,7 @@ impl Drop for Pin {
 #[derive(Clone)]
 pub struct AppenderHandle {
     commands: mpsc::Sender<Command>,
+    scale: Arc<Scale>,
 }
 
 /// The appender has stopped, which it does only when the process is about to end.
@@ -140,8 +143,9 @@ pub struct AppenderClosed;
 impl AppenderHandle {
     /// From the dataflow's worker; waits while the appender is behind.
     pub fn collated(&self, collated: Collated) {
+        let load = self.scale.load(postings(&collated));
         // Closed means that the process is ending.
-        let _ = self.commands.blocking_send(Command::Collated(collated));
+        let _ = self.commands.blocking_send(Command::Collated(collated, load));
     }
 
     /// See [`Command::Begin`].
@@ -166,6 +170,16 @@ impl AppenderHandle {
     }
 }
 
+/// How many postings a message holds.
+fn postings(collated: &Collated) -> usize {
+    match collated {
+        Collated::Part(shapes) | Collated::Transaction { shapes, .. } => {
+            shapes.iter().map(|shape| shape.postings.len()).sum()
+        }
+        _ => 0,
+    }
+}
+
 /// The appender's own side.
 pub struct Appender {
     file: PostingWriter,
@@ -173,10 +187,21 @@ pub struct Appender {
     commands: mpsc::Receiver<Command>,
     ended: mpsc::UnboundedSender<(ShapeId, EndReason)>,
     large: mpsc::UnboundedSender<ShapeId>,
-    unpublished: Vec<(Arc<ShapeLog>, Vec<Posting>, Vec<Block>)>,
+    unpublished: Vec<(Arc<ShapeLog>, News)>,
+    /// What the open transaction has brought in parts.
+    open: HashMap<ShapeId, Open>,
+    /// Of what is not published yet.
+    loads: Vec<Load>,
     reached: Lsn,
     begun: Vec<oneshot::Sender<()>>,
     syncs: Vec<oneshot::Sender<Lsn>>,
+}
+
+/// What the open transaction has brought to a shape.
+#[derive(Default)]
+struct Open {
+    parts: Vec<Block>,
+    break_promise: bool,
 }
 
 impl Appender {
@@ -194,15 +219,27 @@ impl Appender {
         logs.durable.store(file.position().0, Ordering::Release);
         let reached = file.position();
         let (unpublished, begun, syncs) = (Vec::new(), Vec::new(), Vec::new());
-        let appender =
-            Appender { file, logs, commands, ended, large, unpublished, reached, begun, syncs };
-        (appender, AppenderHandle { commands: sender })
+        let (open, loads) = (HashMap::new(), Vec::new());
+        let appender = Appender {
+            file,
+            logs,
+            commands,
+            ended,
+            large,
+            unpublished,
+            open,
+            loads,
+            reached,
+            begun,
+            syncs,
+        };
+        (appender, AppenderHandle { commands: sender, scale: Arc::default() })
     }
 
     /// Runs until every handle is gone or a write fails.
     pub fn run(mut self) -> Result<(), FrameError> {
         while let Some(command) = self.commands.blocking_recv() {
-            self.take(command);
+            self.take(command)?;
             self.turn()?;
         }
         self.file.sync(self.reached)
@@ -212,101 +249,163 @@ impl Appender {
     pub(crate) fn turn(&mut self) -> Result<(), FrameError> {
         for _ in 1..COLLATED_IN_FLIGHT_MAX {
             let Ok(command) = self.commands.try_recv() else { break };
-            self.take(command);
+            self.take(command)?;
         }
         self.publish()
     }
 
-    fn take(&mut self, command: Command) {
+    fn take(&mut self, command: Command) -> Result<(), FrameError> {
         match command {
-            Command::Collated(Collated::Transaction { lsn, xid, shapes }) => {
-                let admitted: Vec<_> = (shapes.into_iter())
-                    .filter_map(|s| Some((self.logs.get(s.shape)?, s.postings)))
-                    .filter(|(log, postings)| log.admit(lsn, xid, postings))
-                    .collect();
-                let kept = self.keep_promises(admitted);
-                self.append(lsn, xid, kept, false);
-                self.reached = self.reached.max(lsn);
+            Command::Collated(collated, load) => {
+                self.loads.push(load);
+                self.collated(collated)?;
             }
-            Command::Collated(Collated::Position(lsn)) => {
-                // A commit record may begin exactly there, so it is one too many.
-                self.reached = self.reached.max(Lsn(lsn.0.saturating_sub(1)));
-            }
-            Command::Collated(Collated::Installed { shape, after }) => {
-                if let Some(log) = self.logs.get(shape) {
-                    log.install(after);
-                }
-            }
-            Command::Collated(Collated::Ended { shape, why }) => self.end(shape, why),
             Command::Begin { shape, visibility, until, early, done } => {
                 if let Some(log) = self.logs.get(shape) {
                     let held = log.begin(visibility, until);
-                    for transaction in early.into_iter().chain(held) {
-                        let HeldTransaction { lsn, xid, postings } = transaction;
-                        let kept = self.keep_promises(vec![(Arc::clone(&log), postings)]);
-                        self.append(lsn, xid, kept, true);
-                    }
+                    self.late(&log, early.into_iter().chain(held))?;
                 }
                 self.begun.push(done);
             }
             Command::Sync(done) => self.syncs.push(done),
         }
+        Ok(())
     }
 
-    /// Ends shapes whose clients would get what they were told never to get.
-    fn keep_promises(
-        &mut self,
-        admitted: Vec<(Arc<ShapeLog>, Vec<Posting>)>,
-    ) -> Vec<(Arc<ShapeLog>, Vec<Posting>)> {
-        let breaks = |postings: &[Posting]| postings.iter().any(|posting| posting.breaks_promise);
-        let (broken, kept): (Vec<_>, Vec<_>) =
-            admitted.into_iter().partition(|(_, postings)| breaks(postings));
-        broken.into_iter().for_each(|(log, _)| self.end(log.shape(), EndReason::TableChanged));
-        kept
-    }
-
-    fn append(
-        &mut self,
-        lsn: Lsn,
-        xid: u32,
-        shapes: Vec<(Arc<ShapeLog>, Vec<Posting>)>,
-        late: bool,
-    ) {
-        if shapes.is_empty() {
-            return;
+    fn collated(&mut self, collated: Collated) -> Result<(), FrameError> {
+        match collated {
+            Collated::Part(shapes) => self.part(shapes)?,
+            Collated::CutOff => self.forget_parts(),
+            Collated::Transaction { lsn, xid, shapes } => {
+                self.transaction(lsn, xid, shapes);
+                self.reached = self.reached.max(lsn);
+            }
+            Collated::Position(lsn) => {
+                // A commit record may begin exactly there, so it is one too many.
+                self.reached = self.reached.max(Lsn(lsn.0.saturating_sub(1)));
+            }
+            Collated::Installed { shape, after } => {
+                if let Some(log) = self.logs.get(shape) {
+                    log.install(after);
+                }
+            }
+            Collated::Ended { shape, why } => self.end(shape, why),
         }
+        Ok(())
+    }
+
+    /// Written down for every shape: whether it takes the transaction is known at its end only.
+    fn part(&mut self, mut shapes: Vec<ShapePostings>) -> Result<(), FrameError> {
+        shapes.retain(|part| self.logs.get(part.shape).is_some());
         let entries: Vec<ShapeEntry<'_>> =
-            shapes.iter().map(|(log, postings)| (log.shape(), postings.as_slice())).collect();
-        let places = self.file.append(lsn, xid, &entries, late);
-        let published = shapes.into_iter().zip(places);
-        self.unpublished.extend(published.map(|((log, postings), place)| (log, postings, place)));
+            shapes.iter().map(|part| (part.shape, &part.postings[..])).collect();
+        let places = self.file.append_part(&entries);
+        for (part, blocks) in shapes.iter().zip(places) {
+            let open = self.open.entry(part.shape).or_default();
+            open.parts.extend(blocks);
+            open.break_promise |= part.postings.iter().any(|posting| posting.breaks_promise);
+        }
+        // Parts are large, and are read back at the end.
+        self.file.flush()
+    }
+
+    fn forget_parts(&mut self) {
+        self.open = HashMap::new();
+        self.file.abort();
+    }
+
+    fn transaction(&mut self, lsn: Lsn, xid: u32, shapes: Vec<ShapePostings>) {
+        let mut kept = Vec::with_capacity(shapes.len());
+        for ShapePostings { shape, postings } in shapes {
+            let Open { mut parts, break_promise } = self.open.remove(&shape).unwrap_or_default();
+            parts.iter_mut().for_each(|part| part.belongs_to(lsn, xid));
+            let brought = Brought { parts, parts_break_promise: break_promise, postings };
+            let Some(log) = self.logs.get(shape) else { continue };
+            let Some(brought) = log.admit(lsn, xid, brought) else { continue };
+            if self.keeps_promises(&log, &brought) {
+                kept.push((log, brought));
+            }
+        }
+        if !kept.is_empty() {
+            let entries: Vec<ShapeEntry<'_>> =
+                kept.iter().map(|(log, brought)| (log.shape(), &brought.postings[..])).collect();
+            let places = self.file.append(lsn, xid, &entries);
+            let news = kept.into_iter().zip(places).map(|((log, brought), blocks)| {
+                let Brought { parts, postings, .. } = brought;
+                (log, News { parts, postings, blocks })
+            });
+            self.unpublished.extend(news);
+        }
+        self.forget_parts();
+    }
+
+    /// What has waited for a shape's snapshot. Parts are copied piece by piece: no frame has ended
+    /// them for this shape.
+    fn late(
+        &mut self,
+        log: &Arc<ShapeLog>,
+        held: impl Iterator<Item = HeldTransaction>,
+    ) -> Result<(), FrameError> {
+        for HeldTransaction { lsn, xid, brought } in held {
+            if !self.keeps_promises(log, &brought) {
+                return Ok(());
+            }
+            let mut parts = Vec::with_capacity(brought.parts.len());
+            for part in &brought.parts {
+                let postings = part.read().map_err(|source| self.file.error(source))?;
+                parts.extend(self.file.append_late(lsn, xid, log.shape(), &postings));
+                self.file.flush_if_large()?;
+            }
+            let postings = brought.postings;
+            let blocks = self.file.append_late(lsn, xid, log.shape(), &postings);
+            self.unpublished.push((Arc::clone(log), News { parts, postings, blocks }));
+        }
+        Ok(())
+    }
+
+    /// Ends a shape whose clients would get what they were told never to get.
+    fn keeps_promises(&mut self, log: &ShapeLog, brought: &Brought) -> bool {
+        let broken = brought.breaks_promise();
+        if broken {
+            self.end(log.shape(), EndReason::TableChanged);
+        }
+        !broken
     }
 
     fn end(&mut self, shape: ShapeId, why: EndReason) {
         self.file.append_ended(&[shape]);
-        self.unpublished.retain(|(log, ..)| log.shape() != shape);
+        self.unpublished.retain(|(log, _)| log.shape() != shape);
+        self.open.remove(&shape);
         self.logs.remove(shape, why);
         // Nobody listening means that the process is ending.
         let _ = self.ended.send((shape, why));
     }
 
     fn publish(&mut self) -> Result<(), FrameError> {
-        if self.syncs.is_empty() {
-            self.file.flush()?;
-        } else {
+        let synced = !self.syncs.is_empty();
+        if synced {
             self.file.sync(self.reached)?;
-            self.logs.durable.store(self.reached.0, Ordering::Release);
+        } else {
+            self.file.flush()?;
         }
-        for (log, postings, blocks) in self.unpublished.drain(..) {
-            if log.publish(&postings, &blocks) {
+        for (log, news) in self.unpublished.drain(..) {
+            if log.publish(news).map_err(|source| self.file.error(source))? {
                 // Nobody listening means that the process is ending.
                 _ = self.large.send(log.shape());
             }
         }
         self.logs.advance(self.reached);
+        if synced {
+            // Last: changes that no published entry refers to may be deleted up to here.
+            self.logs.durable.store(self.reached.0, Ordering::Release);
+        }
+        self.loads.clear();
         // Whoever asked may have stopped waiting.
         self.begun.drain(..).for_each(|done| _ = done.send(()));
         self.syncs.drain(..).for_each(|done| _ = done.send(self.reached));
-        Ok(())
+        if synced { self.file.roll() } else { Ok(()) }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use brooklet_dataflows::{Change, Posting, Verdict};
 use brooklet_sql::{Lsn, RelationName, Row, RowBuilder, RowError, TableSchema};
 
 use super::Offset;
-use super::postings::Block;
+use super::block::Block;
 use crate::shapes::definition::Replica;
 use crate::shapes::visibility::Visibility;
 

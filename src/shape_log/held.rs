@@ -12,8 +12,9 @@ use std::io;
 use brooklet_dataflows::{Change, Verdict};
 use brooklet_sql::Row;
 
-use super::postings::{Posting, last_op};
-use super::{BatchPlace, Block, Offset, PackStore, PostingReader, View};
+use super::block::last_op;
+use super::postings::Posting;
+use super::{BatchPlace, Block, Offset, PackStore, View};
 use crate::change_log::ChangeLog;
 use crate::limits::HELD_KEYS_MAX;
 
@@ -21,8 +22,6 @@ use crate::limits::HELD_KEYS_MAX;
 pub struct Held<'a> {
     /// Holds changes.
     pub changes: &'a ChangeLog,
-    /// Holds entries.
-    pub postings: &'a PostingReader,
     /// Holds rows of bases.
     pub packs: &'a PackStore,
     /// How the shape's rows look.
@@ -84,7 +83,7 @@ impl Held<'_> {
             }
         };
         for block in blocks {
-            for posting in self.postings.read(block)? {
+            for posting in block.read()? {
                 let at = Offset { tx: block.lsn.0, op: last_op(&posting) };
                 if after < at && at <= end {
                     self.entry(&posting, &mut note)?;

@@ -1,5 +1,6 @@
 //! The log of one shape, in memory: where its entries are and who waits for more.
 
+use std::io;
 use std::sync::{Mutex, MutexGuard};
 
 use brooklet_dataflows::{EndReason, Posting, ShapeId};
@@ -8,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::Offset;
-use super::postings::{Block, last_op};
+use super::block::{Block, last_op};
+use super::postings::News;
 use crate::limits::ENTRY_OVERHEAD_BYTES;
 use crate::shapes::visibility::Visibility;
 
@@ -25,6 +27,31 @@ pub enum SliceError {
     Forgotten,
 }
 
+/// What a whole transaction brings to a shape.
+#[derive(Debug, Clone, Default)]
+pub struct Brought {
+    /// What was written down while it was open. Belongs to no transaction yet.
+    pub parts: Vec<Block>,
+    /// Whether one of those breaks a promise: that is not written down.
+    pub parts_break_promise: bool,
+    /// The rest.
+    pub postings: Vec<Posting>,
+}
+
+impl Brought {
+    /// Whether the shape cannot have it.
+    #[must_use]
+    pub fn breaks_promise(&self) -> bool {
+        self.parts_break_promise || self.postings.iter().any(|posting| posting.breaks_promise)
+    }
+}
+
+impl From<Vec<Posting>> for Brought {
+    fn from(postings: Vec<Posting>) -> Brought {
+        Brought { postings, ..Brought::default() }
+    }
+}
+
 /// A transaction that waits for the shape's snapshot.
 #[derive(Debug, Clone)]
 pub struct HeldTransaction {
@@ -33,7 +60,7 @@ pub struct HeldTransaction {
     /// Its 32-bit id.
     pub xid: u32,
     /// What it brings to the shape.
-    pub postings: Vec<Posting>,
+    pub brought: Brought,
 }
 
 /// Which transactions of the stream the shape takes.
@@ -230,7 +257,7 @@ impl ShapeLog {
         let mut state = self.state();
         state.begin = state.begin.max(offset);
         let blocks = state.blocks.partition_point(|block| block.end() <= offset);
-        state.blocks.drain(..blocks);
+        state.blocks.drain(..blocks).for_each(|block| block.release());
         state.blocks.shrink_to_fit();
         let chunks = state.chunk_ends.partition_point(|end| *end <= offset);
         state.chunk_ends.drain(..chunks);
@@ -291,23 +318,23 @@ impl ShapeLog {
         state.wake();
     }
 
-    /// Whether a transaction's postings are to be appended now. If not, they are dropped (the
-    /// snapshot has them) or held.
-    pub(super) fn admit(&self, lsn: Lsn, xid: u32, postings: &[Posting]) -> bool {
+    /// Gives back what a transaction brings if it is to be appended now. Else it is dropped (the
+    /// snapshot has it) or held.
+    pub(super) fn admit(&self, lsn: Lsn, xid: u32, brought: Brought) -> Option<Brought> {
         let mut state = self.state();
         if state.ended.is_some() {
-            return false;
+            return None;
         }
         match &mut state.phase {
-            Phase::Following => true,
+            Phase::Following => Some(brought),
             Phase::Filtering { until, .. } if lsn > *until => {
                 state.phase = Phase::Following;
-                true
+                Some(brought)
             }
-            Phase::Filtering { visibility, .. } => !visibility.contains(xid),
+            Phase::Filtering { visibility, .. } => (!visibility.contains(xid)).then_some(brought),
             Phase::Waiting(held) => {
-                held.push(HeldTransaction { lsn, xid, postings: postings.to_vec() });
-                false
+                held.push(HeldTransaction { lsn, xid, brought });
+                None
             }
         }
     }
@@ -324,25 +351,44 @@ impl ShapeLog {
         held.into_iter().filter(|t| t.lsn > until || !visibility.contains(t.xid)).collect()
     }
 
-    /// Adds what one transaction brought, now that it can be read. Says once that the log has become
+    /// Adds what one transaction brought, now that it can be read. Waits for the disk where it came
+    /// in parts; one thread does this, so nothing is added meanwhile. Says once that the log has become
     /// large, see [`ShapeLog::large_beyond`].
-    pub(crate) fn publish(&self, postings: &[Posting], blocks: &[Block]) -> bool {
-        let mut state = self.state();
-        let Some(lsn) = blocks.first().map(|block| block.lsn) else { return false };
-        state.blocks.extend_from_slice(blocks);
-        for posting in postings {
-            let weight = u64::from(posting.weight) + ENTRY_OVERHEAD_BYTES;
-            state.filled += weight;
-            state.weight += weight;
-            state.end = Offset { tx: lsn.0, op: last_op(posting) };
-            if state.filled >= self.chunk_bytes {
-                state.filled = 0;
-                let end = state.end;
-                state.chunk_ends.push(end);
-            }
+    pub(crate) fn publish(&self, news: News) -> io::Result<bool> {
+        let News { parts, postings, blocks } = news;
+        let Some(end) = blocks.last().or(parts.last()).map(Block::end) else {
+            return Ok(false);
+        };
+        if end <= self.begin_offset() {
+            // Read back, and forgotten before.
+            return Ok(false);
         }
+        let lsn = Lsn(end.tx);
+        let mut chunks = self.chunks();
+        for part in &parts {
+            part.read()?.iter().for_each(|posting| chunks.add(lsn, posting));
+        }
+        postings.iter().for_each(|posting| chunks.add(lsn, posting));
+        let mut state = self.state();
+        if state.ended.is_some() {
+            return Ok(false);
+        }
+        if state.blocks.is_empty() {
+            // Most logs of many shapes hold one block or two.
+            state.blocks.reserve_exact(parts.len() + blocks.len());
+        }
+        parts.iter().chain(&blocks).for_each(Block::claim);
+        state.blocks.extend(parts.into_iter().chain(blocks));
+        state.chunk_ends.append(&mut chunks.ends);
+        (state.filled, state.weight, state.end) = (chunks.filled, chunks.weight, chunks.end);
         state.wake();
-        state.is_newly_large()
+        Ok(state.is_newly_large())
+    }
+
+    fn chunks(&self) -> Chunks {
+        let state = self.state();
+        let State { filled, weight, end, .. } = *state;
+        Chunks { size: self.chunk_bytes, filled, weight, end, ends: Vec::new() }
     }
 
     /// Ends the shape; its waiters learn of it at once.
@@ -350,8 +396,30 @@ impl ShapeLog {
         let mut state = self.state();
         state.ended.get_or_insert(why);
         state.phase = Phase::Following;
-        state.blocks = Vec::new();
+        std::mem::take(&mut state.blocks).iter().for_each(Block::release);
         state.wake();
+    }
+}
+
+/// Finds where chunks end. They depend on stored bytes only: the same after a restart.
+struct Chunks {
+    size: u64,
+    filled: u64,
+    weight: u64,
+    end: Offset,
+    ends: Vec<Offset>,
+}
+
+impl Chunks {
+    fn add(&mut self, lsn: Lsn, posting: &Posting) {
+        let weight = u64::from(posting.weight) + ENTRY_OVERHEAD_BYTES;
+        self.filled += weight;
+        self.weight += weight;
+        self.end = Offset { tx: lsn.0, op: last_op(posting) };
+        if self.filled >= self.size {
+            self.filled = 0;
+            self.ends.push(self.end);
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 //! changes; nothing is readable before everything it depends on is. *Must not know*: Postgres, HTTP.
 
 pub mod appender;
+pub mod block;
 pub mod encode;
 pub mod encoded;
 pub mod form;
@@ -14,16 +15,20 @@ pub mod held;
 pub mod log;
 pub mod offset;
 pub mod pack;
+pub mod posting_files;
 pub mod postings;
+mod scale;
 pub mod typed;
+mod varint;
 
 pub use appender::{Appender, AppenderHandle, Pin, ShapeLogs};
+pub use block::Block;
 pub use encode::View;
 pub use encoded::{Encoded, Piece};
 pub use form::{Control, Form};
 pub use held::Held;
-pub use log::{HeldTransaction, LogEnded, LogPoint, ShapeLog, Slice, SliceError};
+pub use log::{Brought, HeldTransaction, LogEnded, LogPoint, ShapeLog, Slice, SliceError};
 pub use offset::{Offset, RequestOffset};
 pub use pack::{BatchPlace, PackStore};
-pub use postings::{Block, PostingReader};
+pub use postings::News;
 pub use typed::TypedView;

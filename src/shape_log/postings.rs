@@ -1,111 +1,64 @@
 //! The posting log: what each transaction brought to each shape. Bytes: `FORMAT.md`.
+//!
+//! A transaction may come in parts, which mean nothing until the frame that ends it.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
 
 pub use brooklet_dataflows::Posting;
-use brooklet_dataflows::{ShapeId, Verdict};
+use brooklet_dataflows::ShapeId;
 use brooklet_sql::Lsn;
 use bytes::{Buf, BufMut};
 
-use super::Offset;
+use super::block::{Block, Home, PostingFile, ShapeEntry, put_shapes, take_shapes};
+use super::posting_files::PostingFiles;
+use super::varint;
 use crate::frame::{FileKind, Frame, FrameError, FrameFile, Tail};
-use crate::limits::{POSTING_FILE_BYTES_MAX, POSTINGS_PER_BLOCK_MAX};
-use crate::storage::{FileHandle, StorageHandle, make_dir};
+use crate::limits::{POSTING_FILE_BYTES_MAX, SLICE_BYTES_MAX};
+use crate::storage::StorageHandle;
 
-mod kind {
+/// Frame kinds.
+pub(super) mod kind {
     pub const TRANSACTION: u8 = 1;
     pub const LATE: u8 = 2;
     pub const ENDED: u8 = 3;
     pub const POSITION: u8 = 4;
+    pub const PART: u8 = 5;
 }
 
-const HEAD: u64 = 8 + 4 + 4;
-const SHAPE_HEAD: u64 = 8 + 4;
-const POSTING: usize = 8 + 8 + 1 + 1 + 3 + 4;
-
-/// Up to [`POSTINGS_PER_BLOCK_MAX`] postings of one transaction and shape, on disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Block {
-    /// The transaction.
-    pub lsn: Lsn,
-    /// Its 32-bit id.
-    pub xid: u32,
-    /// How many postings.
-    pub count: u32,
-    /// The place of its last entry.
-    pub last_op: u64,
-    file: u32,
-    /// Of its bytes: a frame's covers all shapes, and a block is read alone.
-    crc: u32,
-    at: u64,
-}
-
-impl Block {
-    /// The offset of its last entry.
-    #[must_use]
-    pub fn end(&self) -> Offset {
-        Offset { tx: self.lsn.0, op: self.last_op }
-    }
-}
-
-/// The place of a posting's last entry: a key change takes two.
-#[must_use]
-pub fn last_op(posting: &Posting) -> u64 {
-    posting.op_position + u64::from(posting.verdict == Verdict::Rekey)
-}
-
-/// What a transaction brings to one shape.
-pub type ShapeEntry<'a> = (ShapeId, &'a [Posting]);
-
-/// Reads postings back; cheap to clone.
-#[derive(Clone, Default)]
-pub struct PostingReader {
-    files: Arc<RwLock<Vec<FileHandle>>>,
-}
-
-impl PostingReader {
-    /// The postings of a block, in order.
-    pub fn read(&self, block: &Block) -> std::io::Result<Vec<Posting>> {
-        let file = {
-            let files = self.files.read().unwrap_or_else(|e| e.into_inner());
-            files.get(block.file as usize).cloned()
-        };
-        let file = file.ok_or_else(|| std::io::Error::other("a posting file is missing"))?;
-        let mut bytes = vec![0; POSTING * block.count as usize];
-        file.read_exact_at(&mut bytes, block.at)?;
-        if crc32fast::hash(&bytes) != block.crc {
-            return Err(std::io::Error::other("postings are damaged"));
-        }
-        let decoded = bytes.chunks_exact(POSTING).map(decode).collect::<Option<_>>();
-        decoded.ok_or_else(|| std::io::Error::other("a posting is damaged"))
-    }
-}
-
-impl PostingReader {
-    /// Bytes on disk.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        let files = self.files.read().unwrap_or_else(|e| e.into_inner());
-        files.iter().filter_map(|file| file.length().ok()).sum()
-    }
+/// What one transaction brings to one shape, where it is written.
+#[derive(Debug, Clone, Default)]
+pub struct News {
+    /// Blocks that came in parts: their postings are read back where they are needed.
+    pub parts: Vec<Block>,
+    /// The postings after those.
+    pub postings: Vec<Posting>,
+    /// The blocks of these.
+    pub blocks: Vec<Block>,
 }
 
 /// What the posting log holds, told again at a restart in the order it was written.
-pub enum Recovered<'a> {
-    /// Postings of a transaction, with where they are.
-    Postings(ShapeId, &'a [Posting], Vec<Block>),
+#[derive(Debug)]
+pub enum Recovered {
+    /// Postings of a transaction.
+    News(ShapeId, News),
     /// A shape ended.
     Ended(ShapeId),
 }
 
 /// The one writer.
 pub struct PostingWriter {
-    dir: PathBuf,
     file: FrameFile,
-    number: u32,
-    reader: PostingReader,
+    /// The same file, for readers.
+    current: Arc<PostingFile>,
+    files: PostingFiles,
     position: Lsn,
+    /// Parts of the open transaction.
+    parts: u64,
+    /// A file is ended beyond this.
+    file_bytes_max: u64,
 }
 
 impl PostingWriter {
@@ -115,55 +68,57 @@ impl PostingWriter {
         storage: &StorageHandle,
         dir: &Path,
         end: Lsn,
-        mut each: impl FnMut(Recovered<'_>),
+        each: impl FnMut(Recovered) -> io::Result<()>,
     ) -> Result<PostingWriter, FrameError> {
-        let at = |source| FrameError::Io { path: dir.to_owned(), source };
-        make_dir(&**storage, dir).map_err(at)?;
-        let reader = PostingReader::default();
-        let (mut position, mut number, mut newest) = (Lsn::ZERO, 0, None);
-        let exists = |number| storage.exists(&path(dir, number)).map_err(at);
-        while exists(number)? {
-            let newer = exists(number + 1)?;
-            let tail = if newer { Tail::Closed } else { Tail::Newest };
-            let mut keep = Keep { end, position, cut: None };
-            let open = path(dir, number);
-            let mut file = FrameFile::open(storage, &open, FileKind::Postings, tail, |frame| {
-                keep.frame(frame, number, &mut each);
-            })?;
-            position = keep.position;
-            if let Some(cut) = keep.cut {
-                file.truncate(cut)?;
-                for later in number + 1.. {
-                    if !exists(later)? {
-                        break;
-                    }
-                    storage.remove(&path(dir, later)).map_err(at)?;
-                }
-            }
-            reader.files.write().unwrap_or_else(|e| e.into_inner()).push(Arc::clone(file.file()));
-            newest = Some(file);
-            number += 1;
-        }
-        let file = match newest {
-            Some(file) => file,
-            None => {
-                number = 1;
-                let file = FrameFile::create(storage, &path(dir, 0), FileKind::Postings)?;
-                reader
-                    .files
-                    .write()
-                    .unwrap_or_else(|e| e.into_inner())
-                    .push(Arc::clone(file.file()));
-                file
-            }
-        };
-        Ok(PostingWriter { dir: dir.to_owned(), file, number: number - 1, reader, position })
+        PostingWriter::open_with(storage, dir, end, POSTING_FILE_BYTES_MAX, each)
     }
 
-    /// For readers.
+    /// As [`PostingWriter::open`], with files of another size.
+    pub(super) fn open_with(
+        storage: &StorageHandle,
+        dir: &Path,
+        end: Lsn,
+        file_bytes_max: u64,
+        each: impl FnMut(Recovered) -> io::Result<()>,
+    ) -> Result<PostingWriter, FrameError> {
+        let files = PostingFiles::open(storage, dir)?;
+        let all = files.list()?;
+        let (mut found, mut newest) = (Found::new(end, each), None);
+        for (at, numbers) in all.iter().enumerate() {
+            let path = files.path(*numbers);
+            let tail = if at + 1 == all.len() { Tail::Newest } else { Tail::Closed };
+            let current = PostingFile::new(*numbers, FrameFile::reader(storage, &path)?);
+            let mut file = FrameFile::open(storage, &path, FileKind::Postings, tail, |frame| {
+                found.frame(frame, &current);
+            })?;
+            found.check(&path)?;
+            if let Some(cut) = found.cut {
+                all[at + 1..].iter().rev().try_for_each(|later| files.delete(*later))?;
+                file.truncate(cut)?;
+            }
+            files.all().push(Arc::clone(&current));
+            newest = Some((file, current));
+            if found.cut.is_some() {
+                break;
+            }
+        }
+        let (file, current) = match newest {
+            Some(newest) => newest,
+            None => create(&files, 0)?,
+        };
+        let position = found.position;
+        Ok(PostingWriter { file, current, files, position, parts: 0, file_bytes_max })
+    }
+
+    /// The files.
     #[must_use]
-    pub fn reader(&self) -> PostingReader {
-        self.reader.clone()
+    pub fn files(&self) -> &PostingFiles {
+        &self.files
+    }
+
+    /// A failure of the current file.
+    pub(super) fn error(&self, source: io::Error) -> FrameError {
+        FrameError::Io { path: self.file.path().to_owned(), source }
     }
 
     /// Every transaction up to here has its frame.
@@ -172,46 +127,60 @@ impl PostingWriter {
         self.position
     }
 
-    /// Appends what a transaction brought; returns where, shape by shape. `late` for one that had
-    /// to wait for its shape's snapshot.
-    pub fn append(
+    /// Appends what the open transaction brought so far; it counts once a frame ends the
+    /// transaction. Returns where, shape by shape.
+    pub fn append_part(&mut self, shapes: &[ShapeEntry<'_>]) -> Vec<Vec<Block>> {
+        let mut payload = Vec::new();
+        varint::put(self.parts, &mut payload);
+        self.parts += 1;
+        self.append_shapes(kind::PART, payload, (Lsn::ZERO, 0), shapes)
+    }
+
+    /// The open transaction was taken back: its parts never count.
+    pub fn abort(&mut self) {
+        self.parts = 0;
+    }
+
+    /// Appends what a transaction brought beyond its parts, and ends it; returns where, shape by
+    /// shape. The parts of shapes that are not named here do not count.
+    pub fn append(&mut self, lsn: Lsn, xid: u32, shapes: &[ShapeEntry<'_>]) -> Vec<Vec<Block>> {
+        self.position = self.position.max(lsn);
+        let mut payload = transaction(lsn, xid);
+        varint::put(std::mem::take(&mut self.parts), &mut payload);
+        self.append_shapes(kind::TRANSACTION, payload, (lsn, xid), shapes)
+    }
+
+    /// Appends what an earlier transaction brought to a shape that had to wait for its snapshot, all
+    /// or a part of it; returns where.
+    pub fn append_late(
         &mut self,
         lsn: Lsn,
         xid: u32,
+        shape: ShapeId,
+        postings: &[Posting],
+    ) -> Vec<Block> {
+        let payload = transaction(lsn, xid);
+        let mut places = self.append_shapes(kind::LATE, payload, (lsn, xid), &[(shape, postings)]);
+        places.pop().unwrap_or_default()
+    }
+
+    fn append_shapes(
+        &mut self,
+        kind: u8,
+        mut payload: Vec<u8>,
+        (lsn, xid): (Lsn, u32),
         shapes: &[ShapeEntry<'_>],
-        late: bool,
     ) -> Vec<Vec<Block>> {
-        let mut payload = Vec::new();
-        payload.put_u64_le(lsn.0);
-        payload.put_u32_le(xid);
-        payload.put_u32_le(shapes.len() as u32);
-        for (shape, postings) in shapes {
-            payload.put_u64_le(shape.0);
-            payload.put_u32_le(postings.len() as u32);
-        }
-        for posting in shapes.iter().flat_map(|(_, postings)| *postings) {
-            encode(posting, &mut payload);
-        }
-        let kind = if late { kind::LATE } else { kind::TRANSACTION };
-        let mut at = self.file.append(kind, &[&payload]);
-        if !late {
-            self.position = self.position.max(lsn);
-        }
-        at += HEAD + SHAPE_HEAD * shapes.len() as u64;
-        let mut places = Vec::with_capacity(shapes.len());
-        for (_, postings) in shapes {
-            places.push(blocks(lsn, xid, postings, self.number, at));
-            at += (POSTING * postings.len()) as u64;
-        }
+        let begin = self.file.next_payload();
+        let home = Home { lsn, xid, file: Arc::clone(&self.current) };
+        let places = put_shapes(shapes, &home, begin, &mut payload);
+        self.file.append(kind, &[&payload]);
         places
     }
 
     /// Notes that shapes have ended.
     pub fn append_ended(&mut self, shapes: &[ShapeId]) {
-        let mut payload = Vec::new();
-        payload.put_u32_le(shapes.len() as u32);
-        shapes.iter().for_each(|shape| payload.put_u64_le(shape.0));
-        self.file.append(kind::ENDED, &[&payload]);
+        append_ended(&mut self.file, &self.current, shapes);
     }
 
     /// Makes what was appended readable.
@@ -219,142 +188,199 @@ impl PostingWriter {
         self.file.flush()
     }
 
+    /// As [`PostingWriter::flush`], where much has gathered.
+    pub(super) fn flush_if_large(&mut self) -> Result<(), FrameError> {
+        if self.file.pending_bytes() >= SLICE_BYTES_MAX { self.flush() } else { Ok(()) }
+    }
+
     /// Makes what was appended durable, together with the fact that everything up to `position` is
     /// there.
     pub fn sync(&mut self, position: Lsn) -> Result<(), FrameError> {
         if position > self.position {
-            self.file.append(kind::POSITION, &[&position.0.to_le_bytes()]);
+            append_position(&mut self.file, position);
             self.position = position;
         }
-        self.file.sync()?;
-        if self.file.end() > POSTING_FILE_BYTES_MAX {
-            let (number, storage) = (self.number + 1, self.file.storage());
-            self.file = FrameFile::create(storage, &path(&self.dir, number), FileKind::Postings)?;
-            self.number = number;
-            let file = Arc::clone(self.file.file());
-            self.reader.files.write().unwrap_or_else(|e| e.into_inner()).push(file);
+        self.file.sync()
+    }
+
+    /// Ends the file and begins another if it is large. To be called when everything is durable and
+    /// published: a file that is ended may be rewritten from what logs refer to. Parts stay with the
+    /// frame that ends them.
+    pub fn roll(&mut self) -> Result<(), FrameError> {
+        if self.parts > 0 || self.file.end() <= self.file_bytes_max {
+            return Ok(());
         }
+        let (mut file, current) = create(&self.files, self.current.numbers.1 + 1)?;
+        // So that the position does not depend on older files.
+        append_position(&mut file, self.position);
+        file.sync()?;
+        self.file = file;
+        self.current = current;
         Ok(())
     }
 }
 
-fn path(dir: &Path, number: u32) -> PathBuf {
-    dir.join(format!("{number:06}.log"))
+fn create(files: &PostingFiles, number: u32) -> Result<(FrameFile, Arc<PostingFile>), FrameError> {
+    let numbers = (number, number);
+    let file = FrameFile::create(files.storage(), &files.path(numbers), FileKind::Postings)?;
+    let current = PostingFile::new(numbers, Arc::clone(file.file()));
+    files.all().push(Arc::clone(&current));
+    Ok((file, current))
 }
 
-fn blocks(lsn: Lsn, xid: u32, postings: &[Posting], file: u32, at: u64) -> Vec<Block> {
-    let pieces = postings.chunks(POSTINGS_PER_BLOCK_MAX).enumerate();
-    pieces
-        .map(|(number, piece)| Block {
-            lsn,
-            xid,
-            count: piece.len() as u32,
-            last_op: piece.last().map_or(0, last_op),
-            file,
-            crc: checksum(piece),
-            at: at + (number * POSTINGS_PER_BLOCK_MAX * POSTING) as u64,
-        })
-        .collect()
+/// The head of a frame that belongs to a known transaction.
+pub(super) fn transaction(lsn: Lsn, xid: u32) -> Vec<u8> {
+    let mut payload = Vec::new();
+    payload.put_u64_le(lsn.0);
+    payload.put_u32_le(xid);
+    payload
 }
 
-fn checksum(postings: &[Posting]) -> u32 {
-    let mut bytes = Vec::with_capacity(POSTING * postings.len());
-    postings.iter().for_each(|posting| encode(posting, &mut bytes));
-    crc32fast::hash(&bytes)
+pub(super) fn append_position(file: &mut FrameFile, position: Lsn) {
+    file.append(kind::POSITION, &[&position.0.to_le_bytes()]);
 }
 
-fn encode(posting: &Posting, out: &mut Vec<u8>) {
-    out.put_u64_le(posting.seq);
-    out.put_u64_le(posting.op_position);
-    out.put_u8(posting.verdict as u8);
-    out.put_u8(u8::from(posting.last));
-    out.put_bytes(0, 3);
-    out.put_u32_le(posting.weight);
-}
-
-fn decode(mut bytes: &[u8]) -> Option<Posting> {
-    let bytes = &mut bytes;
-    let seq = bytes.try_get_u64_le().ok()?;
-    let op_position = bytes.try_get_u64_le().ok()?;
-    let verdict = Verdict::from_u8(bytes.try_get_u8().ok()?)?;
-    let last = bytes.try_get_u8().ok()? == 1;
-    bytes.advance(3);
-    let weight = bytes.try_get_u32_le().ok()?;
-    // One that breaks a promise is never stored.
-    Some(Posting { seq, op_position, verdict, last, weight, breaks_promise: false })
+pub(super) fn append_ended(file: &mut FrameFile, current: &PostingFile, shapes: &[ShapeId]) {
+    let mut payload = Vec::new();
+    varint::put(shapes.len() as u64, &mut payload);
+    shapes.iter().for_each(|shape| varint::put(shape.0, &mut payload));
+    current.note_written(payload.len() as u64);
+    file.append(kind::ENDED, &[&payload]);
 }
 
 /// Reads frames back until one belongs to a transaction that the change log does not have.
-struct Keep {
+pub(super) struct Found<F> {
     end: Lsn,
-    position: Lsn,
+    pub position: Lsn,
+    /// Where to cut.
     cut: Option<u64>,
+    damaged: Option<u64>,
+    failed: Option<io::Error>,
+    /// Parts of a transaction whose end is not read yet, and how many.
+    parts: HashMap<ShapeId, Vec<Block>>,
+    parts_count: u64,
+    each: F,
 }
 
-impl Keep {
-    fn frame(&mut self, frame: Frame<'_>, file: u32, each: &mut impl FnMut(Recovered<'_>)) {
-        if self.cut.is_some() || self.read(frame, file, each).is_some() {
-            return;
-        }
-        self.cut = Some(frame.at - 9);
+impl<F: FnMut(Recovered) -> io::Result<()>> Found<F> {
+    pub fn new(end: Lsn, each: F) -> Found<F> {
+        let (cut, damaged, failed) = (None, None, None);
+        let (parts, parts_count) = (HashMap::new(), 0);
+        Found { end, position: Lsn::ZERO, cut, damaged, failed, parts, parts_count, each }
     }
 
     /// A frame of something that the change log does not have: what it has begins before its end,
     /// and another may begin just there. Frames come in the order of the stream, so those of all
     /// that it has were before this one, also of what concerned no shape and is in no frame.
-    fn has_all(&mut self) -> Option<()> {
+    fn has_all(&mut self) -> bool {
         self.position = self.position.max(Lsn(self.end.0.saturating_sub(1)));
-        None
+        false
     }
 
-    fn read(
-        &mut self,
-        frame: Frame<'_>,
-        file: u32,
-        each: &mut impl FnMut(Recovered<'_>),
-    ) -> Option<()> {
+    pub fn frame(&mut self, frame: Frame<'_>, file: &Arc<PostingFile>) {
+        if self.cut.is_some() || self.damaged.is_some() || self.failed.is_some() {
+            return;
+        }
+        match self.read(frame, file) {
+            Some(true) => {}
+            Some(false) => self.cut = Some(frame.at - crate::frame::FRAME_HEAD as u64),
+            None => self.damaged = Some(frame.at),
+        }
+    }
+
+    /// Whether all frames so far could be read.
+    pub fn check(&mut self, path: &Path) -> Result<(), FrameError> {
+        match (self.failed.take(), self.damaged) {
+            (Some(source), _) => Err(FrameError::Io { path: path.to_owned(), source }),
+            (_, Some(at)) => Err(FrameError::Damaged(path.to_owned(), at)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the change log has what the frame is about; `None` if it cannot be read.
+    fn read(&mut self, frame: Frame<'_>, file: &Arc<PostingFile>) -> Option<bool> {
         let mut payload = frame.payload;
         match frame.kind {
             kind::TRANSACTION | kind::LATE => {
                 let lsn = Lsn(payload.try_get_u64_le().ok()?);
                 if lsn >= self.end {
-                    return self.has_all();
+                    return Some(self.has_all());
                 }
                 let xid = payload.try_get_u32_le().ok()?;
-                let count = payload.try_get_u32_le().ok()?;
-                let mut shapes = Vec::new();
-                for _ in 0..count {
-                    let shape = ShapeId(payload.try_get_u64_le().ok()?);
-                    shapes.push((shape, payload.try_get_u32_le().ok()? as usize));
-                }
-                let mut at = frame.at + HEAD + SHAPE_HEAD * u64::from(count);
-                for (shape, count) in shapes {
-                    let bytes = payload.get(..count * POSTING)?;
-                    let postings =
-                        bytes.chunks_exact(POSTING).map(decode).collect::<Option<Vec<_>>>()?;
-                    payload.advance(count * POSTING);
-                    let places = blocks(lsn, xid, &postings, file, at);
-                    each(Recovered::Postings(shape, &postings, places));
-                    at += (count * POSTING) as u64;
-                }
+                let mut parts = HashMap::new();
                 if frame.kind == kind::TRANSACTION {
                     self.position = self.position.max(lsn);
+                    parts = self.take_parts(varint::take(&mut payload)?)?;
                 }
+                self.shapes(frame, payload, Home { lsn, xid, file: Arc::clone(file) }, parts)?;
             }
+            kind::PART => self.part(frame, payload, file)?,
             kind::ENDED => {
-                for _ in 0..payload.try_get_u32_le().ok()? {
-                    each(Recovered::Ended(ShapeId(payload.try_get_u64_le().ok()?)));
+                file.note_written(payload.len() as u64);
+                for _ in 0..varint::take(&mut payload)? {
+                    self.tell(Recovered::Ended(ShapeId(varint::take(&mut payload)?)));
                 }
             }
             kind::POSITION => {
                 let lsn = Lsn(payload.try_get_u64_le().ok()?);
                 if lsn >= self.end {
-                    return self.has_all();
+                    return Some(self.has_all());
                 }
                 self.position = self.position.max(lsn);
             }
             _ => return None,
         }
-        Some(())
+        Some(true)
+    }
+
+    fn shapes(
+        &mut self,
+        frame: Frame<'_>,
+        rest: &[u8],
+        home: Home,
+        mut parts: HashMap<ShapeId, Vec<Block>>,
+    ) -> Option<()> {
+        let at = frame.at + (frame.payload.len() - rest.len()) as u64;
+        take_shapes(rest, &home, at, |shape, postings, blocks| {
+            let mut parts = parts.remove(&shape).unwrap_or_default();
+            parts.iter_mut().for_each(|block| block.belongs_to(home.lsn, home.xid));
+            self.tell(Recovered::News(shape, News { parts, postings, blocks }));
+        })
+    }
+
+    /// The first part of a transaction says that an earlier one never ended.
+    fn part(&mut self, frame: Frame<'_>, mut rest: &[u8], file: &Arc<PostingFile>) -> Option<()> {
+        let number = varint::take(&mut rest)?;
+        if number == 0 {
+            (self.parts, self.parts_count) = (HashMap::new(), 0);
+        }
+        if number != self.parts_count {
+            return None;
+        }
+        self.parts_count += 1;
+        let home = Home { lsn: Lsn::ZERO, xid: 0, file: Arc::clone(file) };
+        let at = frame.at + (frame.payload.len() - rest.len()) as u64;
+        take_shapes(rest, &home, at, |shape, _, blocks| {
+            self.parts.entry(shape).or_default().extend(blocks);
+        })
+    }
+
+    /// The parts of a transaction that ends; what else there is was never ended.
+    fn take_parts(&mut self, count: u64) -> Option<HashMap<ShapeId, Vec<Block>>> {
+        let (parts, found) =
+            (std::mem::take(&mut self.parts), std::mem::take(&mut self.parts_count));
+        match count {
+            0 => Some(HashMap::new()),
+            _ => (count == found).then_some(parts),
+        }
+    }
+
+    fn tell(&mut self, recovered: Recovered) {
+        if self.failed.is_none() {
+            self.failed = (self.each)(recovered).err();
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -189,11 +189,20 @@ struct TemplateRecord {
 
 impl Catalog {
     /// Reads the catalogue at `path`, without the shapes that `ended` names, and rewrites it.
+    #[cfg(test)]
     pub fn open(
         storage: &StorageHandle,
         path: &Path,
         ended: &HashSet<ShapeId>,
     ) -> Result<(Catalog, Recovered), FrameError> {
+        let mut recovered = Catalog::read(storage, path)?;
+        recovered.shapes.retain(|shape| !ended.contains(&shape.id));
+        let catalog = Catalog::rewrite(storage, path, &recovered)?;
+        Ok((catalog, recovered))
+    }
+
+    /// Reads the catalogue at `path`, if there is one.
+    pub fn read(storage: &StorageHandle, path: &Path) -> Result<Recovered, FrameError> {
         let (mut found, mut bad) = (Found { next_id: 1, ..Found::default() }, None);
         let at = |source| FrameError::Io { path: path.to_owned(), source };
         if storage.exists(path).map_err(at)? {
@@ -206,12 +215,11 @@ impl Catalog {
         if let Some(at) = bad {
             return Err(FrameError::Damaged(path.to_owned(), at));
         }
-        let recovered = found.alive(ended);
-        let catalog = Catalog::rewrite(storage, path, &recovered)?;
-        Ok((catalog, recovered))
+        Ok(found.alive())
     }
 
-    fn rewrite(
+    /// Begins a catalogue of what was read and is still wanted; it replaces the one at `path`.
+    pub fn rewrite(
         storage: &StorageHandle,
         path: &Path,
         recovered: &Recovered,
@@ -395,7 +403,7 @@ impl State {
 
 impl Found {
     /// What is left: shapes that have not ended, and what they refer to.
-    fn alive(self, ended: &HashSet<ShapeId>) -> Recovered {
+    fn alive(self) -> Recovered {
         let Found { tables, templates, forms, mut shapes, partitions, next_id } = self;
         let stored = |(number, record): (u32, TemplateRecord)| {
             let table = Arc::clone(tables.get(&record.table)?);
@@ -410,17 +418,16 @@ impl Found {
             known.is_none_or(|known| shape.generation >= known.generation)
         };
         let (mut used_templates, mut used_forms) = (HashSet::new(), HashSet::new());
-        shapes.retain(|id, shape| {
+        shapes.retain(|_, shape| {
             let template = templates.get(&shape.template);
             let form = shape.filter.as_ref().map(|filter| filter.form);
             let known = template.is_some_and(|template| current(shape, template))
                 && form.is_none_or(|form| forms.contains_key(&form));
-            let alive = known && !ended.contains(id);
-            if alive {
+            if known {
                 used_templates.insert(shape.template);
                 used_forms.extend(form);
             }
-            alive
+            known
         });
         templates.retain(|number, _| used_templates.contains(number));
         forms.retain(|number, _| used_forms.contains(number));

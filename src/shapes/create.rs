@@ -33,7 +33,8 @@ use crate::replication::publication::{PreparedTable, Publication, PublicationErr
 use crate::replication::schema::Schemas;
 use crate::replication::snapshot::{Rows, Snapshot, SnapshotError};
 use crate::replication::{self, Database, DatabaseError};
-use crate::shape_log::{AppenderHandle, HeldTransaction, PackStore, PostingReader, ShapeLogs};
+use crate::shape_log::posting_files::PostingFiles;
+use crate::shape_log::{AppenderHandle, HeldTransaction, PackStore, ShapeLogs};
 
 /// What shapes are made with.
 pub struct Workshop {
@@ -54,7 +55,7 @@ pub struct Workshop {
     /// Appends to them.
     pub appender: AppenderHandle,
     /// Holds entries.
-    pub postings: PostingReader,
+    pub postings: PostingFiles,
     /// Holds snapshot rows.
     pub packs: PackStore,
     /// Remembers finished shapes.
@@ -256,13 +257,13 @@ pub(crate) async fn early(
             if let Some(last) = postings.last_mut() {
                 last.last = true;
             }
-            Ok(HeldTransaction { lsn: commit.lsn, xid: commit.xid, postings })
+            Ok(HeldTransaction { lsn: commit.lsn, xid: commit.xid, brought: postings.into() })
         };
         missing.iter().map(one).collect::<Result<Vec<_>, crate::change_log::ChangeLogError>>()
     });
     let mut matched =
         matched.await.map_err(CreateError::internal)?.map_err(CreateError::internal)?;
-    matched.retain(|transaction| !transaction.postings.is_empty());
+    matched.retain(|transaction| !transaction.brought.postings.is_empty());
     Ok(matched)
 }
 

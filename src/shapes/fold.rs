@@ -266,7 +266,6 @@ fn store(
     }
     let held = Held {
         changes: &shop.change_log,
-        postings: &shop.postings,
         packs: &shop.packs,
         view: shape.view(),
         table: shape.table().oid,

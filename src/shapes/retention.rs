@@ -202,13 +202,13 @@ fn rewrite(
     for log in logs {
         log.each_block(|block| {
             if after < block.lsn && block.lsn <= last.last_lsn {
-                blocks.push(*block);
+                blocks.push(block.clone());
             }
         });
     }
     let mut live = Vec::new();
     for block in &blocks {
-        live.extend(shop.postings.read(block)?.iter().map(|posting| posting.seq));
+        live.extend(block.read()?.iter().map(|posting| posting.seq));
     }
     live.sort_unstable();
     live.dedup();

@@ -6,7 +6,7 @@ use brooklet_sql::Row;
 use super::life::{Ended, Life};
 use super::postgres::{Seen, row};
 use crate::shape_log::Offset;
-use crate::shape_log::postings::last_op;
+use crate::shape_log::block::last_op;
 use crate::shapes::Shape;
 
 type Values = Vec<Option<String>>;
@@ -22,7 +22,7 @@ pub(super) fn entries(life: &Life, shape: &Shape) -> Result<Option<Vec<Seen>>, E
     loop {
         let Ok(slice) = shape.log.slice(after) else { return Ok(None) };
         for block in &slice.blocks {
-            for posting in life.postings.read(block)? {
+            for posting in block.read()? {
                 let offset = Offset { tx: block.lsn.0, op: last_op(&posting) };
                 if offset <= slice.after || offset > slice.end {
                     continue;

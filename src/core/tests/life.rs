@@ -26,7 +26,7 @@ use crate::replication::Database;
 use crate::replication::publication::Publication;
 use crate::replication::schema::Schemas;
 use crate::shape_log::pack::PackError;
-use crate::shape_log::{Appender, LogPoint, PostingReader, ShapeLog};
+use crate::shape_log::{Appender, LogPoint, ShapeLog};
 use crate::shapes::base::{Base, Seen, SnapshotState, Stage};
 use crate::shapes::chunks::Chunks;
 use crate::shapes::create::{CreateError, Workshop, early, finish, install};
@@ -64,7 +64,6 @@ pub(super) struct Life {
     shop: Arc<Workshop>,
     registry: Arc<Registry>,
     pub log: ChangeLog,
-    pub postings: PostingReader,
     pub shapes: HashMap<ShapeId, Arc<Shape>>,
     durable: watch::Receiver<Lsn>,
     rolled: mpsc::UnboundedReceiver<Rolled>,
@@ -166,9 +165,8 @@ impl Life {
         let publication = Publication::new(database(), "p".into(), tables(&shapes));
         world.runtime.block_on(replay(&log, stores.position, &shapes, &engine))?;
         let (unsealed, begun_after) = (log.unsealed(&commits), writer.last_commit());
-        let recent = Arc::new(RecentCommits::new(commits));
+        let (recent, start) = (Arc::new(RecentCommits::new(commits)), writer.end());
         let (rolled, rolled_files) = mpsc::unbounded_channel();
-        let start = writer.end();
         let (durable_sender, durable) = watch::channel(start);
         let ingest = Ingest {
             writer,
@@ -192,11 +190,11 @@ impl Life {
             partitions: stores.partitions,
             durable: durable.clone(),
             begun_after,
-            postings: stores.postings.clone(),
+            postings: stores.postings,
             large: stores.large.0,
             chunk_bytes: 300,
         });
-        let (postings, ended, next_id) = (stores.postings, stores.ended, stores.next_id);
+        let (ended, next_id) = (stores.ended, stores.next_id);
         let templates = stores.templates;
         Ok(Box::new(move |mut world: World| {
             let registry = Registry::new(Arc::clone(&shop), templates, Vec::new(), next_id);
@@ -213,7 +211,6 @@ impl Life {
                 shop,
                 registry,
                 log,
-                postings,
                 shapes,
                 durable,
                 rolled: rolled_files,

@@ -95,7 +95,8 @@ fn live(life: Life, disk: &Faulty, plan: Plan) -> (Life, Result<(), Ended>) {
             }
         }
     };
-    worker::run(intake, move |collated| emitter.collated(collated));
+    // So small that most transactions leave in parts.
+    worker::run(intake, 1, move |collated| emitter.collated(collated));
     let life = life.lock().unwrap().take().unwrap();
     let outcome = std::mem::replace(&mut *outcome.lock().unwrap(), Ok(()));
     (life, outcome)

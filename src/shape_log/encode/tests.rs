@@ -40,11 +40,11 @@ fn messages(view: &View, posting: Posting, change: &Change, after: Offset) -> Ve
         &crate::storage::Directory::handle(),
         dir.path(),
         Lsn(u64::MAX),
-        |_| {},
+        |_| Ok(()),
     )
     .unwrap();
     let shape = brooklet_dataflows::ShapeId(1);
-    let blocks = file.append(Lsn(790), 7, &[(shape, &[posting])], false);
+    let blocks = file.append(Lsn(790), 7, &[(shape, &[posting])]);
     let mut found = Vec::new();
     view.entries(&blocks[0][0], &posting, change, after, |json| {
         found.push(serde_json::from_slice(json).unwrap());

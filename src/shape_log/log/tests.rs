@@ -16,17 +16,20 @@ fn visibility(text: &str) -> Visibility {
 #[test]
 fn held_transactions_are_filtered_by_visibility_and_later_ones_until_the_stream_has_passed() {
     let log = ShapeLog::new(ShapeId(1), 1000);
-    let one = [posting(0, 0, Verdict::Insert)];
+    let admit = |lsn, xid| {
+        let one = vec![posting(0, 0, Verdict::Insert)];
+        log.admit(Lsn(lsn), xid, one.into()).is_some()
+    };
     // In commit order: 12 commits before 10.
-    assert!(!log.admit(Lsn(100), 12, &one));
-    assert!(!log.admit(Lsn(200), 10, &one));
-    assert!(!log.admit(Lsn(300), 14, &one));
+    assert!(!admit(100, 12));
+    assert!(!admit(200, 10));
+    assert!(!admit(300, 14));
     let kept = log.begin(visibility("10:14:10"), Lsn(500));
     assert_eq!(kept.iter().map(|t| t.xid).collect::<Vec<_>>(), [10, 14]);
     // 13 was visible though its commit is streamed after one that was not.
-    assert!(log.admit(Lsn(400), 15, &one));
-    assert!(!log.admit(Lsn(500), 13, &one));
-    assert!(log.admit(Lsn(600), 16, &one));
+    assert!(admit(400, 15));
+    assert!(!admit(500, 13));
+    assert!(admit(600, 16));
 }
 
 #[test]
@@ -36,7 +39,7 @@ fn a_completed_chunk_is_the_same_for_ever() {
         &crate::storage::Directory::handle(),
         dir.path(),
         Lsn(u64::MAX),
-        |_| {},
+        |_| Ok(()),
     )
     .unwrap();
     let log = ShapeLog::new(ShapeId(1), 500);
@@ -45,9 +48,10 @@ fn a_completed_chunk_is_the_same_for_ever() {
     for n in 1..=10u64 {
         let verdict = if n % 3 == 0 { Verdict::Rekey } else { Verdict::Update };
         let postings = [posting(2 * n, 0, Verdict::Insert), posting(2 * n + 1, 2, verdict)];
-        let blocks = file.append(Lsn(n), n as u32, &[(ShapeId(1), &postings)], false);
+        let mut blocks = file.append(Lsn(n), n as u32, &[(ShapeId(1), &postings)]);
         file.flush().unwrap();
-        log.publish(&postings, &blocks[0]);
+        let (blocks, postings) = (blocks.remove(0), postings.into());
+        log.publish(News { parts: Vec::new(), postings, blocks }).unwrap();
         // Two entries fill a chunk of 500 bytes (weight and overhead are 300 each).
         let slice = log.slice(Offset::SNAPSHOT_END).unwrap();
         ends.push((slice.end, slice.up_to_date));
@@ -56,7 +60,7 @@ fn a_completed_chunk_is_the_same_for_ever() {
     assert_eq!(ends[1..], [(Offset { tx: 1, op: 2 }, false); 9]);
     let third = log.slice(Offset { tx: 2, op: 2 }).unwrap();
     assert_eq!(third.end, Offset { tx: 3, op: 3 });
-    let read = file.reader().read(&third.blocks[0]).unwrap();
+    let read = third.blocks[0].read().unwrap();
     assert_eq!(read.iter().map(|p| p.seq).collect::<Vec<_>>(), [6, 7]);
     let end = log.slice(Offset { tx: 10, op: 2 }).unwrap();
     assert!(end.up_to_date && end.blocks.is_empty());

@@ -1,0 +1,231 @@
+//! Parts of any size make the same logs: beside cut-off transactions, held shapes, snapshots taken
+//! between two parts, shapes that end, and after a restart.
+
+use std::path::Path;
+
+use brooklet_dataflows::{Posting, Verdict};
+
+use super::super::{LogPoint, Offset};
+use super::*;
+use crate::storage::Directory;
+
+const SHAPES: u64 = 4;
+
+/// What the appender is told, in an order of its own for every seed.
+enum Step {
+    Change(Vec<u64>),
+    Commit,
+    CutOff,
+    Begin(u64),
+    End(u64),
+}
+
+/// Splitmix.
+struct Rng(u64);
+
+impl Rng {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (z ^ (z >> 31)) % limit
+    }
+
+    fn steps(&mut self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for _ in 0..12 {
+            for _ in 0..self.below(20) {
+                steps.push(match self.below(40) {
+                    0 => Step::Begin(1 + self.below(SHAPES)),
+                    1 => Step::End(1 + self.below(4 * SHAPES)),
+                    _ => Step::Change((1..=SHAPES).filter(|_| self.below(3) > 0).collect()),
+                });
+            }
+            steps.push(if self.below(6) == 0 { Step::CutOff } else { Step::Commit });
+        }
+        (1..=SHAPES).for_each(|shape| steps.push(Step::Begin(shape)));
+        steps
+    }
+}
+
+/// The collator's part of it, for steps.
+struct Run {
+    appender: Appender,
+    scale: Arc<Scale>,
+    logs: Vec<Arc<ShapeLog>>,
+    open: std::collections::BTreeMap<ShapeId, Vec<Posting>>,
+    part: usize,
+    seq: u64,
+    op: u64,
+    transaction: u64,
+    begun: Vec<u64>,
+    ended: Vec<u64>,
+}
+
+impl Run {
+    fn new(dir: &Path, part: usize) -> Run {
+        let file =
+            PostingWriter::open(&Directory::handle(), dir, Lsn(u64::MAX), |_| Ok(())).unwrap();
+        let shared = Arc::new(ShapeLogs::default());
+        let (ended, _) = mpsc::unbounded_channel();
+        let (large, _) = mpsc::unbounded_channel();
+        let (appender, _) = Appender::new(file, Arc::clone(&shared), ended, large);
+        let logs: Vec<_> =
+            (1..=SHAPES).map(|shape| Arc::new(ShapeLog::new(ShapeId(shape), 1500))).collect();
+        logs.iter().for_each(|log| shared.insert(log));
+        Run {
+            appender,
+            scale: Arc::default(),
+            logs,
+            open: Default::default(),
+            part,
+            seq: 0,
+            op: 0,
+            transaction: 1,
+            begun: Vec::new(),
+            ended: Vec::new(),
+        }
+    }
+
+    fn tell(&mut self, collated: Collated) {
+        let load = self.scale.load(postings(&collated));
+        self.appender.take(Command::Collated(collated, load)).unwrap();
+    }
+
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Change(shapes) => {
+                for shape in shapes.iter().filter(|shape| !self.ended.contains(shape)) {
+                    let verdict =
+                        if self.seq.is_multiple_of(5) { Verdict::Rekey } else { Verdict::Insert };
+                    self.open.entry(ShapeId(*shape)).or_default().push(Posting {
+                        seq: self.seq,
+                        op_position: self.op,
+                        verdict,
+                        last: false,
+                        weight: (self.seq % 300) as u32,
+                        breaks_promise: self.seq % 211 == 210,
+                    });
+                }
+                (self.seq, self.op) = (self.seq + 1, self.op + 2);
+                let count: usize = self.open.values().map(|postings| postings.len() - 1).sum();
+                if count >= self.part {
+                    let mut shapes = Vec::new();
+                    for (shape, postings) in &mut self.open {
+                        let postings: Vec<_> = postings.drain(..postings.len() - 1).collect();
+                        if !postings.is_empty() {
+                            shapes.push(ShapePostings { shape: *shape, postings });
+                        }
+                    }
+                    self.tell(Collated::Part(shapes));
+                }
+            }
+            Step::Commit => {
+                let open = std::mem::take(&mut self.open).into_iter();
+                let shapes = open.map(|(shape, mut postings)| {
+                    postings.last_mut().unwrap().last = true;
+                    ShapePostings { shape, postings }
+                });
+                let (lsn, xid) = (Lsn(10 * self.transaction), self.transaction as u32);
+                let shapes = shapes.collect();
+                self.tell(Collated::Transaction { lsn, xid, shapes });
+                (self.transaction, self.op) = (self.transaction + 1, 0);
+            }
+            Step::CutOff => {
+                self.open.clear();
+                self.op = 0;
+                self.tell(Collated::CutOff);
+            }
+            Step::Begin(shape) if self.begun.contains(shape) => {}
+            Step::Begin(shape) => {
+                self.begun.push(*shape);
+                // The snapshot has every third transaction up to a little further than now.
+                let text = format!("1:{}:1,2,4,5,7,8,10,11", self.transaction + 1);
+                let visibility = text.parse().unwrap();
+                let until = Lsn(10 * self.transaction + 10);
+                let (done, _) = oneshot::channel();
+                let shape = ShapeId(*shape);
+                let early = Vec::new();
+                let begin = Command::Begin { shape, visibility, until, early, done };
+                self.appender.take(begin).unwrap();
+            }
+            Step::End(shape) => {
+                self.ended.push(*shape);
+                let (shape, why) = (ShapeId(*shape), EndReason::Truncated);
+                self.open.remove(&shape);
+                self.tell(Collated::Ended { shape, why });
+            }
+        }
+    }
+
+    /// Chunk ends and postings of every log.
+    fn found(&self) -> Vec<Option<Vec<(Offset, Posting)>>> {
+        self.logs.iter().map(|log| entries(log)).collect()
+    }
+}
+
+fn entries(log: &ShapeLog) -> Option<Vec<(Offset, Posting)>> {
+    let (mut found, mut after) = (Vec::new(), Offset::SNAPSHOT_END);
+    loop {
+        let slice = log.slice(after).ok()?;
+        for block in &slice.blocks {
+            for posting in block.read().unwrap() {
+                let at = Offset { tx: block.lsn.0, op: posting.op_position };
+                if at > after && at <= slice.end {
+                    found.push((slice.end, posting));
+                }
+            }
+        }
+        after = slice.end;
+        if slice.up_to_date {
+            return Some(found);
+        }
+    }
+}
+
+#[test]
+fn parts_of_any_size_make_the_same_logs_also_after_a_restart() {
+    let mut told = 0;
+    for seed in 0..60 {
+        let steps = Rng(seed).steps();
+        let mut expected = None;
+        for part in [usize::MAX, 1, 2, 3, 5, 16] {
+            let dir = tempfile::tempdir().unwrap();
+            let mut rng = Rng(seed ^ 77);
+            let mut run = Run::new(dir.path(), part);
+            for step in &steps {
+                run.step(step);
+                if rng.below(3) == 0 {
+                    run.appender.publish().unwrap();
+                }
+            }
+            run.appender.publish().unwrap();
+            let found = run.found();
+            assert_eq!(expected.get_or_insert_with(|| found.clone()), &found, "{seed} {part}");
+            told += found.iter().flatten().map(Vec::len).sum::<usize>();
+            run.appender.file.sync(Lsn(0)).unwrap();
+            drop(run);
+            assert_eq!(restarted(dir.path()), found, "restarted {seed} {part}");
+        }
+    }
+    assert!(told > 10_000, "{told}");
+}
+
+fn restarted(dir: &Path) -> Vec<Option<Vec<(Offset, Posting)>>> {
+    use super::super::postings::Recovered;
+    let visibility = || "1:1:".parse().unwrap();
+    let restored =
+        |shape| ShapeLog::restored(ShapeId(shape), 1500, visibility(), Lsn(0), LogPoint::BEGIN);
+    let logs: Vec<ShapeLog> = (1..=SHAPES).map(restored).collect();
+    PostingWriter::open(&Directory::handle(), dir, Lsn(u64::MAX), |recovered| match recovered {
+        Recovered::News(shape, news) => logs[shape.0 as usize - 1].publish(news).map(|_| ()),
+        Recovered::Ended(shape) => {
+            let log = logs.get(shape.0 as usize - 1);
+            log.into_iter().for_each(|log| log.close(EndReason::Removed));
+            Ok(())
+        }
+    })
+    .unwrap();
+    logs.iter().map(entries).collect()
+}

@@ -1,0 +1,232 @@
+//! Postings as bytes: what one transaction brings to one shape, in blocks that are read alone.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use brooklet_dataflows::{Posting, ShapeId, Verdict};
+use brooklet_sql::Lsn;
+
+use super::{Offset, varint};
+use crate::limits::POSTINGS_PER_BLOCK_MAX;
+use crate::storage::FileHandle;
+
+/// Bits of a posting's flags: the verdict, and whether it is its transaction's last.
+const VERDICT: u8 = 3;
+const LAST: u8 = 4;
+
+/// Bytes of the shortest posting.
+const POSTING_BYTES_MIN: usize = 4;
+
+/// A file of the posting log. Blocks hold it, so that a slow reader can read to the end what has been
+/// rewritten or deleted meanwhile.
+pub struct PostingFile {
+    /// The numbers it stands for: files that were rewritten together keep theirs.
+    pub(super) numbers: (u32, u32),
+    file: FileHandle,
+    /// Bytes that could be live: of blocks and of the records of ended shapes.
+    pub(super) written: AtomicU64,
+    /// Bytes of blocks that logs refer to.
+    pub(super) live: AtomicU64,
+}
+
+impl std::fmt::Debug for PostingFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PostingFile").field("numbers", &self.numbers).finish_non_exhaustive()
+    }
+}
+
+impl PostingFile {
+    pub(super) fn new(numbers: (u32, u32), file: FileHandle) -> Arc<PostingFile> {
+        let (written, live) = (AtomicU64::new(0), AtomicU64::new(0));
+        Arc::new(PostingFile { numbers, file, written, live })
+    }
+
+    /// On disk.
+    pub(super) fn bytes(&self) -> u64 {
+        self.file.length().unwrap_or_default()
+    }
+
+    pub(super) fn note_written(&self, bytes: u64) {
+        self.written.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Up to [`POSTINGS_PER_BLOCK_MAX`] postings of one transaction and shape, on disk.
+#[derive(Debug, Clone)]
+pub struct Block {
+    /// The transaction.
+    pub lsn: Lsn,
+    /// Its 32-bit id.
+    pub xid: u32,
+    /// How many postings.
+    pub count: u32,
+    /// The place of its last entry.
+    pub last_op: u64,
+    /// Where its bytes begin.
+    pub(super) at: u64,
+    pub(super) length: u32,
+    /// Of them: a frame's covers all shapes, and a block is read alone.
+    crc: u32,
+    pub(super) file: Arc<PostingFile>,
+}
+
+/// Every shape keeps one for every transaction that concerns it.
+const _: () = assert!(size_of::<Block>() <= 48);
+
+impl Block {
+    /// The offset of its last entry.
+    #[must_use]
+    pub fn end(&self) -> Offset {
+        Offset { tx: self.lsn.0, op: self.last_op }
+    }
+
+    /// A log refers to it from now on.
+    pub(super) fn claim(&self) {
+        self.file.live.fetch_add(u64::from(self.length), Ordering::Relaxed);
+    }
+
+    /// A log no longer refers to it.
+    pub(super) fn release(&self) {
+        self.file.live.fetch_sub(u64::from(self.length), Ordering::Relaxed);
+    }
+
+    /// The transaction of a part, once it is known.
+    pub(super) fn belongs_to(&mut self, lsn: Lsn, xid: u32) {
+        (self.lsn, self.xid) = (lsn, xid);
+    }
+
+    /// Its postings, in order. Waits for the disk.
+    pub fn read(&self) -> io::Result<Vec<Posting>> {
+        let mut bytes = vec![0; self.length as usize];
+        self.file.file.read_exact_at(&mut bytes, self.at)?;
+        if crc32fast::hash(&bytes) != self.crc {
+            return Err(io::Error::other("postings are damaged"));
+        }
+        let mut rest = &bytes[..];
+        let postings = decode(&mut rest, self.count as usize).filter(|_| rest.is_empty());
+        postings.ok_or_else(|| io::Error::other("a posting is damaged"))
+    }
+}
+
+/// The place of a posting's last entry: a key change takes two.
+#[must_use]
+pub fn last_op(posting: &Posting) -> u64 {
+    posting.op_position.saturating_add(u64::from(posting.verdict == Verdict::Rekey))
+}
+
+/// What a transaction brings to one shape.
+pub type ShapeEntry<'a> = (ShapeId, &'a [Posting]);
+
+/// Where blocks come to stand: of which transaction, in which file.
+#[derive(Clone)]
+pub(super) struct Home {
+    pub lsn: Lsn,
+    pub xid: u32,
+    pub file: Arc<PostingFile>,
+}
+
+impl Home {
+    fn block(&self, postings: &[Posting], at: u64, bytes: &[u8]) -> Block {
+        Block {
+            lsn: self.lsn,
+            xid: self.xid,
+            count: postings.len() as u32,
+            last_op: postings.last().map_or(0, last_op),
+            at,
+            length: bytes.len() as u32,
+            crc: crc32fast::hash(bytes),
+            file: Arc::clone(&self.file),
+        }
+    }
+}
+
+/// Appends the shapes of a frame to its payload, which will begin at `begin` of the file; returns
+/// their blocks, shape by shape.
+pub(super) fn put_shapes(
+    shapes: &[ShapeEntry<'_>],
+    home: &Home,
+    begin: u64,
+    payload: &mut Vec<u8>,
+) -> Vec<Vec<Block>> {
+    varint::put(shapes.len() as u64, payload);
+    let (mut previous, mut places) = (0, Vec::with_capacity(shapes.len()));
+    for (shape, postings) in shapes {
+        varint::put(shape.0.wrapping_sub(previous), payload);
+        varint::put(postings.len() as u64, payload);
+        previous = shape.0;
+        let pieces = postings.chunks(POSTINGS_PER_BLOCK_MAX);
+        let blocks = pieces.map(|piece| {
+            let at = payload.len();
+            encode(piece, payload);
+            home.block(piece, begin + at as u64, &payload[at..])
+        });
+        places.push(blocks.collect());
+    }
+    let written = places.iter().flatten().map(|block: &Block| u64::from(block.length)).sum();
+    home.file.note_written(written);
+    places
+}
+
+/// Takes the shapes of a frame, each with its postings and blocks; `rest` stands at `at` of the file.
+pub(super) fn take_shapes(
+    mut rest: &[u8],
+    home: &Home,
+    at: u64,
+    mut each: impl FnMut(ShapeId, Vec<Posting>, Vec<Block>),
+) -> Option<()> {
+    let end = at + rest.len() as u64;
+    let mut shape = 0u64;
+    for _ in 0..varint::take(&mut rest)? {
+        shape = shape.wrapping_add(varint::take(&mut rest)?);
+        let mut count = usize::try_from(varint::take(&mut rest)?).ok()?;
+        let (mut postings, mut blocks) = (Vec::new(), Vec::new());
+        while count > 0 {
+            let (here, before) = (end - rest.len() as u64, rest);
+            let piece = decode(&mut rest, count.min(POSTINGS_PER_BLOCK_MAX))?;
+            count -= piece.len();
+            let bytes = &before[..before.len() - rest.len()];
+            home.file.note_written(bytes.len() as u64);
+            blocks.push(home.block(&piece, here, bytes));
+            postings.extend(piece);
+        }
+        each(ShapeId(shape), postings, blocks);
+    }
+    rest.is_empty().then_some(())
+}
+
+/// The first posting as it is, the others as what they add to the one before.
+fn encode(postings: &[Posting], out: &mut Vec<u8>) {
+    let (mut seq, mut op) = (0, 0);
+    for posting in postings {
+        varint::put(posting.seq.wrapping_sub(seq), out);
+        varint::put(posting.op_position.wrapping_sub(op), out);
+        out.push(posting.verdict as u8 | if posting.last { LAST } else { 0 });
+        varint::put(u64::from(posting.weight), out);
+        (seq, op) = (posting.seq, posting.op_position);
+    }
+}
+
+fn decode(rest: &mut &[u8], count: usize) -> Option<Vec<Posting>> {
+    if count > rest.len() / POSTING_BYTES_MIN {
+        return None;
+    }
+    let (mut seq, mut op_position) = (0u64, 0u64);
+    let mut postings = Vec::with_capacity(count);
+    for _ in 0..count {
+        seq = seq.wrapping_add(varint::take(rest)?);
+        op_position = op_position.wrapping_add(varint::take(rest)?);
+        let (&flags, after) = rest.split_first()?;
+        *rest = after;
+        let verdict = Verdict::from_u8(flags & VERDICT).filter(|_| flags <= VERDICT | LAST)?;
+        let last = flags & LAST != 0;
+        let weight = u32::try_from(varint::take(rest)?).ok()?;
+        // Whether one breaks a promise is not stored: a shape that gets such a one ends.
+        let breaks_promise = false;
+        postings.push(Posting { seq, op_position, verdict, last, weight, breaks_promise });
+    }
+    Some(postings)
+}
+
+#[cfg(test)]
+mod tests;
