@@ -45,8 +45,9 @@ pub const BLOCK_BYTES_MAX: usize = 1 << 20;
 /// Decoded Arrow blocks kept for readers of sealed files, bytes.
 pub const BLOCK_CACHE_BYTES_MAX: u64 = 32 << 20;
 
-/// A posting log file is rolled beyond this.
-pub const POSTING_FILE_BYTES_MAX: u64 = or_in_tests(256 << 20, 2 << 10);
+/// A posting log file is rolled beyond this: some millions of postings. One is deleted when nobody
+/// refers to any of them.
+pub const POSTING_FILE_BYTES_MAX: u64 = or_in_tests(16 << 20, 2 << 10);
 
 /// Postings one index entry of a shape log stands for at most: a reader skips inside of a large
 /// transaction in steps of this.

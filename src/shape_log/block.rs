@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use brooklet_dataflows::{Posting, ShapeId, Verdict};
 use brooklet_sql::Lsn;
@@ -24,10 +23,6 @@ pub struct PostingFile {
     /// The numbers it stands for: files that were rewritten together keep theirs.
     pub(super) numbers: (u32, u32),
     file: FileHandle,
-    /// Bytes that could be live: of blocks and of the records of ended shapes.
-    pub(super) written: AtomicU64,
-    /// Bytes of blocks that logs refer to.
-    pub(super) live: AtomicU64,
 }
 
 impl std::fmt::Debug for PostingFile {
@@ -38,17 +33,12 @@ impl std::fmt::Debug for PostingFile {
 
 impl PostingFile {
     pub(super) fn new(numbers: (u32, u32), file: FileHandle) -> Arc<PostingFile> {
-        let (written, live) = (AtomicU64::new(0), AtomicU64::new(0));
-        Arc::new(PostingFile { numbers, file, written, live })
+        Arc::new(PostingFile { numbers, file })
     }
 
     /// On disk.
     pub(super) fn bytes(&self) -> u64 {
         self.file.length().unwrap_or_default()
-    }
-
-    pub(super) fn note_written(&self, bytes: u64) {
-        self.written.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 
@@ -79,16 +69,6 @@ impl Block {
     #[must_use]
     pub fn end(&self) -> Offset {
         Offset { tx: self.lsn.0, op: self.last_op }
-    }
-
-    /// A log refers to it from now on.
-    pub(super) fn claim(&self) {
-        self.file.live.fetch_add(u64::from(self.length), Ordering::Relaxed);
-    }
-
-    /// A log no longer refers to it.
-    pub(super) fn release(&self) {
-        self.file.live.fetch_sub(u64::from(self.length), Ordering::Relaxed);
     }
 
     /// The transaction of a part, once it is known.
@@ -163,8 +143,6 @@ pub(super) fn put_shapes(
         });
         places.push(blocks.collect());
     }
-    let written = places.iter().flatten().map(|block: &Block| u64::from(block.length)).sum();
-    home.file.note_written(written);
     places
 }
 
@@ -186,7 +164,6 @@ pub(super) fn take_shapes(
             let piece = decode(&mut rest, count.min(POSTINGS_PER_BLOCK_MAX))?;
             count -= piece.len();
             let bytes = &before[..before.len() - rest.len()];
-            home.file.note_written(bytes.len() as u64);
             blocks.push(home.block(&piece, here, bytes));
             postings.extend(piece);
         }

@@ -257,7 +257,7 @@ impl ShapeLog {
         let mut state = self.state();
         state.begin = state.begin.max(offset);
         let blocks = state.blocks.partition_point(|block| block.end() <= offset);
-        state.blocks.drain(..blocks).for_each(|block| block.release());
+        state.blocks.drain(..blocks);
         state.blocks.shrink_to_fit();
         let chunks = state.chunk_ends.partition_point(|end| *end <= offset);
         state.chunk_ends.drain(..chunks);
@@ -377,7 +377,6 @@ impl ShapeLog {
             // Most logs of many shapes hold one block or two.
             state.blocks.reserve_exact(parts.len() + blocks.len());
         }
-        parts.iter().chain(&blocks).for_each(Block::claim);
         state.blocks.extend(parts.into_iter().chain(blocks));
         state.chunk_ends.append(&mut chunks.ends);
         (state.filled, state.weight, state.end) = (chunks.filled, chunks.weight, chunks.end);
@@ -396,7 +395,7 @@ impl ShapeLog {
         let mut state = self.state();
         state.ended.get_or_insert(why);
         state.phase = Phase::Following;
-        std::mem::take(&mut state.blocks).iter().for_each(Block::release);
+        state.blocks = Vec::new();
         state.wake();
     }
 }

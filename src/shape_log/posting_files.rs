@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::block::PostingFile;
-use crate::frame::{FrameError, sync_dir};
+use crate::frame::FrameError;
 use crate::storage::{StorageHandle, make_dir};
 
 /// The numbers that a file stands for, first and last: those that were rewritten together keep
@@ -42,12 +42,6 @@ impl PostingFiles {
         self.dir.join(format!("{first:06}{span}.log"))
     }
 
-    /// Where a file is written before it is complete.
-    #[must_use]
-    pub fn temporary(&self) -> PathBuf {
-        self.dir.join("rewritten.tmp")
-    }
-
     /// The files on disk, in order. What an interrupted rewriting has left is deleted: its unfinished
     /// file, or the files that a finished one stands for.
     pub fn list(&self) -> Result<Vec<Numbers>, FrameError> {
@@ -80,12 +74,23 @@ impl PostingFiles {
         self.storage.remove(&path).map_err(|source| FrameError::Io { path, source })
     }
 
-    /// Gives the temporary file its name, for good.
-    pub fn rename(&self, numbers: Numbers) -> Result<(), FrameError> {
-        let path = self.path(numbers);
-        let at = |source| FrameError::Io { path: path.clone(), source };
-        self.storage.rename(&self.temporary(), &path).map_err(at)?;
-        sync_dir(&*self.storage, &path)
+    /// Complete files that nobody refers to: no log, no shape in creation, no reader.
+    #[must_use]
+    pub fn unused(&self) -> Vec<Numbers> {
+        let all = self.all();
+        let complete = all.iter().take(all.len().saturating_sub(1));
+        complete.filter(|file| Arc::strong_count(file) == 1).map(|file| file.numbers).collect()
+    }
+
+    /// Deletes those of these files that nobody refers to. What they say of ended shapes must be in the
+    /// catalogue.
+    pub fn delete_unused(&self, candidates: &[Numbers]) -> Result<(), FrameError> {
+        let unused = self.unused();
+        for numbers in candidates.iter().filter(|numbers| unused.contains(numbers)) {
+            self.all().retain(|file| file.numbers != *numbers);
+            self.delete(*numbers)?;
+        }
+        Ok(())
     }
 
     /// Bytes on disk.

@@ -180,7 +180,10 @@ impl PostingWriter {
 
     /// Notes that shapes have ended.
     pub fn append_ended(&mut self, shapes: &[ShapeId]) {
-        append_ended(&mut self.file, &self.current, shapes);
+        let mut payload = Vec::new();
+        varint::put(shapes.len() as u64, &mut payload);
+        shapes.iter().for_each(|shape| varint::put(shape.0, &mut payload));
+        self.file.append(kind::ENDED, &[&payload]);
     }
 
     /// Makes what was appended readable.
@@ -238,14 +241,6 @@ pub(super) fn transaction(lsn: Lsn, xid: u32) -> Vec<u8> {
 
 pub(super) fn append_position(file: &mut FrameFile, position: Lsn) {
     file.append(kind::POSITION, &[&position.0.to_le_bytes()]);
-}
-
-pub(super) fn append_ended(file: &mut FrameFile, current: &PostingFile, shapes: &[ShapeId]) {
-    let mut payload = Vec::new();
-    varint::put(shapes.len() as u64, &mut payload);
-    shapes.iter().for_each(|shape| varint::put(shape.0, &mut payload));
-    current.note_written(payload.len() as u64);
-    file.append(kind::ENDED, &[&payload]);
 }
 
 /// Reads frames back until one belongs to a transaction that the change log does not have.
@@ -316,7 +311,6 @@ impl<F: FnMut(Recovered) -> io::Result<()>> Found<F> {
             }
             kind::PART => self.part(frame, payload, file)?,
             kind::ENDED => {
-                file.note_written(payload.len() as u64);
                 for _ in 0..varint::take(&mut payload)? {
                     self.tell(Recovered::Ended(ShapeId(varint::take(&mut payload)?)));
                 }

@@ -235,7 +235,8 @@ impl Registry {
 
     async fn forget_record(&self, id: ShapeId) {
         if let Err(error) = self.workshop.catalog.remove(id).await {
-            tracing::error!(%error, "the catalogue cannot be written");
+            // Found again at the next start, it would have a hole.
+            crate::frame::fsync_failed(&error);
         }
     }
 

@@ -21,6 +21,7 @@ use super::shape::Shape;
 use crate::change_log::SealedSize;
 use crate::limits::SEGMENT_BYTES_MAX;
 use crate::replication::snapshot::Snapshot;
+use crate::shape_log::posting_files::Numbers;
 use crate::shape_log::{BatchPlace, ShapeLog};
 
 /// Looks for what can go, at intervals.
@@ -30,6 +31,9 @@ pub struct Retention {
     disk_max: Option<u64>,
     /// Up to here the change log was free of readers and newcomers a round ago.
     free_to: Lsn,
+    /// Posting files that nobody referred to a round ago. What they say of ended shapes is in the
+    /// catalogue by now.
+    unused: Vec<Numbers>,
     /// Batches that were copied a round ago.
     copied: Vec<BatchPlace>,
     /// Rounds until what the last shapes to end have left is gone.
@@ -43,7 +47,14 @@ impl Retention {
     /// For all shapes of the registry.
     #[must_use]
     pub fn new(registry: Arc<Registry>, disk_max: Option<u64>) -> Retention {
-        Retention { registry, disk_max, free_to: Lsn::ZERO, copied: Vec::new(), settling: 0 }
+        Retention {
+            registry,
+            disk_max,
+            free_to: Lsn::ZERO,
+            unused: Vec::new(),
+            copied: Vec::new(),
+            settling: 0,
+        }
     }
 
     /// Runs until the server stops.
@@ -61,6 +72,10 @@ impl Retention {
         self.keep_within_budget().await;
         let packs = &self.registry.workshop().packs;
         packs.release(&std::mem::take(&mut self.copied));
+        let postings = &self.registry.workshop().postings;
+        let unused = std::mem::replace(&mut self.unused, postings.unused());
+        let deleted = postings.delete_unused(&unused);
+        deleted.map_err(|error| CreateError::Internal(error.to_string()))?;
         self.clean_packs().await?;
         self.clean_changes().await
     }
