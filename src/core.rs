@@ -1,7 +1,8 @@
 //! A running server behind its HTTP side: everything wired, nothing decided.
 //!
-//! A core lives as long as its replication slot can be continued. When it cannot, all shapes end and
-//! a new core starts in a new *epoch*, an empty directory of its own, while HTTP stays up.
+//! A core lives as long as its shapes can be kept right, from slot to slot ([`crate::repair`]). When
+//! they cannot, all end and a new core starts in a new *epoch*, an empty directory of its own, while
+//! HTTP stays up.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -21,6 +22,7 @@ use crate::limits::{
     EVICT_INTERVAL, POSTING_SYNC_INTERVAL, RECONCILE_INTERVAL, RECONCILE_PAUSE,
     SHAPES_PER_BATCH_MAX, SLICES_IN_FLIGHT_MAX, STOP_MAX,
 };
+use crate::repair::{Stream, first_place};
 use crate::replication::Database;
 use crate::replication::layouts::Layouts;
 use crate::replication::publication::Publication;
@@ -55,6 +57,8 @@ pub struct Core {
     pub encoded: Encoded,
     /// Whether the stream is connected.
     pub connected: watch::Receiver<bool>,
+    /// Whether the slot is lost: shapes may lack what was written since, and nobody is up to date.
+    pub lost: watch::Receiver<bool>,
     stop_stream: watch::Sender<bool>,
     /// Ended when the core is dropped.
     _tasks: JoinSet<()>,
@@ -202,22 +206,19 @@ async fn wire(
     epoch: Epoch,
     ends: Ends,
 ) -> anyhow::Result<Arc<Core>> {
-    let Epoch { storage, cluster, publication, dir, log, writer, commits } = epoch;
-    let (stores, appender) = open_stores(&storage, &dir, &writer)?;
+    let Epoch { storage, cluster, publication, dir, log, writer, commits, meta, lost } = epoch;
+    let (mut stores, appender) = open_stores(&storage, &dir, &writer)?;
     spawn_thread("postings", ends.clone(), move || Ok(appender.run()?))?;
-    let emitter = stores.appender.clone();
-    let (engine, _) = Engine::start(move |collated| emitter.collated(collated))?;
+    let engine = start_dataflow(stores.appender.clone())?;
     let schemas = Schemas::new(database.clone(), Arc::clone(&stores.layouts));
-    let (shapes, left_out) =
-        restore(stores.records, &stores.stored, stores.found, &stores.logs, &schemas);
-    stores.catalog.remove_all(&left_out).await?;
-    replay(&log, stores.position, &shapes, &engine).await?;
-    let unsealed = log.unsealed(&commits);
-    let (recent, begun_after) = (Arc::new(RecentCommits::new(commits)), writer.last_commit());
+    let shapes = revive(&mut stores, &schemas, &log, &engine, meta.repaired()).await?;
+    let (unsealed, begun_after) = (log.unsealed(&commits), writer.last_commit());
+    let recent = Arc::new(RecentCommits::since(meta.moved(), commits));
     let (rolled, rolled_files) = mpsc::unbounded_channel();
     let (durable, slices) = start_ingest(writer, engine.clone(), recent.clone(), rolled, &ends)?;
     let ((connected_sender, connected), changed) = (watch::channel(false), Arc::new(Notify::new()));
     let (stop_stream, stop) = watch::channel(false);
+    let (lost_sender, is_lost) = watch::channel(lost.is_some());
     let session = Session {
         database: database.clone(),
         names: names.clone(),
@@ -231,7 +232,7 @@ async fn wire(
         connected: connected_sender,
         stop,
     };
-    let workshop = Arc::new(Workshop {
+    let workshop = Workshop {
         publication: Publication::new(database.clone(), names.publication, tables(&shapes)),
         database: database.clone(),
         schemas,
@@ -248,19 +249,21 @@ async fn wire(
         durable,
         begun_after,
         chunk_bytes: settings.chunk_bytes,
-    });
-    let registry = Registry::new(Arc::clone(&workshop), stores.templates, shapes, stores.next_id);
+    };
+    let registry = Registry::new(Arc::new(workshop), stores.templates, shapes, stores.next_id);
     reconcile(&registry).await?;
     let mut tasks = keep_going(&registry, stores.appender, settings, changed);
     tasks.spawn(Arc::clone(&registry).follow(stores.ended));
     tasks.spawn(Arc::clone(&registry).follow_stale(stores.stale));
     tasks.spawn(Folder::new(registry.clone(), stores.large.1, settings.catch_up_window).run());
     tasks.spawn(seal(log, stores.logs, unsealed, rolled_files));
-    tasks.spawn(stream(session, ends));
+    let stream = Stream { session, registry: Arc::clone(&registry), meta, lost: lost_sender };
+    tasks.spawn(follow(stream, lost, ends));
     Ok(Arc::new(Core {
         registry,
         encoded: Encoded::default(),
         connected,
+        lost: is_lost,
         stop_stream,
         _tasks: tasks,
     }))
@@ -289,6 +292,11 @@ fn keep_going(
     tasks
 }
 
+/// Starts the dataflow, whose results go to the appender.
+fn start_dataflow(appender: AppenderHandle) -> std::io::Result<Engine> {
+    Engine::start(move |collated| appender.collated(collated)).map(|(engine, _)| engine)
+}
+
 /// Starts the thread that appends; returns the durable position and where slices go.
 fn start_ingest(
     writer: Writer,
@@ -302,17 +310,6 @@ fn start_ingest(
     let ingest = Ingest { writer, engine, recent, durable, rolled, skipping: false };
     spawn_thread("changes", ends.clone(), move || Ok(ingest.run(receiver)?))?;
     Ok((position, slices))
-}
-
-/// Runs the session; tells why it ended.
-async fn stream(session: Session, ends: Ends) {
-    let error = session.run().await;
-    let end = match error {
-        SessionError::SlotLost(_) | SessionError::OtherDatabase(_) => CoreEnd::StartOver(error),
-        other => CoreEnd::Failed(other.into()),
-    };
-    // Nobody listening means that the process is ending.
-    _ = ends.send(end);
 }
 
 /// A thread whose failure ends the process.
@@ -333,12 +330,36 @@ fn spawn_thread(
     std::thread::Builder::new().name(name.into()).spawn(body).map(|_| ())
 }
 
+/// Streams; tells why that ended.
+async fn follow(stream: Stream, lost: Option<String>, ends: Ends) {
+    // Nobody listening means that the process is ending.
+    _ = ends.send(stream.run(lost).await);
+}
+
+/// Brings the shapes back that were found, and has the dataflow do again what is missing of their
+/// logs: nothing that a repair has brought.
+async fn revive(
+    stores: &mut Stores,
+    schemas: &Schemas,
+    log: &ChangeLog,
+    engine: &Engine,
+    repaired: Lsn,
+) -> anyhow::Result<Vec<Shape>> {
+    let (records, found) = (std::mem::take(&mut stores.records), std::mem::take(&mut stores.found));
+    let (shapes, left_out) =
+        restore(records, &stores.stored, found, &stores.logs, schemas, repaired);
+    stores.catalog.remove_all(&left_out).await?;
+    replay(log, stores.position.max(repaired), &shapes, engine).await?;
+    Ok(shapes)
+}
+
 fn restore(
     records: Vec<ShapeRecord>,
     stored: &Stored,
     mut found: FoundLogs,
     logs: &ShapeLogs,
     schemas: &Schemas,
+    repaired: Lsn,
 ) -> (Vec<Shape>, Vec<ShapeId>) {
     stored.templates().for_each(|template| schemas.restore(template.table()));
     let (mut shapes, mut left_out) = (Vec::with_capacity(records.len()), Vec::new());
@@ -353,6 +374,7 @@ fn restore(
         let (visibility, until) = (record.visibility, record.until);
         let mut bases = record.bases.into_iter().map(Base::restored);
         let Some(first) = bases.next() else { continue };
+        log.note_repair(first_place(repaired));
         let log = Arc::new(log);
         logs.insert(&log);
         let shape = Shape::new(defined, log, first);

@@ -4,9 +4,10 @@
 //! *Invariant*: an epoch's positions all belong to one history of one cluster.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
+use brooklet_sql::Lsn;
 use serde::{Deserialize, Serialize};
 
 use crate::change_log::{ChangeLog, StoredCommit, Writer};
@@ -27,6 +28,29 @@ struct Meta {
     database: String,
     slot: String,
     publication: u32,
+    /// The last loss of the slot, if there was one.
+    #[serde(default)]
+    repair: RepairState,
+}
+
+/// What is known on disk of the last loss of the slot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct RepairState {
+    /// Where what was missed stands in the log: nothing up to there is told to the dataflow again.
+    at: Lsn,
+    /// The history up to here did not go on: the database moved to another timeline.
+    #[serde(default)]
+    moved: Lsn,
+    /// Whether that is still to be done, or to be done again. Noted before a slot is made: one that
+    /// is found then begins behind what was missed.
+    due: bool,
+}
+
+/// What the storage directory says of itself; written whenever it changes.
+pub struct MetaFile {
+    storage: StorageHandle,
+    path: PathBuf,
+    meta: Mutex<Meta>,
 }
 
 /// A directory to work in, and where its log ends.
@@ -45,6 +69,10 @@ pub struct Epoch {
     pub writer: Writer,
     /// Every commit it holds.
     pub commits: Vec<StoredCommit>,
+    /// Where repairs are noted.
+    pub meta: MetaFile,
+    /// Why the stream cannot go on before a repair, if so.
+    pub lost: Option<String>,
 }
 
 /// Checks the database; opens the epoch that can be continued from its slot, or begins one.
@@ -56,11 +84,14 @@ pub async fn open(
     anew: bool,
 ) -> anyhow::Result<Epoch> {
     let (client, server) = preflight::server(database).await?;
-    preflight::slot_is_free(&client, &names.slot).await?;
+    let known = read_meta(&**storage, settings)?;
+    // The slot of a repair that was cut off may still wait to be made: the repair sees to it.
+    if anew || !known.as_ref().is_some_and(|known| known.repair.due) {
+        preflight::slot_is_free(&client, &names.slot).await?;
+    }
     let publication = slot::publication(&client, &server, &names.publication).await?;
     let cluster = session::identify(database.replication(&names.slot, &names.publication)).await?;
     let state = slot::state(&client, &server, &names.slot).await?;
-    let known = read_meta(&**storage, settings)?;
     let found = Found { cluster, server, state, publication };
     if let Some(known) = &known
         && !anew
@@ -85,11 +116,13 @@ pub async fn open(
         database: found.server.database_name,
         slot: names.slot.clone(),
         publication,
+        repair: RepairState::default(),
     };
-    write_meta(&**storage, &settings.dir.join("meta.json"), &meta)?;
+    let meta = MetaFile::new(storage, settings, meta);
+    meta.change(|_| {})?;
     remove_other_epochs(&**storage, &settings.dir, &dir);
     let (storage, cluster) = (Arc::clone(storage), found.cluster);
-    Ok(Epoch { storage, cluster, publication, dir, log, writer, commits })
+    Ok(Epoch { storage, cluster, publication, dir, log, writer, commits, meta, lost: None })
 }
 
 /// The database as it is found.
@@ -101,7 +134,9 @@ struct Found {
 }
 
 impl Found {
-    /// The known epoch, if it belongs to this database and the slot can continue it.
+    /// The known epoch, if it belongs to this database and the slot can continue it, or what was
+    /// missed can be found out. Not where the slot is ahead of us: this may be an older copy of a
+    /// directory, and clients may know more than it does.
     fn continued(
         &self,
         storage: &StorageHandle,
@@ -109,7 +144,7 @@ impl Found {
         names: &Names,
         known: &Meta,
     ) -> anyhow::Result<Option<Epoch>> {
-        let same = known.cluster == self.cluster
+        let same = known.cluster.system_id == self.cluster.system_id
             && known.database == self.server.database_name
             && known.slot == names.slot
             && known.publication == self.publication;
@@ -117,21 +152,74 @@ impl Found {
         // Also makes the names durable that a process left which was killed just after it began.
         begin_dir(&**storage, &dir)?;
         let (log, writer, commits) = ChangeLog::open(storage, &dir.join("changes"))?;
-        match self.state {
-            SlotState::At(confirmed) if same && confirmed <= writer.end() => {
-                let cluster = self.cluster.clone();
-                let publication = self.publication;
-                let storage = Arc::clone(storage);
-                Ok(Some(Epoch { storage, cluster, publication, dir, log, writer, commits }))
+        let lost = match self.state {
+            _ if known.repair.due => Some("it was not yet known what was missed".to_owned()),
+            _ if known.cluster != self.cluster => {
+                Some(format!("the database is on timeline {} now", self.cluster.timeline))
             }
-            state => {
-                tracing::warn!(
-                    slot = names.slot, ?state, held = %writer.end(), same_database = same,
-                    "what is stored cannot be continued from this slot: starting over, clients fetch anew"
-                );
-                Ok(None)
-            }
+            SlotState::Missing => Some("the slot is gone".to_owned()),
+            SlotState::Lost => Some("the slot's WAL is gone".to_owned()),
+            SlotState::At(_) => None,
+        };
+        let continues = matches!(self.state, SlotState::At(at) if at <= writer.end());
+        if !same || (lost.is_none() && !continues) {
+            tracing::warn!(
+                slot = names.slot, state = ?self.state, held = %writer.end(), same_database = same,
+                "what is stored cannot be continued from this slot: starting over, clients fetch anew"
+            );
+            return Ok(None);
         }
+        let (cluster, publication) = (self.cluster.clone(), self.publication);
+        let meta = MetaFile::new(storage, settings, known.clone());
+        let storage = Arc::clone(storage);
+        Ok(Some(Epoch { storage, cluster, publication, dir, log, writer, commits, meta, lost }))
+    }
+}
+
+impl MetaFile {
+    fn new(storage: &StorageHandle, settings: &Settings, meta: Meta) -> MetaFile {
+        let path = settings.dir.join("meta.json");
+        MetaFile { storage: Arc::clone(storage), path, meta: Mutex::new(meta) }
+    }
+
+    /// Where the last repair stands in the log.
+    #[must_use]
+    pub fn repaired(&self) -> Lsn {
+        self.meta.lock().unwrap_or_else(PoisonError::into_inner).repair.at
+    }
+
+    /// Transactions before this place are of a history that did not go on: their ids may be given
+    /// again.
+    #[must_use]
+    pub fn moved(&self) -> Lsn {
+        self.meta.lock().unwrap_or_else(PoisonError::into_inner).repair.moved
+    }
+
+    /// A repair is due: on disk when it returns.
+    pub fn repair_due(&self) -> anyhow::Result<()> {
+        self.change(|meta| meta.repair.due = true)
+    }
+
+    /// It is going to stand at `at`, in the history of `cluster`.
+    pub fn repair_at(&self, at: Lsn, cluster: &Cluster) -> anyhow::Result<()> {
+        self.change(|meta| {
+            meta.repair.at = at;
+            if meta.cluster != *cluster {
+                meta.repair.moved = at;
+            }
+            meta.cluster = cluster.clone();
+        })
+    }
+
+    /// It is done.
+    pub fn repair_done(&self) -> anyhow::Result<()> {
+        self.change(|meta| meta.repair.due = false)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Meta)) -> anyhow::Result<()> {
+        let mut meta = self.meta.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut meta);
+        write_meta(&*self.storage, &self.path, &meta)
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use brooklet_dataflows::{Change, Event};
 use brooklet_sql::{Lsn, Relation};
 use metrics::counter;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::change_log::{ChangeLogError, Rolled, Writer};
 use crate::engine::{Engine, EngineStopped};
@@ -46,6 +46,38 @@ pub enum Entry {
     Cut,
     /// Nothing of interest up to here.
     Idle(Lsn),
+    /// Asks for the end of the log behind everything before; the dataflow passes it on.
+    Settle(oneshot::Sender<Lsn>),
+    /// A part of a repair: it goes into the log, and not to the dataflow.
+    Repair(RepairEntry),
+}
+
+/// What shapes lack when the slot was lost, as one transaction of our own. Postings are made by
+/// whoever compares.
+#[derive(Debug)]
+pub enum RepairEntry {
+    /// It begins.
+    Begin {
+        /// Its place.
+        lsn: Lsn,
+        /// A 32-bit id.
+        xid: u32,
+        /// Told the seq of its first change.
+        first: oneshot::Sender<u64>,
+    },
+    /// Asks for the seq of its next change.
+    NextSeq(oneshot::Sender<u64>),
+    /// The definition that the changes after it have.
+    Relation(Arc<Relation>),
+    /// Its changes; their seq is given here.
+    Changes(Vec<Change>),
+    /// It is complete.
+    Commit {
+        /// Where the new slot begins.
+        end_lsn: Lsn,
+        /// When, microseconds since 2000-01-01.
+        time: i64,
+    },
 }
 
 /// Why the thread ended.
@@ -133,6 +165,13 @@ impl Ingest {
                 self.writer.position(lsn);
                 events.push(Event::Position(lsn));
             }
+            Entry::Settle(answer) => {
+                let end = self.writer.end();
+                events.push(Event::Position(end));
+                // Whoever asked may have given up.
+                _ = answer.send(end);
+            }
+            Entry::Repair(entry) => self.repair(entry)?,
             _ if self.skipping => {}
             Entry::Changes(mut changes) => {
                 self.writer.append(&mut changes);
@@ -154,6 +193,26 @@ impl Ingest {
                     // Nobody listening means that the process is ending.
                     rolled.into_iter().for_each(|rolled| _ = self.rolled.send(rolled));
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Its commit is not remembered as one that may not be visible yet: no newcomer needs it.
+    fn repair(&mut self, entry: RepairEntry) -> Result<(), IngestError> {
+        match entry {
+            RepairEntry::Begin { lsn, xid, first } => {
+                self.writer.begin(lsn, xid)?;
+                // Whoever asked may have given up: then a cut comes next.
+                _ = first.send(self.writer.next_seq());
+            }
+            RepairEntry::NextSeq(answer) => _ = answer.send(self.writer.next_seq()),
+            RepairEntry::Relation(relation) => self.writer.append_relation(&relation),
+            RepairEntry::Changes(mut changes) => self.writer.append(&mut changes),
+            RepairEntry::Commit { end_lsn, time } => {
+                let rolled = self.writer.commit(end_lsn, time)?.and_then(|(_, rolled)| rolled);
+                // Nobody listening means that the process is ending.
+                rolled.into_iter().for_each(|rolled| _ = self.rolled.send(rolled));
             }
         }
         Ok(())

@@ -22,6 +22,7 @@ pub mod frame;
 pub mod http;
 pub mod ingest;
 pub mod limits;
+pub mod repair;
 pub mod replication;
 pub mod server;
 pub mod shape_log;

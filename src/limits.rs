@@ -243,6 +243,21 @@ pub const RETENTION_INTERVAL_DEFAULT: Duration = Duration::from_secs(60);
 /// The least storage limit: the newest files of each kind are never deleted.
 pub const STORAGE_LIMIT_MIN: u64 = 128 << 20;
 
+/// Bytes of a table's rows in memory while they are compared with what a shape holds, after the slot
+/// was lost; what is more is compared in parts, the table being read once for each.
+pub const REPAIR_BYTES_MAX: usize = 128 << 20;
+
+/// What a row in a map costs beside its bytes.
+pub const ROW_OVERHEAD_BYTES: usize = 96;
+
+/// Entries that a repair brings a shape as one transaction, and so in one frame of the posting log:
+/// 1.6 MB. More are several, as long as there are places for them.
+pub const REPAIR_POSTINGS_MAX: usize = 1 << 16;
+
+/// Transactions of a repair for one shape, at most; they take as many places in the stream before the
+/// new slot's begin.
+pub const REPAIR_TRANSACTIONS_MAX: u64 = 32;
+
 /// The limit, or a small one where our own tests must reach it.
 const fn or_in_tests(limit: u64, small: u64) -> u64 {
     if cfg!(test) { small } else { limit }

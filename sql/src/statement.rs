@@ -29,6 +29,9 @@ pub const PARTITIONS: &str = include_str!("../statements/partitions.sql");
 /// `$1` table oids.
 pub const WRITERS: &str = include_str!("../statements/writers.sql");
 
+/// `$1` table oid.
+pub const SAME_FILES: &str = include_str!("../statements/same_files.sql");
+
 /// Begins a snapshot transaction whose values print exactly as those of the stream.
 pub const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
     SET LOCAL DateStyle = 'ISO, DMY'; SET LOCAL TimeZone = 'UTC'; \
@@ -137,6 +140,19 @@ pub fn case_map(collation: Option<(&str, &str)>) -> String {
          AND (lower(chr(n){collate}) <> chr(n) COLLATE \"C\" \
            OR upper(chr(n){collate}) <> chr(n) COLLATE \"C\")"
     )
+}
+
+/// Makes the transaction that has just begun see what an exported snapshot sees.
+#[must_use]
+pub fn join_snapshot(name: &str) -> String {
+    format!("SET TRANSACTION SNAPSHOT {};", literal(name))
+}
+
+/// Creates a logical slot over a replication connection, with a snapshot of what is before its start;
+/// the snapshot lives as long as the connection does nothing else.
+#[must_use]
+pub fn create_slot_with_snapshot(slot: &str) -> String {
+    format!("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput EXPORT_SNAPSHOT", quote(slot))
 }
 
 /// Creates a logical slot.

@@ -62,6 +62,12 @@ impl Writer {
         self.last_commit
     }
 
+    /// The seq of the next change.
+    #[must_use]
+    pub fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
     /// The last definition of every table that is in the log.
     #[must_use]
     pub fn relations(&self) -> HashMap<u32, Arc<Relation>> {

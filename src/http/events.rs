@@ -56,8 +56,14 @@ impl Feed {
         mut stopped: watch::Receiver<bool>,
     ) {
         let end = Instant::now() + EVENTS_MAX;
+        let mut lost = self.core.lost.clone();
         loop {
+            let before = *lost.borrow();
             let Ok(slice) = self.shape.log.slice(after) else { return };
+            // The next request is told why there is nothing more.
+            if before || *lost.borrow() {
+                return;
+            }
             if !slice.blocks.is_empty() {
                 after = slice.end;
                 let complete = slice.up_to_date;
@@ -75,6 +81,7 @@ impl Feed {
                 () = sleep_until(end) => return,
                 () = self.events.closed() => return,
                 _ = stopped.wait_for(|stopped| *stopped) => return,
+                _ = lost.wait_for(|lost| *lost) => return,
             }
         }
     }

@@ -120,9 +120,25 @@ impl Reading<'_> {
         }
     }
 
+    /// Whether shapes may lack what was written since the slot was lost. To be asked before the log is
+    /// looked at, and again behind it.
+    fn is_lost(&self) -> bool {
+        *self.core.lost.borrow()
+    }
+
+    fn lost(&self) -> Refusal {
+        Refusal::lost(self.request.live.is_some())
+    }
+
     fn now(&self) -> Result<Response, Refusal> {
+        if self.is_lost() {
+            return Err(self.lost());
+        }
         let processed = self.processed();
         let end = self.shape.log.end()?;
+        if self.is_lost() {
+            return Err(self.lost());
+        }
         self.nothing(end, processed)
     }
 
@@ -134,11 +150,19 @@ impl Reading<'_> {
         self.within_bounds(after, &mut changed).await?;
         let mut stopped = self.http.stopped.clone();
         loop {
+            let lost = self.is_lost();
             let processed = self.processed();
-            let slice = self.shape.log.slice(after)?;
+            let mut slice = self.shape.log.slice(after)?;
+            let lost = lost || self.is_lost();
+            let unsure = slice.up_to_date && lost;
+            slice.up_to_date &= !lost;
             match self.request.live {
+                Some(Live::Events) if lost => return Err(self.lost()),
                 Some(Live::Events) => return self.events(slice, changed),
-                _ if !slice.blocks.is_empty() => return self.data(slice, processed).await,
+                _ if !slice.blocks.is_empty() => {
+                    return self.data(slice, unsure, processed).await;
+                }
+                None if lost => return Err(self.lost()),
                 None => {
                     let answer = Answer { up_to_date: true, ..self.head(after) };
                     let message = Control::UpToDate(processed.max(Lsn(after.tx)));
@@ -149,6 +173,9 @@ impl Reading<'_> {
             }
             tokio::select! {
                 changed = timeout_at(deadline, changed.changed()) => if changed.is_err() {
+                    if lost || self.is_lost() {
+                        return Err(self.lost());
+                    }
                     // Sampled before the log was last seen empty: nothing up to there is missing.
                     return self.nothing(after, processed);
                 },
@@ -159,10 +186,12 @@ impl Reading<'_> {
         }
     }
 
-    async fn data(&self, slice: Slice, processed: Lsn) -> Result<Response, Refusal> {
+    /// `unsure` where the slice ends the log and it is not known whether that is all: a client that
+    /// has the same entries from before may have been told so with them.
+    async fn data(&self, slice: Slice, unsure: bool, processed: Lsn) -> Result<Response, Refusal> {
         let answer = Answer { up_to_date: slice.up_to_date, ..self.head(slice.end) };
         let settings = &self.http.settings;
-        if answer.is_known(self.headers) {
+        if !unsure && answer.is_known(self.headers) {
             return Ok(answer.response(settings, StatusCode::NOT_MODIFIED, Body::empty()));
         }
         let end = Lsn(slice.end.tx);
@@ -210,7 +239,9 @@ impl Reading<'_> {
         let deadline = Instant::now() + grace;
         while after.tx > 0 && after > self.shape.log.end()? {
             if timeout_at(deadline, changed.changed()).await.is_err() {
-                return Err(if Lsn(after.tx) <= self.processed() {
+                return Err(if self.is_lost() {
+                    self.lost()
+                } else if Lsn(after.tx) <= self.processed() {
                     Refusal::MustRefetch(None)
                 } else {
                     Refusal::field("offset", "out of bounds for this shape")

@@ -45,6 +45,13 @@ impl Refusal {
         Refusal::Invalid(json!({ name: [reason.into()] }))
     }
 
+    /// The replication slot is lost: nobody can say whether there is more.
+    #[must_use]
+    pub fn lost(live: bool) -> Refusal {
+        let reason = "The replication slot was lost: what was written since is not known yet";
+        Refusal::Unavailable(reason.to_owned(), if live { 10 } else { 5 })
+    }
+
     /// The answer.
     #[must_use]
     pub fn response(self, method: &Method) -> Response {

@@ -135,6 +135,9 @@ pub async fn answer(
     requested: RequestOffset,
     part: &Part,
 ) -> Result<Response, Refusal> {
+    if *core.lost.borrow() {
+        return Err(Refusal::lost(false));
+    }
     let deadline = Instant::now() + SUBSET_START_MAX;
     let (snapshot, rows, offset) = loop {
         let end = shape.log.end()?;

@@ -72,6 +72,13 @@ impl Layouts {
         relation
     }
 
+    /// A table's definition as it is known now.
+    #[must_use]
+    pub fn current(&self, table: u32) -> Option<Arc<Relation>> {
+        let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        tables.get(&table).map(|layout| Arc::clone(&layout.relation))
+    }
+
     /// Whether the stream has announced a table.
     #[must_use]
     pub fn has_announced(&self, table: u32) -> bool {

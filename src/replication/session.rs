@@ -58,7 +58,13 @@ pub enum SessionError {
     /// The slot is gone, or its WAL is: what we hold cannot be continued.
     #[error("the replication slot cannot be continued: {0}")]
     SlotLost(String),
-    /// Another cluster or timeline answered.
+    /// The same cluster went on on another timeline: a standby was promoted.
+    #[error("the database is on timeline {0} now")]
+    OtherTimeline(u32),
+    /// The publication is not the one we know: what was written meanwhile cannot be decoded for it.
+    #[error("publication {0} is gone, or another one")]
+    PublicationLost(String),
+    /// Another cluster answered.
     #[error("the database is another one now: {0}")]
     OtherDatabase(String),
     /// The server or its change log has stopped; the process is ending.
@@ -69,6 +75,25 @@ pub enum SessionError {
 impl From<tokio_postgres::Error> for SessionError {
     fn from(error: tokio_postgres::Error) -> SessionError {
         SessionError::Preflight(error.into())
+    }
+}
+
+impl SessionError {
+    /// Whether connecting again is of no use.
+    fn is_final(&self) -> bool {
+        self.loses_the_slot()
+            || matches!(
+                self,
+                SessionError::OtherDatabase(_)
+                    | SessionError::PublicationLost(_)
+                    | SessionError::Stopped
+            )
+    }
+
+    /// Whether the stream goes on from a new slot, once what was missed is known.
+    #[must_use]
+    pub fn loses_the_slot(&self) -> bool {
+        matches!(self, SessionError::SlotLost(_) | SessionError::OtherTimeline(_))
     }
 }
 
@@ -116,7 +141,7 @@ pub async fn identify(wire: ReplicationConfig) -> Result<Cluster, SessionError> 
 
 impl Session {
     /// Streams, and connects again after every loss; returns only what cannot be retried.
-    pub async fn run(mut self) -> SessionError {
+    pub async fn run(&mut self) -> SessionError {
         let mut pause = RECONNECT_PAUSE.0;
         loop {
             let begun = Instant::now();
@@ -125,10 +150,7 @@ impl Session {
                 Err(error) => error,
             };
             self.connected.send_replace(false);
-            if matches!(
-                error,
-                SessionError::SlotLost(_) | SessionError::OtherDatabase(_) | SessionError::Stopped
-            ) {
+            if error.is_final() {
                 return error;
             }
             tracing::warn!(%error, "replication stopped; connecting again");
@@ -150,11 +172,11 @@ impl Session {
         let wire = wire.with_start_lsn(WireLsn(start.0));
         let mut client = ReplicationClient::connect_gated(wire).await?;
         let found = client.identify_system().await?;
-        if found.system_id != self.cluster.system_id || found.timeline != self.cluster.timeline {
-            return Err(SessionError::OtherDatabase(format!(
-                "system {} on timeline {}",
-                found.system_id, found.timeline
-            )));
+        if found.system_id != self.cluster.system_id {
+            return Err(SessionError::OtherDatabase(format!("system {}", found.system_id)));
+        }
+        if found.timeline != self.cluster.timeline {
+            return Err(SessionError::OtherTimeline(found.timeline));
         }
         let catalogue = self.database.connect().await?;
         // Between two announcements there may be days.
@@ -217,7 +239,7 @@ impl Session {
         let publication = &self.names.publication;
         let found = client.query_opt(statement::PUBLICATION, &[publication]).await?;
         if found.map(|row| row.get("oid")) != Some(self.publication) {
-            return lost(format!("publication {publication} is gone, or another one"));
+            return Err(SessionError::PublicationLost(publication.clone()));
         }
         match slot::state(&client, &server, &self.names.slot).await? {
             SlotState::Missing => lost(format!("slot {} is gone", self.names.slot)),

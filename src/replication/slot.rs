@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use brooklet_sql::name::quote;
 use brooklet_sql::{Lsn, statement};
+use pgwire_replication::ReplicationClient;
 use tokio_postgres::Client;
 
-use super::preflight::{PreflightError, Server};
+use super::database::Database;
+use super::preflight::{self, PreflightError, Server};
+use super::session::SessionError;
 
 /// Names of what we own in the database.
 #[derive(Debug, Clone)]
@@ -58,18 +61,57 @@ pub async fn state(
     Ok(confirmed.and_then(|lsn| lsn.parse().ok()).map_or(SlotState::Lost, SlotState::At))
 }
 
-/// Drops the slot if it is there and makes a new one; returns where it begins. Postgres waits for
-/// every transaction that has an id; who they are is logged.
-pub async fn recreate(client: &Client, slot: &str) -> Result<Lsn, PreflightError> {
-    let drop = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots \
-                WHERE slot_name = $1 AND NOT active";
-    client.query(drop, &[&slot]).await?;
-    let sql = statement::create_slot(slot);
-    let create = client.query_one(&sql, &[]);
+/// A new slot, and what is before its start.
+pub struct NewSlot {
+    /// Where it begins: every commit record from here on is streamed.
+    pub begin: Lsn,
+    /// The name of the snapshot of all that is before.
+    pub snapshot: String,
+    /// The snapshot can be joined as long as this connection is open.
+    pub exporter: ReplicationClient,
+}
+
+/// Drops the slot if it is there and makes a new one, with a snapshot of exactly what is before it.
+pub async fn renew(
+    database: &Database,
+    client: &Client,
+    names: &Names,
+) -> Result<NewSlot, SessionError> {
+    // A process of ours that was killed may have left one that still waits to be made.
+    let orphan = "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a \
+                  JOIN pg_replication_slots s ON s.active_pid = a.pid \
+                  WHERE s.slot_name = $1 AND a.query LIKE 'CREATE_REPLICATION_SLOT%'";
+    client.query(orphan, &[&names.slot]).await?;
+    preflight::slot_is_free(client, &names.slot).await?;
+    client.query(DROP_SLOT, &[&names.slot]).await?;
+    let options =
+        format!("{} -c idle_in_transaction_session_timeout=0", statement::DISPLAY_OPTIONS);
+    let wire = database.replication(&names.slot, &names.publication).with_options(&options);
+    let mut exporter = ReplicationClient::connect_gated(wire).await?;
+    let sql = statement::create_slot_with_snapshot(&names.slot);
+    let rows = told_of_waiting(&names.slot, exporter.simple_query(&sql)).await?;
+    // slot_name, consistent_point, snapshot_name, output_plugin
+    let column = |at: usize| {
+        let value = rows.first().and_then(|row| row.get(at)?.as_deref());
+        value.map(|value| String::from_utf8_lossy(value).into_owned())
+    };
+    let begin = column(1).and_then(|lsn| lsn.parse().ok());
+    let (Some(begin), Some(snapshot)) = (begin, column(2)) else {
+        let reason = "Postgres does not say where it begins".to_owned();
+        return Err(PreflightError::Slot { slot: names.slot.clone(), reason }.into());
+    };
+    Ok(NewSlot { begin, snapshot, exporter })
+}
+
+const DROP_SLOT: &str = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots \
+                         WHERE slot_name = $1 AND NOT active";
+
+/// Waits for a slot to be made; who else waits is told in the log.
+async fn told_of_waiting<T>(slot: &str, create: impl Future<Output = T>) -> T {
     let mut create = std::pin::pin!(create);
-    let row = loop {
+    loop {
         tokio::select! {
-            row = &mut create => break row,
+            made = &mut create => return made,
             () = tokio::time::sleep(Duration::from_secs(10)) => {
                 tracing::warn!(
                     slot,
@@ -78,7 +120,15 @@ pub async fn recreate(client: &Client, slot: &str) -> Result<Lsn, PreflightError
                 );
             }
         }
-    };
+    }
+}
+
+/// Drops the slot if it is there and makes a new one; returns where it begins. Postgres waits for
+/// every transaction that has an id; who they are is logged.
+pub async fn recreate(client: &Client, slot: &str) -> Result<Lsn, PreflightError> {
+    client.query(DROP_SLOT, &[&slot]).await?;
+    let sql = statement::create_slot(slot);
+    let row = told_of_waiting(slot, client.query_one(&sql, &[])).await;
     let refuse = |reason: String| PreflightError::Slot { slot: slot.to_owned(), reason };
     let row = row.map_err(|error| {
         refuse(error.as_db_error().map_or_else(|| error.to_string(), |db| db.message().to_owned()))

@@ -51,17 +51,27 @@ impl Snapshot {
     /// Takes a snapshot to read `table` from. Its lock comes first: a rewriting ALTER TABLE between
     /// snapshot and lock would leave the table empty to the snapshot.
     pub async fn of(database: &Database, table: &TableSchema) -> Result<Snapshot, SnapshotError> {
-        Snapshot::begin(database, Some(table)).await
+        Snapshot::begin(database, Some(table), None).await
+    }
+
+    /// Takes part in a snapshot that somebody has exported, to read `table` from.
+    pub async fn exported(
+        database: &Database,
+        table: &TableSchema,
+        name: &str,
+    ) -> Result<Snapshot, SnapshotError> {
+        Snapshot::begin(database, Some(table), Some(name)).await
     }
 
     /// Takes a snapshot to ask what it contains.
     pub async fn take(database: &Database) -> Result<Snapshot, SnapshotError> {
-        Snapshot::begin(database, None).await
+        Snapshot::begin(database, None, None).await
     }
 
     async fn begin(
         database: &Database,
         table: Option<&TableSchema>,
+        exported: Option<&str>,
     ) -> Result<Snapshot, SnapshotError> {
         let turn = database.snapshot_turn().await;
         let client = database.pooled().await?;
@@ -74,7 +84,8 @@ impl Snapshot {
         };
         let client = snapshot.client()?;
         let lock = table.map(|table| statement::lock(&table.name)).unwrap_or_default();
-        client.batch_execute(&format!("{}; {lock}", statement::BEGIN_SNAPSHOT)).await?;
+        let join = exported.map(statement::join_snapshot).unwrap_or_default();
+        client.batch_execute(&format!("{}; {join}{lock}", statement::BEGIN_SNAPSHOT)).await?;
         let seen = client.query_one("SELECT pg_current_snapshot()::text", &[]).await?;
         let until = client.query_one("SELECT pg_current_wal_insert_lsn()::text", &[]).await?;
         let (seen, until): (String, String) = (seen.get(0), until.get(0));
@@ -103,6 +114,12 @@ impl Snapshot {
     pub async fn rows(&self, statement: &str, columns: usize) -> Result<Rows, SnapshotError> {
         let stream = self.client()?.copy_out(statement).await?;
         Ok(Rows { stream: Box::pin(stream), columns, scratch: Vec::new() })
+    }
+
+    /// Whether a table's rows, its partitions' included, lie where the snapshot has them. A table
+    /// that was rewritten or emptied since looks empty to it.
+    pub async fn has_files_of(&self, table: u32) -> Result<bool, SnapshotError> {
+        Ok(self.client()?.query_one(statement::SAME_FILES, &[&table]).await?.get(0))
     }
 
     /// Limits how long a statement may run from here on, its rows' reader included.

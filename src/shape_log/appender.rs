@@ -37,6 +37,16 @@ pub enum Command {
         /// Told when the entries can be read.
         done: oneshot::Sender<()>,
     },
+    /// What a repair brings to a shape, or a part of it. Durable before it can be read: no restart
+    /// would make it again, the same.
+    Repair {
+        /// Which shape.
+        shape: ShapeId,
+        /// The repair's own transaction.
+        transaction: HeldTransaction,
+        /// Told when it is done.
+        done: oneshot::Sender<Lsn>,
+    },
     /// Make everything so far durable; answers the position it covers.
     Sync(oneshot::Sender<Lsn>),
 }
@@ -162,6 +172,24 @@ impl AppenderHandle {
         answer.await.map_err(|_| AppenderClosed)
     }
 
+    /// See [`Command::Repair`].
+    pub async fn repair(
+        &self,
+        shape: ShapeId,
+        transaction: HeldTransaction,
+    ) -> Result<(), AppenderClosed> {
+        let (done, answer) = oneshot::channel();
+        let command = Command::Repair { shape, transaction, done };
+        self.commands.send(command).await.map_err(|_| AppenderClosed)?;
+        answer.await.map(|_| ()).map_err(|_| AppenderClosed)
+    }
+
+    /// Everything before `position` is in the logs.
+    pub async fn pass(&self, position: Lsn) -> Result<(), AppenderClosed> {
+        let passed = Command::Collated(Collated::Position(position), self.scale.nothing());
+        self.commands.send(passed).await.map_err(|_| AppenderClosed)
+    }
+
     /// See [`Command::Sync`].
     pub async fn sync(&self) -> Result<Lsn, AppenderClosed> {
         let (done, answer) = oneshot::channel();
@@ -266,6 +294,12 @@ impl Appender {
                     self.late(&log, early.into_iter().chain(held))?;
                 }
                 self.begun.push(done);
+            }
+            Command::Repair { shape, transaction, done } => {
+                if let Some(log) = self.logs.get(shape) {
+                    self.late(&log, std::iter::once(transaction))?;
+                }
+                self.syncs.push(done);
             }
             Command::Sync(done) => self.syncs.push(done),
         }

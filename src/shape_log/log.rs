@@ -121,6 +121,8 @@ struct State {
     /// Every entry after this place is there.
     begin: Offset,
     end: Offset,
+    /// Between these two no client can stand that we have answered.
+    gap: (Offset, Lsn),
     /// Bytes of all entries there ever were.
     weight: u64,
     /// The weight beyond which the log is large against its rows; `None` once somebody was told.
@@ -170,6 +172,7 @@ impl ShapeLog {
             filled: 0,
             begin: Offset::SNAPSHOT_END,
             end: Offset::SNAPSHOT_END,
+            gap: (Offset::SNAPSHOT_END, Lsn::ZERO),
             weight: 0,
             large_at: None,
             ended: None,
@@ -233,7 +236,8 @@ impl ShapeLog {
         if state.ended.is_some() {
             return Err(SliceError::Ended);
         }
-        if after < state.begin {
+        let (from, to) = state.gap;
+        if after < state.begin || (from < after && after.tx < to.0) {
             return Err(SliceError::Forgotten);
         }
         let chunk = state.chunk_ends.partition_point(|end| *end <= after);
@@ -244,6 +248,15 @@ impl ShapeLog {
         let blocks = rest[..count.min(rest.len())].to_vec();
         let up_to_date = end == state.end;
         Ok(Slice { blocks, after, end: end.max(after), up_to_date })
+    }
+
+    /// The slot was lost, and what was missed is brought at `lsn`. Whoever claims to stand between
+    /// our last entry before and there was answered by a server that had more than we.
+    pub fn note_repair(&self, lsn: Lsn) {
+        let mut state = self.state();
+        let before = state.blocks.partition_point(|block| block.lsn < lsn);
+        let last = before.checked_sub(1).and_then(|at| state.blocks.get(at));
+        state.gap = (last.map_or(state.begin, Block::end).max(state.begin), lsn);
     }
 
     /// Every entry after this place can be read.

@@ -27,6 +27,11 @@ impl Scale {
         Load { postings, scale: Arc::clone(self) }
     }
 
+    /// The share of a message without postings.
+    pub fn nothing(self: &Arc<Scale>) -> Load {
+        Load { postings: 0, scale: Arc::clone(self) }
+    }
+
     fn all(&self) -> MutexGuard<'_, usize> {
         self.postings.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -269,7 +269,7 @@ pub(crate) async fn early(
 
 /// Makes durable what a shape's record will refer to, in this order: rows, postings, the rows of the
 /// postings.
-pub(super) async fn make_durable(shop: &Workshop) -> Result<(), CreateError> {
+pub(crate) async fn make_durable(shop: &Workshop) -> Result<(), CreateError> {
     shop.packs.sync().await.map_err(CreateError::internal)?;
     let reached = shop.appender.sync().await.map_err(CreateError::internal)?;
     let mut durable = shop.durable.clone();

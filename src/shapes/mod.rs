@@ -10,6 +10,7 @@ pub mod catalog;
 pub mod chunks;
 pub mod create;
 pub mod definition;
+pub mod difference;
 pub mod evict;
 pub mod fold;
 pub mod handle;

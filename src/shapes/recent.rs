@@ -26,9 +26,21 @@ impl RecentCommits {
         RecentCommits { commits: Mutex::new(commits.into()) }
     }
 
+    /// Starts with those of `commits` that are of the history that went on from `begin`.
+    #[must_use]
+    pub fn since(begin: Lsn, mut commits: Vec<StoredCommit>) -> RecentCommits {
+        commits.retain(|commit| commit.lsn >= begin);
+        RecentCommits::new(commits)
+    }
+
     /// Remembers a commit.
     pub fn push(&self, commit: StoredCommit) {
         self.commits().push_back(commit);
+    }
+
+    /// Forgets all: they are of a history that did not go on.
+    pub fn clear(&self) {
+        self.commits().clear();
     }
 
     /// How many are remembered.

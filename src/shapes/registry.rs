@@ -29,6 +29,8 @@ struct State {
     maps: Maps,
     next_id: u64,
     creating: usize,
+    /// Why no shape can be made now.
+    halted: Option<String>,
 }
 
 impl Registry {
@@ -43,7 +45,7 @@ impl Registry {
         let mut maps = Maps::default();
         maps.reserve(shapes.len());
         shapes.into_iter().for_each(|shape| maps.insert(&Arc::new(shape)));
-        let state = Mutex::new(State { maps, next_id, creating: 0 });
+        let state = Mutex::new(State { maps, next_id, creating: 0, halted: None });
         Arc::new(Registry { state, templates, workshop })
     }
 
@@ -102,6 +104,20 @@ impl Registry {
         self.state().maps.len()
     }
 
+    /// From now on no shape is made, for this reason, or they are again. Returns those that are not
+    /// complete yet.
+    pub fn halt(&self, reason: Option<String>) -> Vec<Arc<Shape>> {
+        let mut state = self.state();
+        state.halted = reason;
+        state.maps.all().filter(|shape| !shape.is_complete()).cloned().collect()
+    }
+
+    /// Whether no shape can be made now.
+    #[must_use]
+    pub fn is_halted(&self) -> bool {
+        self.state().halted.is_some()
+    }
+
     /// All shapes whose snapshot is complete.
     #[must_use]
     pub fn finished(&self) -> Vec<Arc<Shape>> {
@@ -120,6 +136,9 @@ impl Registry {
                 && shape.is_alive()
             {
                 return Ok(Arc::clone(shape));
+            }
+            if let Some(reason) = &state.halted {
+                return Err(CreateError::Unavailable { reason: reason.clone(), retry_after: 5 });
             }
             if state.creating >= CREATIONS_MAX {
                 return Err(CreateError::busy());

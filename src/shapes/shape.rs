@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use brooklet_dataflows::{ShapeId, ShapePlan};
-use brooklet_sql::TableSchema;
+use brooklet_sql::{Lsn, TableSchema};
 
 use super::base::{Base, Seen, SnapshotState, Stage};
 use super::catalog::Finished;
@@ -108,6 +108,12 @@ impl Shape {
     pub(crate) fn set_seen(&self, seen: Seen) {
         // The first one stays: there is only one first snapshot.
         _ = self.seen.set(seen);
+    }
+
+    /// No transaction after this position is in the first snapshot; `None` before that is complete.
+    #[must_use]
+    pub fn until(&self) -> Option<Lsn> {
+        self.seen.get().map(|seen| seen.until)
     }
 
     /// What the catalogue is to remember; `None` before the first snapshot is complete.

@@ -17,6 +17,7 @@ mod page;
 mod partitions;
 mod preflight;
 mod protocol;
+mod repair;
 mod retention;
 mod schema_change;
 mod secrets;

@@ -159,8 +159,9 @@ impl Life {
         let (engine, batches) = Engine::here();
         let schemas = Schemas::new(database(), Arc::clone(&stores.layouts));
         world.records.lock().unwrap().found(&stores.records);
+        let (records, logs) = (stores.records, &stores.logs);
         let (shapes, left_out) =
-            restore(stores.records, &stores.stored, stores.found, &stores.logs, &schemas);
+            restore(records, &stores.stored, stores.found, logs, &schemas, Lsn::ZERO);
         assert!(left_out.is_empty());
         let publication = Publication::new(database(), "p".into(), tables(&shapes));
         world.runtime.block_on(replay(&log, stores.position, &shapes, &engine))?;

@@ -77,3 +77,37 @@ async fn a_subscriber_that_looked_before_the_entry_is_woken() {
     log.close(EndReason::Removed);
     waiter.changed().await.unwrap();
 }
+
+#[test]
+fn whoever_stands_in_the_gap_of_a_repair_is_turned_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = crate::storage::Directory::handle();
+    let mut file = PostingWriter::open(&storage, dir.path(), Lsn(u64::MAX), |_| Ok(())).unwrap();
+    let log = ShapeLog::new(ShapeId(1), 1000);
+    log.begin(visibility("1:1:"), Lsn(0));
+    let mut bring = |lsn: u64| {
+        let postings = [posting(lsn, 0, Verdict::Insert), posting(lsn + 1, 2, Verdict::Insert)];
+        let mut blocks = file.append(Lsn(lsn), 1, &[(ShapeId(1), &postings)]);
+        file.flush().unwrap();
+        let (blocks, postings) = (blocks.remove(0), postings.into());
+        log.publish(News { parts: Vec::new(), postings, blocks }).unwrap();
+    };
+    bring(10);
+    bring(20);
+    let at = |tx, op| Offset { tx, op };
+    let known = [Offset::SNAPSHOT_END, at(10, 0), at(10, 2), at(20, 0), at(20, 2)];
+    for repaired in [false, true] {
+        if repaired {
+            log.note_repair(Lsn(50));
+            // The same again, as after a restart, when what it brought is there.
+            bring(50);
+            bring(70);
+            log.note_repair(Lsn(50));
+        }
+        assert!(known.iter().all(|offset| log.slice(*offset).is_ok()));
+    }
+    for unknown in [at(20, 3), at(21, 0), at(49, 9)] {
+        assert_eq!(log.slice(unknown).unwrap_err(), SliceError::Forgotten, "{unknown}");
+    }
+    assert!([at(50, 0), at(50, 2), at(70, 0)].iter().all(|offset| log.slice(*offset).is_ok()));
+}

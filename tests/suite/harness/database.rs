@@ -53,6 +53,11 @@ impl Database {
         self.cluster.url(role, &self.name)
     }
 
+    /// Connects again, after the server was restarted.
+    pub async fn reconnect(&mut self) {
+        self.session = self.session().await;
+    }
+
     /// One more connection.
     pub async fn session(&self) -> Session {
         Session::connect(&self.url()).await

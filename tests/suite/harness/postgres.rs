@@ -133,6 +133,17 @@ impl Cluster {
         run_dir::forget(child.id());
     }
 
+    /// Stops the server and lets it go on in another timeline, as after a fail-over. Needs `restore_command=false`.
+    pub fn new_timeline(&self) {
+        self.stop("INT");
+        let signal = self.dir.join("recovery.signal");
+        File::create(&signal).expect("write recovery.signal");
+        if let Some((user, group)) = postgres_ids() {
+            std::os::unix::fs::chown(&signal, Some(user), Some(group)).expect("give it away");
+        }
+        self.start();
+    }
+
     /// What the server has logged since its last start.
     pub fn log(&self) -> String {
         fs::read_to_string(self.log_path()).unwrap_or_default()

@@ -78,6 +78,23 @@ impl World {
         }
     }
 
+    /// Drops the slot, cutting the connection that uses it as often as it comes back.
+    pub async fn drop_slot(&self) {
+        let drop_it = format!(
+            "DO $$ BEGIN LOOP
+               PERFORM pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = '{0}';
+               BEGIN
+                 PERFORM pg_drop_replication_slot('{0}');
+                 EXIT;
+               EXCEPTION WHEN object_in_use THEN
+                 NULL;
+               END;
+             END LOOP; END $$",
+            self.db.slot()
+        );
+        self.sql(&drop_it).await;
+    }
+
     /// Holds the stream up, so that a snapshot is taken ahead of it.
     pub async fn hold_stream(&self) -> HeldStream {
         let sender = "SELECT active_pid FROM pg_replication_slots WHERE slot_name = '";
