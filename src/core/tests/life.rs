@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use super::super::{open_stores, replay, restore, tables};
 use super::postgres::{Postgres, Question, Stream, schema};
 use super::records::{Known, Records};
-use crate::change_log::{ChangeLog, Rolled};
+use crate::change_log::{ChangeLog, Rolled, Writer};
 use crate::engine::Engine;
 use crate::epoch::begin_dir;
 use crate::ingest::Ingest;
@@ -166,17 +166,9 @@ impl Life {
         let publication = Publication::new(database(), "p".into(), tables(&shapes));
         world.runtime.block_on(replay(&log, stores.position, &shapes, &engine))?;
         let (unsealed, begun_after) = (log.unsealed(&commits), writer.last_commit());
-        let (recent, start) = (Arc::new(RecentCommits::new(commits)), writer.end());
-        let (rolled, rolled_files) = mpsc::unbounded_channel();
-        let (durable_sender, durable) = watch::channel(start);
-        let ingest = Ingest {
-            writer,
-            engine: engine.clone(),
-            recent: Arc::clone(&recent),
-            durable: durable_sender,
-            rolled,
-            skipping: false,
-        };
+        let recent = Arc::new(RecentCommits::new(commits));
+        let start = writer.end();
+        let (ingest, durable, rolled_files) = ingest(writer, &engine, &recent);
         let shop = Arc::new(Workshop {
             database: database(),
             publication,
@@ -460,4 +452,17 @@ async fn make(
     }
     chunks.flush().map_err(internal)?;
     finish(shop, shape, &Seen { visibility, until }, || true).await
+}
+
+/// What appends, with where it says how far it is durable and what may be sealed.
+fn ingest(
+    writer: Writer,
+    engine: &Engine,
+    recent: &Arc<RecentCommits>,
+) -> (Ingest, watch::Receiver<Lsn>, mpsc::UnboundedReceiver<Rolled>) {
+    let (durable, position) = watch::channel(writer.end());
+    let (rolled, files) = mpsc::unbounded_channel();
+    let (engine, recent) = (engine.clone(), Arc::clone(recent));
+    let ingest = Ingest { writer, engine, recent, durable, rolled, skipping: false };
+    (ingest, position, files)
 }
