@@ -18,10 +18,7 @@ use crate::config::Settings;
 use crate::engine::Engine;
 use crate::epoch::{self, Epoch};
 use crate::ingest::{Entry, Ingest};
-use crate::limits::{
-    EVICT_INTERVAL, POSTING_SYNC_INTERVAL, RECONCILE_INTERVAL, RECONCILE_PAUSE,
-    SHAPES_PER_BATCH_MAX, SLICES_IN_FLIGHT_MAX, STOP_MAX,
-};
+use crate::limits::{SHAPES_PER_BATCH_MAX, SLICES_IN_FLIGHT_MAX, STOP_MAX};
 use crate::repair::{Stream, first_place};
 use crate::replication::Database;
 use crate::replication::layouts::Layouts;
@@ -37,17 +34,19 @@ use crate::shape_log::{
 use crate::shapes::Shape;
 use crate::shapes::base::{Base, Seen};
 use crate::shapes::catalog::{Catalog, ShapeRecord};
-use crate::shapes::create::{Workshop, prune_recent};
-use crate::shapes::evict::{ShapeLimits, evict};
+use crate::shapes::create::Workshop;
 use crate::shapes::fold::Folder;
 use crate::shapes::partitions::{Partitions, Stale};
 use crate::shapes::recent::RecentCommits;
 use crate::shapes::reconcile::reconcile;
 use crate::shapes::registry::Registry;
-use crate::shapes::retention::Retention;
 use crate::shapes::stored::Stored;
 use crate::shapes::template::Templates;
 use crate::storage::{Directory, StorageHandle};
+
+use upkeep::{keep_going, seal};
+
+mod upkeep;
 
 /// Everything a request needs.
 pub struct Core {
@@ -274,24 +273,6 @@ fn tables(shapes: &[Shape]) -> HashSet<u32> {
     shapes.iter().map(|shape| shape.table().oid).collect()
 }
 
-/// Starts what happens at intervals.
-fn keep_going(
-    registry: &Arc<Registry>,
-    appender: AppenderHandle,
-    settings: &Settings,
-    changed: Arc<Notify>,
-) -> JoinSet<()> {
-    let workshop = registry.workshop();
-    let mut tasks = JoinSet::new();
-    tasks.spawn(keep_few(Arc::clone(registry), settings.shapes));
-    let retention = Retention::new(Arc::clone(registry), settings.storage_limit);
-    tasks.spawn(retention.run(settings.retention_interval));
-    tasks.spawn(keep_reconciled(Arc::clone(registry), changed));
-    tasks.spawn(keep_pruned(Arc::clone(workshop)));
-    tasks.spawn(keep_synced(Arc::clone(workshop), appender));
-    tasks
-}
-
 /// Starts the dataflow, whose results go to the appender.
 fn start_dataflow(appender: AppenderHandle) -> std::io::Result<Engine> {
     Engine::start(move |collated| appender.collated(collated)).map(|(engine, _)| engine)
@@ -418,83 +399,6 @@ async fn replay(
         stopped.map_or(Ok(()), |error| Err(error.into()))
     });
     replayed.await?
-}
-
-/// Makes postings durable at intervals, so that a restart replays little and sealing can go on.
-async fn keep_synced(workshop: Arc<Workshop>, appender: AppenderHandle) {
-    let mut interval = tokio::time::interval(POSTING_SYNC_INTERVAL);
-    loop {
-        interval.tick().await;
-        if workshop.logs.processed() > workshop.logs.durable() && appender.sync().await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Keeps the remembered commits few. A task of its own: it may have to wait for its turn to take a
-/// snapshot, and nothing else may wait with it.
-async fn keep_pruned(workshop: Arc<Workshop>) {
-    let mut interval = tokio::time::interval(POSTING_SYNC_INTERVAL);
-    loop {
-        interval.tick().await;
-        if let Err(error) = prune_recent(&workshop).await {
-            tracing::debug!(%error, "cannot ask which commits are visible");
-        }
-    }
-}
-
-/// Ends shapes that are too many or idle.
-async fn keep_few(registry: Arc<Registry>, limits: ShapeLimits) {
-    if limits == ShapeLimits::default() {
-        return;
-    }
-    let mut interval = tokio::time::interval(EVICT_INTERVAL);
-    loop {
-        interval.tick().await;
-        evict(&registry, limits).await;
-    }
-}
-
-/// Looks after the tables at intervals, and soon after one was announced again.
-async fn keep_reconciled(registry: Arc<Registry>, changed: Arc<Notify>) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(RECONCILE_INTERVAL) => {}
-            // Many are announced together when the publication changes.
-            () = changed.notified() => tokio::time::sleep(RECONCILE_PAUSE).await,
-        }
-        if let Err(error) = reconcile(&registry).await {
-            tracing::debug!(%error, "cannot look after the tables");
-        }
-    }
-}
-
-/// Seals files once the posting log has all of them.
-async fn seal(
-    log: ChangeLog,
-    logs: Arc<ShapeLogs>,
-    waiting: Vec<Rolled>,
-    mut rolled: mpsc::UnboundedReceiver<Rolled>,
-) {
-    let mut waiting: std::collections::VecDeque<Rolled> = waiting.into();
-    loop {
-        let next = match waiting.pop_front() {
-            Some(next) => next,
-            None => match rolled.recv().await {
-                Some(next) => next,
-                None => return,
-            },
-        };
-        while logs.durable() < next.end {
-            tokio::time::sleep(POSTING_SYNC_INTERVAL).await;
-        }
-        let log = log.clone();
-        match tokio::task::spawn_blocking(move || log.seal(&next)).await {
-            Ok(Ok(())) => tracing::debug!(first_seq = next.first_seq, "sealed"),
-            Ok(Err(error)) => tracing::error!(%error, "a change log file stays row-wise"),
-            Err(error) => tracing::error!(%error, "sealing failed"),
-        }
-    }
 }
 
 impl Core {
