@@ -152,6 +152,10 @@ async fn resolve(
         Some(shape) if shape.answers(&defined) => Ok(shape),
         _ => {
             let shape = find_or_create(core, defined, request).await?;
+            // What was known of the table was out of date: it answers the question after all.
+            if shape.handles().iter().any(|known| known.to_string() == *handle) {
+                return Ok(shape);
+            }
             Err(Refusal::MustRefetch(Some(shape.handle())))
         }
     }

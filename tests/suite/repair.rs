@@ -406,12 +406,12 @@ async fn a_difference_of_very_many_rows_is_brought_whole() {
     let mut world =
         World::with(Database::shared().await, |options| options.chunk_bytes = Some(500_000)).await;
     world.sql("CREATE TABLE items (id int PRIMARY KEY, n int)").await;
-    world.sql("INSERT INTO items SELECT g, 0 FROM generate_series(1, 60000) g").await;
+    world.sql("INSERT INTO items SELECT g, 0 FROM generate_series(1, 30000) g").await;
     let mut items = world.follow(Shape::of("items")).await.through_outages();
     let mut some = world.follow(Shape::of("items").filter("n < 3")).await.through_outages();
     world.server.kill().await;
     world.drop_slot().await;
-    world.sql("UPDATE items SET n = id % 7 WHERE id % 2 = 0; INSERT INTO items SELECT g, g % 5 FROM generate_series(60001, 160000) g; DELETE FROM items WHERE id < 100").await;
+    world.sql("UPDATE items SET n = id % 7 WHERE id % 2 = 0; INSERT INTO items SELECT g, g % 5 FROM generate_series(30001, 85000) g; DELETE FROM items WHERE id < 100").await;
     world.server.restart().await;
     let places = |follower: &Follower| {
         let mut places: Vec<u64> = follower.log.changes.iter().map(|change| change.lsn).collect();
