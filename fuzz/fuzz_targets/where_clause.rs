@@ -19,7 +19,7 @@ fuzz_target!(|text: &str| {
         let _ = predicate.evaluate(&row);
     }
     if predicate.sql().len() <= brooklet_sql::limits::WHERE_BYTES_MAX {
-        let again = compile(predicate.sql(), &[], &table).expect("our own text");
+        let again = compile(&predicate.sql(), &[], &table).expect("our own text");
         assert_eq!(again.sql(), predicate.sql());
     }
 });
