@@ -126,7 +126,7 @@ fn open_stores(
     let mut recovered = Catalog::read(storage, &path)?;
     let (writer, found, last_id) =
         open_postings(storage, &dir.join("postings"), changes.end(), &recovered.shapes)?;
-    recovered.shapes.retain(|shape| found.contains_key(&shape.id));
+    recovered.keep(|shape| found.contains_key(&shape.id));
     let catalog = Catalog::rewrite(storage, &path, &recovered)?;
     let bases = recovered.shapes.iter().flat_map(|shape| &shape.bases);
     let used = bases.flat_map(|base| &base.batches);

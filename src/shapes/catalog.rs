@@ -157,6 +157,20 @@ pub struct Recovered {
     pub partitions: BTreeMap<u32, KnownPartitions>,
 }
 
+impl Recovered {
+    /// Leaves out the other shapes, and what nobody refers to any more.
+    pub fn keep(&mut self, wanted: impl Fn(&ShapeRecord) -> bool) {
+        self.shapes.retain(wanted);
+        let (mut templates, mut forms) = (HashSet::new(), HashSet::new());
+        for shape in &self.shapes {
+            templates.insert(shape.template);
+            forms.extend(shape.filter.as_ref().map(|filter| filter.form));
+        }
+        self.templates.retain(|number, _| templates.contains(number));
+        self.forms.retain(|number, _| forms.contains(number));
+    }
+}
+
 /// What frames say, read one after the other.
 #[derive(Default)]
 struct Found {
@@ -196,7 +210,7 @@ impl Catalog {
         ended: &HashSet<ShapeId>,
     ) -> Result<(Catalog, Recovered), FrameError> {
         let mut recovered = Catalog::read(storage, path)?;
-        recovered.shapes.retain(|shape| !ended.contains(&shape.id));
+        recovered.keep(|shape| !ended.contains(&shape.id));
         let catalog = Catalog::rewrite(storage, path, &recovered)?;
         Ok((catalog, recovered))
     }
@@ -409,30 +423,22 @@ impl Found {
             let table = Arc::clone(tables.get(&record.table)?);
             Some((number, StoredTemplate { table, definition: record.definition }))
         };
-        let mut templates: BTreeMap<u32, StoredTemplate> =
+        let templates: BTreeMap<u32, StoredTemplate> =
             templates.into_iter().filter_map(stored).collect();
-        let mut forms = forms;
         // One of an earlier generation was about to end when the process did.
         let current = |shape: &ShapeRecord, template: &StoredTemplate| {
             let known = partitions.get(&template.definition.table);
             known.is_none_or(|known| shape.generation >= known.generation)
         };
-        let (mut used_templates, mut used_forms) = (HashSet::new(), HashSet::new());
         shapes.retain(|_, shape| {
-            let template = templates.get(&shape.template);
             let form = shape.filter.as_ref().map(|filter| filter.form);
-            let known = template.is_some_and(|template| current(shape, template))
-                && form.is_none_or(|form| forms.contains_key(&form));
-            if known {
-                used_templates.insert(shape.template);
-                used_forms.extend(form);
-            }
-            known
+            templates.get(&shape.template).is_some_and(|template| current(shape, template))
+                && form.is_none_or(|form| forms.contains_key(&form))
         });
-        templates.retain(|number, _| used_templates.contains(number));
-        forms.retain(|number, _| used_forms.contains(number));
         let shapes = shapes.into_values().collect();
-        Recovered { shapes, templates, forms, next_id, partitions }
+        let mut recovered = Recovered { shapes, templates, forms, next_id, partitions };
+        recovered.keep(|_| true);
+        recovered
     }
 
     fn read(&mut self, kind: u8, payload: &[u8]) -> Option<()> {
