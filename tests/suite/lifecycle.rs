@@ -226,7 +226,11 @@ async fn too_many_shapes_end_the_longest_idle_first_and_never_one_that_is_waited
         world.server.logs().contains("shape evicted").then_some(())
     })
     .await;
-    world.get(&idle.target(false)).await.expect(409);
+    // It is said first, then done.
+    crate::harness::eventually("its client is told", async || {
+        (world.get(&idle.target(false)).await.status == 409).then_some(())
+    })
+    .await;
     world.sql("INSERT INTO items VALUES (5)").await;
     let answer = parked.await.unwrap().unwrap().expect(200);
     assert!(answer.text().contains("\"5\""), "{}", answer.shown());
