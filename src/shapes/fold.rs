@@ -163,14 +163,18 @@ impl Folder {
             let patience = |at: usize| if at == last { self.window } else { grace };
             let keep = (1..=last).take_while(|at| old(&bases[*at], patience(*at))).last();
             let Some(keep) = keep else { continue };
-            self.retired.extend(shape.retire_before(bases[keep].after.offset));
+            let gone = shape.retire_before(bases[keep].after.offset);
             self.registry.forget_handles(&shape.forget_retired(self.window));
             if keep == last {
                 done.push(*id);
             }
             let Some(record) = shape.record() else { continue };
-            if let Err(error) = remember(&self.registry, record).await {
-                tracing::debug!(handle = shape.handle(), %error, "bases are not retired on disk");
+            match remember(&self.registry, record).await {
+                Ok(()) | Err(CreateError::Ended) => self.retired.extend(gone),
+                // The record still names their rows, so these stay.
+                Err(error) => {
+                    tracing::error!(handle = shape.handle(), %error, "bases are not retired on disk");
+                }
             }
         }
         done.iter().for_each(|id| _ = self.folded.remove(id));

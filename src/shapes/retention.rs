@@ -154,7 +154,7 @@ async fn free_to(shop: &Workshop) -> Result<Lsn, CreateError> {
     Ok(before.chain([shop.logs.durable()]).min().unwrap_or_default())
 }
 
-/// How many entries refer to each file, and the bytes that are needed if each refers to another change.
+/// Deletes the sealed files up to `free_to` that hold nothing needed; writes those again that hold little.
 fn clean_changes(shop: &Workshop, free_to: Lsn) -> io::Result<()> {
     let mut sealed = shop.change_log.sealed();
     sealed.retain(|file| file.last_lsn <= free_to);
