@@ -206,10 +206,11 @@ impl FrameFile {
         self.file.sync_data().map_err(|e| self.error(e))
     }
 
-    /// Cuts everything from `at` on.
+    /// Cuts everything from `at` on. It cannot come back with a power cut, in between what is
+    /// appended next.
     pub fn truncate(&mut self, at: u64) -> Result<(), FrameError> {
         self.flush()?;
-        self.file.set_len(at).map_err(|e| self.error(e))?;
+        self.file.set_len(at).and_then(|()| self.file.sync_all()).map_err(|e| self.error(e))?;
         self.flushed = at;
         Ok(())
     }

@@ -15,7 +15,7 @@ use bytes::{Buf, BufMut};
 use super::block::{Block, Home, PostingFile, ShapeEntry, put_shapes, take_shapes};
 use super::posting_files::PostingFiles;
 use super::varint;
-use crate::frame::{FileKind, Frame, FrameError, FrameFile, Tail};
+use crate::frame::{FileKind, Frame, FrameError, FrameFile, Tail, sync_dir};
 use crate::limits::{POSTING_FILE_BYTES_MAX, SLICE_BYTES_MAX};
 use crate::storage::StorageHandle;
 
@@ -93,7 +93,9 @@ impl PostingWriter {
             })?;
             found.check(&path)?;
             if let Some(cut) = found.cut {
+                // For good before this file goes on: what is in them is going to be written again.
                 all[at + 1..].iter().rev().try_for_each(|later| files.delete(*later))?;
+                sync_dir(&**storage, &path)?;
                 file.truncate(cut)?;
             }
             files.all().push(Arc::clone(&current));

@@ -6,6 +6,8 @@ use brooklet_dataflows::Verdict;
 
 use super::*;
 use crate::storage::Directory;
+use crate::storage::tests::faulty::Faulty;
+use crate::storage::tests::rng::Rng;
 
 fn postings(from: u64, count: u64) -> Vec<Posting> {
     let one = |at| Posting {
@@ -142,4 +144,44 @@ fn a_frame_that_cannot_be_read_is_damage() {
     drop(file);
     let opened = PostingWriter::open(&Directory::handle(), dir.path(), Lsn(1), |_| Ok(()));
     assert!(matches!(opened.err(), Some(FrameError::Damaged(..))));
+}
+
+/// What the change log had lost is cut off here too, and comes again: it must not come back with a power
+/// cut, in the middle of what was appended since.
+#[test]
+fn what_was_cut_off_stays_so_when_the_power_goes() {
+    let dir = Path::new("/postings");
+    let open = |disk: &Faulty, end| {
+        let mut found = Vec::new();
+        let writer = PostingWriter::open_with(&disk.handle(), dir, Lsn(end), 1, |recovered| {
+            found.extend(told(recovered)?);
+            Ok(())
+        });
+        (writer.unwrap(), found)
+    };
+    let (before, since) = (postings(0, 40), postings(500, 70));
+    let kept = vec![(1, 10, (0..40).collect::<Vec<u64>>())];
+    let again = [&kept[..], &[(1, 20, (500..570).collect())]].concat();
+    let mut outcomes = [0, 0];
+    for seed in 0..200 {
+        let disk = Faulty::new(Rng::new(seed));
+        let (mut writer, _) = open(&disk, 0);
+        writer.append(Lsn(10), 1, &[(ShapeId(1), &before)]);
+        writer.append(Lsn(20), 2, &[(ShapeId(1), &before)]);
+        writer.sync(Lsn(20)).unwrap();
+        writer.roll().unwrap();
+        writer.append(Lsn(30), 3, &[(ShapeId(1), &before)]);
+        writer.sync(Lsn(30)).unwrap();
+        drop(writer);
+        let disk = disk.restart(false);
+        let (mut writer, found) = open(&disk, 15);
+        assert_eq!(found, kept);
+        writer.append(Lsn(20), 2, &[(ShapeId(1), &since)]);
+        writer.flush().unwrap();
+        drop(writer);
+        let found = open(&disk.restart(true), 100).1;
+        assert!(found == kept || found == again, "seed {seed}: {found:?}");
+        outcomes[usize::from(found == again)] += 1;
+    }
+    assert!(outcomes.iter().all(|count| *count > 20), "{outcomes:?}");
 }
