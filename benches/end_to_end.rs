@@ -8,6 +8,8 @@
 //! `memory`: a table is synced and one large transaction passes; the peak of resident memory over
 //! idle.
 //!
+//! `first_sync`: how soon a client has a table, beside COPY; see `first_sync.rs`.
+//!
 //! `fan_out`: how soon all of many waiting clients have one write; see `fan_out.rs`.
 //!
 //! `restart`: what many idle shapes cost, and how soon they answer after a restart; see `restart.rs`.
@@ -20,6 +22,8 @@
 
 #[path = "end_to_end/fan_out.rs"]
 mod fan_out;
+#[path = "end_to_end/first_sync.rs"]
+mod first_sync;
 #[path = "../tests/suite/harness/mod.rs"]
 mod harness;
 #[path = "end_to_end/restart.rs"]
@@ -50,6 +54,9 @@ async fn main() {
     }
     if wants("memory") {
         memory(size("BENCH_TABLE_ROWS", 20_000), size("BENCH_TRANSACTION_ROWS", 10_000)).await;
+    }
+    if wants("first_sync") {
+        first_sync::first_sync(size("BENCH_TABLE_ROWS", 20_000)).await;
     }
     if wants("fan_out") {
         fan_out::fan_out(size("BENCH_CLIENTS", 200)).await;

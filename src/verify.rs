@@ -152,7 +152,7 @@ fn report(
     let keys: BTreeSet<&String> = expected.keys().chain(found.keys()).collect();
     let differ = |key: &&&String| expected.get(**key) != found.get(**key);
     let different: Vec<&&String> = keys.iter().filter(differ).collect();
-    let (rows, Visibility { xmin, xmax, .. }) = (expected.len(), visibility);
+    let (rows, xmin, xmax) = (expected.len(), visibility.xmin(), visibility.xmax());
     println!(
         "{name}: {rows} rows in Postgres, {} served, {entries} log entries followed, at snapshot {xmin}:{xmax}, {until}: {}",
         found.len(),

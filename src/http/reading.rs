@@ -58,7 +58,7 @@ impl Reading<'_> {
                 };
                 match next {
                     Some(chunk) => self.snapshot(base, chunk),
-                    None => self.log(base.after.offset).await,
+                    None => self.log(base.after().offset).await,
                 }
             }
             RequestOffset::After(offset) => self.log(offset).await,

@@ -249,10 +249,10 @@ fn mark() -> u32 {
 
 fn head(snapshot: &Snapshot, mark: u32) -> Vec<u8> {
     let seen = &snapshot.visibility;
-    let in_progress: Vec<String> = seen.in_progress.iter().map(u64::to_string).collect();
+    let in_progress: Vec<String> = seen.in_progress().iter().map(u64::to_string).collect();
     let metadata = json!({
-        "xmin": seen.xmin.to_string(),
-        "xmax": seen.xmax.to_string(),
+        "xmin": seen.xmin().to_string(),
+        "xmax": seen.xmax().to_string(),
         "xip_list": in_progress,
         // The insert position: the written one may lag behind commits that are visible already.
         "database_lsn": snapshot.until.0.to_string(),

@@ -79,7 +79,7 @@ impl Snapshot {
             client: Some(client),
             database: database.clone(),
             _turn: turn,
-            visibility: Visibility { xmin: 0, xmax: 0, in_progress: Box::default() },
+            visibility: Visibility::new(0, 0, Box::default()),
             until: Lsn::ZERO,
         };
         let client = snapshot.client()?;

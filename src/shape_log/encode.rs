@@ -327,11 +327,11 @@ pub fn entries<'a>(
 /// The last message of a snapshot.
 #[must_use]
 pub fn snapshot_end(visibility: &Visibility) -> String {
-    let ids: Vec<String> = visibility.in_progress.iter().map(|id| format!("\"{id}\"")).collect();
+    let ids: Vec<String> = visibility.in_progress().iter().map(|id| format!("\"{id}\"")).collect();
     format!(
         "{{\"headers\":{{\"control\":\"snapshot-end\",\"xmin\":\"{}\",\"xmax\":\"{}\",\"xip_list\":[{}]}}}}",
-        visibility.xmin,
-        visibility.xmax,
+        visibility.xmin(),
+        visibility.xmax(),
         ids.join(",")
     )
 }

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::Offset;
-use super::block::{Block, last_op};
+use super::block::Block;
+use super::chunk_ends::ChunkEnds;
 use super::postings::News;
-use crate::limits::ENTRY_OVERHEAD_BYTES;
 use crate::shapes::visibility::Visibility;
 
 /// The shape has ended: its clients fetch anew.
@@ -67,11 +67,17 @@ pub struct HeldTransaction {
 #[derive(Debug)]
 enum Phase {
     /// The snapshot is not taken yet: all are held.
-    Waiting(Vec<HeldTransaction>),
+    Waiting(Box<Waiting>),
     /// The stream has not passed the snapshot yet: those it contains are dropped.
     Filtering { visibility: Visibility, until: Lsn },
     /// All.
     Following,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    installed_after: Option<Lsn>,
+    held: Vec<HeldTransaction>,
 }
 
 /// A place in a log, with what must be known to go on from there as if nothing had come before.
@@ -111,23 +117,30 @@ pub struct ShapeLog {
     state: Mutex<State>,
 }
 
+/// Small for a log that nothing happens to: there may be a million.
 struct State {
     phase: Phase,
-    installed_after: Option<Lsn>,
-    blocks: Vec<Block>,
-    chunk_ends: Vec<Offset>,
     /// Bytes of the chunk that is being filled.
     filled: u64,
     /// Every entry after this place is there.
     begin: Offset,
     end: Offset,
-    /// Between these two no client can stand that we have answered.
-    gap: (Offset, Lsn),
     /// Bytes of all entries there ever were.
     weight: u64,
-    /// The weight beyond which the log is large against its rows; `None` once somebody was told.
-    large_at: Option<u64>,
+    /// The weight beyond which the log is large against its rows; `u64::MAX` once somebody was told.
+    large_at: u64,
     ended: Option<EndReason>,
+    /// `None` is the same as nothing of it.
+    more: Option<Box<More>>,
+}
+
+/// What a log has that something happens to.
+#[derive(Default)]
+struct More {
+    blocks: Vec<Block>,
+    chunk_ends: Vec<Offset>,
+    /// Between these two no client can stand that we have answered.
+    gap: Option<(Offset, Lsn)>,
     /// Exists only while somebody waits.
     waiters: Option<watch::Sender<()>>,
 }
@@ -136,7 +149,7 @@ impl ShapeLog {
     /// A log that holds back all transactions until its snapshot is taken.
     #[must_use]
     pub fn new(shape: ShapeId, chunk_bytes: u64) -> ShapeLog {
-        ShapeLog::with_phase(shape, chunk_bytes, Phase::Waiting(Vec::new()))
+        ShapeLog::with_phase(shape, chunk_bytes, Phase::Waiting(Box::default()))
     }
 
     /// A log that is read back at a restart: the entries after `begin` are to be published.
@@ -166,17 +179,13 @@ impl ShapeLog {
     fn with_phase(shape: ShapeId, chunk_bytes: u64, phase: Phase) -> ShapeLog {
         let state = State {
             phase,
-            installed_after: None,
-            blocks: Vec::new(),
-            chunk_ends: Vec::new(),
             filled: 0,
             begin: Offset::SNAPSHOT_END,
             end: Offset::SNAPSHOT_END,
-            gap: (Offset::SNAPSHOT_END, Lsn::ZERO),
             weight: 0,
-            large_at: None,
+            large_at: u64::MAX,
             ended: None,
-            waiters: None,
+            more: None,
         };
         ShapeLog { shape, chunk_bytes, state: Mutex::new(state) }
     }
@@ -195,13 +204,13 @@ impl ShapeLog {
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<()> {
         let mut state = self.state();
-        state.waiters.get_or_insert_with(|| watch::channel(()).0).subscribe()
+        state.more().waiters.get_or_insert_with(|| watch::channel(()).0).subscribe()
     }
 
     /// Whether somebody waits for news.
     #[must_use]
     pub fn has_waiters(&self) -> bool {
-        self.state().waiters.as_ref().is_some_and(|waiters| waiters.receiver_count() > 0)
+        self.state().more.as_ref().is_some_and(|more| more.is_waited_for())
     }
 
     /// The last entry's offset, `0_inf` for none.
@@ -214,8 +223,9 @@ impl ShapeLog {
     #[must_use]
     pub fn has_transaction(&self, lsn: Lsn) -> bool {
         let state = self.state();
-        let at = state.blocks.partition_point(|block| block.lsn < lsn);
-        state.blocks.get(at).is_some_and(|block| block.lsn == lsn)
+        let blocks = state.blocks();
+        let at = blocks.partition_point(|block| block.lsn < lsn);
+        blocks.get(at).is_some_and(|block| block.lsn == lsn)
     }
 
     /// Why the shape ended, if it has.
@@ -224,10 +234,14 @@ impl ShapeLog {
         self.state().ended
     }
 
-    /// The last transaction the dataflow did not show this shape, once known.
+    /// The last transaction the dataflow did not show this shape, once known and as long as the snapshot
+    /// is not taken.
     #[must_use]
     pub fn installed_after(&self) -> Option<Lsn> {
-        self.state().installed_after
+        match &self.state().phase {
+            Phase::Waiting(waiting) => waiting.installed_after,
+            _ => None,
+        }
     }
 
     /// The entries after `after`, up to the end of the chunk that the first of them is in.
@@ -236,14 +250,15 @@ impl ShapeLog {
         if state.ended.is_some() {
             return Err(SliceError::Ended);
         }
-        let (from, to) = state.gap;
-        if after < state.begin || (from < after && after.tx < to.0) {
+        let gap = state.more.as_ref().and_then(|more| more.gap);
+        if after < state.begin || gap.is_some_and(|(from, to)| from < after && after.tx < to.0) {
             return Err(SliceError::Forgotten);
         }
-        let chunk = state.chunk_ends.partition_point(|end| *end <= after);
-        let end = state.chunk_ends.get(chunk).copied().unwrap_or(state.end);
-        let first = state.blocks.partition_point(|block| block.end() <= after);
-        let rest = &state.blocks[first..];
+        let chunk_ends = state.more.as_ref().map_or(&[][..], |more| &more.chunk_ends);
+        let chunk = chunk_ends.partition_point(|end| *end <= after);
+        let end = chunk_ends.get(chunk).copied().unwrap_or(state.end);
+        let first = state.blocks().partition_point(|block| block.end() <= after);
+        let rest = &state.blocks()[first..];
         let count = rest.partition_point(|block| block.end() < end) + 1;
         let blocks = rest[..count.min(rest.len())].to_vec();
         let up_to_date = end == state.end;
@@ -254,9 +269,12 @@ impl ShapeLog {
     /// our last entry before and there was answered by a server that had more than we.
     pub fn note_repair(&self, lsn: Lsn) {
         let mut state = self.state();
-        let before = state.blocks.partition_point(|block| block.lsn < lsn);
-        let last = before.checked_sub(1).and_then(|at| state.blocks.get(at));
-        state.gap = (last.map_or(state.begin, Block::end).max(state.begin), lsn);
+        let before = state.blocks().partition_point(|block| block.lsn < lsn);
+        let last = before.checked_sub(1).and_then(|at| state.blocks().get(at));
+        let from = last.map_or(state.begin, Block::end).max(state.begin);
+        if from.tx < lsn.0 {
+            state.more().gap = Some((from, lsn));
+        }
     }
 
     /// Every entry after this place can be read.
@@ -269,12 +287,14 @@ impl ShapeLog {
     pub fn forget_before(&self, offset: Offset) {
         let mut state = self.state();
         state.begin = state.begin.max(offset);
-        let blocks = state.blocks.partition_point(|block| block.end() <= offset);
-        state.blocks.drain(..blocks);
-        state.blocks.shrink_to_fit();
-        let chunks = state.chunk_ends.partition_point(|end| *end <= offset);
-        state.chunk_ends.drain(..chunks);
-        state.chunk_ends.shrink_to_fit();
+        let Some(more) = &mut state.more else { return };
+        let blocks = more.blocks.partition_point(|block| block.end() <= offset);
+        more.blocks.drain(..blocks);
+        more.blocks.shrink_to_fit();
+        let chunks = more.chunk_ends.partition_point(|end| *end <= offset);
+        more.chunk_ends.drain(..chunks);
+        more.chunk_ends.shrink_to_fit();
+        state.tidy();
     }
 
     /// The places of all entries up to the end of the log, and that end.
@@ -284,7 +304,7 @@ impl ShapeLog {
             return Err(LogEnded);
         }
         let State { end: offset, filled, weight, .. } = *state;
-        Ok((state.blocks.clone(), LogPoint { offset, filled, weight }))
+        Ok((state.blocks().to_vec(), LogPoint { offset, filled, weight }))
     }
 
     /// Whether the log takes every transaction: none that comes is in the first snapshot.
@@ -301,14 +321,16 @@ impl ShapeLog {
     #[must_use]
     pub fn holds_back(&self) -> Option<Lsn> {
         match &self.state().phase {
-            Phase::Waiting(held) => Some(held.first().map_or(Lsn(u64::MAX), |first| first.lsn)),
+            Phase::Waiting(waiting) => {
+                Some(waiting.held.first().map_or(Lsn(u64::MAX), |first| first.lsn))
+            }
             _ => None,
         }
     }
 
     /// Shows where the entries are.
     pub fn each_block(&self, each: impl FnMut(&Block)) {
-        self.state().blocks.iter().for_each(each);
+        self.state().blocks().iter().for_each(each);
     }
 
     /// Bytes of all entries there ever were, by the measure of chunks.
@@ -320,14 +342,16 @@ impl ShapeLog {
     /// Sets the weight beyond which the log is large against its rows; `true` if it is already.
     pub fn large_beyond(&self, weight: u64) -> bool {
         let mut state = self.state();
-        state.large_at = Some(weight);
+        state.large_at = weight;
         state.is_newly_large()
     }
 
     /// Notes where in the stream the dataflow began.
     pub(super) fn install(&self, after: Lsn) {
         let mut state = self.state();
-        state.installed_after = Some(after);
+        if let Phase::Waiting(waiting) = &mut state.phase {
+            waiting.installed_after = Some(after);
+        }
         state.wake();
     }
 
@@ -345,8 +369,8 @@ impl ShapeLog {
                 Some(brought)
             }
             Phase::Filtering { visibility, .. } => (!visibility.contains(xid)).then_some(brought),
-            Phase::Waiting(held) => {
-                held.push(HeldTransaction { lsn, xid, brought });
+            Phase::Waiting(waiting) => {
+                waiting.held.push(HeldTransaction { lsn, xid, brought });
                 None
             }
         }
@@ -358,7 +382,7 @@ impl ShapeLog {
         let mut state = self.state();
         let next = Phase::Filtering { visibility: visibility.clone(), until };
         let held = match std::mem::replace(&mut state.phase, next) {
-            Phase::Waiting(held) => held,
+            Phase::Waiting(waiting) => waiting.held,
             _ => Vec::new(),
         };
         held.into_iter().filter(|t| t.lsn > until || !visibility.contains(t.xid)).collect()
@@ -377,7 +401,7 @@ impl ShapeLog {
             return Ok(false);
         }
         let lsn = Lsn(end.tx);
-        let mut chunks = self.chunks();
+        let mut chunks = self.chunk_ends();
         for part in &parts {
             part.read()?.iter().for_each(|posting| chunks.add(lsn, posting));
         }
@@ -386,21 +410,21 @@ impl ShapeLog {
         if state.ended.is_some() {
             return Ok(false);
         }
-        if state.blocks.is_empty() {
+        let more = state.more();
+        if more.blocks.is_empty() {
             // Most logs of many shapes hold one block or two.
-            state.blocks.reserve_exact(parts.len() + blocks.len());
+            more.blocks.reserve_exact(parts.len() + blocks.len());
         }
-        state.blocks.extend(parts.into_iter().chain(blocks));
-        state.chunk_ends.append(&mut chunks.ends);
+        more.blocks.extend(parts.into_iter().chain(blocks));
+        more.chunk_ends.append(&mut chunks.ends);
         (state.filled, state.weight, state.end) = (chunks.filled, chunks.weight, chunks.end);
         state.wake();
         Ok(state.is_newly_large())
     }
 
-    fn chunks(&self) -> Chunks {
-        let state = self.state();
-        let State { filled, weight, end, .. } = *state;
-        Chunks { size: self.chunk_bytes, filled, weight, end, ends: Vec::new() }
+    fn chunk_ends(&self) -> ChunkEnds {
+        let State { filled, weight, end, .. } = *self.state();
+        ChunkEnds { size: self.chunk_bytes, filled, weight, end, ends: Vec::new() }
     }
 
     /// Ends the shape; its waiters learn of it at once.
@@ -408,45 +432,56 @@ impl ShapeLog {
         let mut state = self.state();
         state.ended.get_or_insert(why);
         state.phase = Phase::Following;
-        state.blocks = Vec::new();
-        state.wake();
-    }
-}
-
-/// Finds where chunks end. They depend on stored bytes only: the same after a restart.
-struct Chunks {
-    size: u64,
-    filled: u64,
-    weight: u64,
-    end: Offset,
-    ends: Vec<Offset>,
-}
-
-impl Chunks {
-    fn add(&mut self, lsn: Lsn, posting: &Posting) {
-        let weight = u64::from(posting.weight) + ENTRY_OVERHEAD_BYTES;
-        self.filled += weight;
-        self.weight += weight;
-        self.end = Offset { tx: lsn.0, op: last_op(posting) };
-        if self.filled >= self.size {
-            self.filled = 0;
-            self.ends.push(self.end);
+        if let Some(more) = &mut state.more {
+            more.blocks = Vec::new();
         }
+        state.wake();
     }
 }
 
 impl State {
     fn is_newly_large(&mut self) -> bool {
-        self.large_at.take_if(|at| self.weight > *at).is_some()
+        let large = self.weight > self.large_at;
+        if large {
+            self.large_at = u64::MAX;
+        }
+        large
+    }
+
+    fn blocks(&self) -> &[Block] {
+        self.more.as_ref().map_or(&[], |more| &more.blocks)
+    }
+
+    fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
     }
 
     fn wake(&mut self) {
-        match &self.waiters {
+        let Some(more) = &mut self.more else { return };
+        match &more.waiters {
             Some(waiters) if waiters.receiver_count() > 0 => {
                 waiters.send_replace(());
             }
-            _ => self.waiters = None,
+            _ => {
+                more.waiters = None;
+                self.tidy();
+            }
         }
+    }
+
+    /// Gives back what holds nothing.
+    fn tidy(&mut self) {
+        let nothing = |more: &Box<More>| {
+            let More { blocks, chunk_ends, gap, waiters } = &**more;
+            blocks.is_empty() && chunk_ends.is_empty() && gap.is_none() && waiters.is_none()
+        };
+        self.more.take_if(|more| nothing(more));
+    }
+}
+
+impl More {
+    fn is_waited_for(&self) -> bool {
+        self.waiters.as_ref().is_some_and(|waiters| waiters.receiver_count() > 0)
     }
 }
 

@@ -7,6 +7,7 @@
 
 pub mod appender;
 pub mod block;
+mod chunk_ends;
 pub mod encode;
 pub mod encoded;
 pub mod form;

@@ -16,10 +16,10 @@ use crate::shape_log::{BatchPlace, LogPoint};
 pub struct Base {
     /// Its name towards clients; never used again.
     pub handle: Handle,
-    /// The entries after this place follow the rows.
-    pub after: LogPoint,
-    /// When it was made, seconds since 1970.
-    pub made: u64,
+    /// When it was made, seconds since 1970; enough until 2106.
+    made: u32,
+    /// `None` for the beginning of the log, where most of them stand.
+    after: Option<Box<LogPoint>>,
     snapshot: Progress,
 }
 
@@ -51,7 +51,21 @@ impl Base {
     /// A base whose rows are at the given state.
     #[must_use]
     pub fn new(handle: Handle, after: LogPoint, made: u64, state: SnapshotState) -> Base {
-        Base { handle, after, made, snapshot: Progress::new(state) }
+        let made = u32::try_from(made).unwrap_or(u32::MAX);
+        let after = (after != LogPoint::BEGIN).then(|| Box::new(after));
+        Base { handle, made, after, snapshot: Progress::new(state) }
+    }
+
+    /// The entries after this place follow the rows.
+    #[must_use]
+    pub fn after(&self) -> LogPoint {
+        self.after.as_deref().copied().unwrap_or(LogPoint::BEGIN)
+    }
+
+    /// When it was made, seconds since 1970.
+    #[must_use]
+    pub fn made(&self) -> u64 {
+        u64::from(self.made)
     }
 
     /// Follows the rows.
@@ -95,8 +109,8 @@ impl Base {
         };
         Some(BaseRecord {
             handle: self.handle,
-            after: self.after,
-            made: self.made,
+            after: self.after(),
+            made: self.made(),
             visibility,
             batches: state.batches,
             chunks: state.chunk + 1,

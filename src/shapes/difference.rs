@@ -132,7 +132,7 @@ impl Changes {
             view: shape.view(),
             table: shape.table().oid,
         };
-        let (after, end) = (base.after.offset, end.offset);
+        let (after, end) = (base.after().offset, end.offset);
         held.rows(&base.batches(), &blocks, after, end, |row| {
             let key = shape.view().stored_key(&row);
             if !part.has(&key) {

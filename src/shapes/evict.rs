@@ -25,7 +25,7 @@ pub async fn free(registry: &Arc<Registry>, bytes: u64) {
     let (mut freed, mut evicted) = (0, Vec::new());
     for (idle, shape) in shapes {
         let rows: u64 = shape.bases().iter().map(|base| base.bytes()).sum();
-        let entries = shape.log.weight() - shape.bases()[0].after.weight;
+        let entries = shape.log.weight() - shape.bases()[0].after().weight;
         if freed >= bytes {
             break;
         }

@@ -35,7 +35,7 @@ use crate::shape_log::{Block, Held};
 #[must_use]
 pub fn large_at(shape: &Shape) -> u64 {
     let newest = shape.newest();
-    newest.after.weight.saturating_add(FOLD_BYTES_MIN.max(2 * newest.bytes()))
+    newest.after().weight.saturating_add(FOLD_BYTES_MIN.max(2 * newest.bytes()))
 }
 
 /// Seconds since 1970.
@@ -105,7 +105,7 @@ impl Folder {
         let due = |shape: &Arc<Shape>| {
             // Not again and again: a busy shape of few rows would do nothing else.
             let newest = shape.newest();
-            let rested = newest.made + FOLD_PAUSE.as_secs() <= now || shape.bases().len() == 1;
+            let rested = newest.made() + FOLD_PAUSE.as_secs() <= now || shape.bases().len() == 1;
             newest.is_complete() && rested
         };
         let ids: Vec<ShapeId> = self.waiting.iter().copied().collect();
@@ -157,13 +157,13 @@ impl Folder {
                 continue;
             }
             let bases = shape.bases();
-            let old = |newer: &Base, patience: Duration| newer.made + patience.as_secs() <= now;
+            let old = |newer: &Base, patience: Duration| newer.made() + patience.as_secs() <= now;
             let last = bases.len() - 1;
             // Base `at` was given up by its readers' caches and clients so long ago.
             let patience = |at: usize| if at == last { self.window } else { grace };
             let keep = (1..=last).take_while(|at| old(&bases[*at], patience(*at))).last();
             let Some(keep) = keep else { continue };
-            let gone = shape.retire_before(bases[keep].after.offset);
+            let gone = shape.retire_before(bases[keep].after().offset);
             self.registry.forget_handles(&shape.forget_retired(self.window));
             if keep == last {
                 done.push(*id);
@@ -213,7 +213,7 @@ pub async fn fold(
     let shop = Arc::clone(registry.workshop());
     let (blocks, after) = shape.log.all().map_err(|_| CreateError::Ended)?;
     let old = shape.newest();
-    let log_bytes = after.weight - old.after.weight;
+    let log_bytes = after.weight - old.after().weight;
     let handle = registry.new_handle(shape);
     let xids: Vec<u32> = blocks.iter().map(|block| block.xid).collect();
     let visibility = claimed(seen, &xids);
@@ -278,7 +278,7 @@ fn store(
         view: shape.view(),
         table: shape.table().oid,
     };
-    let (after, end) = (old.after.offset, base.after.offset);
+    let (after, end) = (old.after().offset, base.after().offset);
     held.rows(&old.batches(), blocks, after, end, |row| {
         if shape.log.ended().is_some() {
             return Err(io::Error::other("the shape has ended"));
@@ -295,14 +295,14 @@ fn claimed(seen: &Visibility, log: &[u32]) -> Visibility {
         .filter_map(|xid| seen.full_id(*xid))
         .collect();
     let Some(last) = later.last() else { return seen.clone() };
-    let xmax = seen.xmax.max(last + 1);
-    if xmax - seen.xmax > FOLD_XIDS_MAX {
+    let xmax = seen.xmax().max(last + 1);
+    if xmax - seen.xmax() > FOLD_XIDS_MAX {
         return seen.clone();
     }
-    let unknown = seen.in_progress.iter().copied().chain(seen.xmax..xmax);
+    let unknown = seen.in_progress().iter().copied().chain(seen.xmax()..xmax);
     let in_progress: Vec<u64> = unknown.filter(|id| !later.contains(id)).collect();
     let xmin = in_progress.first().map_or(xmax, |first| *first);
-    Visibility { xmin, xmax, in_progress: in_progress.into() }
+    Visibility::new(xmin, xmax, in_progress.into())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use brooklet_dataflows::{ShapeId, ShapePlan};
@@ -27,7 +27,8 @@ pub struct Shape {
     pub plan: Arc<ShapePlan>,
     /// What came after the first snapshot.
     pub log: Arc<ShapeLog>,
-    bases: RwLock<Bases>,
+    /// Held for a look-up or a push.
+    bases: Mutex<Bases>,
     /// What the first snapshot saw, once it is complete.
     seen: OnceLock<Seen>,
     /// When it was last asked for, milliseconds of the process' own clock.
@@ -36,9 +37,16 @@ pub struct Shape {
     generation: AtomicU64,
 }
 
-/// What a shape's handles stand for.
+/// What a shape's handles stand for. Most shapes have one base: there may be a million.
 struct Bases {
-    /// The newest last; never empty.
+    newest: Arc<Base>,
+    /// `None` is the same as nothing of it.
+    older: Option<Box<Older>>,
+}
+
+#[derive(Default)]
+struct Older {
+    /// The oldest first.
     living: Vec<Arc<Base>>,
     /// Handles whose rows are gone, with when they were last used. Their clients go on as long as the
     /// log reaches back to them.
@@ -49,13 +57,13 @@ impl Shape {
     /// A shape that has these bases, at least one, the newest last.
     #[must_use]
     pub fn new(defined: Defined, log: Arc<ShapeLog>, first: Base) -> Shape {
-        let bases = Bases { living: vec![Arc::new(first)], retired: Vec::new() };
+        let bases = Bases { newest: Arc::new(first), older: None };
         Shape {
             id: log.shape(),
             template: Arc::clone(&defined.template),
             plan: Arc::new(defined.plan(log.shape())),
             log,
-            bases: RwLock::new(bases),
+            bases: Mutex::new(bases),
             seen: OnceLock::new(),
             asked: AtomicU64::new(now()),
             generation: AtomicU64::new(0),
@@ -65,8 +73,11 @@ impl Shape {
     /// The base that new clients begin with.
     #[must_use]
     pub fn newest(&self) -> Arc<Base> {
-        let bases = self.bases.read().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(&bases.living[bases.living.len() - 1])
+        Arc::clone(&self.held_bases().newest)
+    }
+
+    fn held_bases(&self) -> MutexGuard<'_, Bases> {
+        self.bases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The handle that new clients get.
@@ -78,30 +89,28 @@ impl Shape {
     /// The base of a handle, if its rows are still there.
     #[must_use]
     pub fn base(&self, handle: &str) -> Option<Arc<Base>> {
-        let bases = self.bases.read().unwrap_or_else(PoisonError::into_inner);
         let handle = handle.parse().ok()?;
-        bases.living.iter().find(|base| base.handle == handle).cloned()
+        self.held_bases().living().find(|base| base.handle == handle).cloned()
     }
 
     /// All bases whose rows are there, the newest last.
     #[must_use]
     pub fn bases(&self) -> Vec<Arc<Base>> {
-        self.bases.read().unwrap_or_else(PoisonError::into_inner).living.clone()
+        self.held_bases().living().cloned().collect()
     }
 
     /// Every handle that stands for this shape.
     #[must_use]
     pub fn handles(&self) -> Vec<Handle> {
-        let bases = self.bases.read().unwrap_or_else(PoisonError::into_inner);
-        let living = bases.living.iter().map(|base| base.handle);
-        living.chain(bases.retired.iter().map(|(handle, _)| *handle)).collect()
+        let bases = self.held_bases();
+        let living = bases.living().map(|base| base.handle);
+        living.chain(bases.retired().map(|(handle, _)| *handle)).collect()
     }
 
     /// Handles whose rows are gone.
     #[must_use]
     pub fn retired(&self) -> Vec<Handle> {
-        let bases = self.bases.read().unwrap_or_else(PoisonError::into_inner);
-        bases.retired.iter().map(|(handle, _)| *handle).collect()
+        self.held_bases().retired().map(|(handle, _)| *handle).collect()
     }
 
     /// Notes what the first snapshot saw.
@@ -147,38 +156,47 @@ impl Shape {
 
     /// New clients begin with `base` from now on.
     pub(crate) fn add_base(&self, base: Arc<Base>) {
-        self.bases.write().unwrap_or_else(PoisonError::into_inner).living.push(base);
+        let mut bases = self.held_bases();
+        let before = std::mem::replace(&mut bases.newest, base);
+        bases.older().living.push(before);
     }
 
     /// Handles that stand for this shape, but whose rows are gone.
     pub(crate) fn add_retired(&self, handles: Vec<Handle>) {
-        let handles = handles.into_iter().map(|handle| (handle, Instant::now()));
-        self.bases.write().unwrap_or_else(PoisonError::into_inner).retired.extend(handles);
+        if !handles.is_empty() {
+            let handles = handles.into_iter().map(|handle| (handle, Instant::now()));
+            self.held_bases().older().retired.extend(handles);
+        }
     }
 
     /// Somebody still goes on under a handle whose rows are gone.
     pub fn note_retired(&self, handle: Handle) {
-        let mut bases = self.bases.write().unwrap_or_else(PoisonError::into_inner);
-        let found = bases.retired.iter_mut().find(|(retired, _)| *retired == handle);
+        let mut bases = self.held_bases();
+        let Some(older) = &mut bases.older else { return };
+        let found = older.retired.iter_mut().find(|(retired, _)| *retired == handle);
         found.into_iter().for_each(|(_, used)| *used = Instant::now());
     }
 
     /// Forgets the handles whose rows are gone and that nobody has used for so long; returns them.
     pub(crate) fn forget_retired(&self, unused: Duration) -> Vec<Handle> {
-        let mut bases = self.bases.write().unwrap_or_else(PoisonError::into_inner);
-        let forgotten = bases.retired.extract_if(.., |(_, used)| used.elapsed() > unused);
-        forgotten.map(|(handle, _)| handle).collect()
+        let mut bases = self.held_bases();
+        let Some(older) = &mut bases.older else { return Vec::new() };
+        let forgotten = older.retired.extract_if(.., |(_, used)| used.elapsed() > unused);
+        let forgotten = forgotten.map(|(handle, _)| handle).collect();
+        bases.tidy();
+        forgotten
     }
 
     /// Gives up the bases from before `after`, and the log's entries up to there. Returns the bases.
     pub(crate) fn retire_before(&self, after: Offset) -> Vec<Arc<Base>> {
-        let mut bases = self.bases.write().unwrap_or_else(PoisonError::into_inner);
-        let newest = bases.living.len() - 1;
-        let old =
-            bases.living.iter().take(newest).take_while(|base| base.after.offset < after).count();
-        let retired: Vec<Arc<Base>> = bases.living.drain(..old).collect();
-        bases.retired.extend(retired.iter().map(|base| (base.handle, Instant::now())));
-        self.log.forget_before(bases.living[0].after.offset);
+        let mut bases = self.held_bases();
+        let mut retired = Vec::new();
+        if let Some(older) = &mut bases.older {
+            let old = older.living.iter().take_while(|base| base.after().offset < after).count();
+            retired = older.living.drain(..old).collect();
+            older.retired.extend(retired.iter().map(|base| (base.handle, Instant::now())));
+        }
+        self.log.forget_before(bases.oldest().after().offset);
         retired
     }
 
@@ -263,6 +281,31 @@ impl Shape {
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.newest().is_complete()
+    }
+}
+
+impl Bases {
+    /// The newest last; never nothing.
+    fn living(&self) -> impl Iterator<Item = &Arc<Base>> {
+        let older = self.older.iter().flat_map(|older| &older.living);
+        older.chain(std::iter::once(&self.newest))
+    }
+
+    fn oldest(&self) -> &Arc<Base> {
+        self.older.as_ref().and_then(|older| older.living.first()).unwrap_or(&self.newest)
+    }
+
+    fn retired(&self) -> impl Iterator<Item = &(Handle, Instant)> {
+        self.older.iter().flat_map(|older| &older.retired)
+    }
+
+    fn older(&mut self) -> &mut Older {
+        self.older.get_or_insert_default()
+    }
+
+    /// Gives back what holds nothing.
+    fn tidy(&mut self) {
+        self.older.take_if(|older| older.living.is_empty() && older.retired.is_empty());
     }
 }
 

@@ -1,18 +1,21 @@
 //! Which transactions a Postgres snapshot sees.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// What `pg_current_snapshot()` says; 64-bit transaction ids.
+/// What `pg_current_snapshot()` says; 64-bit transaction ids. Cheap to clone: a shape and its base keep
+/// one each, and there may be a million.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Visibility {
-    /// Every transaction before it is over.
-    pub xmin: u64,
-    /// No transaction from it on had begun.
-    pub xmax: u64,
-    /// The ones between that were still at work.
-    pub in_progress: Box<[u64]>,
+#[serde(from = "Ids", into = "Ids")]
+pub struct Visibility(Arc<Ids>);
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Ids {
+    xmin: u64,
+    xmax: u64,
+    in_progress: Box<[u64]>,
 }
 
 /// Text that is not a snapshot.
@@ -20,7 +23,51 @@ pub struct Visibility {
 #[error("not a snapshot: {0}")]
 pub struct VisibilityError(String);
 
+impl From<Ids> for Visibility {
+    fn from(ids: Ids) -> Visibility {
+        Visibility(Arc::new(ids))
+    }
+}
+
+impl From<Visibility> for Ids {
+    fn from(Visibility(ids): Visibility) -> Ids {
+        Arc::unwrap_or_clone(ids)
+    }
+}
+
 impl Visibility {
+    /// A snapshot for which every transaction before `xmin` is over, none from `xmax` on had begun, and
+    /// of those between these were at work.
+    #[must_use]
+    pub fn new(xmin: u64, xmax: u64, in_progress: Box<[u64]>) -> Visibility {
+        Ids { xmin, xmax, in_progress }.into()
+    }
+
+    /// Every transaction before it is over.
+    #[must_use]
+    pub fn xmin(&self) -> u64 {
+        self.0.xmin
+    }
+
+    /// No transaction from it on had begun.
+    #[must_use]
+    pub fn xmax(&self) -> u64 {
+        self.0.xmax
+    }
+
+    /// The ones between that were still at work.
+    #[must_use]
+    pub fn in_progress(&self) -> &[u64] {
+        &self.0.in_progress
+    }
+
+    /// Takes the memory of an equal one, so that there is one of it.
+    pub fn share(&mut self, other: &Visibility) {
+        if self == other {
+            self.clone_from(other);
+        }
+    }
+
     /// Whether the snapshot contains what the transaction with this 32-bit id did. The stream only
     /// tells of committed ones.
     ///
@@ -29,14 +76,14 @@ impl Visibility {
     #[must_use]
     pub fn contains(&self, xid: u32) -> bool {
         let Some(xid) = self.full_id(xid) else { return true };
-        xid < self.xmin || (xid < self.xmax && !self.in_progress.contains(&xid))
+        xid < self.xmin() || (xid < self.xmax() && !self.in_progress().contains(&xid))
     }
 
     /// The 64-bit id of a transaction of the stream; `None` for one from before all others.
     #[must_use]
     pub fn full_id(&self, xid: u32) -> Option<u64> {
-        let distance = i64::from(xid.wrapping_sub(self.xmax as u32) as i32);
-        self.xmax.checked_add_signed(distance)
+        let distance = i64::from(xid.wrapping_sub(self.xmax() as u32) as i32);
+        self.xmax().checked_add_signed(distance)
     }
 }
 
@@ -53,7 +100,7 @@ impl FromStr for Visibility {
         let ids = list.split(',').filter(|id| !id.is_empty());
         let in_progress =
             ids.map(|id| id.parse().map_err(|_| refuse())).collect::<Result<_, _>>()?;
-        Ok(Visibility { xmin, xmax, in_progress })
+        Ok(Visibility::new(xmin, xmax, in_progress))
     }
 }
 
@@ -70,7 +117,7 @@ mod tests {
         assert!(!snapshot.contains(105));
         assert!(snapshot.contains(109));
         assert!(!snapshot.contains(110));
-        assert!("100:110:".parse::<Visibility>().unwrap().in_progress.is_empty());
+        assert!("100:110:".parse::<Visibility>().unwrap().in_progress().is_empty());
         assert!("100".parse::<Visibility>().is_err());
     }
 

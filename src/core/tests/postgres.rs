@@ -226,11 +226,8 @@ impl Postgres {
         at.extend(self.commits.iter().filter(|commit| !commit.visible).map(|commit| commit.xid));
         at.sort_unstable();
         let xmin = at.first().map_or(self.next_xid, |xid| *xid);
-        let visibility = Visibility {
-            xmin: xmin.into(),
-            xmax: self.next_xid.into(),
-            in_progress: at.into_iter().map(u64::from).collect(),
-        };
+        let in_progress = at.into_iter().map(u64::from).collect();
+        let visibility = Visibility::new(xmin.into(), self.next_xid.into(), in_progress);
         let contains: Vec<bool> = self.commits.iter().map(|commit| commit.visible).collect();
         let rows = self.rows(question, &contains);
         Taken { visibility, until: Lsn(self.wal), contains, rows: rows.values().map(row).collect() }

@@ -155,10 +155,10 @@ impl<'a> Batch<'a> {
         push_bytes(&mut self.key_change_to, other(KeyChange::To))?;
         push_bytes(&mut self.key_change_from, other(KeyChange::From))?;
         push_bytes(&mut self.control, head.control)?;
-        self.xmin.append_option(head.snapshot.map(|seen| seen.xmin));
-        self.xmax.append_option(head.snapshot.map(|seen| seen.xmax));
-        let in_progress = |seen: &Visibility| seen.in_progress.clone().into_iter().map(Some);
-        self.xip_list.append_option(head.snapshot.map(in_progress));
+        self.xmin.append_option(head.snapshot.map(Visibility::xmin));
+        self.xmax.append_option(head.snapshot.map(Visibility::xmax));
+        let in_progress = head.snapshot.map(Visibility::in_progress);
+        self.xip_list.append_option(in_progress.map(|ids| ids.iter().copied().map(Some)));
         self.snapshot.append(head.snapshot.is_some());
         Ok(())
     }

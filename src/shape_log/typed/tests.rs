@@ -41,7 +41,7 @@ fn messages_made_apart_are_one_stream() {
     rows.snapshot_row(&row("1", Some("1970-01-02"))).unwrap();
     rows.snapshot_row(&row("2", Some("infinity"))).unwrap();
     let mut end = typed.batch();
-    end.snapshot_end(&Visibility { xmin: 1, xmax: 3, in_progress: [2].into() }).unwrap();
+    end.snapshot_end(&Visibility::new(1, 3, [2].into())).unwrap();
     let (old, new) = (row("1", None), row("1", Some("-infinity")));
     let entry = Entry {
         operation: Operation::Update,
