@@ -14,8 +14,11 @@
 //!
 //! `restart`: what many idle shapes cost, and how soon they answer after a restart; see `restart.rs`.
 //!
+//! `soak`: whether memory and disk stay flat; see `soak.rs`. Only when it is asked for, or small.
+//!
 //! `benches/run` calls it; sizes come from the environment: `BENCH_SHAPES`, `BENCH_CHANGES`,
-//! `BENCH_TABLE_ROWS`, `BENCH_TRANSACTION_ROWS`, `BENCH_CLIENTS`, `BENCH_IDLE_SHAPES`.
+//! `BENCH_TABLE_ROWS`, `BENCH_TRANSACTION_ROWS`, `BENCH_CLIENTS`, `BENCH_IDLE_SHAPES`,
+//! `BENCH_SOAK_SECONDS`.
 
 // In a bench a panic is the report.
 #![allow(clippy::unwrap_used, missing_docs, dead_code, unused_imports)]
@@ -28,6 +31,8 @@ mod first_sync;
 mod harness;
 #[path = "end_to_end/restart.rs"]
 mod restart;
+#[path = "end_to_end/soak.rs"]
+mod soak;
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
@@ -63,6 +68,9 @@ async fn main() {
     }
     if wants("restart") {
         restart::restart(size("BENCH_IDLE_SHAPES", 2_000)).await;
+    }
+    if wants("soak") {
+        soak::soak(size("BENCH_SOAK_SECONDS", 8)).await;
     }
 }
 

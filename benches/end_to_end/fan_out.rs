@@ -47,7 +47,7 @@ pub async fn fan_out(clients: usize) {
     let mut follower = world.follow(Shape::of("items")).await;
     let floor = Floor::start().await;
     let (mut ours, mut floors) = (Vec::new(), Vec::new());
-    let (mut memory, mut cpu) = (0.0f64, Vec::new());
+    let (mut memory, mut floor_memory, mut cpu) = (0.0f64, 0.0f64, Vec::new());
     for _ in 0..ROUNDS {
         let idle = resident_kib(world.server.id());
         let target = follower.target(true);
@@ -66,23 +66,26 @@ pub async fn fan_out(clients: usize) {
         cpu.push((cpu_seconds(world.server.id()) - used) * 1e6 / clients as f64);
         follower.catch_up().await;
 
+        let idle = resident_kib(floor.process.id());
         let waiting = Waiting::begin(floor.address, "/wait", clients, async || {
             let count = Request::get("/count").send(floor.address).await.unwrap();
             count.text().parse().unwrap()
         });
         let waiting = waiting.await;
+        let parked = resident_kib(floor.process.id());
+        floor_memory = floor_memory.max((parked.saturating_sub(idle)) as f64 / clients as f64);
         let begun = Instant::now();
         Request::new("POST", "/go").send(floor.address).await.unwrap();
         floors.push(waiting.end(begun).await);
     }
-    report(clients, ours, floors, memory, cpu);
+    report(clients, ours, floors, (memory, floor_memory), cpu);
 }
 
 fn report(
     clients: usize,
     ours: Vec<Vec<Duration>>,
     floors: Vec<Vec<Duration>>,
-    memory: f64,
+    (memory, floor_memory): (f64, f64),
     mut cpu: Vec<f64>,
 ) {
     let at = |rounds: &[Vec<Duration>], percent: usize| {
@@ -113,7 +116,9 @@ fn report(
         );
     }
     println!("  CPU a delivery        {:>7.1} µs", cpu[cpu.len() / 2]);
-    println!("  memory a waiting client {memory:>5.1} KiB at most, first round included");
+    println!(
+        "  memory a waiting client {memory:>5.1} KiB at most, first round included; bare server {floor_memory:.1} KiB"
+    );
 }
 
 /// Clients that have asked and wait.

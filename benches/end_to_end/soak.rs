@@ -1,0 +1,136 @@
+//! Whether memory and disk stay flat: somebody writes all the time, clients follow, shapes come and go,
+//! logs are folded, and what nobody needs is deleted.
+//!
+//! The rows stay as many, so whatever grows is ours. What is printed are the peaks of four quarters; the
+//! first one warms up.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::harness::{Follower, Request, Session, Shape, World};
+use super::{resident, world_with};
+
+const ROWS: usize = 20_000;
+const PROJECTS: usize = 200;
+/// Clients that follow all the time.
+const FOLLOWERS: usize = 8;
+const SETTINGS: [&str; 6] =
+    ["--catch-up-window", "20s", "--retention-interval", "2s", "--max-shapes", "100"];
+
+/// What is looked at, in MiB.
+#[derive(Clone, Copy, Default)]
+struct Sample {
+    memory: f64,
+    disk: f64,
+    wal: f64,
+}
+
+pub async fn soak(seconds: usize) {
+    let world = world_with(|options| options.arguments.extend(SETTINGS.map(str::to_owned))).await;
+    world.sql("CREATE TABLE items (id int PRIMARY KEY, project int NOT NULL, n int NOT NULL, body text NOT NULL)").await;
+    world
+        .sql(&format!("INSERT INTO items SELECT g, g % {PROJECTS}, 0, repeat('x', 200) FROM generate_series(1, {ROWS}) g"))
+        .await;
+    let done = Arc::new(AtomicBool::new(false));
+    let writer = tokio::spawn(write(world.db.session().await, Arc::clone(&done)));
+    let clients: Vec<_> = (0..FOLLOWERS)
+        .map(|n| tokio::spawn(follow(world.client(shape(n)), Arc::clone(&done))))
+        .collect();
+    let visitors = tokio::spawn(visit(world.server.address, Arc::clone(&done)));
+    let quarters = watch(&world, Duration::from_secs(seconds as u64)).await;
+    done.store(true, Ordering::Relaxed);
+    let (written, visits) = (writer.await.unwrap(), visitors.await.unwrap());
+    let mut followers = Vec::new();
+    for client in clients {
+        followers.push(client.await.unwrap());
+    }
+    let refetches: usize = followers.iter().map(|follower| follower.refetches).sum();
+    world.compare_all(&mut followers).await;
+    println!("soak: {seconds} s, {written} rows written, {visits} shapes came and went");
+    println!("  quarter                    memory       disk   held WAL   (MiB, at most)");
+    for (n, Sample { memory, disk, wal }) in quarters.iter().enumerate() {
+        println!("  {}                     {memory:>9.0}  {disk:>9.0}  {wal:>9.1}", n + 1);
+    }
+    println!("  refetches             {refetches:>9}");
+    println!(
+        "  checked               {FOLLOWERS} clients that followed all the time equal Postgres"
+    );
+}
+
+fn shape(n: usize) -> Shape {
+    Shape::of("items").filter(&format!("project = {n}"))
+}
+
+/// Looks every second; the peak of each quarter of the time.
+async fn watch(world: &World, time: Duration) -> [Sample; 4] {
+    let mut peaks = [Sample::default(); 4];
+    let (begun, mut seconds) = (Instant::now(), tokio::time::interval(Duration::from_secs(1)));
+    let slot = world.db.slot();
+    let held = format!(
+        "SELECT (pg_current_wal_lsn() - confirmed_flush_lsn)::text FROM pg_replication_slots WHERE slot_name = '{slot}'"
+    );
+    while begun.elapsed() < time {
+        seconds.tick().await;
+        let quarter = (4.0 * begun.elapsed().as_secs_f64() / time.as_secs_f64()) as usize;
+        let peak = &mut peaks[quarter.min(3)];
+        let wal: f64 = world.db.value(&held).await.parse().unwrap();
+        peak.memory = peak.memory.max(resident(world, "VmRSS") as f64 / 1024.0);
+        peak.disk = peak.disk.max(bytes(world.server.storage()) as f64 / 1048576.0);
+        peak.wal = peak.wal.max(wal / 1048576.0);
+    }
+    peaks
+}
+
+/// Of all files in a directory; what is deleted meanwhile does not count.
+fn bytes(dir: &Path) -> u64 {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => bytes(&entry.path()),
+            Ok(metadata) => metadata.len(),
+            Err(_) => 0,
+        })
+        .sum()
+}
+
+/// Updates rows and moves them between projects, one small transaction after the other; returns how
+/// many rows.
+async fn write(session: Session, done: Arc<AtomicBool>) -> usize {
+    let mut rows = 0;
+    while !done.load(Ordering::Relaxed) {
+        let (from, project) = (1 + rows * 7919 % (ROWS - 20), rows % PROJECTS);
+        session
+            .sql(&format!(
+                "UPDATE items SET n = n + 1, project = CASE WHEN id % 5 = 0 THEN {project} ELSE project END WHERE id BETWEEN {from} AND {}",
+                from + 19
+            ))
+            .await;
+        rows += 20;
+    }
+    rows
+}
+
+async fn follow(follower: Follower, done: Arc<AtomicBool>) -> Follower {
+    let mut follower = follower.through_refetches();
+    follower.catch_up().await;
+    while !done.load(Ordering::Relaxed) {
+        follower.step(true).await;
+        // Only what it holds is compared at the end.
+        follower.log.changes.clear();
+    }
+    follower
+}
+
+/// New shapes, one after the other, each read once and left; returns how many.
+async fn visit(server: std::net::SocketAddr, done: Arc<AtomicBool>) -> usize {
+    let mut count = 0;
+    while !done.load(Ordering::Relaxed) {
+        let shape = Shape::of("items").filter(&format!("n > {count} AND project < 20"));
+        let answer = Request::get(format!("{}&offset=-1", shape.target())).send(server).await;
+        assert_eq!(answer.unwrap().status, 200);
+        count += 1;
+    }
+    count
+}
