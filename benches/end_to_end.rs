@@ -95,6 +95,7 @@ async fn throughput(shapes: usize, changes: usize) {
     let begun = Instant::now();
     let logs = create_shapes(&world, shapes).await;
     let created = begun.elapsed();
+    let bare = bare_snapshots(&world, shapes).await;
     let stream = &world.db.stream;
     let floor_slot = "SELECT pg_create_logical_replication_slot('floor', 'pgoutput')::text";
     world.db.value(floor_slot).await;
@@ -127,7 +128,12 @@ async fn throughput(shapes: usize, changes: usize) {
     println!(
         "throughput: {shapes} shapes project_id = n, {changes} row changes in transactions of 1 to 20"
     );
-    println!("  shapes made           {:>9.0} /s", shapes as f64 / created.as_secs_f64());
+    println!(
+        "  shapes made           {:>9.0} /s, {:.0} % of {:.0} /s bare snapshot queries on as many connections",
+        shapes as f64 / created.as_secs_f64(),
+        100.0 * bare.as_secs_f64() / created.as_secs_f64(),
+        shapes as f64 / bare.as_secs_f64()
+    );
     println!("  pg_recvlogical        {:>9.0} changes/s (the floor)", rate(floor));
     println!("  WAL to readable logs  {:>9.0} changes/s", rate(ours));
     println!("  ratio                 {:>9.1} %", 100.0 * floor.as_secs_f64() / ours.as_secs_f64());
@@ -144,6 +150,29 @@ async fn create_shapes(world: &World, shapes: usize) -> Vec<(usize, String)> {
         response.header("electric-handle").unwrap().to_owned()
     })
     .await
+}
+
+/// The queries that as many shapes need at least: a snapshot transaction each.
+async fn bare_snapshots(world: &World, shapes: usize) -> Duration {
+    let mut sessions = Vec::new();
+    for _ in 0..CLIENTS {
+        sessions.push(world.db.session().await);
+    }
+    let begun = Instant::now();
+    let mut workers = JoinSet::new();
+    for (worker, session) in sessions.into_iter().enumerate() {
+        workers.spawn(async move {
+            for n in (1..=shapes).filter(|n| n % CLIENTS == worker) {
+                session
+                    .sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT pg_current_snapshot()::text")
+                    .await;
+                session.sql(&format!("SELECT * FROM issues WHERE project_id = {n}")).await;
+                session.sql("COMMIT").await;
+            }
+        });
+    }
+    workers.join_all().await;
+    begun.elapsed()
 }
 
 fn shape(n: usize) -> Shape {

@@ -39,6 +39,11 @@ pub const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONL
     SET LOCAL bytea_output = 'hex'; SET LOCAL statement_timeout = 0; \
     SET LOCAL idle_in_transaction_session_timeout = 0";
 
+/// What the open snapshot contains, then the position that everything in it lies before: read after the
+/// snapshot was taken.
+pub const SEEN: &str =
+    "SELECT pg_current_snapshot()::text; SELECT pg_current_wal_insert_lsn()::text";
+
 /// The same settings as start-up options of the replication session.
 pub const DISPLAY_OPTIONS: &str = "-c DateStyle=ISO,DMY -c TimeZone=UTC \
     -c IntervalStyle=iso_8601 -c extra_float_digits=1 -c bytea_output=hex -c client_encoding=UTF8";

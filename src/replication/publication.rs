@@ -219,7 +219,9 @@ impl Publication {
     /// What has become of tables that are prepared, as far as they still exist.
     pub async fn inspect(&self, tables: &[u32]) -> Result<Vec<PreparedTable>, DatabaseError> {
         let client = self.database.pooled().await?;
-        let rows = client.query(statement::RECONCILE, &[&self.name, &tables]).await?;
+        // Asked for every new shape; to plan it takes longer than to run it.
+        let prepared = client.prepare_cached(statement::RECONCILE).await?;
+        let rows = client.query(&prepared, &[&self.name, &tables]).await?;
         Ok(rows.iter().map(PreparedTable::read).collect())
     }
 

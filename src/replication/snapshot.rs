@@ -7,6 +7,7 @@ use futures_util::{Stream, StreamExt};
 use std::pin::Pin;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio_postgres::SimpleQueryMessage;
 
 use super::database::{Database, DatabaseError};
 use crate::decode::copy::{self, CopyError};
@@ -85,12 +86,10 @@ impl Snapshot {
         let client = snapshot.client()?;
         let lock = table.map(|table| statement::lock(&table.name)).unwrap_or_default();
         let join = exported.map(statement::join_snapshot).unwrap_or_default();
-        client.batch_execute(&format!("{}; {join}{lock}", statement::BEGIN_SNAPSHOT)).await?;
-        let seen = client.query_one("SELECT pg_current_snapshot()::text", &[]).await?;
-        let until = client.query_one("SELECT pg_current_wal_insert_lsn()::text", &[]).await?;
-        let (seen, until): (String, String) = (seen.get(0), until.get(0));
-        snapshot.visibility = seen.parse().map_err(|_| SnapshotError::Description(seen.clone()))?;
-        snapshot.until = until.parse().map_err(|_| SnapshotError::Description(until.clone()))?;
+        // One round trip: most snapshots are of few rows, and there may be thousands of them.
+        let script = [statement::BEGIN_SNAPSHOT, "; ", &join, &lock, ";", statement::SEEN].concat();
+        let answers = client.simple_query(&script).await?;
+        (snapshot.visibility, snapshot.until) = described(&answers)?;
         Ok(snapshot)
     }
 
@@ -139,6 +138,20 @@ impl Snapshot {
     fn client(&self) -> Result<&Object, SnapshotError> {
         self.client.as_ref().ok_or_else(|| SnapshotError::Description("it has ended".into()))
     }
+}
+
+/// Reads what [`statement::SEEN`] says.
+fn described(answers: &[SimpleQueryMessage]) -> Result<(Visibility, Lsn), SnapshotError> {
+    let rows: Vec<&str> = answers
+        .iter()
+        .filter_map(|answer| match answer {
+            SimpleQueryMessage::Row(row) => row.get(0),
+            _ => None,
+        })
+        .collect();
+    let unknown = || SnapshotError::Description(rows.join(", "));
+    let [seen, until] = rows[..] else { return Err(unknown()) };
+    Ok((seen.parse().map_err(|_| unknown())?, until.parse().map_err(|_| unknown())?))
 }
 
 impl Drop for Snapshot {
