@@ -122,21 +122,20 @@ struct State {
     phase: Phase,
     /// Bytes of the chunk that is being filled.
     filled: u64,
-    /// Every entry after this place is there.
-    begin: Offset,
     end: Offset,
     /// Bytes of all entries there ever were.
     weight: u64,
     /// The weight beyond which the log is large against its rows; `u64::MAX` once somebody was told.
     large_at: u64,
     ended: Option<EndReason>,
-    /// `None` is the same as nothing of it.
+    /// `None` is the same as nothing of it, and that the log begins where it ends.
     more: Option<Box<More>>,
 }
 
 /// What a log has that something happens to.
-#[derive(Default)]
 struct More {
+    /// Every entry after this place is there.
+    begin: Offset,
     blocks: Vec<Block>,
     chunk_ends: Vec<Offset>,
     /// Between these two no client can stand that we have answered.
@@ -164,7 +163,7 @@ impl ShapeLog {
         let log = ShapeLog::with_phase(shape, chunk_bytes, Phase::Filtering { visibility, until });
         {
             let mut state = log.state();
-            (state.begin, state.end) = (begin.offset, begin.offset);
+            state.end = begin.offset;
             (state.filled, state.weight) = (begin.filled, begin.weight);
         }
         log
@@ -180,7 +179,6 @@ impl ShapeLog {
         let state = State {
             phase,
             filled: 0,
-            begin: Offset::SNAPSHOT_END,
             end: Offset::SNAPSHOT_END,
             weight: 0,
             large_at: u64::MAX,
@@ -251,7 +249,7 @@ impl ShapeLog {
             return Err(SliceError::Ended);
         }
         let gap = state.more.as_ref().and_then(|more| more.gap);
-        if after < state.begin || gap.is_some_and(|(from, to)| from < after && after.tx < to.0) {
+        if after < state.begin() || gap.is_some_and(|(from, to)| from < after && after.tx < to.0) {
             return Err(SliceError::Forgotten);
         }
         let chunk_ends = state.more.as_ref().map_or(&[][..], |more| &more.chunk_ends);
@@ -271,7 +269,7 @@ impl ShapeLog {
         let mut state = self.state();
         let before = state.blocks().partition_point(|block| block.lsn < lsn);
         let last = before.checked_sub(1).and_then(|at| state.blocks().get(at));
-        let from = last.map_or(state.begin, Block::end).max(state.begin);
+        let from = last.map_or(state.begin(), Block::end).max(state.begin());
         if from.tx < lsn.0 {
             state.more().gap = Some((from, lsn));
         }
@@ -280,14 +278,14 @@ impl ShapeLog {
     /// Every entry after this place can be read.
     #[must_use]
     pub fn begin_offset(&self) -> Offset {
-        self.state().begin
+        self.state().begin()
     }
 
     /// Forgets the entries up to `offset`: nobody who stands before it is answered any more.
     pub fn forget_before(&self, offset: Offset) {
         let mut state = self.state();
-        state.begin = state.begin.max(offset);
         let Some(more) = &mut state.more else { return };
+        more.begin = more.begin.max(offset);
         let blocks = more.blocks.partition_point(|block| block.end() <= offset);
         more.blocks.drain(..blocks);
         more.blocks.shrink_to_fit();
@@ -452,8 +450,19 @@ impl State {
         self.more.as_ref().map_or(&[], |more| &more.blocks)
     }
 
+    fn begin(&self) -> Offset {
+        self.more.as_ref().map_or(self.end, |more| more.begin)
+    }
+
     fn more(&mut self) -> &mut More {
-        self.more.get_or_insert_default()
+        let more = More {
+            begin: self.end,
+            blocks: Vec::new(),
+            chunk_ends: Vec::new(),
+            gap: None,
+            waiters: None,
+        };
+        self.more.get_or_insert_with(|| Box::new(more))
     }
 
     fn wake(&mut self) {
@@ -471,11 +480,12 @@ impl State {
 
     /// Gives back what holds nothing.
     fn tidy(&mut self) {
-        let nothing = |more: &Box<More>| {
-            let More { blocks, chunk_ends, gap, waiters } = &**more;
-            blocks.is_empty() && chunk_ends.is_empty() && gap.is_none() && waiters.is_none()
-        };
-        self.more.take_if(|more| nothing(more));
+        let end = self.end;
+        self.more.take_if(|more| {
+            let More { begin, blocks, chunk_ends, gap, waiters } = &**more;
+            let nothing = blocks.is_empty() && chunk_ends.is_empty();
+            nothing && *begin == end && gap.is_none() && waiters.is_none()
+        });
     }
 }
 
