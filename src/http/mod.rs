@@ -153,7 +153,8 @@ async fn answer(http: &Http, route: Route, request: Request) -> (Response, bool)
             if !authorized(&http.settings, &query) {
                 return (Refusal::Unauthorized.response(&method), false);
             }
-            (shape::answer(http, &query, request).await, true)
+            // Of its own size only while it lasts: thousands wait in it.
+            (Box::pin(shape::answer(http, &query, request)).await, true)
         }
         _ => (plain(StatusCode::NOT_FOUND, "Not found"), true),
     }

@@ -160,7 +160,7 @@ impl Reading<'_> {
                 Some(Live::Events) if lost => return Err(self.lost()),
                 Some(Live::Events) => return self.events(slice, changed),
                 _ if !slice.blocks.is_empty() => {
-                    return self.data(slice, unsure, processed).await;
+                    return Box::pin(self.data(slice, unsure, processed)).await;
                 }
                 None if lost => return Err(self.lost()),
                 None => {

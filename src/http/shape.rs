@@ -55,16 +55,17 @@ async fn read(
 ) -> Result<Response, Refusal> {
     let cacheable = body.is_none();
     let body = match body {
-        Some(body) => json_body(body).await?,
+        Some(body) => Box::pin(json_body(body)).await?,
         None => Map::new(),
     };
     let core = core(http).await?;
     let request = ShapeRequest::parse(&Parameters::new(query, body))?;
     let form = accept::form(headers, &request)?;
-    let defined = define(&core, &request.question, false).await?;
+    // Boxed is what comes before the wait for news, so that those who wait do not carry its room along.
+    let defined = Box::pin(define(&core, &request.question, false)).await?;
     let part = request.subset.as_ref().map(|subset| subset::Part::check(subset, &defined));
     let part = part.transpose()?;
-    let shape = resolve(&core, defined, &request).await?;
+    let shape = Box::pin(resolve(&core, defined, &request)).await?;
     shape.note_use();
     let started = timeout(SNAPSHOT_START_MAX, shape.started()).await;
     let waited = || Refusal::Unavailable("the snapshot has not begun yet".to_owned(), 10);
@@ -83,13 +84,14 @@ async fn read(
         request.handle.clone().or_else(|| base.as_ref().map(|base| base.handle.to_string()));
     let (handle, base) = (&*handle.unwrap_or_default(), base.as_ref());
     if let Some(part) = part {
-        return subset::answer(&core, &shape, handle, request.offset, &part).await;
+        let answer = subset::answer(&core, &shape, handle, request.offset, &part);
+        return Box::pin(answer).await;
     }
     let (core, shape, request) = (&core, &shape, &request);
     let reading = Reading { http, headers, form, request, cacheable, core, shape, handle, base };
     let answer = reading.answer().await;
     match answer {
-        Err(Refusal::MustRefetch(None)) => Err(replacement(core, request).await),
+        Err(Refusal::MustRefetch(None)) => Err(Box::pin(replacement(core, request)).await),
         answer => answer,
     }
 }
