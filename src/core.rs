@@ -53,8 +53,6 @@ mod upkeep;
 pub struct Core {
     /// The shapes.
     pub registry: Arc<Registry>,
-    /// What readers share.
-    pub encoded: Encoded,
     /// Whether the stream is connected.
     pub connected: watch::Receiver<bool>,
     /// Whether the slot is lost: shapes may lack what was written since, and nobody is up to date.
@@ -254,6 +252,7 @@ async fn wire(
         appender: stores.appender.clone(),
         postings: stores.postings,
         packs: stores.packs,
+        encoded: Encoded::default(),
         large: stores.large.0,
         catalog: stores.catalog,
         partitions: stores.partitions,
@@ -270,14 +269,7 @@ async fn wire(
     tasks.spawn(seal(log, stores.logs, unsealed, rolled_files));
     let stream = Stream { session, registry: Arc::clone(&registry), meta, lost: lost_sender };
     tasks.spawn(follow(stream, lost, ends));
-    Ok(Arc::new(Core {
-        registry,
-        encoded: Encoded::default(),
-        connected,
-        lost: is_lost,
-        stop_stream,
-        _tasks: tasks,
-    }))
+    Ok(Arc::new(Core { registry, connected, lost: is_lost, stop_stream, _tasks: tasks }))
 }
 
 /// The tables that shapes are about.

@@ -88,7 +88,8 @@ pub async fn log(
         let part = entries.part(form)?;
         Ok(entries.ended.then(|| Bytes::from(part)))
     };
-    let Some(small) = core.encoded.get(piece, encode).await? else {
+    let encoded = &core.registry.workshop().encoded;
+    let Some(small) = encoded.get(piece, encode).await? else {
         return Ok(long_log(core, shape, form, slice, last)?);
     };
     let apart = !small.is_empty() && last.is_some();
@@ -316,7 +317,8 @@ async fn send_batch(
     batch: BatchPlace,
     parts: &mut Parts,
 ) -> io::Result<bool> {
-    let (packs, reader) = (core.registry.workshop().packs.clone(), Arc::clone(shape));
+    let shop = core.registry.workshop();
+    let (packs, reader) = (shop.packs.clone(), Arc::clone(shape));
     let form = parts.form;
     let encode = move || {
         let rows = packs.read(&batch).map_err(io::Error::other)?;
@@ -324,7 +326,7 @@ async fn send_batch(
         rows.iter().try_for_each(|row| part.snapshot_row(row))?;
         Ok(Some(Bytes::from(part.finish()?)))
     };
-    let part = core.encoded.get(Piece::Batch(shape.id, batch, form), encode).await;
+    let part = shop.encoded.get(Piece::Batch(shape.id, batch, form), encode).await;
     let part = part.map_err(io::Error::other)?.unwrap_or_default();
     parts.push(b"");
     let head = parts.piece()?;

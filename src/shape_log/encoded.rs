@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use brooklet_dataflows::ShapeId;
 use bytes::Bytes;
+use futures_util::FutureExt;
 use moka::future::Cache;
 
 use super::{BatchPlace, Form, Offset};
@@ -45,6 +46,11 @@ impl Default for Encoded {
 }
 
 impl Encoded {
+    /// Keeps a piece that is at hand anyhow for those who are about to ask, if that is no trouble.
+    pub fn offer(&self, piece: Piece, bytes: Bytes) {
+        _ = self.pieces.insert(piece, Some(bytes)).now_or_never();
+    }
+
     /// A piece from memory, else from `encode`, which runs on a thread that may block.
     pub async fn get(
         &self,

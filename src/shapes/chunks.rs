@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use brooklet_sql::Row;
+use bytes::Bytes;
 
 use super::base::Base;
 use super::shape::Shape;
 use crate::limits::BATCH_BYTES_MAX;
 use crate::shape_log::pack::PackError;
-use crate::shape_log::{BatchPlace, PackStore};
+use crate::shape_log::{BatchPlace, Encoded, Form, PackStore, Piece};
 
 /// The rows of one base while they are written. A chunk ends with the row that fills it.
 pub struct Chunks<'a> {
     packs: &'a PackStore,
+    encoded: Option<&'a Encoded>,
     shape: &'a Shape,
     base: Arc<Base>,
     names: Vec<&'a str>,
@@ -22,7 +24,8 @@ pub struct Chunks<'a> {
     chunk: u32,
     chunk_bytes: u64,
     chunk_bytes_max: u64,
-    scratch: Vec<u8>,
+    /// The rows that were gathered, as most readers want them.
+    json: Vec<u8>,
 }
 
 impl<'a> Chunks<'a> {
@@ -36,6 +39,7 @@ impl<'a> Chunks<'a> {
         let columns = shape.template.definition.columns.iter();
         Chunks {
             packs,
+            encoded: None,
             shape,
             base: Arc::clone(base),
             names: columns.map(|at| shape.table().columns[*at].name.as_str()).collect(),
@@ -45,8 +49,14 @@ impl<'a> Chunks<'a> {
             chunk: 0,
             chunk_bytes: 0,
             chunk_bytes_max,
-            scratch: Vec::new(),
+            json: Vec::new(),
         }
+    }
+
+    /// Somebody waits for the rows: their JSON, of which chunks' ends are computed, is made once.
+    #[must_use]
+    pub fn shared(self, encoded: &'a Encoded) -> Chunks<'a> {
+        Chunks { encoded: Some(encoded), ..self }
     }
 
     /// Whether every row that was given can be read.
@@ -57,9 +67,12 @@ impl<'a> Chunks<'a> {
 
     /// Takes a row of the selected columns.
     pub fn push(&mut self, row: Row) -> Result<(), PackError> {
-        self.scratch.clear();
-        self.shape.view().snapshot_row(&row, &mut self.scratch);
-        self.chunk_bytes += self.scratch.len() as u64 + 1;
+        if !self.json.is_empty() {
+            self.json.extend_from_slice(Form::Json.separator());
+        }
+        let before = self.json.len();
+        self.shape.view().snapshot_row(&row, &mut self.json);
+        self.chunk_bytes += (self.json.len() - before) as u64 + 1;
         self.rows_bytes += row.as_bytes().len();
         self.rows.push(row);
         if self.chunk_bytes >= self.chunk_bytes_max {
@@ -82,6 +95,11 @@ impl<'a> Chunks<'a> {
         let place =
             self.packs.append(self.shape.id, self.chunk, number, &self.names, &self.rows)?;
         self.places.push(place);
+        let json = Vec::with_capacity(self.json.len());
+        let json = std::mem::replace(&mut self.json, json);
+        if let Some(encoded) = self.encoded {
+            encoded.offer(Piece::Batch(self.shape.id, place, Form::Json), Bytes::from(json));
+        }
         self.base.update(|state| state.batches.push(place));
         self.rows.clear();
         self.rows_bytes = 0;

@@ -34,7 +34,7 @@ use crate::replication::schema::Schemas;
 use crate::replication::snapshot::{Rows, Snapshot, SnapshotError};
 use crate::replication::{self, Database, DatabaseError};
 use crate::shape_log::posting_files::PostingFiles;
-use crate::shape_log::{AppenderHandle, HeldTransaction, PackStore, ShapeLogs};
+use crate::shape_log::{AppenderHandle, Encoded, HeldTransaction, PackStore, ShapeLogs};
 
 /// What shapes are made with.
 pub struct Workshop {
@@ -58,6 +58,8 @@ pub struct Workshop {
     pub postings: PostingFiles,
     /// Holds snapshot rows.
     pub packs: PackStore,
+    /// Keeps what readers share.
+    pub encoded: Encoded,
     /// Remembers finished shapes.
     pub catalog: Arc<Catalog>,
     /// Knows whose rows the shapes of partitioned tables hold.
@@ -170,7 +172,8 @@ pub(super) async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), Cr
     let rows = snapshot.copy(table, &shape.template.definition, predicate).await?;
     let generation = check(shop, shape, before).await?;
     shape.set_generation(generation);
-    let mut chunks = Chunks::new(&shop.packs, shop.chunk_bytes, shape, &base);
+    let chunks = Chunks::new(&shop.packs, shop.chunk_bytes, shape, &base);
+    let mut chunks = chunks.shared(&shop.encoded);
     store(&mut chunks, shape, rows).await?;
     snapshot.end().await?;
     let still_right = || shop.partitions.generation(table.oid) == generation;

@@ -26,7 +26,7 @@ use crate::replication::Database;
 use crate::replication::publication::Publication;
 use crate::replication::schema::Schemas;
 use crate::shape_log::pack::PackError;
-use crate::shape_log::{Appender, LogPoint, ShapeLog};
+use crate::shape_log::{Appender, Encoded, LogPoint, ShapeLog};
 use crate::shapes::base::{Base, Seen, SnapshotState, Stage};
 use crate::shapes::chunks::Chunks;
 use crate::shapes::create::{CreateError, Workshop, early, finish, install};
@@ -179,6 +179,7 @@ impl Life {
             logs: stores.logs,
             appender: stores.appender,
             packs: stores.packs,
+            encoded: Encoded::default(),
             catalog: stores.catalog,
             partitions: stores.partitions,
             durable: durable.clone(),
