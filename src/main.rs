@@ -13,9 +13,6 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// A self-hosted sync engine: any Postgres as a real-time database over plain HTTP.
 #[derive(Parser, Debug)]
 #[command(version)]
