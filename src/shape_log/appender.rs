@@ -34,8 +34,9 @@ pub enum Command {
         until: Lsn,
         /// Transactions from before the shape was installed that the snapshot does not contain.
         early: Vec<HeldTransaction>,
-        /// Told when the entries can be read.
-        done: oneshot::Sender<()>,
+        /// Told when the entries can be read, and whether any were written now: those are not made
+        /// again by a restart that has their transactions already.
+        done: oneshot::Sender<bool>,
     },
     /// What a repair brings to a shape, or a part of it. Durable before it can be read: no restart
     /// would make it again, the same.
@@ -165,7 +166,7 @@ impl AppenderHandle {
         visibility: Visibility,
         until: Lsn,
         early: Vec<HeldTransaction>,
-    ) -> Result<(), AppenderClosed> {
+    ) -> Result<bool, AppenderClosed> {
         let (done, answer) = oneshot::channel();
         let command = Command::Begin { shape, visibility, until, early, done };
         self.commands.send(command).await.map_err(|_| AppenderClosed)?;
@@ -221,7 +222,7 @@ pub struct Appender {
     /// Of what is not published yet.
     loads: Vec<Load>,
     reached: Lsn,
-    begun: Vec<oneshot::Sender<()>>,
+    begun: Vec<(oneshot::Sender<bool>, bool)>,
     syncs: Vec<oneshot::Sender<Lsn>>,
 }
 
@@ -289,11 +290,14 @@ impl Appender {
                 self.collated(collated)?;
             }
             Command::Begin { shape, visibility, until, early, done } => {
+                let mut written = false;
                 if let Some(log) = self.logs.get(shape) {
                     let held = log.begin(visibility, until);
-                    self.late(&log, early.into_iter().chain(held))?;
+                    let mut late = early.into_iter().chain(held).peekable();
+                    written = late.peek().is_some();
+                    self.late(&log, late)?;
                 }
-                self.begun.push(done);
+                self.begun.push((done, written));
             }
             Command::Repair { shape, transaction, done } => {
                 if let Some(log) = self.logs.get(shape) {
@@ -435,7 +439,7 @@ impl Appender {
         }
         self.loads.clear();
         // Whoever asked may have stopped waiting.
-        self.begun.drain(..).for_each(|done| _ = done.send(()));
+        self.begun.drain(..).for_each(|(done, written)| _ = done.send(written));
         self.syncs.drain(..).for_each(|done| _ = done.send(self.reached));
         if synced { self.file.roll() } else { Ok(()) }
     }

@@ -8,7 +8,7 @@
 //! 4. Transactions from before 2. that the snapshot does not contain (streamed, but not yet visible)
 //!    are matched from the change log.
 //! 5. Readers may read; rows are copied into packs while they do.
-//! 6. Rows and postings are made durable, then the catalogue says so: the handle survives restarts.
+//! 6. Rows and late postings are made durable, then the catalogue says so: the handle survives restarts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -163,7 +163,7 @@ pub(super) async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), Cr
     let (visibility, until) = (snapshot.visibility.clone(), snapshot.until);
     let early = early(shop, shape, &visibility, streamed).await?;
     let begun = shop.appender.begin(shape.id, visibility.clone(), until, early).await;
-    begun.map_err(CreateError::internal)?;
+    let late = begun.map_err(CreateError::internal)?;
     shop.recent.forget_visible(&visibility);
     let base = shape.newest();
     base.update(|state| state.stage = Stage::Running(visibility.clone()));
@@ -177,7 +177,7 @@ pub(super) async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), Cr
     store(&mut chunks, shape, rows).await?;
     snapshot.end().await?;
     let still_right = || shop.partitions.generation(table.oid) == generation;
-    finish(shop, shape, &Seen { visibility, until }, still_right).await?;
+    finish(shop, shape, &Seen { visibility, until }, late, still_right).await?;
     // Fails only when the process is ending.
     if shape.log.large_beyond(fold::large_at(shape)) {
         _ = shop.large.send(shape.id);
@@ -281,14 +281,20 @@ pub(crate) async fn make_durable(shop: &Workshop) -> Result<(), CreateError> {
     Ok(())
 }
 
-/// Everything is stored: durable first, then in the catalogue.
+/// Everything is stored: durable first, then in the catalogue. Entries that came with their transactions
+/// are durable with them, or made again by a restart; those that were written `late` are not.
 pub(crate) async fn finish(
     shop: &Workshop,
     shape: &Arc<Shape>,
     seen: &Seen,
+    late: bool,
     still_right: impl Fn() -> bool,
 ) -> Result<(), CreateError> {
-    make_durable(shop).await?;
+    if late {
+        make_durable(shop).await?;
+    } else if !shape.newest().batches().is_empty() {
+        shop.packs.sync().await.map_err(CreateError::internal)?;
+    }
     if shape.log.ended().is_some() {
         return Err(CreateError::Ended);
     }

@@ -442,7 +442,7 @@ async fn make(
     };
     let early = early(shop, shape, &visibility, streamed).await?;
     let begun = shop.appender.begin(shape.id, visibility.clone(), until, early).await;
-    begun.map_err(|_| CreateError::Ended)?;
+    let late = begun.map_err(|_| CreateError::Ended)?;
     shop.recent.forget_visible(&visibility);
     let base = shape.newest();
     base.update(|state| state.stage = Stage::Running(visibility.clone()));
@@ -452,7 +452,7 @@ async fn make(
         chunks.push(row).map_err(internal)?;
     }
     chunks.flush().map_err(internal)?;
-    finish(shop, shape, &Seen { visibility, until }, || true).await
+    finish(shop, shape, &Seen { visibility, until }, late, || true).await
 }
 
 /// What appends, with where it says how far it is durable and what may be sealed.
