@@ -57,7 +57,7 @@ mod value;
 mod where_error;
 
 pub use access::{Access, Probe};
-pub use collation::{CaseMap, Collation, TextOrder};
+pub use collation::{CaseMap, Collation, CollationFacts, Folding, TextOrder};
 pub use evaluation_error::EvaluationError;
 pub use form::Form;
 pub use key::{Key, RowKey, row_key};
