@@ -10,6 +10,10 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+// The generators of the tests in `tests/` see the crate from outside.
+#[cfg(test)]
+extern crate self as brooklet_sql;
+
 mod access;
 mod calendar;
 mod catalog;

@@ -130,6 +130,36 @@ fn the_collation_of_what_is_never_looked_at() {
 }
 
 #[test]
+fn intervals_with_signs_where_none_belong() {
+    for text in [
+        "1:-30",
+        "--1:30",
+        "-+1:30",
+        "1:+30",
+        "1:30:-5",
+        "1:30:+5",
+        "-+5 s",
+        "+-5.5 s",
+        "--5 days",
+        "PT+-5S",
+        "PT--5S",
+        "0999:-00000336716367840306615M-35.5",
+    ] {
+        let clause = format!("iv = interval '{text}'");
+        assert_ne!(answer(&clause, &[("iv", "PT1H")]).0, True, "{text}");
+        assert!(matches!(answer(&clause, &[]).0, Error | Refused), "{text}");
+    }
+    let sum = format!("iv = interval '{}'", "1000000000000 mil ".repeat(1_000));
+    assert!(matches!(answer(&sum, &[]).0, Error | Refused));
+    check(&[
+        ("iv = interval '-1:30'", &[("iv", "PT-1H-30M")], True),
+        ("iv = interval '+1:30'", &[("iv", "PT1H30M")], True),
+        ("iv = interval '-.5 s'", &[("iv", "PT-0.5S")], True),
+        ("iv > interval '1 day'", &[("iv", "1:-30")], Error),
+    ]);
+}
+
+#[test]
 fn integers() {
     check(&[
         ("2147483647 + 1 = 0", &[], Error),

@@ -221,7 +221,7 @@ impl Resolver<'_> {
         };
         let null = call.strict && items.iter().any(|item| matches!(item.constant(), Some(None)));
         // What is NULL may still decide the collation of what stands around it.
-        if null && derived == Derived::Default {
+        if null && self.may_forget(derived) {
             return Ok(Scalar::new(Kind::Constant(None), call.result, at));
         }
         let constants: Option<Vec<Option<Datum>>> =

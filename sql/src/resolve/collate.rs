@@ -89,6 +89,17 @@ impl<'a> Resolver<'a> {
         }
     }
 
+    /// Whether a constant without a collation may stand for something of this one: it is never chosen
+    /// over another, since no column has another.
+    pub(super) fn may_forget(&self, derived: Derived<'a>) -> bool {
+        let mut all = self.table.columns.iter().filter_map(|column| column.collation.as_ref());
+        match derived {
+            Derived::Default => true,
+            Derived::Column(one) => all.all(|other| other == one),
+            Derived::Explicit | Derived::Conflict => false,
+        }
+    }
+
     /// What has been computed of something of this collation, still of it.
     pub(super) fn computed(&self, derived: Derived<'a>, value: Scalar) -> Scalar {
         let loses = derived == Derived::Explicit && self.derive(&value) != derived;

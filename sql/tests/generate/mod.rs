@@ -9,6 +9,7 @@ use brooklet_sql::{CaseMap, Collation, Column, RelationName, TableSchema, TextOr
 
 pub mod database;
 pub mod expression;
+mod named;
 pub mod ranges;
 mod templates;
 pub mod texts;
