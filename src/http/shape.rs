@@ -64,6 +64,12 @@ async fn read(
     let defined = define(&core, &request.question, false).await?;
     let part = request.subset.as_ref().map(|subset| subset::Part::check(subset, &defined));
     let part = part.transpose()?;
+    let refused = |handle: &str, defined: &Defined| -> Result<(), Refusal> {
+        core.registry.refused(handle, defined).map_or(Ok(()), |error| Err(error.into()))
+    };
+    if let Some(handle) = &request.handle {
+        refused(handle, &defined)?;
+    }
     let shape = resolve(&core, defined, &request).await?;
     shape.note_use();
     let started = timeout(SNAPSHOT_START_MAX, shape.started()).await;
@@ -89,7 +95,10 @@ async fn read(
     let reading = Reading { http, headers, form, request, cacheable, core, shape, handle, base };
     let answer = reading.answer().await;
     match answer {
-        Err(Refusal::MustRefetch(None)) => Err(replacement(core, request).await),
+        Err(Refusal::MustRefetch(None)) => {
+            refused(handle, &define(core, &request.question, false).await?)?;
+            Err(replacement(core, request).await)
+        }
         answer => answer,
     }
 }

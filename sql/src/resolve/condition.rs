@@ -74,7 +74,8 @@ impl Resolver<'_> {
             }
         }
         // What is never looked at may still decide the collation.
-        if self.derive_all(&kept) != self.derive_all(&items) {
+        let derived = self.derive_all(&items);
+        if self.derive_all(&kept) != derived && !self.may_forget(derived) {
             return Ok(Scalar::new(Kind::Coalesce(items), common, at));
         }
         if kept.is_empty() {
@@ -186,7 +187,7 @@ impl Resolver<'_> {
             Reached::Some(kind) => Scalar::new(kind, common.clone(), at),
         };
         // What is never reached may still decide the collation.
-        if common.is_collatable() && self.derive(&kept) != derived {
+        if self.derive(&kept) != derived && !self.may_forget(derived) {
             return Ok(Scalar::new(whole, common, at));
         }
         Ok(kept)
