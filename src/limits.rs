@@ -258,6 +258,10 @@ pub const REPAIR_POSTINGS_MAX: usize = 1 << 16;
 /// new slot's begin.
 pub const REPAIR_TRANSACTIONS_MAX: u64 = 32;
 
+/// Handles of shapes whose snapshot Postgres refused half way, of which their readers have still to be
+/// told; who comes later learns it from a new snapshot.
+pub const REFUSED_HANDLES_MAX: usize = 1_000;
+
 /// The limit, or a small one where our own tests must reach it.
 const fn or_in_tests(limit: u64, small: u64) -> u64 {
     if cfg!(test) { small } else { limit }

@@ -2,7 +2,7 @@
 
 use brooklet_sql::{Collation, Column, RelationName, TableSchema};
 
-const COLUMNS: [(&str, u32); 39] = [
+const COLUMNS: [(&str, u32); 61] = [
     ("a", 16),
     ("b", 17),
     ("c", 19),
@@ -42,6 +42,28 @@ const COLUMNS: [(&str, u32); 39] = [
     ("ak", 4535),
     ("al", 4536),
     ("am", 3905),
+    ("an", 869),
+    ("ao", 650),
+    ("ap", 1000),
+    ("aq", 1005),
+    ("ar", 1016),
+    ("au", 1021),
+    ("av", 1022),
+    ("aw", 1182),
+    ("ax", 1183),
+    ("ay", 1115),
+    ("az", 1185),
+    ("ba", 1187),
+    ("bb", 1270),
+    ("bc", 2951),
+    ("bd", 3807),
+    ("be", 199),
+    ("bf", 1041),
+    ("bg", 651),
+    ("bh", 1001),
+    ("bi", 1015),
+    ("bj", 6150),
+    ("bk", 90_001),
 ];
 
 pub fn table() -> TableSchema {
@@ -55,9 +77,9 @@ pub fn table() -> TableSchema {
         not_null: false,
         key_position: None,
         generated: false,
-        collation: [19, 25, 1042, 1043, 1009].contains(&oid).then(Collation::c),
-        labels: if oid == 90_000 { vec!["one".into(), "two".into()] } else { Vec::new() },
-        element_type_oid: 0,
+        collation: [19, 25, 1042, 1043, 1009, 1015].contains(&oid).then(Collation::c),
+        labels: if oid >= 90_000 { vec!["one".into(), "two".into()] } else { Vec::new() },
+        element_type_oid: if oid == 90_001 { 90_000 } else { 0 },
         enum_schema: "public".into(),
         enum_name: "mood".into(),
         number: 0,

@@ -116,6 +116,81 @@ impl From<Pairs> for HashMap<char, char> {
     }
 }
 
+/// A row of [`crate::statement::COLLATION`].
+#[derive(Debug, Clone, Default)]
+pub struct CollationFacts {
+    /// Its schema.
+    pub schema: String,
+    /// Its name there.
+    pub name: String,
+    /// The database's default.
+    pub is_default: bool,
+    /// `c` for the C library, `i` for ICU, `b` for Postgres itself.
+    pub provider: String,
+    /// Whether equal means equal bytes.
+    pub deterministic: bool,
+    /// What the C library orders by.
+    pub collate: String,
+    /// What it takes for letters, and their case.
+    pub ctype: String,
+    /// The locale of the other providers.
+    pub locale: String,
+    /// The database's encoding.
+    pub encoding: String,
+}
+
+/// Where the case map of a collation comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Folding {
+    /// There is none: folding is not one character for one.
+    Unknown,
+    /// ASCII letters only.
+    Ascii,
+    /// [`crate::statement::case_map`].
+    Server,
+}
+
+/// Locales in which glibc and Postgres compare text byte by byte.
+fn by_bytes(locale: &str) -> bool {
+    let plain = locale.to_ascii_lowercase().replace('-', "");
+    matches!(plain.as_str(), "c" | "posix" | "c.utf8" | "ucs_basic")
+}
+
+impl CollationFacts {
+    /// The collation, as yet without a case map, and where to take that from.
+    #[must_use]
+    pub fn collation(&self) -> (Collation, Folding) {
+        let builtin = self.provider == "b";
+        let utf8 = self.encoding == "UTF8";
+        // The builtin provider keeps its locale apart; libc has one for order, one for characters.
+        let (collate, ctype) =
+            if builtin { (&self.locale, &self.locale) } else { (&self.collate, &self.ctype) };
+        let known = (self.provider == "c" || builtin) && utf8;
+        let bytes = known && (builtin || by_bytes(collate));
+        // One character to one: libc always, builtin but for the full Unicode mapping, never ICU.
+        let folding = match ctype.as_str() {
+            _ if !known => Folding::Unknown,
+            PG_UNICODE_FAST => Folding::Unknown,
+            "C" | "POSIX" => Folding::Ascii,
+            _ => Folding::Server,
+        };
+        // A name of its own tells it from others of the same locale, between which Postgres refuses to
+        // choose. That of the default is its locale; nothing else may be called C.
+        let name = match (self.is_default, self.provider.as_str()) {
+            (false, _) if self.schema == "pg_catalog" => self.name.clone(),
+            (false, _) => format!("{}.{}", self.schema, self.name),
+            (true, "i") => format!("{} (ICU)", self.locale),
+            (true, _) if collate == ctype => collate.clone(),
+            (true, _) => format!("{collate} with the characters of {ctype}"),
+        };
+        let order = if bytes { TextOrder::Bytes } else { TextOrder::Locale };
+        (Collation { name, order, deterministic: self.deterministic, case_map: None }, folding)
+    }
+}
+
+/// The builtin locale whose mappings and classes are those of all of Unicode.
+const PG_UNICODE_FAST: &str = "PG_UNICODE_FAST";
+
 /// The collation of a text column.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Collation {
@@ -140,5 +215,15 @@ impl Collation {
             deterministic: true,
             case_map: Some(Arc::new(CaseMap::ascii())),
         }
+    }
+
+    /// Whether letters and digits are those of ASCII: what else is one only the C library knows.
+    pub(crate) fn is_ascii(&self) -> bool {
+        self.order == TextOrder::Bytes && matches!(self.name.as_str(), "C" | "POSIX")
+    }
+
+    /// Whether no other digits than those of ASCII are digits, as C demands of every locale.
+    pub(crate) fn has_ascii_digits(&self) -> bool {
+        self.order == TextOrder::Bytes && !self.name.ends_with(PG_UNICODE_FAST)
     }
 }

@@ -114,14 +114,18 @@ impl Sum {
         if count.abs() > 1_000_000_000_000 {
             return None;
         }
+        let mut months = |each: i64| {
+            self.months = self.months.checked_add(count * each)?;
+            Some(())
+        };
         match unit {
-            "year" => self.months += count * 12,
-            "month" => self.months += count,
-            "week" => self.days += count * 7,
-            "day" => self.days += count,
-            "decade" => self.months += count * 120,
-            "century" => self.months += count * 1_200,
-            "millennium" => self.months += count * 12_000,
+            "year" => months(12)?,
+            "month" => months(1)?,
+            "week" => self.days = self.days.checked_add(count * 7)?,
+            "day" => self.days = self.days.checked_add(count)?,
+            "decade" => months(120)?,
+            "century" => months(1_200)?,
+            "millennium" => months(12_000)?,
             "millisecond" => self.micros = self.micros.checked_add(count.checked_mul(1_000)?)?,
             "microsecond" => self.micros = self.micros.checked_add(count)?,
             _ => self.micros = self.micros.checked_add(count.checked_mul(micros_each)?)?,
@@ -133,7 +137,7 @@ impl Sum {
         let negative = number.starts_with('-');
         let unsigned = number.strip_prefix(['+', '-']).unwrap_or(number);
         let (seconds, fraction) = unsigned.split_once('.').unwrap_or((unsigned, "0"));
-        let seconds = if seconds.is_empty() { 0 } else { whole(seconds)? };
+        let seconds = if seconds.is_empty() { 0 } else { digits(seconds)? };
         let fraction =
             if fraction.is_empty() { 0 } else { calendar::fraction_micros(fraction).ok()? };
         let micros = seconds.checked_mul(1_000_000)?.checked_add(fraction)?;
@@ -146,9 +150,13 @@ impl Sum {
         let negative = text.starts_with('-');
         let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
         let mut parts = unsigned.split(':');
-        let (hours, minutes) = (whole(parts.next()?)?, whole(parts.next()?)?);
+        // One sign is that of all parts.
+        let (hours, minutes) = (digits(parts.next()?)?, digits(parts.next()?)?);
         let mut clock = Sum::default();
         if let Some(seconds) = parts.next() {
+            if seconds.starts_with(['+', '-']) {
+                return None;
+            }
             clock.add_seconds(seconds)?;
         }
         if parts.next().is_some() || minutes > 59 || clock.micros >= 60_000_000 {
@@ -161,12 +169,15 @@ impl Sum {
     }
 }
 
+/// An integer that may have a sign.
 fn whole(text: &str) -> Option<i64> {
-    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
-    if unsigned.is_empty() || !unsigned.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
+    digits(text.strip_prefix(['+', '-']).unwrap_or(text))?;
     text.parse().ok()
+}
+
+fn digits(text: &str) -> Option<i64> {
+    let sound = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| sound)
 }
 
 /// A unit by one of its names.

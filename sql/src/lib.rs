@@ -10,6 +10,10 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+// The generators of the tests in `tests/` see the crate from outside.
+#[cfg(test)]
+extern crate self as brooklet_sql;
+
 mod access;
 mod calendar;
 mod catalog;
@@ -57,7 +61,7 @@ mod value;
 mod where_error;
 
 pub use access::{Access, Probe};
-pub use collation::{CaseMap, Collation, TextOrder};
+pub use collation::{CaseMap, Collation, CollationFacts, Folding, TextOrder};
 pub use evaluation_error::EvaluationError;
 pub use form::Form;
 pub use key::{Key, RowKey, row_key};

@@ -206,3 +206,6 @@ pub(crate) enum TextUse {
     /// Upper and lower case.
     Fold,
 }
+
+#[cfg(test)]
+mod tests;

@@ -142,8 +142,8 @@ pub fn case_map(collation: Option<(&str, &str)>) -> String {
     format!(
         "SELECT chr(n), lower(chr(n){collate}), upper(chr(n){collate}) \
          FROM generate_series(1, 1114111) n WHERE n NOT BETWEEN 55296 AND 57343 \
-         AND (lower(chr(n){collate}) <> chr(n) COLLATE \"C\" \
-           OR upper(chr(n){collate}) <> chr(n) COLLATE \"C\")"
+         AND ((lower(chr(n){collate}) COLLATE \"C\") <> chr(n) \
+           OR (upper(chr(n){collate}) COLLATE \"C\") <> chr(n))"
     )
 }
 

@@ -10,8 +10,11 @@ SELECT n.nspname::text AS schema,
          AS collate,
        coalesce(CASE WHEN c.collprovider = 'd' THEN d.datctype ELSE c.collctype END, '')::text
          AS ctype,
-       coalesce(to_jsonb(CASE WHEN c.collprovider = 'd' THEN NULL ELSE c END) ->> 'colllocale',
-                to_jsonb(d) ->> 'datlocale', '') AS locale,
+       -- The column has had two names.
+       coalesce(CASE WHEN c.collprovider = 'd'
+         THEN coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale')
+         ELSE coalesce(to_jsonb(c) ->> 'colllocale', to_jsonb(c) ->> 'colliculocale')
+       END, '') AS locale,
        pg_encoding_to_char(d.encoding)::text AS encoding
 FROM pg_collation c
 JOIN pg_namespace n ON n.oid = c.collnamespace

@@ -9,17 +9,15 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use brooklet_sql::name::literal;
-use brooklet_sql::{
-    Access, CaseMap, Collation, Row, RowKey, TableSchema, TextOrder, Truth, compile, row_key,
-};
-use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+use brooklet_sql::{Access, Row, RowKey, TableSchema, Truth, compile, row_key};
+use tokio_postgres::{Client, SimpleQueryMessage};
 
 mod generate;
 
 use generate::Random;
+use generate::database::{self, Locale};
 use generate::expression::{Expression, expression, random_type};
 use generate::typed::{self, COLUMNS, MOODS};
 
@@ -49,14 +47,9 @@ struct Oracle {
     rows: Vec<Vec<Option<String>>>,
 }
 
-async fn connect(seed: u64) -> Oracle {
-    let url = std::env::var("BROOKLET_TEST_DATABASE_URL").expect(
-        "this test compares with a real Postgres: set BROOKLET_TEST_DATABASE_URL, \
-         as the repository's test command does",
-    );
-    let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
-    tokio::spawn(connection);
-    let schema = format!("typed_{seed}_{}", std::process::id());
+async fn connect(locale: Locale, seed: u64) -> Option<Oracle> {
+    let client = database::connect(locale).await?;
+    let schema = format!("typed_{seed}_{}_{locale:?}", std::process::id()).to_lowercase();
     let labels = MOODS.map(literal).join(", ");
     let columns = COLUMNS.map(|(name, sql_type, ..)| format!("{name} {sql_type}")).join(", ");
     let setup = format!(
@@ -67,32 +60,8 @@ async fn connect(seed: u64) -> Oracle {
          CREATE TABLE typed (row_number int4, {columns});"
     );
     client.batch_execute(&setup).await.unwrap();
-    let query = "SELECT datcollate, datlocprovider = 'c' FROM pg_database
-                 WHERE datname = current_database()";
-    let row = client.query_one(query, &[]).await.unwrap();
-    let (name, libc): (String, bool) = (row.get(0), row.get(1));
-    let bytes = libc && ["C", "POSIX", "C.UTF-8", "C.utf8"].contains(&name.as_str());
-    let mut maps = Vec::new();
-    for function in ["lower", "upper"] {
-        let query = format!(
-            "SELECT chr(n), {function}(chr(n)) FROM generate_series(1, 1114111) n
-             WHERE n NOT BETWEEN 55296 AND 57343 AND {function}(chr(n)) <> chr(n) COLLATE \"C\""
-        );
-        let first = |text: String| text.chars().next().unwrap();
-        let pairs = client.query(&query, &[]).await.unwrap();
-        let pairs = pairs.iter().map(|pair| (first(pair.get(0)), first(pair.get(1))));
-        maps.push(pairs.collect::<Vec<_>>());
-    }
-    let upper = maps.pop().unwrap();
-    let map = CaseMap::new(maps.pop().unwrap()).with_upper(upper);
-    let collation = Collation {
-        name,
-        order: if bytes { TextOrder::Bytes } else { TextOrder::Locale },
-        deterministic: true,
-        case_map: libc.then(|| Arc::new(map)),
-    };
-    let table = typed::table(&collation, &schema);
-    Oracle { client, table, rows: Vec::new() }
+    let table = typed::table(&database::default_collation(&client).await, &schema);
+    Some(Oracle { client, table, rows: Vec::new() })
 }
 
 impl Oracle {
@@ -337,14 +306,29 @@ fn refused(
 
 #[tokio::test]
 async fn postgres_agrees_on_random_values() {
+    run(Locale::Given).await;
+}
+
+#[tokio::test]
+async fn postgres_agrees_under_a_locale() {
+    run(Locale::Libc).await;
+}
+
+#[tokio::test]
+async fn postgres_agrees_under_icu() {
+    run(Locale::Icu).await;
+}
+
+async fn run(locale: Locale) {
     let number = |name: &str, default: u64| {
         std::env::var(name).ok().map_or(default, |text| text.parse().unwrap())
     };
     let clock = std::time::UNIX_EPOCH.elapsed().unwrap().as_micros() as u64;
     let seed = number("BROOKLET_TEST_SEED", clock);
-    let pairs = number("BROOKLET_TEST_PAIRS", 200_000) as usize;
-    println!("BROOKLET_TEST_SEED={seed}");
-    let mut oracle = connect(seed).await;
+    let default = if locale == Locale::Given { 200_000 } else { 40_000 };
+    let pairs = number("BROOKLET_TEST_PAIRS", default) as usize;
+    println!("{locale:?}: BROOKLET_TEST_SEED={seed}");
+    let Some(mut oracle) = connect(locale, seed).await else { return };
     let mut random = Random::new(seed);
     let mut tally = Tally::default();
     let mut failures = BTreeMap::new();

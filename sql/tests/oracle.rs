@@ -6,16 +6,14 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
-use brooklet_sql::{
-    Access, CaseMap, Collation, Predicate, Row, RowKey, TableSchema, TextOrder, Truth, compile,
-    row_key,
-};
-use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+use brooklet_sql::{Access, Predicate, Row, RowKey, TableSchema, Truth, compile, row_key};
+use tokio_postgres::{Client, SimpleQueryMessage};
 
 mod generate;
 
+use generate::database::{self, Locale};
 use generate::{COLUMNS, Clause, Random};
 
 const ROWS: usize = 100;
@@ -33,25 +31,22 @@ struct Tally {
     refused_by_us: usize,
     errors_in_postgres: usize,
     indexed: usize,
+    /// How often each was taken and compared.
+    constructs: BTreeMap<&'static str, usize>,
 }
 
-#[tokio::test]
-async fn postgres_agrees_on_random_clauses() {
-    let url = std::env::var("BROOKLET_TEST_DATABASE_URL").expect(
-        "this test compares with a real Postgres: set BROOKLET_TEST_DATABASE_URL, \
-         as the repository's test command does",
-    );
+async fn run(locale: Locale) {
     let number = |name: &str, default: u64| {
         std::env::var(name).ok().map_or(default, |text| text.parse().unwrap())
     };
     let clock = std::time::UNIX_EPOCH.elapsed().unwrap().as_micros() as u64;
     let seed = number("BROOKLET_TEST_SEED", clock);
-    let pairs = number("BROOKLET_TEST_PAIRS", 200_000) as usize;
-    println!("BROOKLET_TEST_SEED={seed}");
-    let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
-    tokio::spawn(connection);
+    let default = if locale == Locale::Given { 200_000 } else { 50_000 };
+    let pairs = number("BROOKLET_TEST_PAIRS", default) as usize;
+    println!("{locale:?}: BROOKLET_TEST_SEED={seed}");
+    let Some(client) = database::connect(locale).await else { return };
     client.batch_execute(SETUP).await.unwrap();
-    let table = generate::table(&default_collation(&client).await);
+    let table = generate::table(&database::default_collation(&client).await);
     let mut random = Random::new(seed);
     let mut tally = Tally::default();
     let mut rows = Vec::new();
@@ -69,6 +64,9 @@ async fn postgres_agrees_on_random_clauses() {
         }
         check(&client, &table, &rows, &clause, damaged, &mut tally).await;
     }
+    for (construct, count) in &tally.constructs {
+        println!("{count:>6} {construct}");
+    }
     println!(
         "{} pairs: {:?} true/false/NULL/error; clauses refused by both {}, by us alone {}, \
          errors in Postgres {}, indexed {}",
@@ -81,41 +79,27 @@ async fn postgres_agrees_on_random_clauses() {
     );
 }
 
+#[tokio::test]
+async fn postgres_agrees_on_random_clauses() {
+    run(Locale::Given).await;
+}
+
+#[tokio::test]
+async fn postgres_agrees_under_a_locale() {
+    run(Locale::Libc).await;
+}
+
+#[tokio::test]
+async fn postgres_agrees_under_icu() {
+    run(Locale::Icu).await;
+}
+
 const SETUP: &str = "
     SET TimeZone = 'UTC'; SET DateStyle = 'ISO, DMY'; SET extra_float_digits = 1;
     SET bytea_output = hex; SET IntervalStyle = iso_8601; SET client_min_messages = error;
     CREATE DOMAIN pg_temp.domain_int AS int4 CHECK (VALUE IS DISTINCT FROM 77);
     CREATE DOMAIN pg_temp.domain_text AS text;
 ";
-
-async fn default_collation(client: &Client) -> Collation {
-    let row = client
-        .query_one(
-            "SELECT datcollate, datlocprovider = 'c' FROM pg_database
-             WHERE datname = current_database()",
-            &[],
-        )
-        .await
-        .unwrap();
-    let (name, libc): (String, bool) = (row.get(0), row.get(1));
-    let bytes = libc && ["C", "POSIX", "C.UTF-8", "C.utf8"].contains(&name.as_str());
-    let pairs = client
-        .query(
-            "SELECT chr(n), lower(chr(n)) FROM generate_series(1, 1114111) n
-             WHERE n NOT BETWEEN 55296 AND 57343 AND lower(chr(n)) <> chr(n)",
-            &[],
-        )
-        .await
-        .unwrap();
-    let first = |text: String| text.chars().next().unwrap();
-    let map = CaseMap::new(pairs.iter().map(|pair| (first(pair.get(0)), first(pair.get(1)))));
-    Collation {
-        name,
-        order: if bytes { TextOrder::Bytes } else { TextOrder::Locale },
-        deterministic: true,
-        case_map: libc.then(|| Arc::new(map)),
-    }
-}
 
 /// Fills the table anew and reads it back as Postgres prints it.
 async fn replace_rows(client: &Client, random: &mut Random) -> Vec<Row> {
@@ -205,6 +189,9 @@ async fn check(
     assert_eq!(again.sql(), predicate.sql(), "printing is not stable");
     check_access(table, rows, &predicate, &ours, tally);
     tally.pairs += rows.len();
+    for construct in &clause.constructs {
+        *tally.constructs.entry(construct).or_default() += 1;
+    }
     for truth in ours {
         tally.outcomes[truth as usize] += 1;
     }

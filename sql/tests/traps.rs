@@ -98,6 +98,10 @@ fn null_and_three_valued_logic() {
         ("'' IS NULL", &[], False),
         ("'' = NULL", &[], Null),
         ("greatest(1, NULL, 3) = 3", &[], True),
+        ("nullif(7, 1.5) / 2 = 3.5", &[], True),
+        ("nullif(i4, 1.5) / 2 = 3.5", &[("i4", "7")], True),
+        ("octet_length(nullif(bp, 'x'::text)) = 1", &[("bp", "a   ")], True),
+        ("octet_length(nullif(bp, 'x')) = 4", &[("bp", "a   ")], True),
         ("least(NULL::int4, NULL) IS NULL", &[], True),
         ("('a' || NULL) IS NULL", &[], True),
         ("concat('a', NULL, 1, true) = 'a1t'", &[], True),
@@ -106,6 +110,52 @@ fn null_and_three_valued_logic() {
         ("NULL", &[], Null),
         ("i4 IN (SELECT 1)", &[("i4", "1")], Refused),
         ("(1, NULL) NOT IN (SELECT 2, 3)", &[], Refused),
+    ]);
+}
+
+#[test]
+fn the_collation_of_what_is_never_looked_at() {
+    check(&[
+        ("'É' ILIKE t", &[("t", "é")], True),
+        ("t ILIKE 'É'", &[("t", "é")], True),
+        ("t COLLATE \"C\" ILIKE 'É'", &[("t", "é")], False),
+        ("lower('É' COLLATE \"C\") ILIKE t", &[("t", "é")], False),
+        ("coalesce('É', t COLLATE \"C\") ILIKE t", &[("t", "é")], False),
+        ("coalesce(NULL COLLATE \"C\", t) ILIKE 'É'", &[("t", "é")], False),
+        ("coalesce(t COLLATE \"C\" || NULL, 'É') ILIKE t", &[("t", "é")], False),
+        ("CASE WHEN true THEN t ELSE t COLLATE \"C\" END ILIKE 'É'", &[("t", "é")], False),
+        ("nullif(t, 'x' COLLATE \"C\") ILIKE 'É'", &[("t", "é")], False),
+        ("CASE WHEN t = 'x' COLLATE \"C\" THEN t ELSE t END ILIKE 'É'", &[("t", "é")], True),
+    ]);
+}
+
+#[test]
+fn intervals_with_signs_where_none_belong() {
+    for text in [
+        "1:-30",
+        "--1:30",
+        "-+1:30",
+        "1:+30",
+        "1:30:-5",
+        "1:30:+5",
+        "-+5 s",
+        "+-5.5 s",
+        "--5 days",
+        "PT+-5S",
+        "PT--5S",
+        "0999:-00000336716367840306615M-35.5",
+    ] {
+        let clause = format!("iv = interval '{text}'");
+        assert_ne!(answer(&clause, &[("iv", "PT1H")]).0, True, "{text}");
+        assert!(matches!(answer(&clause, &[]).0, Error | Refused), "{text}");
+    }
+    let sum = format!("iv = interval '{}'", "1000000000000 mil ".repeat(1_000));
+    assert!(matches!(answer(&sum, &[]).0, Error | Refused));
+    check(&[
+        ("iv = interval '-1:30'", &[("iv", "PT-1H-30M")], True),
+        ("iv = interval '+1:30'", &[("iv", "PT1H30M")], True),
+        ("iv = interval '-.5 s'", &[("iv", "PT-0.5S")], True),
+        ("iv > interval '1 day'", &[("iv", "1:-30")], Error),
     ]);
 }
 

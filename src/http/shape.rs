@@ -65,6 +65,12 @@ async fn read(
     let defined = Box::pin(define(&core, &request.question, false)).await?;
     let part = request.subset.as_ref().map(|subset| subset::Part::check(subset, &defined));
     let part = part.transpose()?;
+    let refused = |handle: &str, defined: &Defined| -> Result<(), Refusal> {
+        core.registry.refused(handle, defined).map_or(Ok(()), |error| Err(error.into()))
+    };
+    if let Some(handle) = &request.handle {
+        refused(handle, &defined)?;
+    }
     let shape = Box::pin(resolve(&core, defined, &request)).await?;
     shape.note_use();
     let started = timeout(SNAPSHOT_START_MAX, shape.started()).await;
@@ -91,7 +97,12 @@ async fn read(
     let reading = Reading { http, headers, form, request, cacheable, core, shape, handle, base };
     let answer = reading.answer().await;
     match answer {
-        Err(Refusal::MustRefetch(None)) => Err(Box::pin(replacement(core, request)).await),
+        Err(Refusal::MustRefetch(None)) => {
+            if let Ok(defined) = Box::pin(define(core, &request.question, false)).await {
+                refused(handle, &defined)?;
+            }
+            Err(Box::pin(replacement(core, request)).await)
+        }
         answer => answer,
     }
 }
@@ -193,7 +204,7 @@ async fn define(core: &Core, question: &Question, fresh: bool) -> Result<Defined
 /// Whether a filter may need case folding; may say yes too often.
 fn folds(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
-    ["~*", "~~*", "ilike", "lower", "upper"].iter().any(|fold| text.contains(fold))
+    ["~*", "~~*", "ilike", "lower", "upper", "initcap"].iter().any(|fold| text.contains(fold))
 }
 
 async fn delete(http: &Http, query: &Query) -> Result<Response, Refusal> {

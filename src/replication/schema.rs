@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use brooklet_sql::{
-    CaseMap, Collation, Column, Relation, RelationColumn, RelationName, ReplicaIdentity,
-    TableSchema, TextOrder, statement,
+    CaseMap, Collation, CollationFacts, Column, Folding, Relation, RelationColumn, RelationName,
+    ReplicaIdentity, TableSchema, statement,
 };
 use tokio_postgres::{Client, Row};
 
@@ -234,31 +234,25 @@ impl Schemas {
         fold: bool,
     ) -> Result<Collation, SchemaError> {
         let row = client.query_one(statement::COLLATION, &[&oid]).await?;
-        let text = |name: &str| row.get::<_, String>(name);
-        let (provider, utf8) = (text("provider"), text("encoding") == "UTF8");
-        // The builtin provider keeps its locale apart; libc has one for order, one for characters.
-        let builtin = provider == "b";
-        let (order, ctype) = if builtin {
-            (text("locale"), text("locale"))
-        } else {
-            (text("collate"), text("ctype"))
-        };
-        let libc_like = provider == "c" || builtin;
-        let bytes = libc_like && utf8 && (builtin || by_bytes(&order));
-        // One character to one: libc always, builtin but for the full Unicode mapping, never ICU.
-        let foldable = libc_like && utf8 && ctype != "PG_UNICODE_FAST";
-        let case_map = match (fold && foldable, matches!(ctype.as_str(), "C" | "POSIX")) {
-            (false, _) => None,
-            (true, true) => Some(Arc::new(CaseMap::ascii())),
-            (true, false) => self.case_map(client, oid, &row).await?,
-        };
-        let name = if order.is_empty() { text("name") } else { order };
-        Ok(Collation {
-            name,
-            order: if bytes { TextOrder::Bytes } else { TextOrder::Locale },
+        let facts = CollationFacts {
+            schema: row.get("schema"),
+            name: row.get("name"),
+            is_default: row.get("is_default"),
+            provider: row.get("provider"),
             deterministic: row.get("deterministic"),
-            case_map,
-        })
+            collate: row.get("collate"),
+            ctype: row.get("ctype"),
+            locale: row.get("locale"),
+            encoding: row.get("encoding"),
+        };
+        let (mut collation, folding) = facts.collation();
+        collation.case_map = match folding {
+            _ if !fold => None,
+            Folding::Unknown => None,
+            Folding::Ascii => Some(Arc::new(CaseMap::ascii())),
+            Folding::Server => self.case_map(client, oid, &facts).await?,
+        };
+        Ok(collation)
     }
 
     /// The server's own case folding under a collation; asked once.
@@ -266,7 +260,7 @@ impl Schemas {
         &self,
         client: &Client,
         oid: u32,
-        row: &Row,
+        facts: &CollationFacts,
     ) -> Result<Option<Arc<CaseMap>>, SchemaError> {
         let known = {
             let maps = self.case_maps.lock().unwrap_or_else(PoisonError::into_inner);
@@ -275,8 +269,7 @@ impl Schemas {
         if let Some(known) = known {
             return Ok(known);
         }
-        let (schema, name): (String, String) = (row.get("schema"), row.get("name"));
-        let named = (!row.get::<_, bool>("is_default")).then_some((&*schema, &*name));
+        let named = (!facts.is_default).then_some((&*facts.schema, &*facts.name));
         let rows = client.query(&statement::case_map(named), &[]).await?;
         let one = |text: &str| -> Option<char> {
             let mut chars = text.chars();
@@ -294,12 +287,6 @@ impl Schemas {
         self.case_maps.lock().unwrap_or_else(PoisonError::into_inner).insert(oid, map.clone());
         Ok(map)
     }
-}
-
-/// Locales in which glibc and Postgres compare text byte by byte.
-fn by_bytes(locale: &str) -> bool {
-    let plain = locale.to_ascii_lowercase().replace('-', "");
-    matches!(plain.as_str(), "c" | "posix" | "c.utf8" | "ucs_basic")
 }
 
 /// Snapshots and stream must agree on what the table's rows are.

@@ -1,5 +1,7 @@
 //! Which shapes exist, by question and by handle.
 
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use brooklet_dataflows::{EndReason, Event, ShapeId};
@@ -10,11 +12,11 @@ use super::create::{self, CreateError, Workshop};
 use super::definition::Defined;
 use super::fold;
 use super::handle::Handle;
-use super::maps::Maps;
+use super::maps::{Asked, Maps};
 use super::partitions::Stale;
 use super::shape::Shape;
 use super::template::Templates;
-use crate::limits::CREATIONS_MAX;
+use crate::limits::{CREATIONS_MAX, REFUSED_HANDLES_MAX};
 use crate::shape_log::{LogPoint, ShapeLog};
 
 /// All shapes of a running server.
@@ -31,6 +33,14 @@ struct State {
     creating: usize,
     /// Why no shape can be made now.
     halted: Option<String>,
+    /// Shapes that readers had begun to read when Postgres failed at a row: handle, question, why.
+    refused: VecDeque<(Handle, u64, CreateError)>,
+}
+
+fn number(question: Asked<'_>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    question.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Registry {
@@ -45,7 +55,13 @@ impl Registry {
         let mut maps = Maps::default();
         maps.reserve(shapes.len());
         shapes.into_iter().for_each(|shape| maps.insert(&Arc::new(shape)));
-        let state = Mutex::new(State { maps, next_id, creating: 0, halted: None });
+        let state = Mutex::new(State {
+            maps,
+            next_id,
+            creating: 0,
+            halted: None,
+            refused: VecDeque::new(),
+        });
         Arc::new(Registry { state, templates, workshop })
     }
 
@@ -60,6 +76,17 @@ impl Registry {
     pub fn by_handle(&self, handle: &str) -> Option<Arc<Shape>> {
         let handle = handle.parse().ok()?;
         self.state().maps.by_handle(handle).filter(|shape| shape.is_alive()).cloned()
+    }
+
+    /// Why the shape of this handle, which was to answer this question, came to nothing, if Postgres
+    /// refused the filter for a row. To such readers a new shape would be the next to fail.
+    #[must_use]
+    pub fn refused(&self, handle: &str, defined: &Defined) -> Option<CreateError> {
+        let (handle, question) = (handle.parse::<Handle>().ok()?, number(defined.asked_for()));
+        let state = self.state();
+        let mut known = state.refused.iter();
+        let found = known.find(|(one, asked, _)| *one == handle && *asked == question);
+        found.map(|(.., error)| error.clone())
     }
 
     /// The shape that answers this question, if there is one.
@@ -220,6 +247,13 @@ impl Registry {
 
     async fn drop_failed(&self, shape: &Arc<Shape>, error: CreateError) {
         tracing::info!(handle = shape.handle(), table = %shape.table().name, %error, "shape not made");
+        if matches!(error, CreateError::Refused(_)) {
+            let refused = &mut self.state().refused;
+            refused.push_back((shape.newest().handle, number(shape.asked_for()), error.clone()));
+            if refused.len() > REFUSED_HANDLES_MAX {
+                refused.pop_front();
+            }
+        }
         create::fail(shape, error);
         self.end(std::slice::from_ref(shape)).await;
     }

@@ -296,7 +296,7 @@ fn refusals_say_what_and_where() {
         ),
         (
             "icu ILIKE 'a'",
-            "At location 4: folding case (ILIKE, lower, upper) under the collation en-x-icu is not supported",
+            "At location 4: folding case (ILIKE, lower, upper) under the collation en-x-icu is not supported; write COLLATE \"C\" after it to fold the letters of ASCII",
         ),
         ("t = locale", "At location 2: comparing columns of different collations is not supported"),
         ("t LIKE 'a\\'", "At location 2: LIKE pattern must not end with escape character"),

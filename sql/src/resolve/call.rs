@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Resolver;
+use super::collate::Derived;
 use super::overload::{self, Candidate};
 use super::polymorphic;
 use crate::catalog::catalog;
@@ -214,15 +215,23 @@ impl Resolver<'_> {
         items: Vec<Scalar>,
         at: usize,
     ) -> Result<Scalar, WhereError> {
+        let derived = match call.result.is_collatable() {
+            true => self.derive_all(&items),
+            false => Derived::Default,
+        };
         let null = call.strict && items.iter().any(|item| matches!(item.constant(), Some(None)));
-        if null {
+        // What is NULL may still decide the collation of what stands around it.
+        if null && self.may_forget(derived) {
             return Ok(Scalar::new(Kind::Constant(None), call.result, at));
         }
         let constants: Option<Vec<Option<Datum>>> =
             items.iter().map(|item| item.constant().cloned()).collect();
         if let Some(constants) = constants {
             match call.run(&constants) {
-                Ok(value) => return Ok(Scalar::new(Kind::Constant(value), call.result, at)),
+                Ok(value) => {
+                    let value = Scalar::new(Kind::Constant(value), call.result, at);
+                    return Ok(self.computed(derived, value));
+                }
                 Err(error) if self.lazy == 0 => {
                     return Err(WhereError::at(at, error.to_string()));
                 }

@@ -7,7 +7,7 @@ use crate::syntax::Node;
 use crate::{Collation, TextOrder, WhereError};
 
 /// Where an expression's collation comes from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Derived<'a> {
     /// The database's default: no column takes part.
     Default,
@@ -79,7 +79,7 @@ impl<'a> Resolver<'a> {
                 let values = branches.iter().map(|(_, then)| then).chain(otherwise.as_deref());
                 values.fold(Derived::Default, |found, value| found.with(self.derive(value)))
             }
-            Kind::NullIf { value, .. } => self.derive(value),
+            Kind::NullIf { value, other, .. } => self.derive(value).with(self.derive(other)),
             Kind::Subscript { operand, .. } => self.derive(operand),
             _ => {
                 let mut found = Derived::Default;
@@ -87,6 +87,27 @@ impl<'a> Resolver<'a> {
                 found
             }
         }
+    }
+
+    /// Whether a constant without a collation may stand for something of this one: it is never chosen
+    /// over another, since no column has another.
+    pub(super) fn may_forget(&self, derived: Derived<'a>) -> bool {
+        let mut all = self.table.columns.iter().filter_map(|column| column.collation.as_ref());
+        match derived {
+            Derived::Default => true,
+            Derived::Column(one) => all.all(|other| other == one),
+            Derived::Explicit | Derived::Conflict => false,
+        }
+    }
+
+    /// What has been computed of something of this collation, still of it.
+    pub(super) fn computed(&self, derived: Derived<'a>, value: Scalar) -> Scalar {
+        let loses = derived == Derived::Explicit && self.derive(&value) != derived;
+        if !loses || !value.data_type.is_collatable() {
+            return value;
+        }
+        let (data_type, at) = (value.data_type.clone(), value.at);
+        Scalar::new(Kind::Collate(Box::new(value)), data_type, at)
     }
 
     /// The collation that several items have together.
@@ -153,19 +174,20 @@ impl<'a> Resolver<'a> {
 fn allow(collation: &Collation, purpose: TextUse, at: usize) -> Result<(), WhereError> {
     let refuse = |what: &str, offer: &str| {
         let name = &collation.name;
-        let reason = format!("{what} under the collation {name} is not supported{offer}");
+        let reason = format!(
+            "{what} under the collation {name} is not supported; write COLLATE \"C\" after it {offer}"
+        );
         Err(WhereError::at(at, reason))
     };
-    if !collation.deterministic {
-        return refuse("comparing text", "");
-    }
     match purpose {
-        TextUse::None | TextUse::Equality => Ok(()),
+        TextUse::None => Ok(()),
+        _ if !collation.deterministic => refuse("comparing text", "to compare bytes"),
+        TextUse::Equality => Ok(()),
         TextUse::Order if collation.order == TextOrder::Bytes => Ok(()),
-        TextUse::Order => {
-            refuse("ordering text", "; write COLLATE \"C\" after it to order by bytes")
-        }
+        TextUse::Order => refuse("ordering text", "to order by bytes"),
         TextUse::Fold if collation.case_map.is_some() => Ok(()),
-        TextUse::Fold => refuse("folding case (ILIKE, lower, upper)", ""),
+        TextUse::Fold => {
+            refuse("folding case (ILIKE, lower, upper)", "to fold the letters of ASCII")
+        }
     }
 }

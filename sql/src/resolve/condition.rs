@@ -63,15 +63,20 @@ impl Resolver<'_> {
         self.lazy -= 1;
         let (items, common) = unified?;
         let mut kept = Vec::new();
-        for item in items {
+        for item in &items {
             match item.constant() {
                 Some(None) => {}
                 Some(Some(_)) => {
-                    kept.push(item);
+                    kept.push(item.clone());
                     break;
                 }
-                None => kept.push(item),
+                None => kept.push(item.clone()),
             }
+        }
+        // What is never looked at may still decide the collation.
+        let derived = self.derive_all(&items);
+        if self.derive_all(&kept) != derived && !self.may_forget(derived) {
+            return Ok(Scalar::new(Kind::Coalesce(items), common, at));
         }
         if kept.is_empty() {
             return Ok(Scalar::new(Kind::Constant(None), common, at));
@@ -112,14 +117,9 @@ impl Resolver<'_> {
         self.refuse_opaque(&left)?;
         self.refuse_opaque(&right)?;
         let call = self.operator_call("=", &[left.clone(), right.clone()], at)?;
-        let value = match left.data_type.oid {
-            Oid::UNKNOWN => self.coerce(left, &call.arguments[0])?,
-            _ => left,
-        };
-        let other = match right.data_type.oid {
-            Oid::UNKNOWN => self.coerce(right, &call.arguments[1])?,
-            _ => right,
-        };
+        // The value is of the type that is compared: a numeric for `nullif(7, 1.5)`.
+        let value = self.coerce(left, &call.arguments[0])?;
+        let other = self.coerce(right, &call.arguments[1])?;
         let (one, two) = (self.copy(&value)?, self.copy(&other)?);
         let equal = self.binary("=", one, two, at)?;
         let constant = value.constant().is_some() && equal.constant().is_some();
@@ -176,30 +176,55 @@ impl Resolver<'_> {
             values.push(self.item(then)?);
         }
         let (values, common) = self.unify(values, at)?;
+        let derived = self.derive_all(&values);
         let mut values = values.into_iter();
-        let mut last = values.next();
-        let mut kept = Vec::new();
-        for (condition, branch) in conditions.into_iter().zip(values) {
-            match condition {
-                Expr::Constant(Some(true)) => {
-                    last = Some(branch);
-                    break;
-                }
-                Expr::Constant(_) => {}
-                condition => kept.push((condition, branch)),
-            }
-        }
-        let otherwise = match last {
-            Some(last) if kept.is_empty() && !waits(&last) => return Ok(last),
-            // An error must go on waiting for a row.
-            Some(last) if kept.is_empty() => {
-                kept.push((Expr::Constant(Some(true)), last));
-                None
-            }
-            last => last.map(Box::new),
+        let last = values.next();
+        let branches: Vec<(Expr, Scalar)> = conditions.into_iter().zip(values).collect();
+        let whole =
+            Kind::Case { branches: branches.clone(), otherwise: last.clone().map(Box::new) };
+        let kept = match reached(branches, last) {
+            Reached::Always(value) => value,
+            Reached::Some(kind) => Scalar::new(kind, common.clone(), at),
         };
-        Ok(Scalar::new(Kind::Case { branches: kept, otherwise }, common, at))
+        // What is never reached may still decide the collation.
+        if self.derive(&kept) != derived && !self.may_forget(derived) {
+            return Ok(Scalar::new(whole, common, at));
+        }
+        Ok(kept)
     }
+}
+
+/// What is left of a CASE.
+enum Reached {
+    /// Every row comes to this value.
+    Always(Scalar),
+    Some(Kind),
+}
+
+/// The branches that some row may reach.
+fn reached(branches: Vec<(Expr, Scalar)>, otherwise: Option<Scalar>) -> Reached {
+    let mut last = otherwise;
+    let mut kept = Vec::new();
+    for (condition, branch) in branches {
+        match condition {
+            Expr::Constant(Some(true)) => {
+                last = Some(branch);
+                break;
+            }
+            Expr::Constant(_) => {}
+            condition => kept.push((condition, branch)),
+        }
+    }
+    let otherwise = match last {
+        Some(last) if kept.is_empty() && !waits(&last) => return Reached::Always(last),
+        // An error must go on waiting for a row.
+        Some(last) if kept.is_empty() => {
+            kept.push((Expr::Constant(Some(true)), last));
+            None
+        }
+        last => last.map(Box::new),
+    };
+    Reached::Some(Kind::Case { branches: kept, otherwise })
 }
 
 /// Whether an error of constants waits in a value: something without columns is left to compute.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::Resolver;
 use super::call::constant_text;
 use super::collate::Derived;
+use crate::WhereError;
 use crate::expr::Expr;
 use crate::routine::{self, Call, Classes, Pattern};
 use crate::scalar::Scalar;
 use crate::syntax::{Node, PatternForm};
-use crate::{TextOrder, WhereError};
 
 impl Resolver<'_> {
     pub(super) fn like(
@@ -42,7 +42,7 @@ impl Resolver<'_> {
     pub(super) fn is_ascii(&self, items: &[Scalar]) -> bool {
         match self.derive_all(items) {
             Derived::Explicit => true,
-            Derived::Column(collation) => matches!(collation.name.as_str(), "C" | "POSIX"),
+            Derived::Column(collation) => collation.is_ascii(),
             _ => false,
         }
     }
@@ -67,10 +67,8 @@ impl Resolver<'_> {
         };
         let classes = match self.derive_all(items) {
             Derived::Explicit => Classes::Ascii,
-            Derived::Column(collation) if matches!(collation.name.as_str(), "C" | "POSIX") => {
-                Classes::Ascii
-            }
-            Derived::Column(collation) if collation.order == TextOrder::Bytes => Classes::Digits,
+            Derived::Column(collation) if collation.is_ascii() => Classes::Ascii,
+            Derived::Column(collation) if collation.has_ascii_digits() => Classes::Digits,
             _ => Classes::None,
         };
         let compiled = Pattern::expression(text, call.fold.as_deref(), classes);

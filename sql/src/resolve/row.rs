@@ -81,7 +81,11 @@ impl Resolver<'_> {
         let nothing = crate::Row::new(Vec::<Option<&str>>::new());
         let Ok(row) = nothing else { return Ok(scalar) };
         match crate::compute::value(&scalar, &row) {
-            Ok(value) => Ok(Scalar::new(Kind::Constant(value), scalar.data_type, scalar.at)),
+            Ok(value) => {
+                let derived = self.derive(&scalar);
+                let value = Scalar::new(Kind::Constant(value), scalar.data_type, scalar.at);
+                Ok(self.computed(derived, value))
+            }
             Err(error) if self.lazy == 0 => Err(WhereError::at(scalar.at, error.to_string())),
             Err(_) => Ok(scalar),
         }

@@ -1,6 +1,7 @@
 //! Random expressions of every type, as trees, so that a failing one can be taken apart.
 
 use super::Random;
+use super::named::NAMED_TEMPLATES;
 use super::ranges::{self, RANGE_LITERALS, RANGE_TEMPLATES, RANGE_TYPES};
 use super::templates::TEMPLATES;
 use super::typed::{COLUMNS, LITERALS};
@@ -43,17 +44,19 @@ impl Expression {
     }
 }
 
+/// Every construct: result, text, operands.
+pub fn templates()
+-> impl Iterator<Item = &'static (&'static str, &'static str, &'static [&'static str])> {
+    TEMPLATES.iter().chain(RANGE_TEMPLATES).chain(ranges::JSON_TEMPLATES).chain(NAMED_TEMPLATES)
+}
+
 /// A random expression of a type.
 pub fn expression(random: &mut Random, wanted: &str, depth: usize) -> Expression {
     if depth == 0 || random.chance(15) {
         return leaf(random, wanted);
     }
-    let fitting: Vec<&(&str, &str, &[&str])> = TEMPLATES
-        .iter()
-        .chain(RANGE_TEMPLATES)
-        .chain(ranges::JSON_TEMPLATES)
-        .filter(|(result, ..)| fits(result, wanted))
-        .collect();
+    let fitting: Vec<&(&str, &str, &[&str])> =
+        templates().filter(|(result, ..)| fits(result, wanted)).collect();
     if fitting.is_empty() {
         return leaf(random, wanted);
     }

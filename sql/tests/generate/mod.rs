@@ -7,9 +7,12 @@ use std::sync::Arc;
 
 use brooklet_sql::{CaseMap, Collation, Column, RelationName, TableSchema, TextOrder};
 
+pub mod database;
 pub mod expression;
+mod named;
 pub mod ranges;
 mod templates;
+pub mod texts;
 pub mod typed;
 mod values;
 
@@ -128,6 +131,8 @@ pub fn latin() -> Collation {
 pub struct Clause {
     pub text: String,
     pub params: Vec<String>,
+    /// What it is made of.
+    pub constructs: Vec<&'static str>,
 }
 
 impl Clause {
@@ -144,10 +149,10 @@ impl Clause {
 
 /// A random clause.
 pub fn clause(random: &mut Random) -> Clause {
-    let mut generator = Generator { random, params: Vec::new() };
+    let mut generator = Generator { random, params: Vec::new(), constructs: Vec::new() };
     let depth = generator.random.below(4);
     let text = generator.predicate(depth);
-    Clause { text, params: generator.params }
+    Clause { text, params: generator.params, constructs: generator.constructs }
 }
 
 /// The same text with a few characters lost, doubled or moved.
@@ -176,9 +181,16 @@ const SPECIAL: [char; 24] = [
 struct Generator<'a> {
     random: &'a mut Random,
     params: Vec<String>,
+    constructs: Vec<&'static str>,
 }
 
 impl Generator<'_> {
+    /// Remembers what is made, and makes it.
+    fn used(&mut self, construct: &'static str) -> &'static str {
+        self.constructs.push(construct);
+        construct
+    }
+
     fn predicate(&mut self, depth: usize) -> String {
         if depth == 0 {
             return self.leaf();
@@ -186,13 +198,13 @@ impl Generator<'_> {
         match self.random.below(10) {
             0..=2 => {
                 let (left, right) = (self.predicate(depth - 1), self.predicate(depth - 1));
-                format!("({left} AND {right})")
+                format!("({left} {} {right})", self.used("AND"))
             }
             3..=5 => {
                 let (left, right) = (self.predicate(depth - 1), self.predicate(depth - 1));
-                format!("({left} or {right})")
+                format!("({left} {} {right})", self.used("or"))
             }
-            6 => format!("NOT {}", self.predicate(depth - 1)),
+            6 => format!("{} {}", self.used("NOT"), self.predicate(depth - 1)),
             7 => {
                 let test = self.random.pick(&[
                     "TRUE",
@@ -204,12 +216,12 @@ impl Generator<'_> {
                     "NULL",
                     "NOT NULL",
                 ]);
-                format!("({}) IS {test}", self.predicate(depth - 1))
+                format!("({}) IS {}", self.predicate(depth - 1), self.used(test))
             }
             8 => {
                 let operator = self.random.pick(&["=", "<>", "<", "IS DISTINCT FROM"]);
                 let (left, right) = (self.predicate(depth - 1), self.predicate(depth - 1));
-                format!("(({left}) {operator} ({right}))")
+                format!("(({left}) {} ({right}))", self.used(operator))
             }
             _ => self.leaf(),
         }
@@ -231,24 +243,26 @@ impl Generator<'_> {
             0..=7 => {
                 let operator = self.random.pick(&["=", "=", "=", "<>", "!=", "<", "<=", ">", ">="]);
                 let (left, right) = (self.operand(kind), self.operand(kind));
-                format!("{left} {operator} {right}")
+                format!("{left} {} {right}", self.used(operator))
             }
             8 => {
                 let not = self.not();
                 let (left, right) = (self.operand(kind), self.operand(kind));
-                format!("({left} IS {not}DISTINCT FROM {right})")
+                format!("({left} IS {not}{} {right})", self.used("DISTINCT FROM"))
             }
             9..=11 => self.list(kind),
             12 => {
                 let (not, symmetric) = (self.not(), self.random.pick(&["", "", "SYMMETRIC "]));
                 let operand = self.untyped(kind);
                 let (low, high) = (self.operand(kind), self.operand(kind));
-                format!("({operand} {not}BETWEEN {symmetric}{low} AND {high})")
+                let between =
+                    self.used(if symmetric.is_empty() { "BETWEEN" } else { "BETWEEN SYMMETRIC" });
+                format!("({operand} {not}{between} {low} AND {high})")
             }
             13..=15 => self.like(),
             16 => {
                 let column = self.random.below(COLUMNS.len());
-                format!("{} IS {}NULL", self.name(column), self.not())
+                format!("{} IS {}{}", self.name(column), self.not(), self.used("NULL"))
             }
             17 => self
                 .random
@@ -280,7 +294,7 @@ impl Generator<'_> {
     fn list(&mut self, kind: Kind) -> String {
         let not = self.not();
         let operand = if self.random.chance(85) { self.column(kind) } else { self.untyped(kind) };
-        let mut text = format!("{operand} {not}IN (");
+        let mut text = format!("{operand} {not}{} (", self.used("IN"));
         for element in 0..=self.random.below(5) {
             let next = match self.random.below(20) {
                 0 => "NULL".to_owned(),
@@ -312,7 +326,7 @@ impl Generator<'_> {
             }
             _ => brooklet_sql::name::literal(&pattern(self.random)),
         };
-        format!("({operand} {not}{operator} {pattern})")
+        format!("({operand} {not}{} {pattern})", self.used(operator))
     }
 
     fn operand(&mut self, kind: Kind) -> String {
@@ -353,6 +367,7 @@ impl Generator<'_> {
     }
 
     fn parameter(&mut self, value: String) -> String {
+        self.used("$");
         self.params.push(value);
         format!("${}", self.params.len())
     }

@@ -1,0 +1,106 @@
+//! Databases of other locales on the tests' server.
+
+use std::sync::Arc;
+
+use brooklet_sql::{CaseMap, Collation, CollationFacts, Folding, statement};
+use tokio_postgres::{Client, Config, NoTls};
+
+/// Whose rules text obeys in a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Locale {
+    /// Those of the database that `BROOKLET_TEST_DATABASE_URL` names.
+    Given,
+    /// The C library's for American English.
+    Libc,
+    /// Bytes in order, but letters of American English.
+    Mixed,
+    /// ICU's.
+    Icu,
+}
+
+impl Locale {
+    fn made(self) -> Option<(&'static str, &'static str)> {
+        Some(match self {
+            Locale::Given => return None,
+            Locale::Libc => ("brooklet_test_libc", "LOCALE 'en_US.UTF-8'"),
+            Locale::Mixed => ("brooklet_test_mixed", "LC_COLLATE 'C' LC_CTYPE 'en_US.UTF-8'"),
+            // The C library's locale is that of nobody here.
+            Locale::Icu => {
+                ("brooklet_test_icu", "LOCALE_PROVIDER icu ICU_LOCALE 'en-US' LOCALE 'C'")
+            }
+        })
+    }
+}
+
+async fn open(config: &Config) -> Client {
+    let (client, connection) = config.connect(NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+/// A connection to a database of this locale, which is made if there is none yet; `None` where the
+/// server was built without ICU.
+pub async fn connect(locale: Locale) -> Option<Client> {
+    let url = std::env::var("BROOKLET_TEST_DATABASE_URL").expect(
+        "this test compares with a real Postgres: set BROOKLET_TEST_DATABASE_URL, \
+         as the repository's test command does",
+    );
+    let mut config: Config = url.parse().unwrap();
+    let client = open(&config).await;
+    let Some((name, options)) = locale.made() else { return Some(client) };
+    if locale == Locale::Icu {
+        let icu = "SELECT count(*) > 0 FROM pg_collation WHERE collprovider = 'i'";
+        if !client.query_one(icu, &[]).await.unwrap().get::<_, bool>(0) {
+            println!("this server has no ICU: nothing to compare with");
+            return None;
+        }
+    }
+    let create = format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' {options}");
+    // Two tests at once are one too many in the lock, and the lock goes with the connection.
+    client.batch_execute("SELECT pg_advisory_lock(72664)").await.unwrap();
+    let known = "SELECT count(*) FROM pg_database WHERE datname = $1";
+    if client.query_one(known, &[&name]).await.unwrap().get::<_, i64>(0) == 0 {
+        client.batch_execute(&create).await.unwrap();
+    }
+    config.dbname(name);
+    Some(open(&config).await)
+}
+
+/// A collation as the catalogue describes it, with the server's own case map.
+pub async fn collation(client: &Client, oid: u32) -> Collation {
+    let row = client.query_one(statement::COLLATION, &[&oid]).await.unwrap();
+    let facts = CollationFacts {
+        schema: row.get("schema"),
+        name: row.get("name"),
+        is_default: row.get("is_default"),
+        provider: row.get("provider"),
+        deterministic: row.get("deterministic"),
+        collate: row.get("collate"),
+        ctype: row.get("ctype"),
+        locale: row.get("locale"),
+        encoding: row.get("encoding"),
+    };
+    let (mut collation, folding) = facts.collation();
+    collation.case_map = match folding {
+        Folding::Unknown => None,
+        Folding::Ascii => Some(Arc::new(CaseMap::ascii())),
+        Folding::Server => {
+            let named = (!facts.is_default).then_some((&*facts.schema, &*facts.name));
+            let rows = client.query(&statement::case_map(named), &[]).await.unwrap();
+            let one = |at: usize| {
+                let first = |text: String| text.chars().next().unwrap();
+                rows.iter().map(move |row| (first(row.get(0)), first(row.get(at))))
+            };
+            Some(Arc::new(CaseMap::new(one(1)).with_upper(one(2))))
+        }
+    };
+    collation
+}
+
+/// The collation of columns without one of their own.
+pub async fn default_collation(client: &Client) -> Collation {
+    collation(client, DEFAULT).await
+}
+
+/// `pg_collation.oid` of the database's default, in every version.
+const DEFAULT: u32 = 100;

@@ -1,0 +1,33 @@
+//! Functions that are mostly written as operators, and names for what has another.
+
+/// `(result, text, operands)`, as in `templates`.
+pub const NAMED_TEMPLATES: &[(&str, &str, &[&str])] = &[
+    ("int4[]", "array_cat({}, {})", &["int4[]", "int4[]"]),
+    ("text[]", "array_cat({}, {})", &["text[]", "text[]"]),
+    ("int4", "bit_length({})", &["text"]),
+    ("int4", "bit_length({})", &["bytea"]),
+    ("numeric", "ceiling({})", &["numeric"]),
+    ("float8", "ceiling({})", &["float8"]),
+    ("int4", "character_length({})", &["text"]),
+    ("int4", "character_length({})", &["bpchar"]),
+    ("json", "json_object_field({}, {})", &["json", "text"]),
+    ("text", "json_object_field_text({}, {})", &["json", "text"]),
+    ("jsonb", "jsonb_array_element({}, {})", &["jsonb", "k"]),
+    ("text", "jsonb_array_element_text({}, {})", &["jsonb", "k"]),
+    ("bool", "jsonb_contained({}, {})", &["jsonb", "jsonb"]),
+    ("bool", "jsonb_contains({}, {})", &["jsonb", "jsonb"]),
+    ("bool", "jsonb_exists({}, {})", &["jsonb", "text"]),
+    ("bool", "jsonb_exists_all({}, {})", &["jsonb", "text[]"]),
+    ("bool", "jsonb_exists_any({}, {})", &["jsonb", "text[]"]),
+    ("jsonb", "jsonb_extract_path({}, {}, 'a')", &["jsonb", "text"]),
+    ("jsonb", "jsonb_object_field({}, {})", &["jsonb", "text"]),
+    ("text", "jsonb_object_field_text({}, {})", &["jsonb", "text"]),
+    ("bool", "\"like\"({}, {})", &["text", "text"]),
+    ("bool", "pg_catalog.like({}, {})", &["text", "text"]),
+    ("bool", "notlike({}, {})", &["text", "text"]),
+    ("bool", "regexp_like({}, '^[a-c]*b?$')", &["text"]),
+    ("text", "rtrim({}, {})", &["text", "text"]),
+    ("text", "rtrim({})", &["text"]),
+    ("bool", "({} !~* 'B|c{2}')", &["text"]),
+    ("float8", "(|/ {})", &["float8"]),
+];

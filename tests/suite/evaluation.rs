@@ -1,0 +1,112 @@
+//! Filters that fail for some row, and filters whose meaning the server alone knows.
+
+use crate::harness::{Database, Follower, Request, Row, Shape, World, eventually};
+
+async fn world_with_metrics() -> (World, u16) {
+    let port = crate::harness::postgres::free_port();
+    let world = World::with(Database::shared().await, |options| {
+        options.arguments = ["--prometheus-port".to_owned(), port.to_string()].to_vec();
+    })
+    .await;
+    (world, port)
+}
+
+/// How often a filter failed so far.
+async fn errors(port: u16) -> u64 {
+    let metrics =
+        Request::get("/metrics").send(([127, 0, 0, 1], port).into()).await.unwrap().expect(200);
+    let text = metrics.text();
+    let found = text.lines().find_map(|line| line.strip_prefix("brooklet_filter_errors_count "));
+    found.unwrap_or_else(|| panic!("no counter in:\n{text}")).parse().unwrap()
+}
+
+fn ids(rows: &[Row]) -> Vec<String> {
+    let mut ids: Vec<String> = rows.iter().map(|row| row["id"].clone().unwrap()).collect();
+    ids.sort();
+    ids
+}
+
+#[tokio::test]
+async fn a_row_for_which_the_filter_fails_does_not_match_and_is_counted() {
+    let (world, port) = world_with_metrics().await;
+    world.sql("CREATE TABLE items (id int PRIMARY KEY, n int)").await;
+    world.sql("INSERT INTO items VALUES (1, 2), (2, 90)").await;
+    let mut items = world.follow(Shape::of("items").filter("100 / n > 20")).await;
+    assert_eq!(ids(&items.rows()), ["1"]);
+    assert_eq!(errors(port).await, 0);
+    // The row that fails takes nothing along: the others of its transaction arrive.
+    let reached = async |items: &mut Follower, sql: &str, expected: &[&str], failed: u64| {
+        world.sql(sql).await;
+        items.reach(world.mark().await).await;
+        assert_eq!(ids(&items.rows()), expected, "{sql}");
+        assert_eq!(errors(port).await, failed, "{sql}");
+    };
+    reached(&mut items, "INSERT INTO items VALUES (3, 0), (4, 4)", &["1", "4"], 1).await;
+    reached(&mut items, "UPDATE items SET n = 0 WHERE id = 1", &["4"], 2).await;
+    reached(&mut items, "UPDATE items SET n = 1 WHERE id = 1", &["1", "4"], 3).await;
+    // Neither the old nor the new row can be tested.
+    reached(&mut items, "UPDATE items SET n = 0 WHERE id = 3", &["1", "4"], 5).await;
+    reached(&mut items, "DELETE FROM items WHERE id = 3", &["1", "4"], 6).await;
+}
+
+#[tokio::test]
+async fn a_filter_that_fails_in_the_snapshot_is_the_clients_error() {
+    let (world, port) = world_with_metrics().await;
+    world.sql("CREATE TABLE items (id int PRIMARY KEY, n int, t text)").await;
+    world.sql("INSERT INTO items VALUES (1, 2, '7'), (2, 0, 'seven')").await;
+    for (filter, words) in [
+        ("100 / n > 20", "division by zero"),
+        ("t::int4 = 7", "invalid input syntax for type integer"),
+        ("n + 2147483647 > 0", "integer out of range"),
+    ] {
+        // The first answer may have gone out before Postgres came to the row.
+        let target = Shape::of("items").filter(filter).target();
+        let begun = world.get(&format!("{target}&offset=-1")).await;
+        let refused = match begun.header("electric-handle") {
+            None => begun.expect(400),
+            Some(handle) => {
+                let next = format!("{target}&offset=0_0&handle={handle}");
+                eventually("the refusal", async || {
+                    let answer = world.get(&next).await;
+                    (answer.status != 200).then_some(answer)
+                })
+                .await
+                .expect(400)
+            }
+        };
+        assert!(refused.text().contains(words), "{filter}: {}", refused.shown());
+    }
+    assert_eq!(errors(port).await, 0, "Postgres failed, not we");
+    // Once no row fails the same shape can be had.
+    world.sql("UPDATE items SET n = 5, t = '8' WHERE id = 2").await;
+    let items = world.follow(Shape::of("items").filter("100 / n > 19")).await;
+    assert_eq!(ids(&items.rows()), ["1", "2"]);
+    // A side that decides keeps Postgres from the other, and us too.
+    world.sql("INSERT INTO items VALUES (3, 0, 'x')").await;
+    let mut items = world.follow(Shape::of("items").filter("n <> 0 AND 100 / n > 19")).await;
+    world.sql("UPDATE items SET n = 1 WHERE id = 3").await;
+    items.reach(world.mark().await).await;
+    assert_eq!(ids(&items.rows()), ["1", "2", "3"]);
+}
+
+#[tokio::test]
+async fn case_is_folded_as_each_column_s_collation_does() {
+    let world = World::new().await;
+    world
+        .sql("CREATE TABLE names (id int PRIMARY KEY, plain text COLLATE \"C\", wide text COLLATE \"C.utf8\")")
+        .await;
+    world.sql("INSERT INTO names VALUES (1, 'É', 'É'), (2, 'é', 'é'), (3, 'ab', 'AB')").await;
+    for (filter, before, after) in [
+        ("plain ILIKE 'é'", vec!["2"], vec!["2", "5"]),
+        ("wide ILIKE 'é'", vec!["1", "2"], vec!["1", "2", "4", "5"]),
+        ("upper(wide) = 'AB'", vec!["3"], vec!["3"]),
+        ("initcap(plain) = 'Ab'", vec!["3"], vec!["3"]),
+    ] {
+        world.sql("DELETE FROM names WHERE id > 3").await;
+        let mut names = world.follow(Shape::of("names").filter(filter)).await;
+        assert_eq!(ids(&names.rows()), before, "{filter}");
+        world.sql("INSERT INTO names VALUES (4, 'É', 'É'), (5, 'é', 'é')").await;
+        names.reach(world.mark().await).await;
+        assert_eq!(ids(&names.rows()), after, "{filter}");
+    }
+}
