@@ -60,7 +60,7 @@ async fn connect(seed: u64) -> Oracle {
     let labels = MOODS.map(literal).join(", ");
     let columns = COLUMNS.map(|(name, sql_type, ..)| format!("{name} {sql_type}")).join(", ");
     let setup = format!(
-        "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, DMY'; SET extra_float_digits = 1;
+        "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, MDY'; SET extra_float_digits = 1;
          SET bytea_output = hex; SET IntervalStyle = iso_8601; SET client_min_messages = error;
          CREATE SCHEMA {schema}; SET search_path = {schema};
          CREATE TYPE mood AS ENUM ({labels});

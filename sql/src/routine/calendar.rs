@@ -10,6 +10,7 @@ use crate::numeric::Numeric;
 mod field;
 mod format;
 mod make;
+mod overlap;
 mod truncate;
 
 const DATE_OUT_OF_RANGE: EvaluationError = EvaluationError::OutOfRange("date out of range");
@@ -70,6 +71,7 @@ pub(super) fn function(code: &str) -> Option<Function> {
                 .or_else(|| field::function(code))
                 .or_else(|| truncate::function(code))
                 .or_else(|| make::function(code))
+                .or_else(|| overlap::function(code))
                 .or_else(|| format::function(code));
         }
     })
