@@ -8,7 +8,9 @@
 use crate::evaluation_error::EvaluationError;
 
 mod decode;
+mod digits;
 mod field;
+mod word;
 
 use decode::Decoded;
 

@@ -4,7 +4,9 @@
 //! *Invariant*: a field that could mean more to Postgres than is known here (names of zones, unit
 //! letters, the clock) is refused.
 
+use super::digits::{date_parts, float, fraction, fraction_at_start, int, offset, wrapped};
 use super::field::{Field, FieldKind, fields};
+use super::word::{Word, is_utc, word};
 use super::{CalendarError, DAY_MICROS, Fields, SECOND_MICROS, civil, day_number, month_days};
 
 /// Bytes that Postgres has room for in the text of an instant, and of everything else.
@@ -22,81 +24,6 @@ const DAY_OF_YEAR: u32 = 1 << 5;
 const HALF: u32 = 1 << 6;
 const WEEKDAY: u32 = 1 << 7;
 const ERA: u32 = 1 << 8;
-
-/// A word that dates are made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Word {
-    Month(i64),
-    Weekday,
-    /// AM, or with `true` PM.
-    Half(bool),
-    /// AD, or with `true` BC.
-    Era(bool),
-    /// `at`, `on`.
-    Filler,
-    /// `T` before a time.
-    TimeFollows,
-    /// `J` before a Julian day.
-    JulianFollows,
-    /// `allballs`: midnight in UTC.
-    Midnight,
-    Infinity,
-    NegativeInfinity,
-    Epoch,
-    /// `now`, `today` and their kin.
-    Clock,
-    /// Words that Postgres knows and we do not take: unit letters, `dst`.
-    Other,
-}
-
-/// A word of Postgres' own, other than the names of zones.
-pub(super) fn word(text: &str) -> Option<Word> {
-    const MONTHS: [&str; 12] = [
-        "january",
-        "february",
-        "march",
-        "april",
-        "may",
-        "june",
-        "july",
-        "august",
-        "september",
-        "october",
-        "november",
-        "december",
-    ];
-    let month = MONTHS.iter().position(|name| *name == text || name[..3] == *text);
-    if let Some(month) = month {
-        return Some(Word::Month(month as i64 + 1));
-    }
-    Some(match text {
-        "sept" => Word::Month(9),
-        "mon" | "monday" | "tue" | "tues" | "tuesday" | "wed" | "weds" | "wednesday" | "thu"
-        | "thur" | "thurs" | "thursday" | "fri" | "friday" | "sat" | "saturday" | "sun"
-        | "sunday" => Word::Weekday,
-        "am" => Word::Half(false),
-        "pm" => Word::Half(true),
-        "ad" => Word::Era(false),
-        "bc" => Word::Era(true),
-        "at" | "on" => Word::Filler,
-        "t" => Word::TimeFollows,
-        "j" | "jd" | "julian" => Word::JulianFollows,
-        "allballs" => Word::Midnight,
-        "infinity" => Word::Infinity,
-        "-infinity" => Word::NegativeInfinity,
-        "epoch" => Word::Epoch,
-        "now" | "today" | "tomorrow" | "yesterday" => Word::Clock,
-        "d" | "dow" | "doy" | "dst" | "h" | "isodow" | "isoyear" | "m" | "mm" | "s" | "y" => {
-            Word::Other
-        }
-        _ => return None,
-    })
-}
-
-/// Names of UTC that no setting of the server gives another meaning.
-fn is_utc(text: &str) -> bool {
-    matches!(text, "utc" | "gmt" | "z" | "zulu" | "ut" | "uct")
-}
 
 /// What the next field is said to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -561,89 +488,4 @@ impl Decoder {
 /// A name that Postgres may look up among its zones. Those of UTC are the same everywhere.
 fn zone(text: &str) -> Seen {
     if text == "etc/utc" { Ok(OFFSET) } else { Err(CalendarError::Zone) }
-}
-
-fn date_parts(text: &str) -> Result<Vec<&str>, CalendarError> {
-    let mut parts = Vec::new();
-    let mut rest = text;
-    while !rest.is_empty() {
-        rest = rest.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
-        if rest.is_empty() {
-            return Err(CalendarError::Syntax);
-        }
-        let digits = rest.starts_with(|c: char| c.is_ascii_digit());
-        let same = |c: char| if digits { c.is_ascii_digit() } else { c.is_ascii_alphabetic() };
-        let end = rest.find(|c| !same(c)).unwrap_or(rest.len());
-        parts.push(&rest[..end]);
-        // Whatever stands there is dropped, a letter or a digit too.
-        rest = rest.get(end + 1..).unwrap_or_default();
-    }
-    Ok(parts)
-}
-
-/// The number that text begins with (zero if with none), and what follows.
-fn int(text: &str) -> Result<(i64, &str), CalendarError> {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (digits, rest) = text.split_at(end);
-    if digits.is_empty() {
-        return Ok((0, rest));
-    }
-    let value: i32 = digits.parse().map_err(|_| CalendarError::Field)?;
-    Ok((i64::from(value), rest))
-}
-
-/// As C's `atoi` gives it: the digits at the start, and the low 32 bits of them.
-fn wrapped(text: &str) -> i64 {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    match &text[..end] {
-        "" => 0,
-        digits => i64::from(digits.parse::<i64>().unwrap_or(i64::MAX) as i32),
-    }
-}
-
-/// `.f` as microseconds.
-fn fraction(text: &str) -> Result<i64, CalendarError> {
-    Ok((float(text)? * 1e6).round_ties_even() as i64)
-}
-
-/// The same, with whatever follows the digits ignored.
-fn fraction_at_start(text: &str) -> Result<i64, CalendarError> {
-    let end = text[1..].find(|c: char| !c.is_ascii_digit()).map_or(text.len(), |at| at + 1);
-    fraction(&text[..end])
-}
-
-fn float(text: &str) -> Result<f64, CalendarError> {
-    let digits = text.strip_prefix('.').ok_or(CalendarError::Syntax)?;
-    // A point alone is none.
-    if !digits.bytes().all(|digit| digit.is_ascii_digit()) {
-        return Err(CalendarError::Syntax);
-    }
-    format!("0{text}0").parse().map_err(|_| CalendarError::Syntax)
-}
-
-/// `±HH`, `±HHMM`, `±HH:MM[:SS]`, in seconds east.
-fn offset(text: &str) -> Result<i64, CalendarError> {
-    let east = match text.as_bytes().first() {
-        Some(b'+') => 1,
-        Some(b'-') => -1,
-        _ => return Err(CalendarError::Syntax),
-    };
-    let (mut hour, mut rest) = int(&text[1..])?;
-    let (mut minute, mut second) = (0, 0);
-    if let Some(minutes) = rest.strip_prefix(':') {
-        (minute, rest) = int(minutes)?;
-        if let Some(seconds) = rest.strip_prefix(':') {
-            (second, rest) = int(seconds)?;
-        }
-    } else if rest.is_empty() && text.len() > 3 {
-        (hour, minute) = (hour / 100, hour % 100);
-    }
-    if hour > 15 || minute > 59 || second > 59 {
-        return Err(CalendarError::Field);
-    }
-    if rest.is_empty() {
-        Ok(east * ((hour * 60 + minute) * 60 + second))
-    } else {
-        Err(CalendarError::Syntax)
-    }
 }

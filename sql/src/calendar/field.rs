@@ -139,7 +139,7 @@ impl Scanner<'_> {
         let goes_on = match self.peek() {
             Some('-' | '/' | '.') => true,
             // After a word of its own a digit begins the next field.
-            Some(c) if c == '+' || c.is_ascii_digit() => super::decode::word(&text).is_none(),
+            Some(c) if c == '+' || c.is_ascii_digit() => super::word::word(&text).is_none(),
             _ => false,
         };
         if !goes_on {

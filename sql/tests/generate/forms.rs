@@ -254,6 +254,10 @@ pub fn may_be_refused(kind: &str, form: &str) -> bool {
     if words.any(|word| !known(word)) {
         return true;
     }
+    // Years that Postgres' arithmetic wraps round.
+    if form.split(|c: char| !c.is_ascii_digit()).any(|digits| digits.len() > 8) {
+        return true;
+    }
     // A word with an offset or a digit right behind it is a zone's name to Postgres, unless it is one
     // of a date's own words.
     let ends = (1..form.len()).filter(|at| {
@@ -268,9 +272,20 @@ pub fn may_be_refused(kind: &str, form: &str) -> bool {
             }
             // Where there is no date, months are zones too.
             _ if kind.starts_with("time") && !kind.starts_with("timestamp") => true,
-            _ => !MONTHS.iter().any(|month| word == *month || word == &month[..3]),
+            _ => zone_after_date(&form[..at - word.len()]) || !is_month(word),
         },
     )
+}
+
+/// Whether a date may be complete, so that a month is taken for a zone.
+fn zone_after_date(before: &str) -> bool {
+    let groups = before.split(|c: char| !c.is_ascii_digit()).filter(|group| !group.is_empty());
+    let groups = groups.count();
+    groups >= 3 || (groups > 0 && !before.ends_with(['-', '/', '.']))
+}
+
+fn is_month(word: &str) -> bool {
+    MONTHS.iter().any(|month| word == *month || word == &month[..3])
 }
 
 const MONTHS: [&str; 12] = [
