@@ -4,7 +4,8 @@
 //! Each expression is compared as text, which shows what equality would hide: its value in Postgres
 //! is put into the row as one more column. Where Postgres raises an error for a row, we must too.
 //! `BROOKLET_TEST_SEED` replays a run; `BROOKLET_TEST_PAIRS` sets how many (expression, row) pairs
-//! are compared; `BROOKLET_TEST_REFUSALS` prints what we refuse.
+//! are compared; `BROOKLET_TEST_CONSTRUCT` is a part of the text of the constructs to compare, others
+//! being their operands only; `BROOKLET_TEST_REFUSALS` prints what we refuse.
 
 #![allow(clippy::unwrap_used)]
 
@@ -20,7 +21,7 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 mod generate;
 
 use generate::Random;
-use generate::expression::{Expression, expression, random_type};
+use generate::expression::{Expression, construct, expression, random_type};
 use generate::typed::{self, COLUMNS, MOODS};
 
 const ROWS: usize = 60;
@@ -344,6 +345,7 @@ async fn postgres_agrees_on_random_values() {
     let seed = number("BROOKLET_TEST_SEED", clock);
     let pairs = number("BROOKLET_TEST_PAIRS", 200_000) as usize;
     println!("BROOKLET_TEST_SEED={seed}");
+    let only = std::env::var("BROOKLET_TEST_CONSTRUCT").ok();
     let mut oracle = connect(seed).await;
     let mut random = Random::new(seed);
     let mut tally = Tally::default();
@@ -357,7 +359,10 @@ async fn postgres_agrees_on_random_values() {
         }
         let wanted = if random.chance(30) { "bool" } else { random_type(&mut random) };
         let depth = 1 + random.below(4);
-        let one = expression(&mut random, wanted, depth);
+        let one = match &only {
+            Some(part) => construct(&mut random, part, depth.min(2)),
+            None => expression(&mut random, wanted, depth),
+        };
         for part in one.parts() {
             if !part.operands.is_empty() {
                 *tally.constructs.entry(part.template.clone()).or_default() += 1;

@@ -255,7 +255,7 @@ pub fn may_be_refused(kind: &str, form: &str) -> bool {
         return true;
     }
     // Years that Postgres' arithmetic wraps round.
-    if form.split(|c: char| !c.is_ascii_digit()).any(|digits| digits.len() > 8) {
+    if form.split(|c: char| !c.is_ascii_digit()).any(|digits| digits.len() > 7) {
         return true;
     }
     // A word with an offset or a digit right behind it is a zone's name to Postgres, unless it is one

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use brooklet_sql::{CaseMap, Collation, Column, RelationName, TableSchema, TextOrder};
 
 pub mod expression;
+mod formats;
 pub mod forms;
 pub mod ranges;
 mod templates;
