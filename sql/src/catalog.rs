@@ -114,6 +114,18 @@ fn known(oid: Oid) -> Option<Oid> {
     (oid.0 != 0).then_some(oid)
 }
 
+fn argument_names() -> HashMap<&'static str, Vec<ArgumentNames>> {
+    let mut names: HashMap<_, Vec<_>> = HashMap::new();
+    for row in rows(include_str!("../catalog/arguments.tsv")) {
+        names.entry(row[0]).or_default().push(ArgumentNames {
+            types: row[1].split(' ').map(oid).collect(),
+            names: row[2].split(' ').collect(),
+            defaults: row[3].split(' ').filter(|text| !text.is_empty()).collect(),
+        });
+    }
+    names
+}
+
 impl Catalog {
     fn read() -> Catalog {
         let mut catalog = Catalog {
@@ -122,7 +134,7 @@ impl Catalog {
             casts: HashMap::new(),
             operators: [HashMap::new(), HashMap::new()],
             functions: HashMap::new(),
-            argument_names: HashMap::new(),
+            argument_names: argument_names(),
             ranges: rows(include_str!("../catalog/ranges.tsv"))
                 .map(|row| RangeEntry {
                     range: oid(row[0]),
@@ -177,13 +189,6 @@ impl Catalog {
                 // NULL among the ranges is an error, though the array they make up is not NULL.
                 strict: row[4] == "1" && row[6] != "multirange_constructor2",
                 code: row[6],
-            });
-        }
-        for row in rows(include_str!("../catalog/arguments.tsv")) {
-            catalog.argument_names.entry(row[0]).or_default().push(ArgumentNames {
-                types: row[1].split(' ').map(oid).collect(),
-                names: row[2].split(' ').collect(),
-                defaults: row[3].split(' ').filter(|text| !text.is_empty()).collect(),
             });
         }
         catalog
