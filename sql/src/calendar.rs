@@ -1,12 +1,18 @@
 //! Dates and timestamps: days and microseconds since 2000-01-01, in UTC.
 //!
-//! *Enters*: ISO text, as Postgres prints it or as a clause writes it.
+//! *Enters*: text as Postgres prints it or as a clause writes it.
 //! *Leaves*: numbers in Postgres' own range and their canonical text.
 //! *Invariant*: the smallest and the largest number stand for the two infinities; every accepted
 //! text means in Postgres (ISO, time zone UTC) exactly what it means here.
 
-use crate::decimal::is_c_space;
 use crate::evaluation_error::EvaluationError;
+
+mod decode;
+mod digits;
+mod field;
+mod word;
+
+use decode::Decoded;
 
 pub(crate) const DAY_MICROS: i64 = 86_400_000_000;
 const SECOND_MICROS: i64 = 1_000_000;
@@ -22,8 +28,12 @@ const END_TIMESTAMP_DAY: i64 = 106_751_983;
 /// Why text is not an instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CalendarError {
-    /// Not one of the ISO forms.
+    /// None of the forms that are known.
     Syntax,
+    /// `now`, `today`, `tomorrow`, `yesterday`.
+    Clock,
+    /// A time zone's name, or what could be one.
+    Zone,
     /// A field that no day or hour has: February 30, 25:00.
     Field,
     /// A real instant that Postgres cannot hold.
@@ -33,7 +43,7 @@ pub(crate) enum CalendarError {
 /// A parsed date and time of day.
 struct Fields {
     day: i64,
-    /// Microseconds within the day; up to and including 24:00:00.
+    /// Microseconds since midnight; more than a day's where Postgres adds them up unchecked.
     time: i64,
     /// Microseconds east of Greenwich.
     zone: i64,
@@ -41,14 +51,12 @@ struct Fields {
 
 /// Reads a `date`; a time of day is checked and dropped, as Postgres does.
 pub(crate) fn date(text: &str) -> Result<i32, CalendarError> {
-    let text = text.trim_matches(is_c_space);
-    match special(text) {
-        Some(Special::NegativeInfinity) => return Ok(i32::MIN),
-        Some(Special::Infinity) => return Ok(i32::MAX),
-        Some(Special::Epoch) => return Ok(-(EPOCH_DAYS as i32)),
-        None => {}
-    }
-    let fields = fields(text)?;
+    let fields = match decode::date_time(text, false)? {
+        Decoded::NegativeInfinity => return Ok(i32::MIN),
+        Decoded::Infinity => return Ok(i32::MAX),
+        Decoded::Epoch => return Ok(-(EPOCH_DAYS as i32)),
+        Decoded::Fields(fields) => fields,
+    };
     if !(FIRST_DAY..END_DAY).contains(&fields.day) {
         return Err(CalendarError::Range);
     }
@@ -115,14 +123,12 @@ pub(crate) fn timestamptz(text: &str) -> Result<i64, CalendarError> {
 }
 
 fn instant(text: &str, zoned: bool) -> Result<i64, CalendarError> {
-    let text = text.trim_matches(is_c_space);
-    match special(text) {
-        Some(Special::NegativeInfinity) => return Ok(i64::MIN),
-        Some(Special::Infinity) => return Ok(i64::MAX),
-        Some(Special::Epoch) => return Ok(-EPOCH_DAYS * DAY_MICROS),
-        None => {}
-    }
-    let Fields { day, time, zone } = fields(text)?;
+    let Fields { day, time, zone } = match decode::date_time(text, true)? {
+        Decoded::NegativeInfinity => return Ok(i64::MIN),
+        Decoded::Infinity => return Ok(i64::MAX),
+        Decoded::Epoch => return Ok(-EPOCH_DAYS * DAY_MICROS),
+        Decoded::Fields(fields) => fields,
+    };
     // The bounds on the day keep the sum far inside an i128, and the check keeps it inside an i64.
     let micros = i128::from(day) * i128::from(DAY_MICROS) + i128::from(time);
     let micros = micros - if zoned { i128::from(zone) } else { 0 };
@@ -214,117 +220,10 @@ fn day_text(day: i64) -> (String, &'static str) {
     (format!("{year:04}-{month:02}-{day:02}"), suffix)
 }
 
-enum Special {
-    NegativeInfinity,
-    Infinity,
-    Epoch,
-}
-
-fn special(text: &str) -> Option<Special> {
-    if text.eq_ignore_ascii_case("infinity") {
-        Some(Special::Infinity)
-    } else if text.eq_ignore_ascii_case("-infinity") {
-        Some(Special::NegativeInfinity)
-    } else {
-        text.eq_ignore_ascii_case("epoch").then_some(Special::Epoch)
-    }
-}
-
-/// `DATE [(T| )TIME[[ ]ZONE]][ BC]`.
-fn fields(text: &str) -> Result<Fields, CalendarError> {
-    let (text, before_christ) = strip_era(text);
-    let date_end = text.find(|c: char| !c.is_ascii_digit() && c != '-').unwrap_or(text.len());
-    let (date, rest) = text.split_at(date_end);
-    let day = parse_date(date, before_christ)?;
-    let Some(separator) = rest.chars().next() else {
-        return Ok(Fields { day, time: 0, zone: 0 });
-    };
-    let rest = match separator {
-        'T' => &rest[1..],
-        c if is_c_space(c) => rest.trim_start_matches(is_c_space),
-        _ => return Err(CalendarError::Syntax),
-    };
-    let time_end =
-        rest.find(|c: char| !c.is_ascii_digit() && c != ':' && c != '.').unwrap_or(rest.len());
-    let (time, zone) = rest.split_at(time_end);
-    let time = parse_time(time)?;
-    let zone = parse_zone(zone.trim_start_matches(is_c_space))?;
-    Ok(Fields { day, time, zone })
-}
-
-fn strip_era(text: &str) -> (&str, bool) {
-    let Some(at) = text.len().checked_sub(2) else { return (text, false) };
-    let era = text.get(at..).unwrap_or_default();
-    let bare = text.get(..at).unwrap_or_default();
-    let trimmed = bare.trim_end_matches(is_c_space);
-    let separate = trimmed.len() < bare.len();
-    if separate && era.eq_ignore_ascii_case("bc") {
-        (trimmed, true)
-    } else if separate && era.eq_ignore_ascii_case("ad") {
-        (trimmed, false)
-    } else {
-        (text, false)
-    }
-}
-
-/// `YYYY-M-D` with at least four digits of year, or `YYYYMMDD`.
-fn parse_date(text: &str, before_christ: bool) -> Result<i64, CalendarError> {
-    let mut parts = text.split('-');
-    let (year, month, day) = match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some(year), Some(month), Some(day), None) => (year, month, day),
-        (Some(digits), None, None, None) if digits.len() == 8 => {
-            (&digits[..4], &digits[4..6], &digits[6..])
-        }
-        _ => return Err(CalendarError::Syntax),
-    };
-    if !(4..=7).contains(&year.len()) || !(1..=2).contains(&month.len()) {
-        return Err(CalendarError::Syntax);
-    }
-    if !(1..=2).contains(&day.len()) {
-        return Err(CalendarError::Syntax);
-    }
-    let (year, month, day) = (number(year)?, number(month)?, number(day)?);
-    if year == 0 {
-        return Err(CalendarError::Field);
-    }
-    let year = if before_christ { 1 - year } else { year };
-    if !(1..=12).contains(&month) || day < 1 || day > month_days(year, month) {
-        return Err(CalendarError::Field);
-    }
-    Ok(day_number(year, month, day))
-}
-
-/// `HH:MM[:SS[.f]]`, in microseconds.
-fn parse_time(text: &str) -> Result<i64, CalendarError> {
-    let (clock, fraction) = match text.split_once('.') {
-        Some((clock, fraction)) => (clock, Some(fraction)),
-        None => (text, None),
-    };
-    let mut parts = clock.split(':');
-    let (hour, minute, second) = match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some(hour), Some(minute), None, None) if fraction.is_none() => (hour, minute, "00"),
-        (Some(hour), Some(minute), Some(second), None) => (hour, minute, second),
-        _ => return Err(CalendarError::Syntax),
-    };
-    if [hour, minute, second].iter().any(|part| part.len() != 2) {
-        return Err(CalendarError::Syntax);
-    }
-    let (hour, minute, second) = (number(hour)?, number(minute)?, number(second)?);
-    let micros = fraction.map_or(Ok(0), fraction_micros)?;
-    if hour > 24 || minute > 59 || second > 60 {
-        return Err(CalendarError::Field);
-    }
-    let time = ((hour * 60 + minute) * 60 + second) * SECOND_MICROS + micros;
-    if time > DAY_MICROS { Err(CalendarError::Field) } else { Ok(time) }
-}
-
 /// Reads a `time` or `timetz`: microseconds of the day, and those east of Greenwich.
 pub(crate) fn time(text: &str) -> Result<(i64, i64), CalendarError> {
-    let text = text.trim_matches(is_c_space);
-    let end =
-        text.find(|c: char| !c.is_ascii_digit() && c != ':' && c != '.').unwrap_or(text.len());
-    let (time, zone) = text.split_at(end);
-    Ok((parse_time(time)?, parse_zone(zone.trim_start_matches(is_c_space))?))
+    let fields = decode::time(text)?;
+    Ok((fields.time, fields.zone))
 }
 
 /// The text of a `time`.
@@ -357,35 +256,6 @@ pub(crate) fn fraction_micros(digits: &str) -> Result<i64, CalendarError> {
     let fraction: f64 = format!("0.{digits}").parse().map_err(|_| CalendarError::Syntax)?;
     // At most 1,000,000, which a float holds exactly.
     Ok((fraction * 1e6).round_ties_even() as i64)
-}
-
-/// Nothing, `Z`, or `±HH[:MM[:SS]]`, in microseconds east.
-fn parse_zone(text: &str) -> Result<i64, CalendarError> {
-    if text.is_empty() || text.eq_ignore_ascii_case("z") {
-        return Ok(0);
-    }
-    let (sign, rest) = match text.as_bytes()[0] {
-        b'+' => (1, &text[1..]),
-        b'-' => (-1, &text[1..]),
-        _ => return Err(CalendarError::Syntax),
-    };
-    let parts: Vec<&str> = rest.split(':').collect();
-    if parts.len() > 3 || parts.iter().any(|part| part.len() != 2) {
-        return Err(CalendarError::Syntax);
-    }
-    let part = |at: usize| parts.get(at).map_or(Ok(0), |part| number(part));
-    let (hour, minute, second) = (part(0)?, part(1)?, part(2)?);
-    if hour > 15 || minute > 59 || second > 59 {
-        return Err(CalendarError::Field);
-    }
-    Ok(sign * ((hour * 60 + minute) * 60 + second) * SECOND_MICROS)
-}
-
-fn number(digits: &str) -> Result<i64, CalendarError> {
-    if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
-        return Err(CalendarError::Syntax);
-    }
-    digits.parse().map_err(|_| CalendarError::Syntax)
 }
 
 pub(crate) fn month_days(year: i64, month: i64) -> i64 {

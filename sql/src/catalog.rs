@@ -1,6 +1,6 @@
 //! Postgres' own catalogue of built-in types, casts, operators and functions.
 //!
-//! *Enters*: five tables beside the source, taken from the system catalogues of Postgres 15 with
+//! *Enters*: six tables beside the source, taken from the system catalogues of Postgres 15 with
 //! everything that shapes cannot hold left out (`reg*`, geometry's input, pseudo-types of servers).
 //! *Leaves*: the candidates among which names are resolved.
 //! *Invariant*: overloads are complete for every name that is listed, so that resolution chooses as
@@ -39,6 +39,25 @@ pub(crate) struct Routine {
     pub(crate) code: &'static str,
 }
 
+impl Routine {
+    /// Whether it can be called with so many arguments.
+    pub(crate) fn takes(&self, count: usize) -> bool {
+        match self.variadic {
+            None => self.arguments.len() == count,
+            Some(_) => self.arguments.len() <= count,
+        }
+    }
+}
+
+/// The names that a function's arguments have.
+#[derive(Debug)]
+pub(crate) struct ArgumentNames {
+    pub(crate) types: Vec<Oid>,
+    pub(crate) names: Vec<&'static str>,
+    /// Text of the values of the last ones, which may be left out.
+    pub(crate) defaults: Vec<&'static str>,
+}
+
 /// When a cast applies (`pg_cast.castcontext`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CastContext {
@@ -72,6 +91,7 @@ pub(crate) struct Catalog {
     /// Prefix operators, then those between two operands.
     operators: [HashMap<&'static str, Vec<Routine>>; 2],
     functions: HashMap<&'static str, Vec<Routine>>,
+    argument_names: HashMap<&'static str, Vec<ArgumentNames>>,
     ranges: Vec<RangeEntry>,
 }
 
@@ -94,6 +114,18 @@ fn known(oid: Oid) -> Option<Oid> {
     (oid.0 != 0).then_some(oid)
 }
 
+fn argument_names() -> HashMap<&'static str, Vec<ArgumentNames>> {
+    let mut names: HashMap<_, Vec<_>> = HashMap::new();
+    for row in rows(include_str!("../catalog/arguments.tsv")) {
+        names.entry(row[0]).or_default().push(ArgumentNames {
+            types: row[1].split(' ').map(oid).collect(),
+            names: row[2].split(' ').collect(),
+            defaults: row[3].split(' ').filter(|text| !text.is_empty()).collect(),
+        });
+    }
+    names
+}
+
 impl Catalog {
     fn read() -> Catalog {
         let mut catalog = Catalog {
@@ -102,6 +134,7 @@ impl Catalog {
             casts: HashMap::new(),
             operators: [HashMap::new(), HashMap::new()],
             functions: HashMap::new(),
+            argument_names: argument_names(),
             ranges: rows(include_str!("../catalog/ranges.tsv"))
                 .map(|row| RangeEntry {
                     range: oid(row[0]),
@@ -189,6 +222,11 @@ impl Catalog {
         self.ranges.iter().find(|entry| entry.multirange == oid).copied()
     }
 
+    /// The names of the arguments of a function's overloads.
+    pub(crate) fn argument_names(&self, name: &str) -> &[ArgumentNames] {
+        self.argument_names.get(name).map_or(&[], Vec::as_slice)
+    }
+
     /// The overloads of a function.
     pub(crate) fn functions(&self, name: &str) -> &[Routine] {
         self.functions.get(name).map_or(&[], Vec::as_slice)
@@ -209,6 +247,12 @@ mod tests {
         for routine in routines {
             for oid in routine.arguments.iter().chain([&routine.result]) {
                 assert!(catalog.types.contains_key(oid), "{routine:?}");
+            }
+        }
+        for (name, overloads) in &catalog.argument_names {
+            for one in overloads {
+                assert_eq!(one.types.len(), one.names.len());
+                assert!(catalog.functions(name).iter().any(|known| known.arguments == one.types));
             }
         }
         assert!(catalog.types.values().all(|entry| entry.oid.0 > 0));

@@ -219,7 +219,7 @@ pub(crate) fn input(text: &str) -> Result<String, DecimalError> {
         _ => (false, text),
     };
     let (mantissa, exponent) = match rest.find(['e', 'E']) {
-        Some(at) => (&rest[..at], parse_exponent(&rest[at + 1..])?),
+        Some(at) => (&rest[..at], parse_exponent(rest[at + 1..].trim_start_matches(is_c_space))?),
         None => (rest, 0),
     };
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));

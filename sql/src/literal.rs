@@ -10,6 +10,8 @@ use crate::limits::NUMERIC_CONSTANT_DIGITS_MAX;
 use crate::sql_type::SqlType;
 use crate::value::{Constant, Stored, Value, read_uuid};
 
+mod hexadecimal;
+
 /// Reads the text of a constant as a type's input function does.
 pub(crate) fn input(sql_type: SqlType, text: &str) -> Result<Constant, String> {
     let stored = match sql_type {
@@ -23,14 +25,15 @@ pub(crate) fn input(sql_type: SqlType, text: &str) -> Result<Constant, String> {
         SqlType::Uuid => {
             Stored::Uuid(read_uuid(text.as_bytes()).ok_or_else(|| invalid(sql_type, text))?)
         }
-        SqlType::Date => {
-            Stored::Date(calendar::date(text).map_err(|why| calendar_words(why, sql_type, text))?)
-        }
+        SqlType::Date => Stored::Date(
+            calendar::date(text).map_err(|why| calendar_words(why, sql_type.title(), text))?,
+        ),
         SqlType::Timestamp => Stored::Timestamp(
-            calendar::timestamp(text).map_err(|why| calendar_words(why, sql_type, text))?,
+            calendar::timestamp(text).map_err(|why| calendar_words(why, sql_type.title(), text))?,
         ),
         SqlType::Timestamptz => Stored::Timestamp(
-            calendar::timestamptz(text).map_err(|why| calendar_words(why, sql_type, text))?,
+            calendar::timestamptz(text)
+                .map_err(|why| calendar_words(why, sql_type.title(), text))?,
         ),
     };
     Ok(Constant::new(sql_type, stored))
@@ -152,26 +155,44 @@ fn input_integer(sql_type: SqlType, text: &str) -> Result<i64, String> {
 fn input_float(sql_type: SqlType, text: &str) -> Result<f64, String> {
     let word = text.trim_matches(is_c_space);
     let bare = word.strip_prefix(['+', '-']).unwrap_or(word);
-    // Stricter than Rust (which we let do the rounding) and than C (hexadecimal floats).
+    let narrow = sql_type == SqlType::Float4;
+    let out_of_range = || format!("\"{text}\" is out of range for type {}", sql_type.title());
+    if let Some(digits) = bare.strip_prefix("0x").or_else(|| bare.strip_prefix("0X")) {
+        let (size, zero) =
+            hexadecimal::read(digits, narrow).ok_or_else(|| invalid(sql_type, text))?;
+        if size.is_infinite() || (size == 0.0 && !zero) {
+            return Err(out_of_range());
+        }
+        return Ok(if word.starts_with('-') { -size } else { size });
+    }
+    if is_named_nan(bare) {
+        return Ok(f64::NAN);
+    }
+    // Stricter than Rust, which we let do the rounding.
     let special = ["nan", "inf", "infinity"].iter().any(|name| bare.eq_ignore_ascii_case(name));
     let decimal = bare.bytes().all(|b| b.is_ascii_digit() || b".eE+-".contains(&b));
     if !special && !decimal {
-        let hexadecimal = bare.starts_with("0x") || bare.starts_with("0X");
-        let named = bare.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("nan("));
-        let hint = if hexadecimal || named { " (hexadecimal is not supported)" } else { "" };
-        return Err(invalid(sql_type, text) + hint);
+        return Err(invalid(sql_type, text));
     }
-    let float = match sql_type {
-        SqlType::Float4 => word.parse::<f32>().map(f64::from),
-        _ => word.parse::<f64>(),
+    let float = match narrow {
+        true => word.parse::<f32>().map(f64::from),
+        false => word.parse::<f64>(),
     };
     let float = float.map_err(|_| invalid(sql_type, text))?;
     let mantissa = bare.split(['e', 'E']).next().unwrap_or_default();
     let nonzero = mantissa.bytes().any(|byte| (b'1'..=b'9').contains(&byte));
     if !special && (float.is_infinite() || (float == 0.0 && nonzero)) {
-        return Err(format!("\"{text}\" is out of range for type {}", sql_type.title()));
+        return Err(out_of_range());
     }
     Ok(float)
+}
+
+/// C's `nan(…)`, whose inside means nothing.
+fn is_named_nan(word: &str) -> bool {
+    let inside = (word.get(..4))
+        .filter(|start| start.eq_ignore_ascii_case("nan("))
+        .and_then(|_| word[4..].strip_suffix(')'));
+    inside.is_some_and(|inside| inside.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))
 }
 
 fn input_numeric(text: &str) -> Result<String, String> {
@@ -183,17 +204,26 @@ fn input_numeric(text: &str) -> Result<String, String> {
     })
 }
 
-fn calendar_words(why: CalendarError, sql_type: SqlType, text: &str) -> String {
+/// Why text is no date or time, with what would be one.
+pub(crate) fn calendar_words(why: CalendarError, title: &str, text: &str) -> String {
+    let example = match title {
+        "date" => "2024-01-31",
+        "time without time zone" | "time with time zone" => "12:30:00",
+        _ => "2024-01-31 12:30:00+00",
+    };
     match why {
         CalendarError::Syntax => {
-            let form = if sql_type == SqlType::Date { "" } else { " 12:30:00+00" };
-            let hint = format!("only ISO forms such as 2024-01-31{form} are supported");
-            format!("{} ({hint})", invalid(sql_type, text))
+            format!("invalid input syntax for type {title}: \"{text}\" (write it like {example})")
         }
+        CalendarError::Clock => format!(
+            "\"{text}\" is not supported: it would stay what it is now; write it like {example}"
+        ),
+        CalendarError::Zone => format!(
+            "\"{text}\" is not supported: zones are offsets such as +02:00, UTC, GMT and Z, because \
+             tables of zones differ"
+        ),
         CalendarError::Field => format!("date/time field value out of range: \"{text}\""),
-        CalendarError::Range if sql_type == SqlType::Date => {
-            format!("date out of range: \"{text}\"")
-        }
+        CalendarError::Range if title == "date" => format!("date out of range: \"{text}\""),
         CalendarError::Range => format!("timestamp out of range: \"{text}\""),
     }
 }

@@ -8,6 +8,7 @@ use std::cmp::Ordering;
 
 use num_bigint::{BigInt, Sign};
 
+use crate::decimal::is_c_space;
 use crate::evaluation_error::EvaluationError;
 
 /// Digits that a quotient has at least (`NUMERIC_MIN_SIG_DIGITS`).
@@ -118,7 +119,8 @@ impl Numeric {
         }
         let (mantissa, exponent) = match text.find(['e', 'E']) {
             Some(at) => {
-                let exponent = &text[at + 1..];
+                // C's `strtol` skips blanks.
+                let exponent = text[at + 1..].trim_start_matches(is_c_space);
                 let digits = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
                 if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
                     return Err(NumericError::Syntax);

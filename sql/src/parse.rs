@@ -252,7 +252,6 @@ impl<'a> Parser<'a> {
                     return Some((Infix::AtZone, 3));
                 }
                 "operator" => Infix::Unsupported("the operator OPERATOR is"),
-                "overlaps" => Infix::Unsupported("the operator OVERLAPS is"),
                 "not" => return Some((self.pattern(1, true)?, 2)),
                 _ => self.pattern(0, false)?,
             },

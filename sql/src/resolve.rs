@@ -23,6 +23,7 @@ mod collate;
 mod condition;
 mod fast;
 mod list;
+mod named;
 mod overload;
 mod pattern;
 mod polymorphic;
@@ -85,6 +86,9 @@ impl Resolver<'_> {
                 self.cast(operand, target)
             }
             Syntax::Call { name, arguments } => self.function(name, arguments, at),
+            Syntax::Named { .. } => {
+                Err(WhereError::at(at, "syntax error: only calls name arguments"))
+            }
             Syntax::Case { operand, branches, otherwise } => {
                 self.case(operand.as_deref(), branches, otherwise.as_deref(), at)
             }

@@ -34,7 +34,7 @@ pub const SAME_FILES: &str = include_str!("../statements/same_files.sql");
 
 /// Begins a snapshot transaction whose values print exactly as those of the stream.
 pub const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
-    SET LOCAL DateStyle = 'ISO, DMY'; SET LOCAL TimeZone = 'UTC'; \
+    SET LOCAL DateStyle = 'ISO, MDY'; SET LOCAL TimeZone = 'UTC'; \
     SET LOCAL IntervalStyle = 'iso_8601'; SET LOCAL extra_float_digits = 1; \
     SET LOCAL bytea_output = 'hex'; SET LOCAL statement_timeout = 0; \
     SET LOCAL idle_in_transaction_session_timeout = 0";
@@ -45,7 +45,7 @@ pub const SEEN: &str =
     "SELECT pg_current_snapshot()::text; SELECT pg_current_wal_insert_lsn()::text";
 
 /// The same settings as start-up options of the replication session.
-pub const DISPLAY_OPTIONS: &str = "-c DateStyle=ISO,DMY -c TimeZone=UTC \
+pub const DISPLAY_OPTIONS: &str = "-c DateStyle=ISO,MDY -c TimeZone=UTC \
     -c IntervalStyle=iso_8601 -c extra_float_digits=1 -c bytea_output=hex -c client_encoding=UTF8";
 
 /// The rows of a table that a filter lets in, the given columns of them.

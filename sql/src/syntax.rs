@@ -89,6 +89,11 @@ pub(crate) enum Syntax {
         name: Vec<String>,
         arguments: Vec<Node>,
     },
+    /// An argument of a call by its name: `days => 1`.
+    Named {
+        name: String,
+        value: Box<Node>,
+    },
     Case {
         operand: Option<Box<Node>>,
         branches: Vec<(Node, Node)>,
@@ -164,6 +169,7 @@ impl Syntax {
             Syntax::Parameter(_) | Syntax::Bool(_) | Syntax::Null => Vec::new(),
             Syntax::Unary { operand, .. } | Syntax::Cast { operand, .. } => vec![operand],
             Syntax::Not(operand) | Syntax::Collate { operand, .. } => vec![operand],
+            Syntax::Named { value, .. } => vec![value],
             Syntax::IsNull { operand, .. } | Syntax::Test { operand, .. } => vec![operand],
             Syntax::And(list) | Syntax::Or(list) => list.iter().collect(),
             Syntax::Array(list) | Syntax::Row(list) => list.iter().collect(),
@@ -208,6 +214,7 @@ impl Syntax {
             Syntax::IsNull { .. } => "NullTest",
             Syntax::Test { .. } => "BooleanTest",
             Syntax::Call { .. } => "FuncCall",
+            Syntax::Named { .. } => "NamedArgExpr",
             Syntax::Case { .. } => "CaseExpr",
             Syntax::Array(_) => "A_ArrayExpr",
             Syntax::Row(_) => "RowExpr",

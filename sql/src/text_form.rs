@@ -54,6 +54,11 @@ pub(crate) fn input(data_type: &DataType, text: &str) -> Result<Datum, String> {
     if let Some(found) = read_range(data_type, text, &input) {
         return found;
     }
+    if matches!(data_type.oid, Oid::TIME | Oid::TIMETZ)
+        && let Err(why) = calendar::time(text)
+    {
+        return Err(literal::calendar_words(why, &data_type.title(), text));
+    }
     read(data_type, text).ok_or_else(|| match &data_type.labels {
         Some(_) => format!("invalid input value for enum {}: \"{text}\"", data_type.title()),
         None if data_type.element.is_some() => format!("malformed array literal: \"{text}\""),

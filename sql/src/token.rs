@@ -183,7 +183,7 @@ fn token(piece: &Piece<'_>) -> Result<Token, WhereError> {
         Cut::SingleQuotedByteStringLiteral(_) => refuse("bit strings"),
         Cut::NationalStringLiteral(_) => refuse("national strings"),
         Cut::UnicodeStringLiteral(_) => refuse("U& strings"),
-        _ if matches!(piece.text, "," | "(" | ")" | "." | "::" | ";" | "[" | "]" | ":") => {
+        _ if matches!(piece.text, "," | "(" | ")" | "." | "::" | ";" | "[" | "]" | ":" | ":=") => {
             Ok(Token::Symbol(piece.text.to_owned()))
         }
         _ => Err(unexpected(piece)),

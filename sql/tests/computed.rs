@@ -4,7 +4,8 @@
 //! Each expression is compared as text, which shows what equality would hide: its value in Postgres
 //! is put into the row as one more column. Where Postgres raises an error for a row, we must too.
 //! `BROOKLET_TEST_SEED` replays a run; `BROOKLET_TEST_PAIRS` sets how many (expression, row) pairs
-//! are compared; `BROOKLET_TEST_REFUSALS` prints what we refuse.
+//! are compared; `BROOKLET_TEST_CONSTRUCT` is a part of the text of the constructs to compare, others
+//! being their operands only; `BROOKLET_TEST_REFUSALS` prints what we refuse.
 
 #![allow(clippy::unwrap_used)]
 
@@ -18,7 +19,7 @@ mod generate;
 
 use generate::Random;
 use generate::database::{self, Locale};
-use generate::expression::{Expression, expression, random_type};
+use generate::expression::{Expression, construct, expression, random_type};
 use generate::typed::{self, COLUMNS, MOODS};
 
 const ROWS: usize = 60;
@@ -53,7 +54,7 @@ async fn connect(locale: Locale, seed: u64) -> Option<Oracle> {
     let labels = MOODS.map(literal).join(", ");
     let columns = COLUMNS.map(|(name, sql_type, ..)| format!("{name} {sql_type}")).join(", ");
     let setup = format!(
-        "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, DMY'; SET extra_float_digits = 1;
+        "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, MDY'; SET extra_float_digits = 1;
          SET bytea_output = hex; SET IntervalStyle = iso_8601; SET client_min_messages = error;
          CREATE SCHEMA {schema}; SET search_path = {schema};
          CREATE TYPE mood AS ENUM ({labels});
@@ -328,6 +329,7 @@ async fn run(locale: Locale) {
     let default = if locale == Locale::Given { 200_000 } else { 40_000 };
     let pairs = number("BROOKLET_TEST_PAIRS", default) as usize;
     println!("{locale:?}: BROOKLET_TEST_SEED={seed}");
+    let only = std::env::var("BROOKLET_TEST_CONSTRUCT").ok();
     let Some(mut oracle) = connect(locale, seed).await else { return };
     let mut random = Random::new(seed);
     let mut tally = Tally::default();
@@ -341,7 +343,10 @@ async fn run(locale: Locale) {
         }
         let wanted = if random.chance(30) { "bool" } else { random_type(&mut random) };
         let depth = 1 + random.below(4);
-        let one = expression(&mut random, wanted, depth);
+        let one = match &only {
+            Some(part) => construct(&mut random, part, depth.min(2)),
+            None => expression(&mut random, wanted, depth),
+        };
         for part in one.parts() {
             if !part.operands.is_empty() {
                 *tally.constructs.entry(part.template.clone()).or_default() += 1;

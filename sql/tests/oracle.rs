@@ -95,7 +95,7 @@ async fn postgres_agrees_under_icu() {
 }
 
 const SETUP: &str = "
-    SET TimeZone = 'UTC'; SET DateStyle = 'ISO, DMY'; SET extra_float_digits = 1;
+    SET TimeZone = 'UTC'; SET DateStyle = 'ISO, MDY'; SET extra_float_digits = 1;
     SET bytea_output = hex; SET IntervalStyle = iso_8601; SET client_min_messages = error;
     CREATE DOMAIN pg_temp.domain_int AS int4 CHECK (VALUE IS DISTINCT FROM 77);
     CREATE DOMAIN pg_temp.domain_text AS text;

@@ -107,6 +107,12 @@ impl Parser<'_> {
     }
 
     fn parentheses(&mut self) -> Result<Node, WhereError> {
+        let node = self.plain_parentheses()?;
+        self.overlaps(node)
+    }
+
+    /// `(a)`, `(a, b)`.
+    pub(super) fn plain_parentheses(&mut self) -> Result<Node, WhereError> {
         let at = self.at();
         self.expect_symbol("(")?;
         self.refuse_subquery(at)?;
@@ -125,6 +131,12 @@ impl Parser<'_> {
     }
 
     fn row(&mut self) -> Result<Node, WhereError> {
+        let node = self.plain_row()?;
+        self.overlaps(node)
+    }
+
+    /// `ROW(a, b)`.
+    pub(super) fn plain_row(&mut self) -> Result<Node, WhereError> {
         let at = self.at();
         self.next += 2;
         let fields = self.elements(")")?;

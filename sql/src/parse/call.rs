@@ -2,6 +2,7 @@
 
 use super::{OPERATOR, OR, PATTERN, Parser, keyword};
 use crate::WhereError;
+use crate::limits::IN_LIST_ELEMENTS_MAX;
 use crate::syntax::{Node, Syntax};
 use crate::token::Token;
 
@@ -20,10 +21,7 @@ impl Parser<'_> {
                 return Err(self.unsupported(self.at(), &what));
             }
         }
-        let arguments = self.elements(")")?;
-        if arguments.is_empty() {
-            self.expect_symbol(")")?;
-        }
+        let arguments = self.arguments()?;
         for word in ["over", "filter", "within"] {
             if self.is_word(0, word) {
                 let what = format!("aggregation ({}) is", word.to_uppercase());
@@ -31,6 +29,71 @@ impl Parser<'_> {
             }
         }
         self.node(at, Syntax::Call { name, arguments })
+    }
+
+    /// Arguments up to the closing parenthesis; those with names come last.
+    fn arguments(&mut self) -> Result<Vec<Node>, WhereError> {
+        let mut list = Vec::new();
+        if self.take_symbol(")") {
+            return Ok(list);
+        }
+        loop {
+            let at = self.at();
+            if list.len() == IN_LIST_ELEMENTS_MAX {
+                let reason = format!("lists of more than {IN_LIST_ELEMENTS_MAX} elements are");
+                return Err(self.unsupported(at, &reason));
+            }
+            match self.argument_name() {
+                Some(name) => {
+                    self.next += 2;
+                    let value = Box::new(self.expression(OR)?);
+                    list.push(self.node(at, Syntax::Named { name, value })?);
+                }
+                None if list.last().is_some_and(is_named) => {
+                    let reason = "positional argument cannot follow named argument";
+                    return Err(WhereError::at(at, reason));
+                }
+                None => list.push(self.expression(OR)?),
+            }
+            if !self.take_symbol(",") {
+                self.expect_symbol(")")?;
+                return Ok(list);
+            }
+        }
+    }
+
+    fn argument_name(&self) -> Option<String> {
+        let named = self.is_symbol(1, "=>") || self.is_symbol(1, ":=");
+        match self.peek() {
+            Some(Token::Quoted(name)) if named => Some(name.clone()),
+            Some(Token::Word(name)) if named && !keyword::is_reserved(name) => Some(name.clone()),
+            _ => None,
+        }
+    }
+
+    /// Takes OVERLAPS and the row after it, if the row before is followed by them.
+    pub(super) fn overlaps(&mut self, left: Node) -> Result<Node, WhereError> {
+        if !self.take_word("overlaps") {
+            return Ok(left);
+        }
+        let right = match self.is_word(0, "row") {
+            true => self.plain_row()?,
+            false => self.plain_parentheses()?,
+        };
+        let mut arguments = Vec::new();
+        for (side, node) in [("left", left.clone()), ("right", right)] {
+            match node.syntax {
+                Syntax::Row(fields) if fields.len() == 2 => arguments.extend(fields),
+                Syntax::Row(_) => {
+                    let reason =
+                        format!("wrong number of parameters on {side} side of OVERLAPS expression");
+                    return Err(WhereError::at(node.at, reason));
+                }
+                _ => return Err(WhereError::at(node.at, "OVERLAPS needs a row on either side")),
+            }
+        }
+        let name = vec!["pg_catalog".to_owned(), "overlaps".to_owned()];
+        self.node(left.at, Syntax::Call { name, arguments })
     }
 
     fn function(&self, at: usize, name: &str, arguments: Vec<Node>) -> Result<Node, WhereError> {
@@ -154,4 +217,8 @@ impl Parser<'_> {
             _ => false,
         }
     }
+}
+
+fn is_named(node: &Node) -> bool {
+    matches!(node.syntax, Syntax::Named { .. })
 }

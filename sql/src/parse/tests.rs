@@ -29,6 +29,7 @@ fn show(node: &Node) -> String {
         Syntax::Cast { target, .. } => {
             format!("[{inner}::{target}{:?}]", target.modifiers).replace("[]]", "]")
         }
+        Syntax::Named { name, .. } => format!("{name}=>{inner}"),
         Syntax::Call { name, .. } => format!("[{}({inner})]", name.join(".")),
         Syntax::Case { .. } => format!("[case {inner}]"),
         Syntax::Array(_) => format!("[array {inner}]"),

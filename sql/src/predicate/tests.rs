@@ -303,7 +303,11 @@ fn refusals_say_what_and_where() {
         ("id::point = '1'", "At location 4: type point is not supported"),
         (
             "d = 'today'",
-            "At location 4: invalid input syntax for type date: \"today\" (only ISO forms such as 2024-01-31 are supported)",
+            "At location 4: \"today\" is not supported: it would stay what it is now; write it like 2024-01-31",
+        ),
+        (
+            "d = 'soon'",
+            "At location 4: \"soon\" is not supported: zones are offsets such as +02:00, UTC, GMT and Z, because tables of zones differ",
         ),
         ("d = '2024-02-30'", "At location 4: date/time field value out of range: \"2024-02-30\""),
         ("-t = 1", "At location 0: no operator - for text; an explicit cast may be needed"),

@@ -136,6 +136,8 @@ impl Resolver<'_> {
             [schema, name] if schema == "pg_catalog" => name,
             _ => return Err(unknown()),
         };
+        let ordered = super::named::in_order(name, arguments, at)?;
+        let arguments = ordered.as_deref().unwrap_or(arguments);
         if path.len() == 1
             && let Some(found) = self.special_form(name, arguments, at)?
         {

@@ -10,6 +10,7 @@ use crate::numeric::Numeric;
 mod field;
 mod format;
 mod make;
+mod overlap;
 mod truncate;
 
 const DATE_OUT_OF_RANGE: EvaluationError = EvaluationError::OutOfRange("date out of range");
@@ -70,6 +71,7 @@ pub(super) fn function(code: &str) -> Option<Function> {
                 .or_else(|| field::function(code))
                 .or_else(|| truncate::function(code))
                 .or_else(|| make::function(code))
+                .or_else(|| overlap::function(code))
                 .or_else(|| format::function(code));
         }
     })
@@ -137,6 +139,8 @@ fn of_lengths(code: &str) -> Option<Function> {
 /// Refuses constants that the code cannot work with; `None` is an argument that is no constant.
 pub(crate) fn check(code: &str, first: Option<&str>, second: Option<&str>) -> Result<(), String> {
     match code {
+        "numeric_to_char" | "int4_to_char" | "int8_to_char" | "float4_to_char"
+        | "float8_to_char" | "numeric_to_number" => super::number::check_format(second),
         _ if format::function(code).is_some() => match second {
             Some(format) => format::check(format),
             None => Err("a format that is no constant is not supported".to_owned()),

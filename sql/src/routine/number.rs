@@ -6,8 +6,16 @@ use crate::evaluation_error::EvaluationError;
 use crate::numeric::Numeric;
 use crate::oid::Oid;
 
+mod format;
+mod template;
+
+pub(super) use format::check as check_format;
+
 /// The code by Postgres' name.
 pub(super) fn function(code: &str) -> Option<Function> {
+    if let Some(function) = format::function(code) {
+        return Some(function);
+    }
     let integer = |code: &str| {
         let rest = code.strip_prefix("int")?;
         let symbol = rest.trim_start_matches(['2', '4', '8']);

@@ -65,6 +65,7 @@ impl<'a> Printer<'a> {
             Syntax::Array(list) => format!("ARRAY[{}]", self.list(list, ", ")?),
             Syntax::Row(list) => format!("ROW({})", self.list(list, ", ")?),
             Syntax::Call { name, arguments } => self.call(name, arguments, at)?,
+            Syntax::Named { name, value } => format!("{} => {}", quote(name), self.print(value)?),
             Syntax::Collate { operand, collation } => {
                 let collation: Vec<String> = collation.iter().map(|part| quote(part)).collect();
                 format!("({} COLLATE {})", self.print(operand)?, collation.join("."))

@@ -1,6 +1,7 @@
 //! Random expressions of every type, as trees, so that a failing one can be taken apart.
 
 use super::Random;
+use super::formats::{FORMAT_TEMPLATES, format};
 use super::named::NAMED_TEMPLATES;
 use super::ranges::{self, RANGE_LITERALS, RANGE_TEMPLATES, RANGE_TYPES};
 use super::templates::TEMPLATES;
@@ -45,9 +46,10 @@ impl Expression {
 }
 
 /// Every construct: result, text, operands.
-pub fn templates()
--> impl Iterator<Item = &'static (&'static str, &'static str, &'static [&'static str])> {
-    TEMPLATES.iter().chain(RANGE_TEMPLATES).chain(ranges::JSON_TEMPLATES).chain(NAMED_TEMPLATES)
+pub fn templates() -> impl Iterator<Item = &'static Template> {
+    let all =
+        [TEMPLATES, RANGE_TEMPLATES, ranges::JSON_TEMPLATES, NAMED_TEMPLATES, FORMAT_TEMPLATES];
+    all.into_iter().flatten()
 }
 
 /// A random expression of a type.
@@ -55,12 +57,28 @@ pub fn expression(random: &mut Random, wanted: &str, depth: usize) -> Expression
     if depth == 0 || random.chance(15) {
         return leaf(random, wanted);
     }
-    let fitting: Vec<&(&str, &str, &[&str])> =
-        templates().filter(|(result, ..)| fits(result, wanted)).collect();
+    let fitting: Vec<&Template> = templates().filter(|(result, ..)| fits(result, wanted)).collect();
     if fitting.is_empty() {
         return leaf(random, wanted);
     }
-    let (result, template, operands) = *fitting[random.below(fitting.len())];
+    let template = fitting[random.below(fitting.len())];
+    filled(random, template, wanted, depth)
+}
+
+/// A random expression whose outermost construct has this in its text.
+pub fn construct(random: &mut Random, part: &str, depth: usize) -> Expression {
+    let fitting: Vec<&Template> =
+        templates().filter(|(_, template, _)| template.contains(part)).collect();
+    let template = fitting[random.below(fitting.len())];
+    let wanted = random_type(random);
+    filled(random, template, wanted, depth)
+}
+
+/// Type, text, types of the operands.
+pub type Template = (&'static str, &'static str, &'static [&'static str]);
+
+fn filled(random: &mut Random, template: &Template, wanted: &str, depth: usize) -> Expression {
+    let (result, template, operands) = *template;
     // `any` is one type for the whole template.
     let any = if result == "any" { wanted } else { any_type(random) };
     let operands = operands
@@ -136,6 +154,9 @@ fn literal(random: &mut Random, wanted: &str) -> String {
     if wanted == "path" {
         let (_, paths) = RANGE_LITERALS.iter().find(|(kind, _)| *kind == wanted).unwrap();
         return brooklet_sql::name::literal(random.pick(paths));
+    }
+    if let Some(format) = format(random, wanted) {
+        return format;
     }
     if random.chance(4) {
         return format!("NULL::{wanted}");

@@ -9,6 +9,8 @@ use brooklet_sql::{CaseMap, Collation, Column, RelationName, TableSchema, TextOr
 
 pub mod database;
 pub mod expression;
+mod formats;
+pub mod forms;
 mod named;
 pub mod ranges;
 mod templates;

@@ -15,7 +15,7 @@ use super::postgres::{Cluster, Locale, program};
 /// A row as clients see it: column to text or NULL.
 pub type Row = BTreeMap<String, Option<String>>;
 
-const DISPLAY: &str = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, DMY'; SET extra_float_digits = 1; \
+const DISPLAY: &str = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, MDY'; SET extra_float_digits = 1; \
      SET bytea_output = 'hex'; SET IntervalStyle = 'iso_8601'";
 
 /// A database in a cluster, dropped with its replication slot at the end of the test.
