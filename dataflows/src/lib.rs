@@ -21,7 +21,6 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod buckets;
 pub mod change;
 pub mod collate;
 pub mod index;
@@ -32,8 +31,9 @@ pub mod route;
 pub mod verdict;
 pub mod worker;
 
-pub use change::{Change, Event};
+pub use change::{Change, Event, Viewer};
 pub use collate::{Collated, ShapePostings};
+pub use index::view::{TableView, TemplateView, View};
 pub use plan::{Selection, ShapeId, ShapePlan};
 pub use posting::Posting;
 pub use route::{EndReason, Match, Routed};
