@@ -72,6 +72,22 @@ pub(crate) fn verdict_by(
     }
 }
 
+static CANDIDATES: AtomicU64 = AtomicU64::new(0);
+static MATCHES: AtomicU64 = AtomicU64::new(0);
+
+/// Counts the candidates of a change and those that it concerned.
+pub(crate) fn count_asked(candidates: usize, matches: usize) {
+    CANDIDATES.fetch_add(candidates as u64, Ordering::Relaxed);
+    MATCHES.fetch_add(matches as u64, Ordering::Relaxed);
+}
+
+/// How often a shape was asked about a change, and how often it was concerned. Of all shapes, since
+/// the process began.
+#[must_use]
+pub fn asked() -> (u64, u64) {
+    (CANDIDATES.load(Ordering::Relaxed), MATCHES.load(Ordering::Relaxed))
+}
+
 static ERRORS: AtomicU64 = AtomicU64::new(0);
 
 /// How often a filter could not be evaluated for a row (an overflow, a division by zero): the row does

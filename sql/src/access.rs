@@ -106,9 +106,7 @@ impl Probe {
                 Want::Fragment(wanted) => keys.any(|key| {
                     key.windows(wanted.as_bytes().len()).any(|part| part == wanted.as_bytes())
                 }),
-                Want::Within(list) => {
-                    !reading.null_element && keys.all(|key| has(list, key))
-                }
+                Want::Within(list) => !reading.null_element && keys.all(|key| has(list, key)),
                 Want::Except(list) => keys.next().is_none_or(|key| !has(list, key)),
                 Want::Null => false,
                 Want::NotNull => true,

@@ -115,7 +115,8 @@ impl From<HashMap<char, char>> for Pairs {
         }
         // A sum, since a map has no order.
         let pair = |(from, to): (&char, &char)| {
-            let mixed = (u64::from(*from) << 32 | u64::from(*to)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let mixed =
+                (u64::from(*from) << 32 | u64::from(*to)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
             (mixed ^ mixed >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9)
         };
         let fingerprint = all.iter().map(pair).fold(0, u64::wrapping_add);

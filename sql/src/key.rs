@@ -69,8 +69,7 @@ pub(crate) enum Reader {
 
 impl Reader {
     fn of_column(column: &crate::Column) -> Reader {
-        SqlType::of_column(column)
-            .map_or(Reader::Other(Oid(column.base_type_oid)), Reader::Typed)
+        SqlType::of_column(column).map_or(Reader::Other(Oid(column.base_type_oid)), Reader::Typed)
     }
 
     pub(crate) fn of(data_type: &DataType) -> Reader {

@@ -169,13 +169,49 @@ mod tests {
     #[test]
     fn bytes_are_in_the_order_of_values() {
         let numbers = [
-            "-Infinity", "-1000", "-100", "-12", "-10.5", "-10", "-1.5", "-1.05", "-1", "-0.1",
-            "-0.01", "-0.009", "0", "0.009", "0.01", "0.1", "0.10001", "1", "1.05", "1.5", "9",
-            "10", "10.5", "12", "100", "1000", "12345678901234567890.1", "Infinity", "NaN",
+            "-Infinity",
+            "-1000",
+            "-100",
+            "-12",
+            "-10.5",
+            "-10",
+            "-1.5",
+            "-1.05",
+            "-1",
+            "-0.1",
+            "-0.01",
+            "-0.009",
+            "0",
+            "0.009",
+            "0.01",
+            "0.1",
+            "0.10001",
+            "1",
+            "1.05",
+            "1.5",
+            "9",
+            "10",
+            "10.5",
+            "12",
+            "100",
+            "1000",
+            "12345678901234567890.1",
+            "Infinity",
+            "NaN",
         ];
         assert!(keys(SqlType::Numeric, &numbers).is_sorted_by(|one, other| one < other));
-        let floats =
-            ["-Infinity", "-1e300", "-1", "-5e-324", "0", "5e-324", "1", "1e300", "Infinity", "NaN"];
+        let floats = [
+            "-Infinity",
+            "-1e300",
+            "-1",
+            "-5e-324",
+            "0",
+            "5e-324",
+            "1",
+            "1e300",
+            "Infinity",
+            "NaN",
+        ];
         assert!(keys(SqlType::Float8, &floats).is_sorted_by(|one, other| one < other));
         let ints = ["-9223372036854775808", "-1", "0", "1", "9223372036854775807"];
         assert!(keys(SqlType::Int8, &ints).is_sorted_by(|one, other| one < other));

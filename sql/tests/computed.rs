@@ -12,9 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use brooklet_sql::name::literal;
-use brooklet_sql::{
-    CaseMap, Collation, Row, TableSchema, TextOrder, Truth, compile,
-};
+use brooklet_sql::{CaseMap, Collation, Row, TableSchema, TextOrder, Truth, compile};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 mod generate;

@@ -5,7 +5,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use brooklet_sql::{Access, Alternative, Collation, Column, RelationName, TableSchema, TextOrder, compile};
+use brooklet_sql::{
+    Access, Alternative, Collation, Column, RelationName, TableSchema, TextOrder, compile,
+};
 
 const COLUMNS: [(&str, u32); 27] = [
     ("id", 23),
@@ -81,8 +83,7 @@ fn table() -> TableSchema {
 
 /// What kinds of look-up an alternative needs.
 fn words(alternative: &Alternative) -> String {
-    let words: BTreeSet<&str> =
-        alternative.probes.iter().map(|probe| probe.want.word()).collect();
+    let words: BTreeSet<&str> = alternative.probes.iter().map(|probe| probe.want.word()).collect();
     words.into_iter().collect::<Vec<_>>().join(", ")
 }
 

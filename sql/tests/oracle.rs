@@ -249,12 +249,7 @@ fn has_parts(sql: &str) -> bool {
 }
 
 /// A row that matches is found by a probe.
-fn check_access(
-    rows: &[Row],
-    predicate: &Predicate,
-    ours: &[Truth],
-    tally: &mut Tally,
-) {
+fn check_access(rows: &[Row], predicate: &Predicate, ours: &[Truth], tally: &mut Tally) {
     let access = predicate.access();
     if access == Access::All {
         return;

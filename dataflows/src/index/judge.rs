@@ -12,7 +12,7 @@ use brooklet_sql::{Form, Predicate, Row, Truth};
 use super::{KindKey, ShapeIndex, kind_key};
 use crate::change::Change;
 use crate::plan::ShapePlan;
-use crate::verdict::{Verdict, verdict_by};
+use crate::verdict::{Verdict, count_asked, verdict_by};
 
 /// So few candidates are asked sooner than it is looked up what they share.
 const SHARED_MIN: usize = 4;
@@ -29,6 +29,7 @@ impl ShapeIndex {
         let Some(table) = self.tables.get_mut(&change.table) else { return };
         let mut known = Known { shares: candidates.len() >= SHARED_MIN, ..Known::default() };
         let mut counted: Option<(KindKey, u64, u64)> = None;
+        let mut matches = 0;
         let mut count = |counted: Option<(KindKey, u64, u64)>| {
             if let Some((key, candidates, matches)) = counted
                 && let Some(kind) = table.kinds.get_mut(&key)
@@ -50,10 +51,12 @@ impl ShapeIndex {
                 other => count(other.replace((key, 1, u64::from(verdict.is_some())))),
             }
             if let Some(verdict) = verdict {
+                matches += 1;
                 concerned(plan, verdict);
             }
         }
         count(counted);
+        count_asked(candidates.len(), matches);
     }
 }
 
@@ -76,7 +79,8 @@ impl Known {
             return own;
         }
         let rest = self.rest.entry(Arc::as_ptr(predicate.form())).or_default();
-        let rest = rest[usize::from(is_new)].get_or_insert_with(|| predicate.form().rest_truth(row));
+        let rest =
+            rest[usize::from(is_new)].get_or_insert_with(|| predicate.form().rest_truth(row));
         Truth::all([own, *rest])
     }
 }

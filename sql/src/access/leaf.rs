@@ -22,9 +22,7 @@ pub(super) fn find(expr: &Expr) -> Says {
     match expr {
         Expr::Constant(Some(true)) => Says::default(),
         Expr::Constant(_) => Says::nothing_matches(),
-        Expr::Flag { column, expected } => {
-            equality(*column, SqlType::Bool, Value::Bool(*expected))
-        }
+        Expr::Flag { column, expected } => equality(*column, SqlType::Bool, Value::Bool(*expected)),
         Expr::Compare {
             comparison,
             left: Operand::Column { column, sql_type },
@@ -129,12 +127,7 @@ fn except(source: Source, mut keys: Vec<Key>) -> Says {
     Says::one_of(vec![Probe { source, want }])
 }
 
-fn compared(
-    comparison: Comparison,
-    column: usize,
-    sql_type: SqlType,
-    constant: &Constant,
-) -> Says {
+fn compared(comparison: Comparison, column: usize, sql_type: SqlType, constant: &Constant) -> Says {
     let list = std::slice::from_ref(constant);
     match comparison {
         Comparison::Equal => one_of(column, sql_type, list),
@@ -221,9 +214,7 @@ fn around(sql_type: SqlType, constant: Value<'_>) -> Option<(Vec<u8>, Vec<u8>)> 
             ints(limit(day), limit(day + 1))
         }
         // Not settled to a timestamp because it is later than all of them, but for infinity.
-        (SqlType::Timestamp | SqlType::Timestamptz, Value::Date(_)) => {
-            ints(i64::MAX - 1, i64::MAX)
-        }
+        (SqlType::Timestamp | SqlType::Timestamptz, Value::Date(_)) => ints(i64::MAX - 1, i64::MAX),
         (SqlType::Numeric, Value::Numeric(_))
         | (SqlType::Float4 | SqlType::Float8, Value::Float(_))
         | (SqlType::Bool, Value::Bool(_))
@@ -263,9 +254,8 @@ fn required(text: Source, required: impl IntoIterator<Item = Required>) -> Says 
         Required::Prefix(text) => Want::Prefix(Key::new(text)),
         Required::Fragment(text) => Want::Fragment(Key::new(text)),
     };
-    let probes: Vec<Probe> = (required.into_iter())
-        .map(|one| Probe { source: text.clone(), want: want(one) })
-        .collect();
+    let probes: Vec<Probe> =
+        (required.into_iter()).map(|one| Probe { source: text.clone(), want: want(one) }).collect();
     match probes.len() {
         0 => presence(text, true),
         _ => Says::one_of(probes),
@@ -279,12 +269,8 @@ fn computed(scalar: &Scalar, negated: bool) -> Says {
             [left, right] => called(call, left, right, negated),
             _ => Says::default(),
         },
-        Kind::Quantified { call, left, array, all } => {
-            quantified(call, left, array, *all, negated)
-        }
-        Kind::Distinct { left, right, negated: equal } => {
-            distinct(left, right, *equal != negated)
-        }
+        Kind::Quantified { call, left, array, all } => quantified(call, left, array, *all, negated),
+        Kind::Distinct { left, right, negated: equal } => distinct(left, right, *equal != negated),
         Kind::RowCompare { comparison, left, right } if !negated => {
             first_of_row(*comparison, left, right)
         }
