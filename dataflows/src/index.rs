@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use brooklet_sql::{Access, Alternative, Form, Reading, Relation, Row, Source};
+use brooklet_sql::{Access, Alternative, Form, Reading, Relation, Row};
 
 use crate::plan::{Selection, ShapeId, ShapePlan};
 use crate::plans::Plans;
@@ -39,7 +39,8 @@ struct TableShapes {
     plans: Plans,
     /// Shapes whose filter has no access path: candidates for every row.
     every_row: Roll,
-    shelves: hashbrown::HashMap<Source, Shelf>,
+    /// By the name of their source.
+    shelves: hashbrown::HashMap<String, Shelf>,
     kinds: HashMap<KindKey, Kind>,
     /// Changes that were looked at.
     changes: u64,
@@ -144,7 +145,7 @@ impl TableShapes {
             (_, None) => drop(self.every_row.insert(plan.id, Arc::clone(&plan))),
             (_, Some(alternative)) => {
                 for probe in &alternative.probes {
-                    let shelf = self.shelves.entry_ref(&probe.source);
+                    let shelf = self.shelves.entry_ref(probe.source.name());
                     let shelf = shelf.or_insert_with(|| Shelf::new(probe.source.clone()));
                     shelf.insert(&probe.want, &plan, steps);
                 }
@@ -180,7 +181,7 @@ impl TableShapes {
             let mut crowd = 0_usize;
             for probe in &alternative.probes {
                 *steps += 1;
-                if let Some(shelf) = self.shelves.get(&probe.source) {
+                if let Some(shelf) = self.shelves.get(probe.source.name()) {
                     crowd = crowd.saturating_add(shelf.crowd(&probe.want, steps));
                 }
             }
@@ -205,10 +206,10 @@ impl TableShapes {
         if let Access::Any(list) = access(&plan) {
             // Which one was chosen is not remembered.
             for probe in list.iter().flat_map(|alternative| &alternative.probes) {
-                let Some(shelf) = self.shelves.get_mut(&probe.source) else { continue };
+                let Some(shelf) = self.shelves.get_mut(probe.source.name()) else { continue };
                 shelf.remove(&probe.want, shape, steps);
                 if shelf.is_empty() {
-                    self.shelves.remove(&probe.source);
+                    self.shelves.remove(probe.source.name());
                 }
             }
         }

@@ -305,77 +305,111 @@ fn row(rng: &mut Rng) -> Row {
     Row::new(values).unwrap()
 }
 
+/// The index, and the shapes that are in it.
+#[derive(Default)]
+struct World {
+    index: ShapeIndex,
+    live: BTreeMap<ShapeId, Arc<ShapePlan>>,
+    next: u64,
+    found: Vec<Arc<ShapePlan>>,
+}
+
+#[derive(Default)]
+struct Tally {
+    asked: usize,
+    named: usize,
+    held: usize,
+    failed: usize,
+    /// Per kind of access: shapes.
+    seen: BTreeMap<String, usize>,
+}
+
+impl World {
+    fn add(&mut self, rng: &mut Rng, table: &Arc<TableSchema>, tally: &mut Tally) {
+        self.next += 1;
+        let text = filter(rng);
+        let predicate = compile(&text, &[], table).unwrap_or_else(|e| panic!("{text}: {e}"));
+        let access = format!("{:?}", predicate.access());
+        *tally.seen.entry(access.chars().take(3).collect()).or_default() += 1;
+        let selection = Arc::new(Selection {
+            table: Arc::clone(table),
+            columns: [0].into(),
+            key: [0].into(),
+            listed: false,
+        });
+        let plan = ShapePlan { id: ShapeId(self.next), selection, predicate: Some(predicate) };
+        let plan = Arc::new(plan);
+        self.live.insert(plan.id, Arc::clone(&plan));
+        self.index.add(plan);
+    }
+
+    fn remove(&mut self, rng: &mut Rng) {
+        let shape = ShapeId(1 + rng.below(self.next.max(1) as usize) as u64);
+        assert_eq!(self.index.remove(shape), self.live.remove(&shape).is_some());
+    }
+
+    fn ask(&mut self, table: u32, rows: [Option<&Row>; 2], tally: &mut Tally) {
+        self.index.candidates(table, rows, &mut self.found);
+        let found = &self.found;
+        assert!(found.is_sorted_by(|one, other| one.id < other.id), "sorted, each once");
+        for plan in found {
+            assert!(self.live.contains_key(&plan.id) && plan.table().oid == table);
+        }
+        for plan in self.live.values().filter(|plan| plan.table().oid == table) {
+            let predicate = plan.predicate.as_ref().unwrap();
+            let truths = rows.into_iter().flatten().map(|row| predicate.matches(row));
+            let truths: Vec<Truth> = truths.collect();
+            let is_named = found.binary_search_by_key(&plan.id, |plan| plan.id).is_ok();
+            let holds = truths.contains(&Truth::True);
+            assert!(is_named || !holds, "{} misses {rows:?}", predicate.sql());
+            tally.asked += 1;
+            tally.named += usize::from(is_named);
+            tally.held += usize::from(holds);
+            tally.failed += usize::from(truths.contains(&Truth::Error));
+        }
+    }
+
+    /// Nothing is left of shapes that are gone.
+    fn end(mut self, rng: &mut Rng) {
+        for shape in self.live.keys() {
+            assert!(self.index.remove(*shape));
+        }
+        for table in [1, 2] {
+            self.index.candidates(table, [Some(&row(rng)), None], &mut self.found);
+            assert!(self.found.is_empty(), "what is gone is found");
+        }
+        assert!(self.index.view().tables.is_empty(), "something is left over");
+    }
+}
+
 #[test]
 fn no_row_misses_a_shape_whose_filter_it_satisfies() {
-    let (mut named, mut held, mut failed, mut asked) = (0, 0, 0, 0);
-    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    let mut tally = Tally::default();
     for seed in 0..60 {
+        println!("seed {seed}");
         let mut rng = Rng(seed);
         let tables = [table(1), table(2)];
-        let mut index = ShapeIndex::default();
-        let mut live: BTreeMap<ShapeId, Arc<ShapePlan>> = BTreeMap::new();
-        let mut next = 0;
-        let mut found = Vec::new();
+        let mut world = World::default();
         for _ in 0..60 {
             for _ in 0..rng.below(12) {
-                next += 1;
-                let text = filter(&mut rng);
                 let table = &tables[rng.below(2)];
-                let predicate = compile(&text, &[], table);
-                let predicate = predicate.unwrap_or_else(|error| panic!("{text}: {error}"));
-                *seen
-                    .entry(format!("{:?}", predicate.access()).chars().take(3).collect())
-                    .or_default() += 1;
-                let selection = Arc::new(Selection {
-                    table: Arc::clone(table),
-                    columns: [0].into(),
-                    key: [0].into(),
-                    listed: false,
-                });
-                let plan = ShapePlan { id: ShapeId(next), selection, predicate: Some(predicate) };
-                let plan = Arc::new(plan);
-                live.insert(plan.id, Arc::clone(&plan));
-                index.add(plan);
+                world.add(&mut rng, table, &mut tally);
             }
             for _ in 0..rng.below(8) {
-                let shape = ShapeId(1 + rng.below(next.max(1) as usize) as u64);
-                assert_eq!(index.remove(shape), live.remove(&shape).is_some());
+                world.remove(&mut rng);
             }
             let (old, new) = (row(&mut rng), row(&mut rng));
-            let table = 1 + rng.below(2) as u32;
             let rows = match rng.below(4) {
                 0 => [None, Some(&new)],
                 1 => [Some(&old), None],
                 2 => [Some(&old), Some(&old)],
                 _ => [Some(&old), Some(&new)],
             };
-            index.candidates(table, rows, &mut found);
-            assert!(found.is_sorted_by(|one, other| one.id < other.id), "sorted, each once");
-            for plan in &found {
-                assert!(live.contains_key(&plan.id) && plan.table().oid == table, "seed {seed}");
-            }
-            for plan in live.values().filter(|plan| plan.table().oid == table) {
-                let predicate = plan.predicate.as_ref().unwrap();
-                let truths = rows.into_iter().flatten().map(|row| predicate.matches(row));
-                let truths: Vec<Truth> = truths.collect();
-                let is_named = found.binary_search_by_key(&plan.id, |plan| plan.id).is_ok();
-                let holds = truths.contains(&Truth::True);
-                assert!(is_named || !holds, "seed {seed}: {} misses {rows:?}", predicate.sql());
-                asked += 1;
-                named += usize::from(is_named);
-                held += usize::from(holds);
-                failed += usize::from(truths.contains(&Truth::Error));
-            }
+            world.ask(1 + rng.below(2) as u32, rows, &mut tally);
         }
-        for shape in live.keys() {
-            assert!(index.remove(*shape));
-        }
-        for table in [1, 2] {
-            index.candidates(table, [Some(&row(&mut rng)), None], &mut found);
-            assert!(found.is_empty(), "seed {seed}: what is gone is found");
-        }
-        assert!(index.view().tables.is_empty(), "seed {seed}: something is left over");
+        world.end(&mut rng);
     }
+    let Tally { asked, named, held, failed, seen } = tally;
     assert!(held > 10_000 && failed > 1_000, "{held} {failed}");
     // It is an index only if it leaves most of those out that do not match.
     assert!(named * 10 < asked * 6, "{named} of {asked} named, {held} of which match");

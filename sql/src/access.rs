@@ -14,6 +14,7 @@ use crate::key::{Key, Reader};
 use crate::limits::{ALTERNATIVES_MAX, PROBES_MAX};
 use crate::{Row, TableSchema};
 
+mod bounds;
 mod document;
 mod leaf;
 mod pattern;
@@ -42,7 +43,7 @@ pub struct Alternative {
 }
 
 /// What is read of a row, and what must be found there.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
     /// What is read.
     pub source: Source,
@@ -390,7 +391,9 @@ fn either(sides: Vec<Says>) -> Says {
     let mut union = Vec::new();
     for side in sides {
         let Some(probes) = side.best() else { return Says::default() };
-        union.extend(probes.into_iter().filter(|probe| seen.insert(probe.clone())));
+        let is_new =
+            |probe: &Probe| seen.insert((probe.source.name().to_owned(), probe.want.clone()));
+        union.extend(probes.into_iter().filter(is_new));
     }
     Says::one_of(union)
 }

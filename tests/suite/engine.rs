@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
 use crate::harness::server::brooklet;
 use crate::harness::{Database, Process, Request, Shape, World, eventually};
 
 const TABLE: &str = "CREATE TABLE items (id int PRIMARY KEY, n int, name text COLLATE \"C\", due date, tags text[])";
+
+const VIEW: &str = "/v1/admin/engine";
 
 async fn explain(world: &World, more: &[&str]) -> (bool, String) {
     let mut command = brooklet();
@@ -25,7 +25,7 @@ async fn explain_says_how_a_filter_is_found_and_why_another_is_refused() {
         ("n = $1", "equality \"n\""),
         ("due BETWEEN '2024-01-01' AND '2024-02-01'", "range \"due\""),
         ("name ILIKE '%tea%' AND id > 5", "fragment \"name\", case folded"),
-        ("tags @> '{a}' OR n IS NULL", "equality elements of \"tags\" or null \"n\""),
+        ("tags @> '{a}' OR n IS NULL", "null \"n\" or equality elements of \"tags\""),
         ("id = n", "every row"),
     ] {
         let (accepted, said) = explain(&world, &["--where", filter, "--param", "7"]).await;
@@ -55,50 +55,56 @@ async fn explain_says_how_a_filter_is_found_and_why_another_is_refused() {
 }
 
 #[tokio::test]
-async fn the_engine_can_be_looked_at_by_who_has_the_secret() {
+async fn the_engine_is_shown_to_who_has_the_secret_only() {
     const SECRET: &str = "s3cret";
     let world = World::with(Database::shared().await, |options| {
         options.insecure = false;
         options.secret = Some(SECRET.to_owned());
     })
     .await;
-    world.sql(TABLE).await;
-    let path = "/v1/admin/engine";
     for guess in ["", "?secret=", "?secret=x"] {
-        let refused = world.send(Request::get(format!("{path}{guess}"))).await;
+        let refused = world.send(Request::get(format!("{VIEW}{guess}"))).await;
         assert_eq!(refused.status, 401, "{}", refused.shown());
         assert!(!refused.text().contains("tables"), "{}", refused.shown());
     }
-    let post = Request::new("POST", format!("{path}?secret={SECRET}"));
+    let post = Request::new("POST", format!("{VIEW}?secret={SECRET}"));
     assert_eq!(world.send(post).await.status, 404);
-    let look = async || world.get(&format!("{path}?secret={SECRET}")).await.expect(200).json();
-    assert_eq!(look().await["tables"], Value::Array(Vec::new()), "no shapes yet");
+    let shown = world.get(&format!("{VIEW}?secret={SECRET}")).await.expect(200);
+    assert!(shown.header("access-control-allow-origin").is_none(), "{}", shown.shown());
+    assert_eq!(shown.json(), serde_json::json!({"tables": []}), "no shapes yet");
+}
+
+#[tokio::test]
+async fn the_engine_says_how_often_shapes_are_asked() {
+    let world = World::new().await;
+    world.sql(TABLE).await;
     let mut shapes = Vec::new();
     for n in 0..5 {
         let shape = Shape::of("items").filter(&format!("n = {n} AND name = 'topsecret'"));
         shapes.push(world.follow(shape).await);
     }
     shapes.push(world.follow(Shape::of("items").filter("due > '2024-01-01'")).await);
-    world.sql("INSERT INTO items VALUES (1, 3, 'topsecret', '2024-02-01', NULL), (2, 9, 'x', '2023-01-01', NULL)").await;
+    world
+        .sql(
+            "INSERT INTO items VALUES (1, 3, 'topsecret', '2024-02-01', NULL), \
+             (2, 9, 'x', '2023-01-01', NULL)",
+        )
+        .await;
     world.compare_all(&mut shapes).await;
     let engine = eventually("both changes are counted", async || {
-        let engine = look().await;
+        let engine = world.get(VIEW).await.expect(200).json();
         (engine["tables"][0]["changes"].as_u64() == Some(2)).then_some(engine)
     })
     .await;
     let table = &engine["tables"][0];
-    assert_eq!(
-        (table["shapes"].as_u64(), table["templates"].as_array().unwrap().len()),
-        (Some(6), 2)
-    );
-    let of = |path: &str| {
-        let templates = table["templates"].as_array().unwrap();
+    let templates = table["templates"].as_array().unwrap();
+    assert_eq!((table["shapes"].as_u64(), templates.len()), (Some(6), 2), "{engine}");
+    let counts = |path: &str| {
         let found = templates.iter().find(|one| one["path"] == path);
-        found.unwrap_or_else(|| panic!("no {path} in {engine}")).clone()
+        let found = found.unwrap_or_else(|| panic!("no {path} in {engine}"));
+        ["shapes", "candidates", "matches"].map(|key| found[key].as_u64())
     };
-    let equal = of("equality \"n\", \"name\"");
-    let counts = |one: &Value| ["shapes", "candidates", "matches"].map(|key| one[key].as_u64());
-    assert_eq!(counts(&equal), [Some(5), Some(1), Some(1)], "{engine}");
-    assert_eq!(counts(&of("range \"due\"")), [Some(1), Some(1), Some(1)], "{engine}");
+    assert_eq!(counts("equality \"n\", \"name\""), [Some(5), Some(1), Some(1)], "{engine}");
+    assert_eq!(counts("range \"due\""), [Some(1), Some(1), Some(1)], "{engine}");
     assert!(!engine.to_string().contains("topsecret"), "no values: {engine}");
 }

@@ -5,7 +5,6 @@
 //! from, so no predicate is true there because of it. What cannot be read, but might be, is
 //! [`Found::Unknown`]. Sources of one name read the same of every row of their table.
 
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::datum::Datum;
@@ -284,12 +283,6 @@ impl PartialEq for Source {
 }
 
 impl Eq for Source {}
-
-impl Hash for Source {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.name.hash(state);
-    }
-}
 
 /// The value of a scalar; says in the reading if there is none.
 fn computed(scalar: &Scalar, row: &Row, reading: &mut Reading) -> Option<Datum> {

@@ -41,8 +41,11 @@ async fn the_description_names_every_path_and_parameter() {
         description["openapi"].as_str().is_some_and(|version| version.starts_with("3.")),
         "{description}"
     );
-    for (path, methods) in [("/v1/shape", &["get", "post", "delete"][..]), ("/v1/health", &["get"])]
-    {
+    for (path, methods) in [
+        ("/v1/shape", &["get", "post", "delete"][..]),
+        ("/v1/health", &["get"]),
+        ("/v1/admin/engine", &["get"]),
+    ] {
         for method in methods {
             let operation = &description["paths"][path][method];
             assert!(operation["responses"].is_object(), "{method} {path}: {operation}");
