@@ -41,7 +41,7 @@ struct TableShapes {
     every_row: Roll,
     /// By the name of their source.
     shelves: hashbrown::HashMap<String, Shelf>,
-    kinds: HashMap<KindKey, Kind>,
+    kinds: hashbrown::HashMap<KindKey, Kind>,
     /// Changes that were looked at.
     changes: u64,
 }

@@ -4,7 +4,6 @@
 //! *Invariant*: as if every candidate's filter were asked by itself. What candidates share, the part
 //! of their filters without constants of their own, is asked once for each row.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use brooklet_sql::{Form, Predicate, Row, Truth};
@@ -66,7 +65,7 @@ struct Known {
     shares: bool,
     /// By the form's place in memory: the truth of what its predicates share, for the old row and for
     /// the new one.
-    rest: HashMap<*const Form, [Option<Truth>; 2]>,
+    rest: hashbrown::HashMap<*const Form, [Option<Truth>; 2]>,
 }
 
 impl Known {

@@ -111,6 +111,8 @@ async fn metrics_are_served_on_their_own_port_only() {
         "electric_admission_control_acquire_current",
         "electric_plug_serve_shape",
         "electric_postgres_replication",
+        "brooklet_filter_candidates_count",
+        "brooklet_filter_matches_count",
     ] {
         assert!(text.lines().any(|line| line.starts_with(family)), "no {family} in:\n{text}");
     }
