@@ -12,6 +12,9 @@ use super::{ShapeIndex, TableShapes};
 /// Templates of one table that are listed: a page for people, not an export.
 const TEMPLATES_MAX: usize = 500;
 
+/// Forms of one table that are looked at: a tenth of a second, for which changes wait.
+const FORMS_MAX: usize = 100_000;
+
 /// All tables that shapes are about.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct View {
@@ -32,6 +35,9 @@ pub struct TableView {
     pub templates: Vec<TemplateView>,
     /// How many more there are.
     pub templates_left_out: usize,
+    /// How many forms (a filter with its constants, but for those of equalities) were not looked at, because
+    /// there are so many; their shapes are counted, and in no template.
+    pub forms_left_out: usize,
 }
 
 /// Filters that differ in constants only.
@@ -62,7 +68,7 @@ impl ShapeIndex {
 fn view_table(table: &TableShapes) -> Option<TableView> {
     let name = table.kinds.values().next()?.selection.table.name.to_string();
     let mut templates: BTreeMap<(String, &str), TemplateView> = BTreeMap::new();
-    for kind in table.kinds.values() {
+    for kind in table.kinds.values().take(FORMS_MAX) {
         let filter = kind.form.as_ref().map_or_else(String::new, |form| form.template());
         let entry = templates.entry((filter, &kind.path));
         let template = entry.or_insert_with_key(|(filter, path)| TemplateView {
@@ -78,8 +84,10 @@ fn view_table(table: &TableShapes) -> Option<TableView> {
     }
     let mut templates: Vec<TemplateView> = templates.into_values().collect();
     templates.sort_by_key(|template| std::cmp::Reverse(template.shapes));
-    let shapes = templates.iter().map(|template| template.shapes).sum();
+    let shapes = table.kinds.values().map(|kind| kind.shapes).sum();
+    let forms_left_out = table.kinds.len().saturating_sub(FORMS_MAX);
     let templates_left_out = templates.len().saturating_sub(TEMPLATES_MAX);
     templates.truncate(TEMPLATES_MAX);
-    Some(TableView { table: name, shapes, changes: table.changes, templates, templates_left_out })
+    let changes = table.changes;
+    Some(TableView { table: name, shapes, changes, templates, templates_left_out, forms_left_out })
 }
