@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, Thread};
 
 use brooklet_dataflows::worker::{self, Intake};
-use brooklet_dataflows::{Collated, Event};
+use brooklet_dataflows::{Collated, Event, View, Viewer};
 use tokio::sync::mpsc::{self, error::TryRecvError};
+use tokio::sync::oneshot;
 
 use crate::limits::{PART_POSTINGS_MAX, SLICES_IN_FLIGHT_MAX, SLICES_PER_FLUSH_MAX};
 
@@ -73,6 +74,27 @@ impl Engine {
     #[must_use]
     pub fn evaluation_errors(&self) -> u64 {
         brooklet_dataflows::evaluation_errors()
+    }
+
+    /// How often a shape was asked about a change, and how often it was concerned, since the process
+    /// began.
+    #[must_use]
+    pub fn asked(&self) -> (u64, u64) {
+        brooklet_dataflows::asked()
+    }
+
+    /// How shapes are found, and how often; its turn comes among the events that were sent before.
+    pub async fn view(&self) -> Result<View, EngineStopped> {
+        let (sender, receiver) = oneshot::channel();
+        // Called once; the mutex makes the sender one that a `Fn` may give away.
+        let sender = Mutex::new(Some(sender));
+        let viewer = Viewer::new(move |view| {
+            let sender = sender.lock().unwrap_or_else(PoisonError::into_inner).take();
+            // Whoever asked may be gone.
+            _ = sender.map(|sender| sender.send(view));
+        });
+        self.send(vec![Event::View(viewer)]).await?;
+        receiver.await.map_err(|_| EngineStopped)
     }
 
     /// From async code; waits while the dataflow is behind.

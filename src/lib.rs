@@ -7,7 +7,8 @@
 //! means for each shape · [`shape_log`] appends that and is read from · [`http`] serves it.
 //! [`shapes`] says which shapes exist and makes new ones. [`core`] wires all this over an [`epoch`]'s
 //! directory, [`server`] keeps one core behind one listener; [`frame`] is what files are made of,
-//! [`storage`] where they are kept, [`config`] and [`limits`] are all the numbers. [`demo`] and [`verify`] are programs beside it.
+//! [`storage`] where they are kept, [`config`] and [`limits`] are all the numbers. [`demo`], [`verify`] and
+//! [`explain`] are programs beside it.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -18,6 +19,7 @@ pub mod decode;
 pub mod demo;
 pub mod engine;
 pub mod epoch;
+pub mod explain;
 pub mod frame;
 pub mod http;
 pub mod ingest;

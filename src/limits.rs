@@ -250,6 +250,9 @@ pub const REPAIR_BYTES_MAX: usize = 128 << 20;
 /// What a row in a map costs beside its bytes.
 pub const ROW_OVERHEAD_BYTES: usize = 96;
 
+/// How long a look at the engine may wait for its turn among the changes.
+pub const ENGINE_VIEW_MAX: Duration = Duration::from_secs(10);
+
 /// Entries that a repair brings a shape as one transaction, and so in one frame of the posting log:
 /// 1.6 MB. More are several, as long as there are places for them.
 pub const REPAIR_POSTINGS_MAX: usize = 1 << 16;

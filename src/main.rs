@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use brooklet::config::{self, ServeArgs, Settings};
 use brooklet::demo::{self, DemoArgs};
+use brooklet::explain::{self, ExplainArgs};
 use brooklet::verify::{self, VerifyArgs};
 use clap::{CommandFactory, FromArgMatches, Parser};
 use tokio::net::TcpListener;
@@ -23,13 +24,16 @@ enum Command {
     Demo(DemoArgs),
     /// Compare what a server serves with Postgres' own answer, row for row.
     Verify(VerifyArgs),
+    /// Show what a filter becomes and how its shape is found for a changed row, or why it is refused.
+    Explain(ExplainArgs),
 }
 
 fn main() -> ExitCode {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let command = ["serve", "verify", "demo"].iter().fold(Command::command(), |command, name| {
-        command.mut_subcommand(name, |part| config::accept_aliases(part, is_set))
-    });
+    let command =
+        ["serve", "verify", "demo", "explain"].iter().fold(Command::command(), |command, name| {
+            command.mut_subcommand(name, |part| config::accept_aliases(part, is_set))
+        });
     let command = Command::from_arg_matches(&command.get_matches()).unwrap_or_else(|e| e.exit());
     let outcome = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let outcome = outcome.map_err(Into::into).and_then(|runtime| {
@@ -67,6 +71,19 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Verify(args) => {
             log_to_stderr("warn")?;
             Ok(if verify::run(args).await? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Command::Explain(args) => {
+            log_to_stderr("warn")?;
+            Ok(match explain::run(args).await? {
+                Ok(text) => {
+                    print!("{text}");
+                    ExitCode::SUCCESS
+                }
+                Err(refusal) => {
+                    println!("refused      {refusal}");
+                    ExitCode::FAILURE
+                }
+            })
         }
     }
 }

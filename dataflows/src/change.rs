@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use brooklet_sql::{Lsn, Relation, Row};
 
+use crate::index::view::View;
 use crate::plan::{ShapeId, ShapePlan};
 
 /// One row operation of one transaction. An insert has only `new`, a delete only `old`, an update
@@ -47,4 +48,27 @@ pub enum Event {
     AddShape(Arc<ShapePlan>),
     /// A shape is no longer wanted.
     RemoveShape(ShapeId),
+    /// Somebody wants to see how shapes are found.
+    View(Viewer),
+}
+
+/// Who gets a view of the index.
+#[derive(Clone)]
+pub struct Viewer(Arc<dyn Fn(View) + Send + Sync>);
+
+impl Viewer {
+    /// `show` is called once, on the dataflow's thread.
+    pub fn new(show: impl Fn(View) + Send + Sync + 'static) -> Viewer {
+        Viewer(Arc::new(show))
+    }
+
+    pub(crate) fn give(&self, view: View) {
+        (self.0)(view);
+    }
+}
+
+impl std::fmt::Debug for Viewer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Viewer")
+    }
 }

@@ -1,20 +1,36 @@
 //! Which shapes a row may concern.
 //!
+//! *Enters*: shapes that come and go, old and new rows. *Leaves*: the shapes whose filter has to be asked.
 //! *Invariant*: [`ShapeIndex::candidates`] may name too many shapes, never too few.
+//!
+//! A shape stands under one alternative of its filter's [`Access`]: the one that the fewest others
+//! stand under then.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use brooklet_sql::{Access, Form, Relation, Row, RowKey, TableSchema, row_key};
+use brooklet_sql::{Access, Alternative, Form, Reading, Relation, Row};
 
-use crate::buckets::Buckets;
 use crate::plan::{Selection, ShapeId, ShapePlan};
 use crate::plans::Plans;
+use held::Roll;
+use shelf::Shelf;
+
+mod buckets;
+mod exceptions;
+mod held;
+mod intervals;
+mod judge;
+mod shelf;
+mod texts;
+pub mod view;
 
 /// Every maintained shape, by table and access path.
 #[derive(Default)]
 pub struct ShapeIndex {
     tables: HashMap<u32, TableShapes>,
+    readings: [Reading; 2],
+    steps: u64,
 }
 
 /// The shapes of one table.
@@ -22,17 +38,12 @@ pub struct ShapeIndex {
 struct TableShapes {
     plans: Plans,
     /// Shapes whose filter has no access path: candidates for every row.
-    every_row: BTreeMap<ShapeId, Arc<ShapePlan>>,
-    paths: Vec<Path>,
-    kinds: HashMap<KindKey, Kind>,
-}
-
-/// The shapes that compare the same columns with constants.
-struct Path {
-    columns: Box<[usize]>,
-    /// Of any of its shapes: a place has the same column in all their schemas.
-    schema: Arc<TableSchema>,
-    by_key: Buckets,
+    every_row: Roll,
+    /// By the name of their source.
+    shelves: hashbrown::HashMap<String, Shelf>,
+    kinds: hashbrown::HashMap<KindKey, Kind>,
+    /// Changes that were looked at.
+    changes: u64,
 }
 
 /// Where a selection and a form are in memory; a [`Kind`] keeps them there.
@@ -43,37 +54,57 @@ struct Kind {
     selection: Arc<Selection>,
     form: Option<Arc<Form>>,
     shapes: usize,
+    /// The path of the first of them, in words.
+    path: Box<str>,
+    candidates: u64,
+    matches: u64,
 }
 
 impl ShapeIndex {
     /// Begins to maintain a shape.
     pub fn add(&mut self, plan: Arc<ShapePlan>) {
-        self.tables.entry(plan.table().oid).or_default().add(plan);
+        let table = self.tables.entry(plan.table().oid).or_default();
+        table.add(plan, &mut self.steps);
     }
 
     /// Forgets a shape; `false` if it was not there.
     pub fn remove(&mut self, shape: ShapeId) -> bool {
         // Shapes are many, tables are few.
-        let mut tables = self.tables.iter_mut();
-        let Some(oid) = tables.find_map(|(oid, table)| table.remove(shape).then_some(*oid)) else {
-            return false;
-        };
-        self.tables.retain(|table, shapes| *table != oid || !shapes.plans.is_empty());
-        true
+        let steps = &mut self.steps;
+        let found = self.tables.iter_mut().find_map(|(oid, table)| {
+            table.remove(shape, steps).then(|| (*oid, table.plans.is_empty()))
+        });
+        if let Some((oid, true)) = found {
+            self.tables.remove(&oid);
+        }
+        found.is_some()
     }
 
     /// Fills `found` with the shapes that either row may concern, sorted, each once.
-    pub fn candidates(&self, table: u32, rows: [Option<&Row>; 2], found: &mut Vec<Arc<ShapePlan>>) {
+    pub fn candidates(
+        &mut self,
+        table: u32,
+        rows: [Option<&Row>; 2],
+        found: &mut Vec<Arc<ShapePlan>>,
+    ) {
         found.clear();
-        let Some(table) = self.tables.get(&table) else { return };
+        let Some(table) = self.tables.get_mut(&table) else { return };
+        table.changes += 1;
         found.extend(table.every_row.values().cloned());
-        for path in &table.paths {
-            for row in rows.into_iter().flatten() {
-                path.lookup(row, found);
-            }
+        for shelf in table.shelves.values() {
+            shelf.find(rows, &mut self.readings, found, &mut self.steps);
         }
-        found.sort_unstable_by_key(|plan| plan.id);
-        found.dedup_by_key(|plan| plan.id);
+        self.steps += found.len() as u64;
+        if !found.is_sorted_by(|one, other| one.id < other.id) {
+            found.sort_unstable_by_key(|plan| plan.id);
+            found.dedup_by_key(|plan| plan.id);
+        }
+    }
+
+    /// How many entries have been looked at so far: what the index costs, for tests.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.steps
     }
 
     /// All shapes of a table, sorted.
@@ -103,28 +134,66 @@ impl ShapeIndex {
 }
 
 impl TableShapes {
-    fn add(&mut self, plan: Arc<ShapePlan>) {
-        match access(&plan) {
-            Access::Nothing => {}
-            Access::All => {
-                self.every_row.insert(plan.id, Arc::clone(&plan));
-            }
-            Access::Equality(probes) => {
-                for probe in probes {
-                    self.path(&probe.columns, plan.table()).by_key.insert(&probe.key, &plan);
+    fn add(&mut self, plan: Arc<ShapePlan>, steps: &mut u64) {
+        let access = access(&plan);
+        let chosen = match &access {
+            Access::Any(list) => self.least_crowded(list, steps),
+            Access::Nothing | Access::All => None,
+        };
+        match (&access, chosen) {
+            (Access::Nothing, _) => {}
+            (_, None) => drop(self.every_row.insert(plan.id, Arc::clone(&plan))),
+            (_, Some(alternative)) => {
+                for probe in &alternative.probes {
+                    let shelf = self.shelves.entry_ref(probe.source.name());
+                    let shelf = shelf.or_insert_with(|| Shelf::new(probe.source.clone()));
+                    shelf.insert(&probe.want, &plan, steps);
                 }
             }
         }
+        let path = || match (&access, chosen) {
+            (Access::Nothing, _) => "nothing matches".into(),
+            (_, None) => "every row".into(),
+            (_, Some(alternative)) => alternative.describe(plan.table()).into(),
+        };
         let kind = self.kinds.entry(kind_key(&plan)).or_insert_with(|| Kind {
             selection: Arc::clone(&plan.selection),
             form: plan.predicate.as_ref().map(|predicate| Arc::clone(predicate.form())),
             shapes: 0,
+            path: path(),
+            candidates: 0,
+            matches: 0,
         });
         kind.shapes += 1;
         self.plans.insert(plan);
     }
 
-    fn remove(&mut self, shape: ShapeId) -> bool {
+    /// The alternative with which fewest others are found. Small crowds are as good as none: there the
+    /// order is that of the alternatives.
+    fn least_crowded<'a>(
+        &self,
+        list: &'a [Alternative],
+        steps: &mut u64,
+    ) -> Option<&'a Alternative> {
+        let [first, _, ..] = list else { return list.first() };
+        let mut best = (u32::MAX, first);
+        for alternative in list {
+            let mut crowd = 0_usize;
+            for probe in &alternative.probes {
+                *steps += 1;
+                if let Some(shelf) = self.shelves.get(probe.source.name()) {
+                    crowd = crowd.saturating_add(shelf.crowd(&probe.want, steps));
+                }
+            }
+            let weight = (crowd / 16).checked_ilog2().map_or(0, |power| power + 1);
+            if weight < best.0 {
+                best = (weight, alternative);
+            }
+        }
+        Some(best.1)
+    }
+
+    fn remove(&mut self, shape: ShapeId, steps: &mut u64) -> bool {
         let Some(plan) = self.plans.remove(shape) else { return false };
         let key = kind_key(&plan);
         if let Some(kind) = self.kinds.get_mut(&key) {
@@ -134,33 +203,17 @@ impl TableShapes {
             }
         }
         self.every_row.remove(&shape);
-        if let Access::Equality(probes) = access(&plan) {
-            for probe in probes {
-                self.path(&probe.columns, plan.table()).by_key.remove(&probe.key, shape);
+        if let Access::Any(list) = access(&plan) {
+            // Which one was chosen is not remembered.
+            for probe in list.iter().flat_map(|alternative| &alternative.probes) {
+                let Some(shelf) = self.shelves.get_mut(probe.source.name()) else { continue };
+                shelf.remove(&probe.want, shape, steps);
+                if shelf.is_empty() {
+                    self.shelves.remove(probe.source.name());
+                }
             }
-            self.paths.retain(|path| !path.by_key.is_empty());
         }
         true
-    }
-
-    fn path(&mut self, columns: &[usize], schema: &Arc<TableSchema>) -> &mut Path {
-        let at = self.paths.iter().position(|path| *path.columns == *columns);
-        let at = at.unwrap_or_else(|| {
-            let (columns, schema) = (columns.into(), Arc::clone(schema));
-            self.paths.push(Path { columns, schema, by_key: Buckets::default() });
-            self.paths.len() - 1
-        });
-        &mut self.paths[at]
-    }
-}
-
-impl Path {
-    fn lookup(&self, row: &Row, found: &mut Vec<Arc<ShapePlan>>) {
-        match row_key(&self.schema, &self.columns, row) {
-            RowKey::Null => {}
-            RowKey::Key(key) => found.extend(self.by_key.get(&key).iter().cloned()),
-            RowKey::Unknown => found.extend(self.by_key.all().cloned()),
-        }
     }
 }
 

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! 1. [`worker::run`] takes [`Event`]s from its caller and steps the one standing dataflow.
-//! 2. [`route`] holds every shape as a row of its [`index::ShapeIndex`]; for each change it looks
-//!    up the candidates, lets [`verdict::verdict`] decide, and puts out one record per change with
+//! 2. [`route`] holds every shape as a row of its [`index::ShapeIndex`], under one access path; for each
+//!    change it looks up the candidates, lets [`verdict::verdict`] decide, and puts out one record per change with
 //!    the list of matching shapes. The result is a differential collection that stateful operators
 //!    can attach to.
 //! 3. [`collate`] turns the records of one transaction into postings per shape at its commit.
@@ -21,7 +21,6 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod buckets;
 pub mod change;
 pub mod collate;
 pub mod index;
@@ -32,9 +31,10 @@ pub mod route;
 pub mod verdict;
 pub mod worker;
 
-pub use change::{Change, Event};
+pub use change::{Change, Event, Viewer};
 pub use collate::{Collated, ShapePostings};
+pub use index::view::{TableView, TemplateView, View};
 pub use plan::{Selection, ShapeId, ShapePlan};
 pub use posting::Posting;
 pub use route::{EndReason, Match, Routed};
-pub use verdict::{Verdict, evaluation_errors, verdict};
+pub use verdict::{Verdict, asked, evaluation_errors, verdict};

@@ -13,7 +13,6 @@ use crate::change::{Change, Event};
 use crate::index::ShapeIndex;
 use crate::plan::{ShapeId, ShapePlan};
 use crate::posting::Posting;
-use crate::verdict::verdict;
 
 /// Why a shape ends: its clients must fetch anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -117,6 +116,7 @@ impl Router {
                 give(Routed::Abort);
                 self.close(give);
             }
+            Event::View(to) => to.give(self.shapes.view()),
             Event::AddShape(plan) if self.open => self.waiting.push(plan),
             Event::AddShape(plan) => self.install(plan, give),
             Event::RemoveShape(shape) => {
@@ -129,13 +129,12 @@ impl Router {
     fn matches(&mut self, change: &Change) -> Vec<Match> {
         let rows = [change.old.as_ref(), change.new.as_ref()];
         self.shapes.candidates(change.table, rows, &mut self.found);
-        let judged = self.found.iter();
-        judged
-            .filter_map(|plan| {
-                let verdict = verdict(plan, change)?;
-                Some(Match { shape: plan.id, posting: Posting::new(plan, change, verdict) })
-            })
-            .collect()
+        let mut matches = Vec::new();
+        self.shapes.judge(change, &self.found, |plan, verdict| {
+            let posting = Posting::new(plan, change, verdict);
+            matches.push(Match { shape: plan.id, posting });
+        });
+        matches
     }
 
     /// A shape sees whole transactions only, so one that arrives inside of a transaction waits for

@@ -36,8 +36,25 @@ impl Verdict {
 /// gets nothing.
 #[must_use]
 pub fn verdict(plan: &ShapePlan, change: &Change) -> Option<Verdict> {
-    let holds = |row: &Option<Row>| row.as_ref().is_some_and(|row| within(&plan.predicate, row));
-    match (holds(&change.old), holds(&change.new)) {
+    verdict_by(plan, change, &mut |predicate, row, _| predicate.matches(row))
+}
+
+/// The same with somebody else to say whether the old or (`true`) the new row satisfies a predicate.
+pub(crate) fn verdict_by(
+    plan: &ShapePlan,
+    change: &Change,
+    matches: &mut impl FnMut(&Predicate, &Row, bool) -> Truth,
+) -> Option<Verdict> {
+    let mut holds = |row: &Option<Row>, is_new| {
+        let Some(row) = row else { return false };
+        let Some(predicate) = &plan.predicate else { return true };
+        let truth = matches(predicate, row, is_new);
+        if truth == Truth::Error {
+            ERRORS.fetch_add(1, Ordering::Relaxed);
+        }
+        truth == Truth::True
+    };
+    match (holds(&change.old, false), holds(&change.new, true)) {
         (false, false) => None,
         (false, true) => Some(Verdict::Insert),
         (true, false) => Some(Verdict::Delete),
@@ -55,16 +72,20 @@ pub fn verdict(plan: &ShapePlan, change: &Change) -> Option<Verdict> {
     }
 }
 
-fn within(predicate: &Option<Predicate>, row: &Row) -> bool {
-    let Some(predicate) = predicate else { return true };
-    match predicate.matches(row) {
-        Truth::True => true,
-        Truth::Error => {
-            ERRORS.fetch_add(1, Ordering::Relaxed);
-            false
-        }
-        _ => false,
-    }
+static CANDIDATES: AtomicU64 = AtomicU64::new(0);
+static MATCHES: AtomicU64 = AtomicU64::new(0);
+
+/// Counts the candidates of a change and those that it concerned.
+pub(crate) fn count_asked(candidates: usize, matches: usize) {
+    CANDIDATES.fetch_add(candidates as u64, Ordering::Relaxed);
+    MATCHES.fetch_add(matches as u64, Ordering::Relaxed);
+}
+
+/// How often a shape was asked about a change, and how often it was concerned. Of all shapes, since
+/// the process began.
+#[must_use]
+pub fn asked() -> (u64, u64) {
+    (CANDIDATES.load(Ordering::Relaxed), MATCHES.load(Ordering::Relaxed))
 }
 
 static ERRORS: AtomicU64 = AtomicU64::new(0);

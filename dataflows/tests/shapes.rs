@@ -164,6 +164,7 @@ impl Model {
                 self.relations.insert(relation.oid, Arc::clone(relation));
             }
             Event::Position(lsn) => self.out.push(Collated::Position(*lsn)),
+            Event::View(_) => {}
         }
     }
 

@@ -1,20 +1,26 @@
 //! Which rows can satisfy a predicate at all.
 //!
 //! *Enters*: a typed expression. *Leaves*: an [`Access`].
-//! *Invariant*: a row for which the predicate is true has, for at least one probe, the probe's key
-//! over the probe's columns (or a key that is unknown). Probes may name too many rows, never too
-//! few.
+//! *Invariant*: a row for which the predicate is true fits, for every alternative, at least one of
+//! its probes. Probes may name too many rows, never too few.
+//!
+//! AND offers the alternatives of all its parts, and its equalities together as one. OR unites one
+//! alternative of every part; a part without any spoils it.
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::datum::Datum;
-use crate::expr::{Comparison, Expr, Operand};
-use crate::key::{self, Key};
-use crate::limits::PROBES_MAX;
-use crate::scalar::{Kind, Scalar};
-use crate::sql_type::SqlType;
-use crate::value::{Constant, Value};
-use crate::{calendar, decimal};
+use crate::expr::Expr;
+use crate::key::{Key, Reader};
+use crate::limits::{ALTERNATIVES_MAX, PROBES_MAX};
+use crate::{Row, TableSchema};
+
+mod bounds;
+mod document;
+mod leaf;
+mod pattern;
+mod source;
+
+pub use source::{Found, Reading, Source};
 
 /// How to find the rows that may match.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,198 +29,333 @@ pub enum Access {
     Nothing,
     /// Every row is a candidate.
     All,
-    /// A matching row has the key of at least one probe.
-    Equality(Vec<Probe>),
+    /// Each of these is enough; the one that usually names fewest comes first.
+    Any(Vec<Alternative>),
 }
 
-/// Columns and the values they must have.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// Probes of which a matching row fits at least one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alternative {
+    /// At least one.
+    pub probes: Vec<Probe>,
+    /// How little it usually filters: the smaller, the better.
+    pub rank: u32,
+}
+
+/// What is read of a row, and what must be found there.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
-    /// Places in the table, sorted.
-    pub columns: Vec<usize>,
-    /// Their values.
-    pub key: Key,
+    /// What is read.
+    pub source: Source,
+    /// What fits.
+    pub want: Want,
+}
+
+/// What must be found.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Want {
+    /// One of the keys is this.
+    Equal(Key),
+    /// The key lies here, bounds included; `None` is no bound.
+    Between(Option<Key>, Option<Key>),
+    /// The key begins with this.
+    Prefix(Key),
+    /// This is somewhere in the key.
+    Fragment(Key),
+    /// All keys are among these, and none is NULL. Sorted.
+    Within(Box<[Key]>),
+    /// There are keys, and the first is none of these. Sorted.
+    Except(Box<[Key]>),
+    /// There is nothing.
+    Null,
+    /// There is something.
+    NotNull,
+}
+
+impl Access {
+    /// Whether a row may match, by the probes alone: what an index finds, but one row at a time.
+    #[must_use]
+    pub fn admits(&self, row: &Row) -> bool {
+        match self {
+            Access::Nothing => false,
+            Access::All => true,
+            Access::Any(list) => {
+                list.iter().all(|one| one.probes.iter().any(|probe| probe.admits(row)))
+            }
+        }
+    }
+}
+
+impl Probe {
+    /// Whether a row fits.
+    #[must_use]
+    pub fn admits(&self, row: &Row) -> bool {
+        let mut reading = Reading::default();
+        self.source.read(row, &mut reading);
+        let mut keys = reading.keys();
+        match (reading.found, &self.want) {
+            (Found::Unknown, _) => true,
+            (Found::Error, _) => false,
+            (Found::Null, want) => *want == Want::Null,
+            (Found::Keys, want) => match want {
+                Want::Equal(wanted) => keys.any(|key| key == wanted.as_bytes()),
+                Want::Between(low, high) => keys.any(|key| {
+                    low.as_ref().is_none_or(|low| low.as_bytes() <= key)
+                        && high.as_ref().is_none_or(|high| key <= high.as_bytes())
+                }),
+                Want::Prefix(wanted) => keys.any(|key| key.starts_with(wanted.as_bytes())),
+                Want::Fragment(wanted) => keys.any(|key| {
+                    key.windows(wanted.as_bytes().len()).any(|part| part == wanted.as_bytes())
+                }),
+                Want::Within(list) => !reading.null_element && keys.all(|key| has(list, key)),
+                Want::Except(list) => keys.next().is_none_or(|key| !has(list, key)),
+                Want::Null => false,
+                Want::NotNull => true,
+            },
+        }
+    }
+
+    /// In words, for people.
+    #[must_use]
+    pub fn describe(&self, table: &TableSchema) -> String {
+        format!("{} {}", self.want.word(), self.source.describe(table))
+    }
+}
+
+fn has(list: &[Key], key: &[u8]) -> bool {
+    list.binary_search_by(|one| one.as_bytes().cmp(key)).is_ok()
+}
+
+impl Want {
+    /// What kind of look-up finds it, as `docs/where.md` names it.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Want::Equal(_) => "equality",
+            Want::Between(..) => "range",
+            Want::Prefix(_) => "prefix",
+            Want::Fragment(_) => "fragment",
+            Want::Within(_) => "within",
+            Want::Except(_) => "exception",
+            Want::Null | Want::NotNull => "null",
+        }
+    }
+
+    /// How little it usually filters.
+    fn rank(&self) -> u32 {
+        match self {
+            Want::Equal(_) => 10,
+            Want::Between(Some(_), Some(_)) => 20,
+            Want::Prefix(text) => 30 - text.as_bytes().len().min(9) as u32,
+            Want::Fragment(text) => 40 - 3 * text.as_bytes().len().min(6) as u32,
+            Want::Within(_) => 40,
+            Want::Null => 50,
+            Want::Between(..) => 60,
+            Want::Except(_) => 80,
+            Want::NotNull => 90,
+        }
+    }
+}
+
+impl Alternative {
+    fn new(probes: Vec<Probe>) -> Alternative {
+        // The worst decides.
+        let rank = probes.iter().map(|probe| probe.want.rank()).max().unwrap_or(0);
+        Alternative { probes, rank }
+    }
+
+    /// In words, for people: each kind of look-up once.
+    #[must_use]
+    pub fn describe(&self, table: &TableSchema) -> String {
+        let mut words: Vec<String> = Vec::new();
+        for probe in &self.probes {
+            let word = probe.describe(table);
+            if words.last() != Some(&word) && !words.contains(&word) {
+                words.push(word);
+            }
+        }
+        words.join(" or ")
+    }
 }
 
 /// The canonical bytes that columns must have.
-type Values = BTreeMap<usize, Vec<u8>>;
+type Values = BTreeMap<usize, (Reader, Vec<u8>)>;
 
 /// What an expression says about the rows for which it is true.
-enum Found {
-    All,
-    /// One of these; none of them if there are none.
-    OneOf(Vec<Values>),
+#[derive(Default)]
+struct Says {
+    /// One of these holds; none of them ever if there are none; `None` says nothing.
+    equal: Option<Vec<Values>>,
+    /// Of each of these, one probe fits.
+    others: Vec<Vec<Probe>>,
+}
+
+impl Says {
+    fn nothing_matches() -> Says {
+        Says { equal: Some(Vec::new()), others: Vec::new() }
+    }
+
+    fn one_of(probes: Vec<Probe>) -> Says {
+        let probes = unite(probes);
+        match probes.len() {
+            0 => Says::nothing_matches(),
+            1..=PROBES_MAX => Says { equal: None, others: vec![probes] },
+            _ => Says::default(),
+        }
+    }
+
+    fn is_never(&self) -> bool {
+        self.equal.as_ref().is_some_and(Vec::is_empty)
+    }
+
+    /// The probes that usually name fewest.
+    fn best(self) -> Option<Vec<Probe>> {
+        let equal = self.equal.map(probes);
+        let all = equal.into_iter().chain(self.others).map(Alternative::new);
+        all.min_by_key(|one| one.rank).map(|one| one.probes)
+    }
 }
 
 /// Derives the access of an expression.
 pub(crate) fn access(expr: &Expr) -> Access {
-    match find(expr) {
-        Found::All => Access::All,
-        Found::OneOf(list) if list.is_empty() => Access::Nothing,
-        Found::OneOf(list) => Access::Equality(list.into_iter().map(probe).collect()),
+    let says = find(expr);
+    if says.is_never() {
+        return Access::Nothing;
     }
+    let equal = says.equal.map(probes);
+    let mut list: Vec<Alternative> =
+        equal.into_iter().chain(says.others).map(Alternative::new).collect();
+    list.sort_by_key(|one| one.rank);
+    list.truncate(ALTERNATIVES_MAX);
+    if list.is_empty() { Access::All } else { Access::Any(list) }
 }
 
-fn probe(values: Values) -> Probe {
-    Probe {
-        columns: values.keys().copied().collect(),
-        key: Key::new(values.into_values().flatten().collect()),
-    }
-}
-
-fn find(expr: &Expr) -> Found {
-    match expr {
-        Expr::Constant(Some(true)) => Found::All,
-        Expr::Constant(_) => Found::OneOf(Vec::new()),
-        Expr::Flag { column, expected } => equality(*column, Value::Bool(*expected)),
-        Expr::Compare { comparison: Comparison::Equal, left, right }
-        | Expr::Distinct { left, right, negated: true } => match (left, right) {
-            (Operand::Column { column, sql_type }, Operand::Constant(constant)) => {
-                one_of(*column, *sql_type, std::slice::from_ref(constant))
-            }
-            _ => Found::All,
-        },
-        Expr::In {
-            operand: Operand::Column { column, sql_type }, list, negated: false, ..
-        } => one_of(*column, *sql_type, list),
-        Expr::Test { operand, expected: Some(true), negated: false } => find(operand),
-        Expr::Computed { scalar, negated: false } => computed(scalar),
-        Expr::And(list) => both(list.iter().map(find).collect()),
-        Expr::Or(list) => either(list.iter().map(find)),
-        _ => Found::All,
-    }
-}
-
-/// Equality of a column that is compared by computing, with one constant or several.
-fn computed(scalar: &Scalar) -> Found {
-    let (call, left, right) = match &scalar.kind {
-        Kind::Call(call, arguments) => match arguments.as_slice() {
-            [left, right] => (call, left, right),
-            _ => return Found::All,
-        },
-        Kind::Quantified { call, left, array, all: false } => (call, &**left, &**array),
-        _ => return Found::All,
-    };
-    if !call.is_operator || call.name != "=" {
-        return Found::All;
-    }
-    let (column, data_type, constant) = match (&left.kind, &right.kind) {
-        (Kind::Column(column), _) => (*column, &left.data_type, right.constant()),
-        (_, Kind::Column(column)) => (*column, &right.data_type, left.constant()),
-        _ => return Found::All,
-    };
-    // Another type on the other side has another comparison.
-    if call.arguments[0] != *data_type || call.arguments[0] != call.arguments[1] {
-        return Found::All;
-    }
-    let constants: Vec<&Datum> = match (&scalar.kind, constant) {
-        (Kind::Quantified { .. }, Some(Some(Datum::Array(array)))) => {
-            array.elements.iter().flatten().collect()
-        }
-        (Kind::Call(..), Some(Some(datum))) => vec![datum],
-        _ => return Found::All,
-    };
-    let mut found = Vec::with_capacity(constants.len());
-    for constant in constants {
-        let mut bytes = Vec::new();
-        if !key::write_datum(data_type.oid, constant, &mut bytes) {
-            return Found::All;
-        }
-        found.push(Values::from([(column, bytes)]));
-    }
-    if found.len() > PROBES_MAX { Found::All } else { Found::OneOf(found) }
-}
-
-fn equality(column: usize, value: Value<'_>) -> Found {
-    let mut bytes = Vec::new();
-    key::write(value, &mut bytes);
-    Found::OneOf(vec![Values::from([(column, bytes)])])
-}
-
-fn one_of(column: usize, sql_type: SqlType, list: &[Constant]) -> Found {
+fn probes(list: Vec<Values>) -> Vec<Probe> {
+    let mut last: Option<(Vec<usize>, Source)> = None;
     let mut found = Vec::with_capacity(list.len());
-    for constant in list {
-        match held(sql_type, constant.value()) {
-            Held::As(value) => {
-                let mut bytes = Vec::new();
-                key::write(value, &mut bytes);
-                found.push(Values::from([(column, bytes)]));
+    for values in list {
+        let columns: Vec<usize> = values.keys().copied().collect();
+        let source = match &last {
+            Some((same, source)) if *same == columns => source.clone(),
+            _ => {
+                let readers: Vec<(usize, Reader)> =
+                    values.iter().map(|(column, (reader, _))| (*column, *reader)).collect();
+                Source::columns(&readers)
             }
-            Held::Never => {}
-            Held::Several => return Found::All,
-        }
+        };
+        last = Some((columns, source.clone()));
+        let key = Key::new(values.into_values().flat_map(|(_, bytes)| bytes).collect());
+        found.push(Probe { source, want: Want::Equal(key) });
     }
-    if found.len() > PROBES_MAX { Found::All } else { Found::OneOf(found) }
+    found
 }
 
-/// Which values of a column equal a constant.
-enum Held<'a> {
-    As(Value<'a>),
-    Never,
-    /// More than one, or we cannot tell.
-    Several,
-}
-
-/// The largest integer up to which every `int8` is a float of its own.
-const EXACT_FLOAT_MAX: f64 = 9_007_199_254_740_991.0;
-
-fn held(sql_type: SqlType, constant: Value<'_>) -> Held<'_> {
-    let fits = |int: Option<i64>| match int {
-        Some(int) if sql_type.integer_range().contains(&int) => Held::As(Value::Int(int)),
-        _ => Held::Never,
-    };
-    match (sql_type, constant) {
-        (SqlType::Int2 | SqlType::Int4 | SqlType::Int8, Value::Int(int)) => fits(Some(int)),
-        (SqlType::Int2 | SqlType::Int4 | SqlType::Int8, Value::Numeric(decimal)) => {
-            fits(decimal::Decimal::to_i64(decimal))
-        }
-        (SqlType::Int2 | SqlType::Int4 | SqlType::Int8, Value::Float(float)) => {
-            if float.abs() > EXACT_FLOAT_MAX {
-                Held::Several
-            } else if float.fract() == 0.0 {
-                // In range, as checked above.
-                fits(Some(float as i64))
-            } else {
-                Held::Never
-            }
-        }
-        (SqlType::Date, Value::Timestamp(micros)) => match calendar::day_of_midnight(micros) {
-            Some(day) => Held::As(Value::Date(day)),
-            None => Held::Never,
-        },
-        // Not settled to a timestamp because it is later than all of them.
-        (SqlType::Timestamp | SqlType::Timestamptz, Value::Date(_)) => Held::Never,
-        (SqlType::Numeric, Value::Numeric(_))
-        | (SqlType::Float4 | SqlType::Float8, Value::Float(_))
-        | (SqlType::Bool, Value::Bool(_))
-        | (SqlType::Text | SqlType::Enum, Value::Text(_))
-        | (SqlType::Uuid, Value::Uuid(_))
-        | (SqlType::Date, Value::Date(_))
-        | (SqlType::Timestamp | SqlType::Timestamptz, Value::Timestamp(_)) => Held::As(constant),
-        // Several decimals are one float.
-        _ => Held::Several,
+fn find(expr: &Expr) -> Says {
+    match expr {
+        Expr::And(list) => both(list.iter().map(find).collect()),
+        Expr::Or(list) => either(list.iter().map(find).collect()),
+        leaf => leaf::find(leaf),
     }
 }
 
-/// AND: all columns together, unless that makes too many probes. Starts with the side that has the
-/// fewest, which is then always kept.
-fn both(sides: Vec<Found>) -> Found {
-    let mut lists: Vec<Vec<Values>> = Vec::new();
+/// AND: all equalities together, unless that makes too many probes, and everything else.
+fn both(sides: Vec<Says>) -> Says {
+    if sides.iter().any(Says::is_never) {
+        return Says::nothing_matches();
+    }
+    let (mut equal, mut others) = (Vec::new(), Vec::new());
     for side in sides {
-        match side {
-            Found::All => {}
-            Found::OneOf(list) => lists.push(list),
+        equal.extend(side.equal);
+        others.extend(side.others);
+    }
+    // Starts with the side that has the fewest, which is then always kept.
+    equal.sort_by_key(Vec::len);
+    let mut lists = equal.into_iter();
+    let product = lists.next().map(|first| {
+        lists.fold(first, |product, list| {
+            if product.len().saturating_mul(list.len()) <= PROBES_MAX {
+                multiply(&product, &list)
+            } else {
+                product
+            }
+        })
+    });
+    let Some(others) = narrow(others) else { return Says::nothing_matches() };
+    Says { equal: product, others }
+}
+
+/// Who wants one of two exceptions made wants only those made that are in both: an index keeps one
+/// list of exceptions for each predicate and source.
+fn unite(probes: Vec<Probe>) -> Vec<Probe> {
+    let mut kept: Vec<Probe> = Vec::with_capacity(probes.len());
+    for probe in probes {
+        if let Want::Except(keys) = &probe.want {
+            let same = kept.iter_mut().find(|one| {
+                one.source == probe.source && matches!(one.want, Want::Except(_) | Want::NotNull)
+            });
+            match same.map(|one| &mut one.want) {
+                Some(Want::Except(earlier)) => {
+                    let common: Vec<Key> =
+                        earlier.iter().filter(|key| keys.contains(key)).cloned().collect();
+                    *earlier = common.into();
+                    continue;
+                }
+                Some(_) => continue,
+                None => {}
+            }
+        }
+        kept.push(probe);
+    }
+    kept
+}
+
+/// Makes one range of all that one source must lie in, and one list of all that it must not be; `None`
+/// where ranges exclude one another.
+fn narrow(others: Vec<Vec<Probe>>) -> Option<Vec<Vec<Probe>>> {
+    let mut kept: Vec<Vec<Probe>> = Vec::with_capacity(others.len());
+    for probes in others {
+        if let [Probe { source, want: Want::Except(keys) }] = probes.as_slice() {
+            let earlier = kept.iter_mut().find_map(|probes| match probes.as_mut_slice() {
+                [Probe { source: same, want: Want::Except(earlier) }] if same == source => {
+                    Some(earlier)
+                }
+                _ => None,
+            });
+            let Some(earlier) = earlier else {
+                kept.push(probes);
+                continue;
+            };
+            let mut all: Vec<Key> = earlier.iter().chain(keys).cloned().collect();
+            all.sort_unstable();
+            all.dedup();
+            *earlier = all.into();
+            continue;
+        }
+        let [Probe { source, want: Want::Between(low, high) }] = probes.as_slice() else {
+            kept.push(probes);
+            continue;
+        };
+        let earlier = kept.iter_mut().find_map(|probes| match probes.as_mut_slice() {
+            [Probe { source: same, want: Want::Between(low, high) }] if same == source => {
+                Some((low, high))
+            }
+            _ => None,
+        });
+        let Some((kept_low, kept_high)) = earlier else {
+            kept.push(probes);
+            continue;
+        };
+        if low > kept_low {
+            kept_low.clone_from(low);
+        }
+        if kept_high.is_none() || high.is_some() && high < kept_high {
+            kept_high.clone_from(high);
+        }
+        if kept_low.is_some() && kept_high.is_some() && *kept_low > *kept_high {
+            return None;
         }
     }
-    lists.sort_by_key(Vec::len);
-    let mut lists = lists.into_iter();
-    let Some(mut product) = lists.next() else { return Found::All };
-    for list in lists {
-        if product.len().saturating_mul(list.len()) <= PROBES_MAX {
-            product = multiply(&product, &list);
-        }
-    }
-    Found::OneOf(product)
+    Some(kept)
 }
 
 /// Every pair of one value each; pairs that want two values of one column match nothing.
@@ -236,16 +377,23 @@ fn multiply(left: &[Values], right: &[Values]) -> Vec<Values> {
     product
 }
 
-/// OR: every side's probes, if every side has some.
-fn either(sides: impl Iterator<Item = Found>) -> Found {
+/// OR: the equalities of all sides, if every side has some; or else what is best of each.
+fn either(sides: Vec<Says>) -> Says {
+    let sides: Vec<Says> = sides.into_iter().filter(|side| !side.is_never()).collect();
+    if sides.iter().all(|side| side.equal.is_some()) {
+        let mut seen = HashSet::new();
+        let all = sides.into_iter().filter_map(|side| side.equal).flatten();
+        let union: Vec<Values> = all.filter(|values| seen.insert(values.clone())).collect();
+        let equal = (union.len() <= PROBES_MAX).then_some(union);
+        return Says { equal, others: Vec::new() };
+    }
     let mut seen = HashSet::new();
     let mut union = Vec::new();
     for side in sides {
-        let Found::OneOf(list) = side else { return Found::All };
-        union.extend(list.into_iter().filter(|values| seen.insert(values.clone())));
-        if union.len() > PROBES_MAX {
-            return Found::All;
-        }
+        let Some(probes) = side.best() else { return Says::default() };
+        let is_new =
+            |probe: &Probe| seen.insert((probe.source.name().to_owned(), probe.want.clone()));
+        union.extend(probes.into_iter().filter(is_new));
     }
-    Found::OneOf(union)
+    Says::one_of(union)
 }

@@ -181,6 +181,11 @@ pub(crate) fn day_of_midnight(timestamp: i64) -> Option<i32> {
     }
 }
 
+/// The day that an instant is in.
+pub(crate) fn day_of(timestamp: i64) -> i64 {
+    timestamp.div_euclid(DAY_MICROS)
+}
+
 /// Compares a day with an instant; days beyond all instants are above them and below infinity.
 pub(crate) fn compare_date(date: i32, timestamp: i64) -> std::cmp::Ordering {
     let start = match date {

@@ -64,6 +64,11 @@ impl CaseMap {
         self.lower.get(c)
     }
 
+    /// A number that maps with the same lower-case forms have in common.
+    pub(crate) fn lower_fingerprint(&self) -> u64 {
+        self.lower.fingerprint
+    }
+
     /// What the ASCII characters become, if that is ASCII too.
     pub(crate) fn ascii_table(&self, upper: bool) -> Option<&[u8; 128]> {
         let pairs = if upper { self.upper.as_ref()? } else { &self.lower };
@@ -78,6 +83,8 @@ struct Pairs {
     all: HashMap<char, char>,
     /// `None` where an ASCII character becomes another.
     ascii: Option<[u8; 128]>,
+    /// The same for equal maps.
+    fingerprint: u64,
 }
 
 impl Pairs {
@@ -106,7 +113,14 @@ impl From<HashMap<char, char>> for Pairs {
                 _ => ascii = None,
             }
         }
-        Pairs { all, ascii }
+        // A sum, since a map has no order.
+        let pair = |(from, to): (&char, &char)| {
+            let mixed =
+                (u64::from(*from) << 32 | u64::from(*to)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            (mixed ^ mixed >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9)
+        };
+        let fingerprint = all.iter().map(pair).fold(0, u64::wrapping_add);
+        Pairs { all, ascii, fingerprint }
     }
 }
 

@@ -81,6 +81,44 @@ impl<'a> Decimal<'a> {
         }
     }
 
+    /// Appends bytes that are in the order of numbers: what kind it is, the place of the first digit,
+    /// the digits; of negative ones the complement, with an end above all digits.
+    pub(crate) fn write_sort_key(&self, bytes: &mut Vec<u8>) {
+        let Decimal::Finite(finite) = self else {
+            return bytes.push(match self {
+                Decimal::NegativeInfinity => 0,
+                Decimal::Infinity => 4,
+                _ => 5,
+            });
+        };
+        if finite.is_zero() {
+            return bytes.push(2);
+        }
+        bytes.push(if finite.negative { 1 } else { 3 });
+        let start = bytes.len();
+        finite.write_size(bytes);
+        if finite.negative {
+            bytes[start..].iter_mut().for_each(|byte| *byte = !*byte);
+            bytes.push(u8::MAX);
+        }
+    }
+
+    /// The greatest integer that is not above it; `None` where it is not finite or out of range.
+    pub(crate) fn floor(self) -> Option<i64> {
+        let Decimal::Finite(finite) = self else { return None };
+        let whole = finite.whole_part()?;
+        let down = finite.negative && !finite.fraction.is_empty();
+        if down { whole.checked_sub(1) } else { Some(whole) }
+    }
+
+    pub(crate) fn is_negative(&self) -> bool {
+        match self {
+            Decimal::NegativeInfinity => true,
+            Decimal::Finite(finite) => finite.negative,
+            _ => false,
+        }
+    }
+
     /// The integer it is equal to, if any.
     pub(crate) fn to_i64(self) -> Option<i64> {
         match self {
@@ -145,6 +183,23 @@ impl<'a> Finite<'a> {
 
     fn is_zero(&self) -> bool {
         self.whole.is_empty() && self.fraction.is_empty()
+    }
+
+    /// The place of the first digit, then the digits without the zeros at their end.
+    fn write_size(&self, bytes: &mut Vec<u8>) {
+        let zeros = self.fraction.iter().take_while(|digit| **digit == b'0').count();
+        let (place, fraction) = match self.whole.len() {
+            0 => (-(zeros as i64), &self.fraction[zeros..]),
+            digits => (digits as i64, self.fraction),
+        };
+        // At most 131,072 digits stand before the point and 16,383 behind it.
+        bytes.extend((place + (1 << 31)).to_be_bytes().split_at(4).1);
+        let start = bytes.len();
+        bytes.extend(self.whole);
+        bytes.extend(fraction);
+        while bytes.len() > start && bytes.last() == Some(&b'0') {
+            bytes.pop();
+        }
     }
 
     fn whole_part(&self) -> Option<i64> {

@@ -10,12 +10,13 @@
 //! of the form.
 
 use std::hash::{Hash, Hasher};
+use std::sync::LazyLock;
 
 use crate::expr::{Comparison, Expr, Operand};
 use crate::plan::Plan;
 use crate::sql_type::SqlType;
 use crate::value::Constant;
-use crate::{TableSchema, literal, name, normalize, print};
+use crate::{Row, TableSchema, Truth, literal, name, normalize, print};
 
 /// A predicate without the constants that are its own.
 #[derive(Debug)]
@@ -85,6 +86,19 @@ impl Form {
         &self.text
     }
 
+    /// Its text with a `?` in the place of every constant in it, those that are not each predicate's
+    /// own too: for people, and without anybody's values.
+    #[must_use]
+    pub fn template(&self) -> String {
+        mask(&self.text)
+    }
+
+    /// What every predicate of this form asks besides its own constants.
+    #[must_use]
+    pub fn rest_truth(&self, row: &Row) -> Truth {
+        self.plan.truth(row)
+    }
+
     /// The table's columns it reads, sorted.
     #[must_use]
     pub fn columns(&self) -> &[usize] {
@@ -119,6 +133,37 @@ impl Form {
             self.own.iter().zip(texts).map(read).collect::<Option<_>>()?;
         (texts.len() == self.own.len()).then_some(constants)
     }
+}
+
+/// Constants of a list, masked.
+static LISTS: LazyLock<Option<regex::Regex>> =
+    LazyLock::new(|| regex::Regex::new(r"(\?(?:::[a-z0-9_]+)?)(?:, \?(?:::[a-z0-9_]+)?)+").ok());
+
+/// Puts a `?` in the place of every quoted constant; several in a row are one.
+fn mask(text: &str) -> String {
+    let mut masked = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        match c {
+            '"' => {
+                // A name: quotes within are doubled, so each half is one.
+                masked.push(c);
+                masked.extend(rest.by_ref().take_while(|c| *c != '"'));
+                masked.push('"');
+            }
+            '\'' => {
+                while let Some(c) = rest.next() {
+                    if c == '\'' && rest.next_if_eq(&'\'').is_none() {
+                        break;
+                    }
+                }
+                masked.push('?');
+            }
+            other => masked.push(other),
+        }
+    }
+    let Some(lists) = &*LISTS else { return masked };
+    lists.replace_all(&masked, "$1, …").into_owned()
 }
 
 impl PartialEq for Form {

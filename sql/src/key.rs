@@ -48,22 +48,52 @@ pub enum RowKey {
 /// unreadable value in another: nothing can be equal to it.
 #[must_use]
 pub fn row_key(table: &TableSchema, columns: &[usize], row: &Row) -> RowKey {
+    let readers: Option<Vec<(usize, Reader)>> = (columns.iter())
+        .map(|at| table.columns.get(*at).map(|column| (*at, Reader::of_column(column))))
+        .collect();
     let mut bytes = Vec::with_capacity(columns.len() * 12);
-    let mut unknown = false;
-    for &column in columns {
-        let Some(text) = row.get(column) else { return RowKey::Null };
-        let Some(column) = table.columns.get(column) else {
-            unknown = true;
-            continue;
-        };
-        unknown |= !match SqlType::of_column(column) {
-            Some(sql_type) => {
-                Value::read(sql_type, text).map(|value| write(value, &mut bytes)).is_some()
+    match readers.map(|readers| write_columns(&readers, row, &mut bytes)) {
+        Some(None) => RowKey::Null,
+        Some(Some(true)) => RowKey::Key(Key::new(bytes)),
+        Some(Some(false)) | None => RowKey::Unknown,
+    }
+}
+
+/// How a column's text becomes bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Reader {
+    Typed(SqlType),
+    /// Of a type that is compared by computing.
+    Other(Oid),
+}
+
+impl Reader {
+    fn of_column(column: &crate::Column) -> Reader {
+        SqlType::of_column(column).map_or(Reader::Other(Oid(column.base_type_oid)), Reader::Typed)
+    }
+
+    pub(crate) fn of(data_type: &DataType) -> Reader {
+        SqlType::of(data_type).map_or(Reader::Other(data_type.oid), Reader::Typed)
+    }
+}
+
+/// Appends the key of some columns; `None` where one is NULL, `Some(false)` where one cannot be read.
+pub(crate) fn write_columns(
+    columns: &[(usize, Reader)],
+    row: &Row,
+    bytes: &mut Vec<u8>,
+) -> Option<bool> {
+    let mut known = true;
+    for (column, reader) in columns {
+        let text = row.get(*column)?;
+        known &= match reader {
+            Reader::Typed(sql_type) => {
+                Value::read(*sql_type, text).map(|value| write(value, bytes)).is_some()
             }
-            None => write_other(Oid(column.base_type_oid), text, &mut bytes),
+            Reader::Other(oid) => write_other(*oid, text, bytes),
         };
     }
-    if unknown { RowKey::Unknown } else { RowKey::Key(Key::new(bytes)) }
+    Some(known)
 }
 
 /// Appends the canonical bytes of a value that a column of its type can hold.

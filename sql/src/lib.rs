@@ -51,6 +51,7 @@ pub mod row;
 mod scalar;
 pub mod schema;
 mod server;
+mod sort_key;
 mod sql_type;
 pub mod statement;
 mod syntax;
@@ -60,7 +61,7 @@ mod truth;
 mod value;
 mod where_error;
 
-pub use access::{Access, Probe};
+pub use access::{Access, Alternative, Found, Probe, Reading, Source, Want};
 pub use collation::{CaseMap, Collation, CollationFacts, Folding, TextOrder};
 pub use evaluation_error::EvaluationError;
 pub use form::Form;

@@ -23,6 +23,10 @@ pub const NUMERIC_CONSTANT_DIGITS_MAX: usize = 1_000;
 /// probed instead.
 pub const PROBES_MAX: usize = 4_096;
 
+/// Access paths of one predicate that are weighed against one another when its shape comes and goes:
+/// an AND of hundreds of parts is as well served by the best of its first ones.
+pub const ALTERNATIVES_MAX: usize = 8;
+
 /// Parts of one predicate that exist more than once: what BETWEEN, IN and CASE compare repeatedly is
 /// copied, and nesting them multiplies.
 pub const EXPRESSION_NODES_MAX: usize = 100_000;

@@ -131,12 +131,20 @@ impl Predicate {
     /// Whether a row satisfies it.
     #[must_use]
     pub fn matches(&self, row: &Row) -> Truth {
+        Truth::all(self.own_truths(row).chain(iter::once_with(|| self.form.rest_truth(row))))
+    }
+
+    /// The same of the part that is its own; with [`Form::rest_truth`] both make the whole under AND.
+    #[must_use]
+    pub fn own_truth(&self, row: &Row) -> Truth {
+        Truth::all(self.own_truths(row))
+    }
+
+    fn own_truths(&self, row: &Row) -> impl Iterator<Item = Truth> {
         let own = self.form.own.iter().zip(self.constants.as_slice());
-        let own = own.map(|(own, constant)| {
+        own.map(|(own, constant)| {
             evaluate::compare(Comparison::Equal, own.column, own.sql_type, constant, row)
-        });
-        let rest = iter::once_with(|| self.form.plan.truth(row));
-        Truth::all(own.chain(rest))
+        })
     }
 
     /// Whether a row satisfies it, or what Postgres would say had gone wrong.

@@ -8,6 +8,7 @@
 use crate::TableSchema;
 use crate::expr::{Expr, Like, Operand};
 use crate::name::{literal, quote};
+use crate::scalar::Scalar;
 use crate::sql_type::SqlType;
 use crate::value::Constant;
 
@@ -26,6 +27,13 @@ pub(crate) fn expr(expr: &Expr, table: &TableSchema) -> String {
 pub(crate) fn expr_by_name(expr: &Expr, name: &dyn Fn(usize) -> String) -> String {
     let mut text = String::new();
     Printer { name }.expr(expr, &mut text);
+    text
+}
+
+/// SQL of something computed.
+pub(crate) fn scalar_by_name(scalar: &Scalar, name: &dyn Fn(usize) -> String) -> String {
+    let mut text = String::new();
+    Printer { name }.scalar(scalar, &mut text);
     text
 }
 

@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 
 use brooklet_sql::name::literal;
-use brooklet_sql::{Access, Row, RowKey, TableSchema, Truth, compile, row_key};
+use brooklet_sql::{Row, TableSchema, Truth, compile};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 mod generate;
@@ -150,20 +150,10 @@ impl Oracle {
     /// A row that matches and that no probe finds, where the expression is a predicate.
     fn missed_by_probes(&self, sql: &str) -> Option<String> {
         let predicate = compile(sql, &[], &self.table).ok()?;
-        let probes = match predicate.access() {
-            Access::All => return None,
-            Access::Nothing => Vec::new(),
-            Access::Equality(probes) => probes,
-        };
+        let access = predicate.access();
         for values in &self.rows {
             let row = Row::new(values.iter().map(Option::as_deref).collect::<Vec<_>>()).unwrap();
-            let found =
-                probes.iter().any(|probe| match row_key(&self.table, &probe.columns, &row) {
-                    RowKey::Key(key) => key == probe.key,
-                    RowKey::Null => false,
-                    RowKey::Unknown => true,
-                });
-            if !found && predicate.matches(&row) == Truth::True {
+            if predicate.matches(&row) == Truth::True && !access.admits(&row) {
                 return Some(format!("no probe of {sql} finds {row:?}"));
             }
         }

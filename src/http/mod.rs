@@ -6,6 +6,7 @@
 //! read. *Must not know*: the dataflow, Postgres, Arrow.
 
 mod accept;
+mod admin;
 mod admission;
 mod answer;
 mod body;
@@ -66,6 +67,8 @@ enum Route {
     Shape,
     Health,
     Description,
+    /// What the engine looks like.
+    Engine,
     Unknown,
 }
 
@@ -144,6 +147,14 @@ async fn answer(http: &Http, route: Route, request: Request) -> (Response, bool)
         Route::Root if reads => (root(request.headers()), true),
         Route::Health if reads => (health(http), true),
         Route::Description if reads => (openapi::answer(), true),
+        Route::Engine if reads => {
+            let query = Query::parse(request.uri().query().unwrap_or_default()).ok();
+            if !query.is_some_and(|query| authorized(&http.settings, &query)) {
+                return (Refusal::Unauthorized.response(&method), false);
+            }
+            // No page of another origin has any business here.
+            (admin::engine(http).await, false)
+        }
         Route::Shape if method == Method::OPTIONS => (preflight(), true),
         Route::Shape if reads || method == Method::POST || method == Method::DELETE => {
             let query = match Query::parse(request.uri().query().unwrap_or_default()) {
@@ -168,6 +179,7 @@ fn route(path: &str) -> Route {
         [] => Route::Root,
         ["v1", "shape"] => Route::Shape,
         ["v1", "health"] => Route::Health,
+        ["v1", "admin", "engine"] => Route::Engine,
         ["openapi.json"] => Route::Description,
         _ => Route::Unknown,
     }

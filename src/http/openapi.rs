@@ -14,7 +14,7 @@ use super::parameters::{Parameters, Subset};
         title = "Brooklet",
         description = "Postgres tables as live shapes over HTTP. The protocol is Electric's."
     ),
-    paths(read, part, delete, health),
+    paths(read, part, delete, health, engine),
     components(schemas(Parameters, Subset))
 )]
 struct Description;
@@ -88,6 +88,21 @@ fn delete() {}
 )]
 #[allow(dead_code)]
 fn health() {}
+
+/// How shapes are found: per table and template of filters the access path, how many shapes there are,
+/// how often they were asked and how often concerned.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/engine",
+    params(("secret" = Option<String>, Query, description = "The server's secret")),
+    responses(
+        (status = 200, description = "`{\"tables\": [{\"table\", \"shapes\", \"changes\", \"templates\": [{\"filter\", \"path\", \"shapes\", \"candidates\", \"matches\"}], \"templates_left_out\", \"forms_left_out\"}]}`"),
+        (status = 401, description = "The secret is wrong or missing"),
+        (status = 503, description = "The engine is not running, or too busy")
+    )
+)]
+#[allow(dead_code)]
+fn engine() {}
 
 /// The description.
 pub fn answer() -> Response {

@@ -69,6 +69,9 @@ fn sample(admission: &Admission, core: Option<&Core>) {
     gauge!("electric_shapes_total_shapes_count").set(core.registry.count() as f64);
     gauge!("electric_postgres_replication_pg_wal_offset").set(workshop.durable.borrow().0 as f64);
     counter!("brooklet_filter_errors_count").absolute(workshop.engine.evaluation_errors());
+    let (candidates, matches) = workshop.engine.asked();
+    counter!("brooklet_filter_candidates_count").absolute(candidates);
+    counter!("brooklet_filter_matches_count").absolute(matches);
     gauge!("brooklet_logs_processed_offset").set(workshop.logs.processed().0 as f64);
 }
 

@@ -7,6 +7,7 @@
 
 mod bad_input;
 mod durability;
+mod engine;
 mod evaluation;
 mod folding;
 mod harness;

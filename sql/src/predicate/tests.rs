@@ -1,7 +1,7 @@
 //! Table tests of whole clauses.
 
 use super::*;
-use crate::{Collation, Column, Probe, RelationName, RowKey, TextOrder, row_key};
+use crate::{Collation, Column, Probe, RelationName, RowKey, TextOrder, Want, row_key};
 
 /// `name:type`, the type by its OID.
 fn table() -> TableSchema {
@@ -324,37 +324,46 @@ fn equalities_become_probes() {
     let columns = |clause: &str| match compile(clause, &[], &table()).unwrap().access() {
         Access::Nothing => "nothing".to_owned(),
         Access::All => "all".to_owned(),
-        Access::Equality(probes) => {
-            let shown: Vec<String> =
-                probes.iter().map(|Probe { columns, .. }| format!("{columns:?}")).collect();
-            shown.join(" ")
+        Access::Any(list) => {
+            let probe = |probe: &Probe| match &probe.want {
+                Want::Equal(_) => probe.source.describe(&table()),
+                _ => probe.describe(&table()),
+            };
+            let shown: Vec<String> = list[0].probes.iter().map(probe).collect();
+            shown.join(" | ").replace('"', "")
         }
     };
     for (clause, expected) in [
-        ("id = 1", "[0]"),
-        ("id = 1 AND t = 'x' AND big > 5", "[0, 6]"),
-        ("t = 'x' AND (big > 5 OR b)", "[6]"),
-        ("id IN (1, 2, 3)", "[0] [0] [0]"),
-        ("id IN (1, NULL)", "[0]"),
-        ("id IN (1, 2) AND t IN ('x', 'y')", "[0, 6] [0, 6] [0, 6] [0, 6]"),
-        ("(id = 1 OR t = 'x') AND b", "[0, 8] [6, 8]"),
-        ("id = 1 OR t > 'x'", "all"),
+        ("id = 1", "id"),
+        ("id = 1 AND t = 'x' AND big > 5", "id, t"),
+        ("t = 'x' AND (big > 5 OR b)", "t"),
+        ("id IN (1, 2, 3)", "id | id | id"),
+        ("id IN (1, NULL)", "id"),
+        ("id IN (1, 2) AND t IN ('x', 'y')", "id, t | id, t | id, t | id, t"),
+        ("(id = 1 OR t = 'x') AND b", "id, b | t, b"),
+        ("id = 1 OR t > 'x'", "id | range t"),
         ("id = 1 AND id = 2", "nothing"),
-        ("id = 1 AND id IN (1, 2)", "[0]"),
-        ("b", "[8]"),
-        ("NOT b", "[8]"),
-        ("(id = 1) IS TRUE", "[0]"),
-        ("id IS NOT DISTINCT FROM 1", "[0]"),
-        ("id = 1.0", "[0]"),
+        ("id = 1 AND id IN (1, 2)", "id"),
+        ("b", "b"),
+        ("NOT b", "b"),
+        ("(id = 1) IS TRUE", "id"),
+        ("(id <> 1) IS FALSE", "id"),
+        ("id IS NOT DISTINCT FROM 1", "id"),
+        ("id = 1.0", "id"),
         ("id = 1.5", "nothing"),
         ("small = 100000", "nothing"),
-        ("big = 9e15::float8", "[2]"),
+        ("big = 9e15::float8", "big"),
         ("big = 1e16::float8", "all"),
+        ("big > 1e16::float8", "range big"),
         ("n = 1.5::float8", "all"),
-        ("d = timestamp '2024-01-01'", "[10]"),
+        ("n > 1.5::float8", "all"),
+        ("d = timestamp '2024-01-01'", "d"),
         ("d = timestamp '2024-01-01 00:00:01'", "nothing"),
-        ("id <> 1", "all"),
-        ("id NOT IN (1)", "all"),
+        ("d > timestamp '2024-01-01 00:00:01'", "range d"),
+        ("id <> 1", "exception id"),
+        ("id NOT IN (1)", "exception id"),
+        ("id <> 1.5", "null id"),
+        ("id <> 1 OR id <> 2", "exception id"),
         ("true", "all"),
         ("false", "nothing"),
         ("id = NULL", "nothing"),
@@ -365,24 +374,42 @@ fn equalities_become_probes() {
     let list: Vec<String> = (0..100).map(|number| number.to_string()).collect();
     let list = list.join(",");
     let three = format!("id IN ({list}) AND small IN ({list}) AND big = 1");
-    let Access::Equality(probes) = compile(&three, &[], &table()).unwrap().access() else {
-        panic!("no probes");
-    };
+    let probes = first_probes(&three);
     assert_eq!(probes.len(), 100, "10,000 would be over the limit");
-    assert_eq!(probes[0].columns.len(), 2);
+    assert_eq!(probes[0].source.describe(&table()).split(", ").count(), 2);
+}
+
+fn first_probes(clause: &str) -> Vec<Probe> {
+    match compile(clause, &[], &table()).unwrap().access() {
+        Access::Any(list) => list.into_iter().next().unwrap().probes,
+        other => panic!("{clause}: {other:?}"),
+    }
 }
 
 #[test]
 fn row_keys_meet_probes() {
-    let Access::Equality(probes) = compile("n = 1.5 AND t = ''", &[], &table()).unwrap().access()
-    else {
-        panic!("no probes");
-    };
-    let key = |values: &[(&str, &str)]| row_key(&table(), &probes[0].columns, &row(values));
-    assert_eq!(key(&[("n", "1.500"), ("t", "")]), RowKey::Key(probes[0].key.clone()));
-    assert_ne!(key(&[("n", "1.500"), ("t", "x")]), RowKey::Key(probes[0].key.clone()));
+    let probes = first_probes("n = 1.5 AND t = ''");
+    let key = |values: &[(&str, &str)]| row_key(&table(), &[5, 6], &row(values));
+    let Want::Equal(wanted) = &probes[0].want else { panic!("{probes:?}") };
+    assert_eq!(key(&[("n", "1.500"), ("t", "")]), RowKey::Key(wanted.clone()));
+    assert_ne!(key(&[("n", "1.500"), ("t", "x")]), RowKey::Key(wanted.clone()));
     assert_eq!(key(&[("n", "1.500")]), RowKey::Null);
     assert_eq!(key(&[("n", "broken"), ("t", "")]), RowKey::Unknown);
+    assert!(probes[0].admits(&row(&[("n", "broken"), ("t", "")])), "it cannot be said");
+    assert!(!probes[0].admits(&row(&[("n", "broken")])), "nothing is equal to NULL");
+}
+
+#[test]
+fn templates_have_nobodys_values() {
+    for (clause, expected) in [
+        ("id = 5", "\"id\" = ?::int4 AND true"),
+        ("t LIKE 'it''s%'", "(\"t\" LIKE ?::text)"),
+        ("id IN (1, 2, 3)", "(\"id\" IN (?::int4, …))"),
+        ("\"order\" > 'a'", "(\"order\" > ?::text)"),
+    ] {
+        let found = compile(clause, &[], &table()).unwrap().form().template();
+        assert_eq!(found, expected, "{clause}");
+    }
 }
 
 #[test]

@@ -16,6 +16,11 @@ pub(crate) use expression::Classes;
 pub(crate) struct Pattern(regex::Regex);
 
 impl Pattern {
+    /// The expression as it was compiled, in the language of the `regex` crate.
+    pub(crate) fn text(&self) -> &str {
+        self.0.as_str()
+    }
+
     /// Compiles a regular expression, `fold` for those that ignore case.
     pub(crate) fn expression(
         text: &str,

@@ -41,8 +41,11 @@ async fn the_description_names_every_path_and_parameter() {
         description["openapi"].as_str().is_some_and(|version| version.starts_with("3.")),
         "{description}"
     );
-    for (path, methods) in [("/v1/shape", &["get", "post", "delete"][..]), ("/v1/health", &["get"])]
-    {
+    for (path, methods) in [
+        ("/v1/shape", &["get", "post", "delete"][..]),
+        ("/v1/health", &["get"]),
+        ("/v1/admin/engine", &["get"]),
+    ] {
         for method in methods {
             let operation = &description["paths"][path][method];
             assert!(operation["responses"].is_object(), "{method} {path}: {operation}");
@@ -108,6 +111,8 @@ async fn metrics_are_served_on_their_own_port_only() {
         "electric_admission_control_acquire_current",
         "electric_plug_serve_shape",
         "electric_postgres_replication",
+        "brooklet_filter_candidates_count",
+        "brooklet_filter_matches_count",
     ] {
         assert!(text.lines().any(|line| line.starts_with(family)), "no {family} in:\n{text}");
     }

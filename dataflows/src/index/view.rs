@@ -1,0 +1,93 @@
+//! What the index looks like from outside.
+//!
+//! *Enters*: the index. *Leaves*: a [`View`] of it, made when somebody asks.
+//! *Invariant*: no value of a row and no constant of a filter is in it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{ShapeIndex, TableShapes};
+
+/// Templates of one table that are listed: a page for people, not an export.
+const TEMPLATES_MAX: usize = 500;
+
+/// Forms of one table that are looked at: a tenth of a second, for which changes wait.
+const FORMS_MAX: usize = 100_000;
+
+/// All tables that shapes are about.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct View {
+    /// By name.
+    pub tables: Vec<TableView>,
+}
+
+/// One table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TableView {
+    /// Its name in SQL.
+    pub table: String,
+    /// How many shapes it has.
+    pub shapes: usize,
+    /// Changes of it that were matched while it had shapes.
+    pub changes: u64,
+    /// Its filters, those with most shapes first.
+    pub templates: Vec<TemplateView>,
+    /// How many more there are.
+    pub templates_left_out: usize,
+    /// How many forms (a filter with its constants, but for those of equalities) were not looked at, because
+    /// there are so many; their shapes are counted, and in no template.
+    pub forms_left_out: usize,
+}
+
+/// Filters that differ in constants only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TemplateView {
+    /// In SQL, with `?` in the place of constants; empty where every row is let in.
+    pub filter: String,
+    /// How candidates are found.
+    pub path: String,
+    /// How many shapes have such a filter.
+    pub shapes: usize,
+    /// How often one of them had to be asked.
+    pub candidates: u64,
+    /// How often it was concerned.
+    pub matches: u64,
+}
+
+impl ShapeIndex {
+    /// How it stands.
+    #[must_use]
+    pub fn view(&self) -> View {
+        let mut tables: Vec<TableView> = self.tables.values().filter_map(view_table).collect();
+        tables.sort_by(|one, other| one.table.cmp(&other.table));
+        View { tables }
+    }
+}
+
+fn view_table(table: &TableShapes) -> Option<TableView> {
+    let name = table.kinds.values().next()?.selection.table.name.to_string();
+    let mut templates: BTreeMap<(String, &str), TemplateView> = BTreeMap::new();
+    for kind in table.kinds.values().take(FORMS_MAX) {
+        let filter = kind.form.as_ref().map_or_else(String::new, |form| form.template());
+        let entry = templates.entry((filter, &kind.path));
+        let template = entry.or_insert_with_key(|(filter, path)| TemplateView {
+            filter: filter.clone(),
+            path: (*path).to_owned(),
+            shapes: 0,
+            candidates: 0,
+            matches: 0,
+        });
+        template.shapes += kind.shapes;
+        template.candidates += kind.candidates;
+        template.matches += kind.matches;
+    }
+    let mut templates: Vec<TemplateView> = templates.into_values().collect();
+    templates.sort_by_key(|template| std::cmp::Reverse(template.shapes));
+    let shapes = table.kinds.values().map(|kind| kind.shapes).sum();
+    let forms_left_out = table.kinds.len().saturating_sub(FORMS_MAX);
+    let templates_left_out = templates.len().saturating_sub(TEMPLATES_MAX);
+    templates.truncate(TEMPLATES_MAX);
+    let changes = table.changes;
+    Some(TableView { table: name, shapes, changes, templates, templates_left_out, forms_left_out })
+}

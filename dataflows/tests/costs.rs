@@ -1,0 +1,217 @@
+//! What the index does for one shape or one change, counted in entries looked at: it must not depend on
+//! how many shapes of other tables and other constants there are.
+
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use brooklet_dataflows::index::ShapeIndex;
+use brooklet_dataflows::{Selection, ShapeId, ShapePlan};
+use brooklet_sql::{
+    Collation, Column, Form, Predicate, Relation, RelationColumn, RelationName, ReplicaIdentity,
+    Row, TableSchema, compile,
+};
+
+fn table(oid: u32) -> Arc<TableSchema> {
+    let column = |(name, oid): (&str, u32)| Column {
+        name: name.into(),
+        type_oid: oid,
+        base_type_oid: oid,
+        type_name: "x".into(),
+        type_modifier: -1,
+        dimensions: 0,
+        not_null: false,
+        key_position: (name == "id").then_some(0),
+        generated: false,
+        labels: Vec::new(),
+        element_type_oid: 0,
+        enum_schema: String::new(),
+        enum_name: String::new(),
+        collation: [25, 1009].contains(&oid).then(Collation::c),
+        number: 0,
+        dropped: false,
+    };
+    let columns = [("id", 23), ("n", 23), ("t", 25), ("tags", 1009)];
+    let columns = columns.into_iter().map(column).collect();
+    let name = RelationName { schema: "public".into(), table: format!("t{oid}") };
+    Arc::new(TableSchema { oid, name, columns, partitioned: false })
+}
+
+/// Makes shapes as the server does: what is equal is there once.
+struct Maker {
+    selections: Vec<Arc<Selection>>,
+    forms: Vec<Arc<Form>>,
+    next: u64,
+}
+
+impl Maker {
+    fn new(tables: u32) -> Maker {
+        let selection = |oid| {
+            let (table, columns) = (table(oid), [0].into());
+            Arc::new(Selection { table, columns, key: [0].into(), listed: false })
+        };
+        Maker { selections: (0..tables).map(selection).collect(), forms: Vec::new(), next: 0 }
+    }
+
+    fn make(&mut self, table: u32, filter: &str) -> Arc<ShapePlan> {
+        self.next += 1;
+        let selection = Arc::clone(&self.selections[table as usize]);
+        let mut predicate: Predicate = compile(filter, &[], &selection.table).unwrap();
+        match self.forms.iter().find(|form| **form == *predicate.form()) {
+            Some(form) => predicate.share(&Arc::clone(form)),
+            // The other forms are as many as the shapes, and nobody else's.
+            None if self.forms.len() < 8 => self.forms.push(Arc::clone(predicate.form())),
+            None => {}
+        }
+        Arc::new(ShapePlan { id: ShapeId(self.next), selection, predicate: Some(predicate) })
+    }
+}
+
+/// Filters of every access path, the number standing for a constant of one's own.
+fn filter(kind: usize, number: usize) -> String {
+    match kind {
+        0 => format!("n = {number}"),
+        1 => format!("n BETWEEN {} AND {}", 10 * number, 10 * number + 5),
+        2 => format!("t LIKE 'p{number:07}%'"),
+        3 => format!("t ILIKE '%w{number:07}%'"),
+        4 => format!("tags @> ARRAY['e{number:07}']"),
+        5 => format!("lower(t) = 'l{number:07}'"),
+        _ => format!("n IN ({number}, {}) AND t = 'x'", number + 1_000_000),
+    }
+}
+
+const KINDS: usize = 7;
+
+/// The greatest number of entries that adding and removing one shape, and matching one change, look at,
+/// with so many shapes of other constants and other tables around.
+fn costs(shapes: usize) -> [u64; 3] {
+    let mut maker = Maker::new(3);
+    let mut index = ShapeIndex::default();
+    for number in 0..shapes {
+        index.add(maker.make((number % 3) as u32, &filter(number % KINDS, number)));
+    }
+    let mut worst = [0; 3];
+    let mut found = Vec::new();
+    for kind in 0..KINDS {
+        for number in [shapes + 7, shapes + 70, shapes / 2 + 3] {
+            let plan = maker.make(1, &filter(kind, number));
+            let id = plan.id;
+            let mut measure =
+                |at: usize, index: &mut ShapeIndex, act: &mut dyn FnMut(&mut ShapeIndex)| {
+                    let before = index.steps();
+                    act(index);
+                    worst[at] = worst[at].max(index.steps() - before);
+                };
+            measure(0, &mut index, &mut |index| index.add(Arc::clone(&plan)));
+            let text = format!("p{number:07} w{number:07}");
+            let tags = format!("{{e{number:07},other}}");
+            let n = (10 * number).to_string();
+            let row = Row::new([Some("1"), Some(&*n), Some(&*text), Some(&*tags)]).unwrap();
+            measure(1, &mut index, &mut |index| {
+                index.candidates(1, [None, Some(&row)], &mut found)
+            });
+            measure(2, &mut index, &mut |index| assert!(index.remove(id)));
+        }
+    }
+    worst
+}
+
+#[test]
+fn a_shape_and_a_change_cost_the_same_among_a_hundred_thousand_others() {
+    let (few, many) = (costs(1_000), costs(100_000));
+    for (what, (few, many)) in ["add", "match", "remove"].iter().zip(few.into_iter().zip(many)) {
+        // A tree of a hundred times as many ranges is seven levels deeper, each of which counts up to
+        // four times.
+        assert!(many <= few + 40, "{what}: {few} entries among 1,000 shapes, {many} among 100,000");
+        assert!(many < 200, "{what}: {many}");
+    }
+}
+
+#[test]
+fn a_definition_costs_its_own_tables_kinds_only() {
+    let relation = |table: &TableSchema| {
+        let column = |column: &Column| RelationColumn {
+            name: column.name.clone(),
+            type_oid: column.type_oid,
+            type_modifier: -1,
+        };
+        Relation {
+            oid: table.oid,
+            name: table.name.clone(),
+            identity: ReplicaIdentity::Full,
+            columns: table.columns.iter().map(column).collect(),
+            order: Vec::new(),
+        }
+    };
+    let compared = |shapes: usize| {
+        let mut maker = Maker::new(2);
+        let mut index = ShapeIndex::default();
+        for number in 0..shapes {
+            index.add(maker.make(0, &format!("n = {number}")));
+        }
+        for number in 0..10 {
+            index.add(maker.make(1, &format!("n = {number}")));
+        }
+        let same = relation(&maker.selections[1].table);
+        assert!(index.outdated(&same).is_empty());
+        let mut other = same;
+        other.columns[1].name = "m".into();
+        assert_eq!(index.outdated(&other).len(), 10, "its own shapes end");
+        assert_eq!(index.of_table(1).len(), 10);
+        // A million shapes of one kind are one entry to ask.
+        index.view().tables.iter().map(|table| table.templates.len()).collect::<Vec<_>>()
+    };
+    assert_eq!(compared(1_000), compared(20_000));
+}
+
+#[test]
+fn one_odd_shape_does_not_slow_the_others() {
+    let named = |odd: &[&str]| {
+        let mut maker = Maker::new(1);
+        let mut index = ShapeIndex::default();
+        for number in 0..10_000 {
+            index.add(maker.make(0, &filter(0, number)));
+        }
+        odd.iter().for_each(|filter| index.add(maker.make(0, filter)));
+        let row = Row::new([Some("1"), Some("5"), Some("x"), Some("{a}")]).unwrap();
+        let mut found = Vec::new();
+        let before = index.steps();
+        index.candidates(0, [None, Some(&row)], &mut found);
+        index.steps() - before
+    };
+    let list = (0..4_000).map(|n| (n * 3).to_string()).collect::<Vec<_>>().join(",");
+    let long = format!("n IN ({list})");
+    let odd = [
+        "n > id",
+        "t LIKE '%'",
+        "n <> 5",
+        "10 / (n - 5) = 1",
+        "length(t) * 3 > 1",
+        &long,
+        "t ~ '(a|b)*c'",
+        "n > 0",
+    ];
+    let (without, with) = (named(&[]), named(&odd));
+    assert!(with - without < 40, "{without} entries without them, {with} with them");
+}
+
+#[test]
+fn a_crowded_path_is_left_for_another() {
+    let mut maker = Maker::new(1);
+    let mut index = ShapeIndex::default();
+    // All want the same text: by equality each would be found with all others.
+    for number in 0..10_000 {
+        let window = format!("t = 'open' AND n BETWEEN {} AND {}", 10 * number, 10 * number + 5);
+        index.add(maker.make(0, &window));
+    }
+    let row = Row::new([Some("1"), Some("50003"), Some("open"), None]).unwrap();
+    let mut found = Vec::new();
+    index.candidates(0, [None, Some(&row)], &mut found);
+    assert!(found.len() < 100, "{} candidates for one match", found.len());
+    let ids: Vec<ShapeId> = index.of_table(0);
+    for id in ids {
+        assert!(index.remove(id));
+    }
+    index.candidates(0, [None, Some(&row)], &mut found);
+    assert!(found.is_empty() && index.view().tables.is_empty());
+}

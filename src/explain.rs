@@ -1,0 +1,99 @@
+//! `brooklet explain`: what a filter becomes, and how its shape is found for a changed row.
+//!
+//! *Enters*: a table and a clause. *Leaves*: text: the clause's normal form, its template, and the
+//! access paths; or why it is refused. *Invariant*: asks the database for the table's definition and
+//! changes nothing; the server is not needed.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use brooklet_sql::{Access, Predicate, RelationName, TableSchema, Want, compile};
+
+use crate::replication::Database;
+use crate::replication::schema::Schemas;
+
+/// Settings of `brooklet explain`.
+#[derive(clap::Args, Debug, Clone)]
+pub struct ExplainArgs {
+    /// The database that has the table.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: String,
+
+    /// Certificates to check the database server against.
+    #[arg(long, env = "BROOKLET_DATABASE_CA_CERTIFICATE_FILE")]
+    pub database_ca_certificate_file: Option<PathBuf>,
+
+    /// The table.
+    #[arg(long)]
+    pub table: String,
+
+    /// A filter, as a client would send it.
+    #[arg(long = "where")]
+    pub filter: String,
+
+    /// The values of $1, $2, …, in order.
+    #[arg(long = "param")]
+    pub params: Vec<String>,
+}
+
+/// Explains; `Err` inside is why the filter is refused.
+pub async fn run(args: ExplainArgs) -> anyhow::Result<Result<String, String>> {
+    let ca = args.database_ca_certificate_file.as_deref();
+    let database = Database::new(&args.database_url, ca, 1)?;
+    let table = RelationName::parse(&args.table)?;
+    let schema = Schemas::new(database, std::sync::Arc::default()).refresh(&table, true).await?;
+    Ok(match compile(&args.filter, &args.params, &schema) {
+        Ok(predicate) => Ok(explain(&predicate, &schema)),
+        Err(refusal) => Err(refusal.to_string()),
+    })
+}
+
+fn explain(predicate: &Predicate, table: &TableSchema) -> String {
+    let names = predicate.columns().iter().map(|at| table.columns[*at].name.as_str());
+    let mut text = format!(
+        "normal form  {}\ntemplate     {}\nreads        {}\n",
+        predicate.sql(),
+        predicate.form().template(),
+        names.collect::<Vec<_>>().join(", ")
+    );
+    // Writing to a string cannot fail.
+    _ = match predicate.access() {
+        Access::Nothing => writeln!(text, "found by     nothing: no row can match"),
+        Access::All => writeln!(
+            text,
+            "found by     every row\ncandidates   this shape is asked about every change of its table; \
+             shapes of the same clause share the answer"
+        ),
+        Access::Any(list) => {
+            for (at, alternative) in list.iter().enumerate() {
+                let label = if at == 0 { "found by" } else { "or by" };
+                _ = writeln!(text, "{label:<12} {}", alternative.describe(table));
+            }
+            let words: Vec<&str> =
+                list[0].probes.iter().map(|probe| candidates(&probe.want)).collect();
+            let mut said: Vec<&str> = Vec::new();
+            for word in words {
+                if !said.contains(&word) {
+                    said.push(word);
+                }
+            }
+            writeln!(text, "candidates   per changed row, old and new: {}", said.join("; "))
+        }
+    };
+    text
+}
+
+/// Which shapes of the same kind a changed row names.
+fn candidates(want: &Want) -> &'static str {
+    match want {
+        Want::Equal(_) => "the shapes that want the row's value",
+        Want::Between(Some(_), Some(_)) => "the shapes whose range holds the row's value",
+        Want::Between(..) => "the shapes whose bound the row's value is beyond",
+        Want::Prefix(_) => "the shapes whose prefix the row's text begins with",
+        Want::Fragment(_) => "the shapes one piece of whose text is in the row's",
+        Want::Within(_) => "the shapes that have the row's first element, or all if it has none",
+        Want::Except(_) => "all such shapes but those that except the row's value",
+        Want::Null => "all such shapes if the row has no value",
+        Want::NotNull => "all such shapes if the row has a value",
+    }
+}

@@ -1,0 +1,110 @@
+//! What can be seen of the engine: `brooklet explain`, and `/v1/admin/engine` behind the secret.
+
+use std::time::Duration;
+
+use crate::harness::server::brooklet;
+use crate::harness::{Database, Process, Request, Shape, World, eventually};
+
+const TABLE: &str = "CREATE TABLE items (id int PRIMARY KEY, n int, name text COLLATE \"C\", due date, tags text[])";
+
+const VIEW: &str = "/v1/admin/engine";
+
+async fn explain(world: &World, more: &[&str]) -> (bool, String) {
+    let mut command = brooklet();
+    command.args(["explain", "--database-url", &world.db.url(), "--table", "items"]);
+    let mut process = Process::spawn(command.args(more));
+    let status = process.exit(Duration::from_secs(30)).await;
+    (status.success(), process.output())
+}
+
+#[tokio::test]
+async fn explain_says_how_a_filter_is_found_and_why_another_is_refused() {
+    let world = World::new().await;
+    world.sql(TABLE).await;
+    for (filter, expected) in [
+        ("n = $1", "equality \"n\""),
+        ("due BETWEEN '2024-01-01' AND '2024-02-01'", "range \"due\""),
+        ("name ILIKE '%tea%' AND id > 5", "fragment \"name\", case folded"),
+        ("tags @> '{a}' OR n IS NULL", "null \"n\" or equality elements of \"tags\""),
+        ("id = n", "every row"),
+    ] {
+        let (accepted, said) = explain(&world, &["--where", filter, "--param", "7"]).await;
+        assert!(accepted, "{filter}: {said}");
+        let found = said.lines().find(|line| line.starts_with("found by")).unwrap_or_default();
+        assert!(found.ends_with(expected), "{filter}: {said}");
+        for part in ["normal form", "template", "reads", "candidates"] {
+            assert!(said.lines().any(|line| line.starts_with(part)), "{filter}: {said}");
+        }
+    }
+    let (accepted, said) = explain(&world, &["--where", "n = now()"]).await;
+    assert!(!accepted && said.contains("refused"), "{said}");
+    let (accepted, said) = explain(&world, &["--where", "id = 1"]).await;
+    assert!(accepted && !said.contains("or by"), "{said}");
+    let mut command = brooklet();
+    command.args([
+        "explain",
+        "--database-url",
+        &world.db.url(),
+        "--table",
+        "nothing",
+        "--where",
+        "true",
+    ]);
+    let mut missing = Process::spawn(&mut command);
+    assert!(!missing.exit(Duration::from_secs(30)).await.success(), "{}", missing.output());
+}
+
+#[tokio::test]
+async fn the_engine_is_shown_to_who_has_the_secret_only() {
+    const SECRET: &str = "s3cret";
+    let world = World::with(Database::shared().await, |options| {
+        options.insecure = false;
+        options.secret = Some(SECRET.to_owned());
+    })
+    .await;
+    for guess in ["", "?secret=", "?secret=x"] {
+        let refused = world.send(Request::get(format!("{VIEW}{guess}"))).await;
+        assert_eq!(refused.status, 401, "{}", refused.shown());
+        assert!(!refused.text().contains("tables"), "{}", refused.shown());
+    }
+    let post = Request::new("POST", format!("{VIEW}?secret={SECRET}"));
+    assert_eq!(world.send(post).await.status, 404);
+    let shown = world.get(&format!("{VIEW}?secret={SECRET}")).await.expect(200);
+    assert!(shown.header("access-control-allow-origin").is_none(), "{}", shown.shown());
+    assert_eq!(shown.json(), serde_json::json!({"tables": []}), "no shapes yet");
+}
+
+#[tokio::test]
+async fn the_engine_says_how_often_shapes_are_asked() {
+    let world = World::new().await;
+    world.sql(TABLE).await;
+    let mut shapes = Vec::new();
+    for n in 0..5 {
+        let shape = Shape::of("items").filter(&format!("n = {n} AND name = 'topsecret'"));
+        shapes.push(world.follow(shape).await);
+    }
+    shapes.push(world.follow(Shape::of("items").filter("due > '2024-01-01'")).await);
+    world
+        .sql(
+            "INSERT INTO items VALUES (1, 3, 'topsecret', '2024-02-01', NULL), \
+             (2, 9, 'x', '2023-01-01', NULL)",
+        )
+        .await;
+    world.compare_all(&mut shapes).await;
+    let engine = eventually("both changes are counted", async || {
+        let engine = world.get(VIEW).await.expect(200).json();
+        (engine["tables"][0]["changes"].as_u64() == Some(2)).then_some(engine)
+    })
+    .await;
+    let table = &engine["tables"][0];
+    let templates = table["templates"].as_array().unwrap();
+    assert_eq!((table["shapes"].as_u64(), templates.len()), (Some(6), 2), "{engine}");
+    let counts = |path: &str| {
+        let found = templates.iter().find(|one| one["path"] == path);
+        let found = found.unwrap_or_else(|| panic!("no {path} in {engine}"));
+        ["shapes", "candidates", "matches"].map(|key| found[key].as_u64())
+    };
+    assert_eq!(counts("equality \"n\", \"name\""), [Some(5), Some(1), Some(1)], "{engine}");
+    assert_eq!(counts("range \"due\""), [Some(1), Some(1), Some(1)], "{engine}");
+    assert!(!engine.to_string().contains("topsecret"), "no values: {engine}");
+}
