@@ -11,6 +11,7 @@ mod answer;
 mod body;
 mod events;
 mod listen;
+mod listing;
 mod openapi;
 mod parameters;
 mod query;
@@ -66,6 +67,8 @@ enum Route {
     Shape,
     Health,
     Description,
+    /// Which shapes there are.
+    Shapes,
     Unknown,
 }
 
@@ -144,6 +147,14 @@ async fn answer(http: &Http, route: Route, request: Request) -> (Response, bool)
         Route::Root if reads => (root(request.headers()), true),
         Route::Health if reads => (health(http), true),
         Route::Description if reads => (openapi::answer(), true),
+        Route::Shapes if reads => {
+            let query = Query::parse(request.uri().query().unwrap_or_default()).ok();
+            match query.filter(|query| authorized(&http.settings, query)) {
+                // No page of another origin has any business here.
+                Some(query) => (listing::shapes(http, &query), false),
+                None => (Refusal::Unauthorized.response(&method), false),
+            }
+        }
         Route::Shape if method == Method::OPTIONS => (preflight(), true),
         Route::Shape if reads || method == Method::POST || method == Method::DELETE => {
             let query = match Query::parse(request.uri().query().unwrap_or_default()) {
@@ -167,6 +178,7 @@ fn route(path: &str) -> Route {
         [] => Route::Root,
         ["v1", "shape"] => Route::Shape,
         ["v1", "health"] => Route::Health,
+        ["v1", "admin", "shapes"] => Route::Shapes,
         ["openapi.json"] => Route::Description,
         _ => Route::Unknown,
     }

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::Offset;
 use super::block::Block;
 use super::chunk_ends::ChunkEnds;
+use super::posting_files::Numbers;
 use super::postings::News;
 use crate::shapes::visibility::Visibility;
 
@@ -128,6 +129,8 @@ struct State {
     /// The weight beyond which the log is large against its rows; `u64::MAX` once somebody was told.
     large_at: u64,
     ended: Option<EndReason>,
+    /// Its record in the catalogue goes, and none may come after.
+    leaving: bool,
     /// `None` is the same as nothing of it, and that the log begins where it ends.
     more: Option<Box<More>>,
 }
@@ -183,6 +186,7 @@ impl ShapeLog {
             weight: 0,
             large_at: u64::MAX,
             ended: None,
+            leaving: false,
             more: None,
         };
         ShapeLog { shape, chunk_bytes, state: Mutex::new(state) }
@@ -230,6 +234,18 @@ impl ShapeLog {
     #[must_use]
     pub fn ended(&self) -> Option<EndReason> {
         self.state().ended
+    }
+
+    /// From now on the catalogue takes no record of the shape: its removal comes next.
+    pub fn leave(&self) {
+        self.state().leaving = true;
+    }
+
+    /// Whether the shape is to be found again after a restart.
+    #[must_use]
+    pub fn stays(&self) -> bool {
+        let state = self.state();
+        state.ended.is_none() && !state.leaving
     }
 
     /// The last transaction the dataflow did not show this shape, once known and as long as the snapshot
@@ -329,6 +345,20 @@ impl ShapeLog {
     /// Shows where the entries are.
     pub fn each_block(&self, each: impl FnMut(&Block)) {
         self.state().blocks().iter().for_each(each);
+    }
+
+    /// Shows where the entries are that are in the posting files of these numbers.
+    pub(super) fn each_block_in(&self, numbers: Numbers, each: impl FnMut(&Block)) {
+        self.state().blocks_in(numbers).iter().for_each(each);
+    }
+
+    /// Entries in these files are elsewhere now. Who has looked before still finds them.
+    pub(super) fn move_blocks(&self, numbers: Numbers, moved: impl Fn(&Block) -> Option<Block>) {
+        for block in self.state().blocks_in(numbers) {
+            if let Some(moved) = moved(block) {
+                *block = moved;
+            }
+        }
     }
 
     /// Bytes of all entries there ever were, by the measure of chunks.
@@ -438,6 +468,14 @@ impl ShapeLog {
 }
 
 impl State {
+    /// They are in the order in which they were written.
+    fn blocks_in(&mut self, (first, last): Numbers) -> &mut [Block] {
+        let Some(more) = &mut self.more else { return &mut [] };
+        let begin = more.blocks.partition_point(|block| block.file.numbers.1 < first);
+        let end = more.blocks.partition_point(|block| block.file.numbers.0 <= last);
+        &mut more.blocks[begin..end]
+    }
+
     fn is_newly_large(&mut self) -> bool {
         let large = self.weight > self.large_at;
         if large {

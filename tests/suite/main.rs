@@ -7,10 +7,12 @@
 
 mod bad_input;
 mod durability;
+mod edges;
 mod folding;
 mod harness;
 mod lifecycle;
 mod malformed;
+mod missed;
 mod npm;
 mod oracle;
 mod page;

@@ -1,0 +1,188 @@
+//! Where our own batches end, and what is held up: transactions of every size, readers that do not read,
+//! a stream that waits longer than Postgres is patient.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+use crate::harness::{Cluster, Database, Follower, Locale, Shape, World, eventually_within};
+
+const PATIENCE: Duration = Duration::from_secs(180);
+
+const TABLE: &str = "CREATE TABLE items (id int PRIMARY KEY, n int, body text)";
+
+/// Numbers just below, at and just above these, and twice as many.
+fn around(edges: &[usize]) -> impl Iterator<Item = usize> {
+    edges.iter().flat_map(|edge| [edge - 1, *edge, edge + 1, 2 * edge])
+}
+
+#[tokio::test]
+async fn transactions_just_below_at_and_above_every_inner_batch_arrive_whole() {
+    let mut world = World::new().await;
+    world.sql(TABLE).await;
+    let mut followers = vec![
+        world.follow(Shape::of("items")).await,
+        world.follow(Shape::of("items").filter("n % 2 = 0")).await,
+    ];
+    let mut first = 0;
+    // Changes of an index entry, of a block of postings or of a sealed file.
+    for count in around(&[64, 4096]) {
+        let last = first + count;
+        world
+            .sql(&format!(
+                "INSERT INTO items SELECT g, g, 'x' FROM generate_series({first} + 1, {last}) g"
+            ))
+            .await;
+        world.sql(&format!("UPDATE items SET n = n + 1 WHERE id > {first}")).await;
+        if count % 2 == 0 {
+            world.sql(&format!("DELETE FROM items WHERE id > {first} AND id % 3 = 0")).await;
+        }
+        first = last;
+    }
+    compare(&mut world, &mut followers).await;
+    // Bytes of a piece of a body, of a row-wise index entry, of a slice of the stream.
+    for bytes in around(&[8 << 10, 64 << 10, 1 << 20]) {
+        first += 1;
+        world.sql(&format!("INSERT INTO items VALUES ({first}, 2, repeat('y', {bytes}))")).await;
+        world.sql(&format!("BEGIN; UPDATE items SET n = 3 WHERE id = {first}; INSERT INTO items SELECT {first} + g, g, repeat('z', {bytes} / 100) FROM generate_series(1, 100) g; COMMIT")).await;
+        first += 100;
+    }
+    compare(&mut world, &mut followers).await;
+    // Transactions that wait together.
+    for count in around(&[1024]) {
+        let held = world.hold_stream().await;
+        world.sql(&format!("DO $$ BEGIN FOR i IN 1..{count} LOOP UPDATE items SET n = i WHERE id = 1 + i % 50; COMMIT; END LOOP; END $$")).await;
+        drop(held);
+    }
+    compare(&mut world, &mut followers).await;
+}
+
+/// Those who came along and new ones, before and after a kill.
+async fn compare(world: &mut World, followers: &mut [Follower]) {
+    for killed in [false, true] {
+        if killed {
+            world.server.crash().await;
+        }
+        let position = world.mark().await;
+        for follower in followers.iter_mut() {
+            world.compare(follower, position).await;
+            let mut new = world.follow(follower.shape.clone()).await;
+            world.compare(&mut new, position).await;
+        }
+    }
+}
+
+/// Waits for more than the usual while.
+async fn reached(follower: &mut Follower, position: u64) {
+    eventually_within(PATIENCE, "the stream to come as far", async || {
+        follower.catch_up().await;
+        (follower.log.seen >= position).then_some(())
+    })
+    .await;
+}
+
+fn resident(process: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() << 10
+}
+
+fn sockets(process: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().count()
+}
+
+/// A client that takes the beginning of an answer and then nothing.
+async fn stalled(world: &World, target: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(world.server.address).await.unwrap();
+    let request = format!("GET {target} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).await.unwrap();
+    assert_eq!(&status, b"HTTP/1.1 200");
+    stream
+}
+
+#[tokio::test]
+async fn a_thousand_clients_that_stop_reading_cost_little_memory_and_are_cut_off() {
+    const CLIENTS: usize = 1000;
+    let world = World::new().await;
+    world.sql(TABLE).await;
+    world
+        .sql("INSERT INTO items SELECT g, g, repeat('x', 2000) FROM generate_series(1, 5000) g")
+        .await;
+    let shape = Shape::of("items");
+    let mut live = world.follow(shape.clone()).await;
+    // Half of them read rows of the snapshot, half of them the log.
+    world.sql("UPDATE items SET body = repeat('y', 2000)").await;
+    live.reach(world.mark().await).await;
+    let rows = format!("{}&offset=-1", shape.target());
+    let log = format!("{}&offset=0_inf&handle={}", shape.target(), live.handle);
+    let process = world.server.id();
+    let (before, open) = (resident(process), sockets(process));
+    let target = |number: usize| if number.is_multiple_of(2) { &rows } else { &log };
+    let (mut most, begun) = (0, Instant::now());
+    let clients = join_all((0..CLIENTS).map(|number| stalled(&world, target(number)))).await;
+    assert!(sockets(process) > open + CLIENTS / 2, "they are not connected at the same time");
+    eventually_within(PATIENCE, "all of them to be cut off", async || {
+        most = most.max(resident(process));
+        (sockets(process) < open + 10).then_some(())
+    })
+    .await;
+    println!("{} MiB before, {} MiB at most, {:?}", before >> 20, most >> 20, begun.elapsed());
+    // Twenty MB each, were they read into memory.
+    assert!(most < before + (400 << 20), "{} MiB", most >> 20);
+    // Nobody else has noticed.
+    world.sql("UPDATE items SET n = 0 WHERE id < 10").await;
+    let position = world.mark().await;
+    world.compare(&mut live, position).await;
+    drop(clients);
+}
+
+#[tokio::test]
+async fn held_up_for_longer_than_the_sender_is_patient_the_stream_stays_connected() {
+    const SENDER: Duration = Duration::from_secs(3);
+    let cluster = Arc::new(Cluster::own(Locale::CUtf8, &["wal_sender_timeout=3s"]));
+    let world = World::with(Database::create(cluster).await, |_| {}).await;
+    world.sql(TABLE).await;
+    let mut followers = Vec::new();
+    // Something that takes its time for every row.
+    for number in 0..20 {
+        let filter =
+            format!("body LIKE '%a%b%c{number}%' OR body LIKE '%z%y%x%' OR n % 500 = {number}");
+        followers.push(world.follow(Shape::of("items").filter(&filter)).await);
+    }
+    let sender = "SELECT pid::text FROM pg_stat_replication WHERE application_name <> 'none'";
+    let connection = world.db.value(sender).await;
+    let mut rows = 6_000;
+    loop {
+        let begun = Instant::now();
+        world.sql(&format!("INSERT INTO items SELECT g, g, repeat('ab', 4000) FROM generate_series(1, {rows}) g")).await;
+        let written = Instant::now();
+        let position = world.mark().await;
+        for follower in &mut followers {
+            reached(follower, position).await;
+        }
+        println!(
+            "{rows} rows: written in {:?}, there after {:?}",
+            written - begun,
+            written.elapsed()
+        );
+        if written.elapsed() > 3 * SENDER {
+            break;
+        }
+        // Not slow enough to show anything.
+        world.sql("TRUNCATE items").await;
+        for follower in &mut followers {
+            *follower = world.follow(follower.shape.clone()).await;
+        }
+        rows *= 2;
+    }
+    world.compare_all(&mut followers).await;
+    assert_eq!(world.db.value(sender).await, connection, "another connection");
+    assert!(!world.server.logs().contains("replication stopped"), "it was interrupted");
+}
