@@ -359,6 +359,12 @@ impl Catalog {
             .await
     }
 
+    /// Nothing becomes durable as long as the guard lives.
+    #[cfg(test)]
+    pub(crate) async fn pause(&self) -> tokio::sync::MutexGuard<'_, u64> {
+        self.group.pause().await
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

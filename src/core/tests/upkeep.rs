@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::life::{Life, Task};
-use crate::shapes::fold;
+use super::{Plan, live, world};
+use crate::shapes::{Shape, fold};
+use crate::storage::tests::faulty::{Fault, Faulty};
+use crate::storage::tests::rng::Rng;
 
 impl Life {
     /// A log gets a new base. What is too old goes at once, and nobody reads it any more.
@@ -65,4 +68,48 @@ async fn reached(is: impl Fn() -> bool) {
         false => std::task::Poll::Pending,
     })
     .await;
+}
+
+/// What has been asked for is done, as far as it goes.
+fn settle(life: &mut Life) {
+    for _ in 0..20 {
+        life.ingest.confirm().unwrap();
+        life.append().unwrap();
+        life.poll().unwrap();
+    }
+}
+
+#[test]
+fn nothing_is_forgotten_before_the_catalogue_has_it_on_disk() {
+    let mut rng = Rng::new(5);
+    let (world, disk) = (world(&mut rng), Faulty::new(rng.fork()));
+    let quiet = Plan { fault: Fault::Kill, after: u64::MAX / 2, early: false, steps: 300 };
+    let life = Life::start(world, &disk).map_err(|(_, error)| error).unwrap();
+    let (mut life, outcome) = live(life, &disk, quiet);
+    outcome.unwrap();
+    let grown = |shape: &&Arc<Shape>| {
+        let end = shape.log.end();
+        shape.is_complete() && end.is_ok_and(|end| end > shape.newest().after().offset)
+    };
+    let shape = Arc::clone(life.shapes.values().filter(grown).min_by_key(|s| s.id).unwrap());
+    let seen = life.postgres().lock().unwrap().look().0;
+    let (registry, folded) = (Arc::clone(&life.registry), Arc::clone(&shape));
+    life.tasks.push(Box::pin(async move {
+        fold::fold(&registry, &folded, &seen).await.unwrap();
+    }));
+    settle(&mut life);
+    let (bases, begin) = (shape.bases().len(), shape.log.begin_offset());
+    assert!(bases > 1, "it was not folded");
+    let shop = Arc::clone(&life.shop);
+    let paused = life.world.runtime.block_on(shop.catalog.pause());
+    let (registry, retired) = (Arc::clone(&life.registry), Arc::clone(&shape));
+    life.tasks.push(Box::pin(async move {
+        fold::retire(&registry, &retired, Duration::ZERO).await.map(|_| ()).unwrap();
+    }));
+    settle(&mut life);
+    assert_eq!((shape.bases().len(), shape.log.begin_offset()), (bases, begin));
+    drop(paused);
+    settle(&mut life);
+    assert_eq!(shape.bases().len(), 1);
+    assert!(shape.log.begin_offset() > begin);
 }

@@ -211,8 +211,8 @@ async fn written_again_while_it_is_in_use_it_says_the_same_and_what_comes_meanwh
         }
         if round % 7 == 0 {
             // Gathered, and nobody waits for it.
-            catalog
-                .note_partitions(7, &KnownPartitions { generation: round, ..Default::default() });
+            let leaves = [(round as u32, "5.".to_owned())].into();
+            catalog.note_partitions(7, &KnownPartitions { leaves, generation: 0 });
         }
         let before = found(&path);
         let begun = catalog.begin().unwrap();
@@ -271,4 +271,17 @@ async fn whoever_was_told_that_a_record_is_durable_finds_it_however_often_the_fi
     futures_util::future::try_join_all(writers).await.unwrap();
     assert!(rewritten > 10, "{rewritten}");
     assert_eq!((found(&path).0.len(), found(&path).3), (0, 401));
+}
+
+#[tokio::test]
+async fn no_record_comes_after_a_removal_that_is_under_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("catalog.log");
+    let (catalog, _) = Catalog::open(&Directory::handle(), &path, &HashSet::new()).unwrap();
+    let log = log();
+    assert!(catalog.finish(finished(1, &table()), &log).await.unwrap());
+    log.leave();
+    catalog.remove(ShapeId(1)).await.unwrap();
+    assert!(!catalog.finish(finished(1, &table()), &log).await.unwrap());
+    assert_eq!(found(&path).0, []);
 }
