@@ -11,7 +11,6 @@ use tokio::sync::watch;
 use super::Offset;
 use super::block::Block;
 use super::chunk_ends::ChunkEnds;
-use super::posting_files::Numbers;
 use super::postings::News;
 use crate::shapes::visibility::Visibility;
 
@@ -236,18 +235,6 @@ impl ShapeLog {
         self.state().ended
     }
 
-    /// From now on the catalogue takes no record of the shape: its removal comes next.
-    pub fn leave(&self) {
-        self.state().leaving = true;
-    }
-
-    /// Whether the shape is to be found again after a restart.
-    #[must_use]
-    pub fn stays(&self) -> bool {
-        let state = self.state();
-        state.ended.is_none() && !state.leaving
-    }
-
     /// The last transaction the dataflow did not show this shape, once known and as long as the snapshot
     /// is not taken.
     #[must_use]
@@ -339,25 +326,6 @@ impl ShapeLog {
                 Some(waiting.held.first().map_or(Lsn(u64::MAX), |first| first.lsn))
             }
             _ => None,
-        }
-    }
-
-    /// Shows where the entries are.
-    pub fn each_block(&self, each: impl FnMut(&Block)) {
-        self.state().blocks().iter().for_each(each);
-    }
-
-    /// Shows where the entries are that are in the posting files of these numbers.
-    pub(super) fn each_block_in(&self, numbers: Numbers, each: impl FnMut(&Block)) {
-        self.state().blocks_in(numbers).iter().for_each(each);
-    }
-
-    /// Entries in these files are elsewhere now. Who has looked before still finds them.
-    pub(super) fn move_blocks(&self, numbers: Numbers, moved: impl Fn(&Block) -> Option<Block>) {
-        for block in self.state().blocks_in(numbers) {
-            if let Some(moved) = moved(block) {
-                *block = moved;
-            }
         }
     }
 
@@ -468,14 +436,6 @@ impl ShapeLog {
 }
 
 impl State {
-    /// They are in the order in which they were written.
-    fn blocks_in(&mut self, (first, last): Numbers) -> &mut [Block] {
-        let Some(more) = &mut self.more else { return &mut [] };
-        let begin = more.blocks.partition_point(|block| block.file.numbers.1 < first);
-        let end = more.blocks.partition_point(|block| block.file.numbers.0 <= last);
-        &mut more.blocks[begin..end]
-    }
-
     fn is_newly_large(&mut self) -> bool {
         let large = self.weight > self.large_at;
         if large {
@@ -533,5 +493,6 @@ impl More {
     }
 }
 
+mod keeping;
 #[cfg(test)]
 mod tests;
