@@ -220,6 +220,7 @@ async fn wire(
     spawn_thread("postings", ends.clone(), move || Ok(appender.run()?))?;
     let engine = start_dataflow(stores.appender.clone())?;
     let schemas = Schemas::new(database.clone(), Arc::clone(&stores.layouts));
+    stores.logs.note_seen(meta.seen());
     let shapes = revive(&mut stores, &schemas, &log, &engine, meta.repaired()).await?;
     let (unsealed, begun_after) = (log.unsealed(&commits), writer.last_commit());
     let recent = Arc::new(RecentCommits::since(meta.moved(), commits));

@@ -17,6 +17,7 @@ use crate::replication::preflight::Server;
 use crate::replication::session::{self, Cluster};
 use crate::replication::slot::{self, Names, SlotState};
 use crate::replication::{Database, preflight};
+use crate::shapes::visibility::Visibility;
 use crate::storage::{Storage, StorageHandle, make_dir};
 
 /// What a storage directory belongs to.
@@ -34,7 +35,7 @@ struct Meta {
 }
 
 /// What is known on disk of the last loss of the slot.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct RepairState {
     /// Where what was missed stands in the log: nothing up to there is told to the dataflow again.
     at: Lsn,
@@ -44,6 +45,18 @@ struct RepairState {
     /// Whether that is still to be done, or to be done again. Noted before a slot is made: one that
     /// is found then begins behind what was missed.
     due: bool,
+    /// What was true at the end of each repair, the newest last.
+    #[serde(default)]
+    seen: Vec<RepairSeen>,
+}
+
+/// What shapes hold that have the entries of a repair: their logs say so behind those, for ever.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepairSeen {
+    /// Where the repair stands in the log.
+    pub at: Lsn,
+    /// The transactions that they contain.
+    pub visibility: Visibility,
 }
 
 /// What the storage directory says of itself; written whenever it changes.
@@ -198,6 +211,17 @@ impl MetaFile {
     /// A repair is due: on disk when it returns.
     pub fn repair_due(&self) -> anyhow::Result<()> {
         self.change(|meta| meta.repair.due = true)
+    }
+
+    /// What each repair brought shapes to.
+    #[must_use]
+    pub fn seen(&self) -> Vec<RepairSeen> {
+        self.meta.lock().unwrap_or_else(PoisonError::into_inner).repair.seen.clone()
+    }
+
+    /// It is going to bring shapes what makes them contain this.
+    pub fn repair_seen(&self, seen: RepairSeen) -> anyhow::Result<()> {
+        self.change(|meta| meta.repair.seen.push(seen))
     }
 
     /// It is going to stand at `at`, in the history of `cluster`.

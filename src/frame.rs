@@ -135,7 +135,7 @@ impl FrameFile {
                 return Err(FrameError::Foreign(path.to_owned()));
             }
         }
-        let end = scan(&*file, length, &mut each).map_err(at)?;
+        let end = scan(&*file, FILE_HEAD, length, &mut each).map_err(at)?;
         if end < length {
             if tail == Tail::Closed {
                 return Err(FrameError::Damaged(path.to_owned(), end));
@@ -206,6 +206,24 @@ impl FrameFile {
         self.file.sync_data().map_err(|e| self.error(e))
     }
 
+    /// Gives the file another name; durable after [`sync_dir`].
+    pub fn rename(&mut self, path: &Path) -> Result<(), FrameError> {
+        self.storage.rename(&self.path, path).map_err(|e| self.error(e))?;
+        self.path = path.to_owned();
+        Ok(())
+    }
+
+    /// Where the frames end that were flushed.
+    #[must_use]
+    pub fn flushed(&self) -> u64 {
+        self.flushed
+    }
+
+    /// Leaves what was gathered since the last flush to another file.
+    pub fn hand_over(self, to: &mut FrameFile) {
+        to.pending.extend_from_slice(&self.pending);
+    }
+
     /// Cuts everything from `at` on. It cannot come back with a power cut, in between what is
     /// appended next.
     pub fn truncate(&mut self, at: u64) -> Result<(), FrameError> {
@@ -236,6 +254,18 @@ impl FrameFile {
     fn error(&self, source: io::Error) -> FrameError {
         FrameError::Io { path: self.path.clone(), source }
     }
+}
+
+/// Shows the frames between two ends of frames, of a file that may be appended to meanwhile.
+pub fn read_frames(
+    file: &dyn StorageFile,
+    path: &Path,
+    (begin, end): (u64, u64),
+    mut each: impl FnMut(Frame<'_>),
+) -> Result<(), FrameError> {
+    let at = |source| FrameError::Io { path: path.to_owned(), source };
+    let found = scan(file, begin, end, &mut each).map_err(at)?;
+    if found < end { Err(FrameError::Damaged(path.to_owned(), found)) } else { Ok(()) }
 }
 
 /// The head of a file of this kind.
@@ -289,9 +319,13 @@ fn checksum(head: &[u8], payload: &[u8]) -> u32 {
     crc.finalize()
 }
 
-/// Shows every whole frame; returns where the last one ends.
-fn scan(file: &dyn StorageFile, length: u64, each: &mut impl FnMut(Frame<'_>)) -> io::Result<u64> {
-    let mut end = FILE_HEAD;
+/// Shows every whole frame from `end` on; returns where the last one ends.
+fn scan(
+    file: &dyn StorageFile,
+    mut end: u64,
+    length: u64,
+    each: &mut impl FnMut(Frame<'_>),
+) -> io::Result<u64> {
     let rest = Rest { file, at: end, length };
     let mut reader = BufReader::with_capacity(length.min(1 << 20) as usize, rest);
     let mut payload = Vec::new();

@@ -45,8 +45,8 @@ pub const BLOCK_BYTES_MAX: usize = 1 << 20;
 /// Decoded Arrow blocks kept for readers of sealed files, bytes.
 pub const BLOCK_CACHE_BYTES_MAX: u64 = 32 << 20;
 
-/// A posting log file is rolled beyond this: some millions of postings. One is deleted when nobody
-/// refers to any of them.
+/// A posting log file is rolled beyond this: some millions of postings. Those that are mostly dead are
+/// written again together, up to this size.
 pub const POSTING_FILE_BYTES_MAX: u64 = or_in_tests(16 << 20, 2 << 10);
 
 /// Postings one index entry of a shape log stands for at most: a reader skips inside of a large
@@ -239,6 +239,13 @@ pub const HELD_KEYS_MAX: usize = 1 << 20;
 /// How often is looked for what can be deleted from disk, unless configured. A round goes through the
 /// places of all entries.
 pub const RETENTION_INTERVAL_DEFAULT: Duration = Duration::from_secs(60);
+
+/// The catalogue is written again once more of it is dead than alive, but not for fewer bytes: a start
+/// reads it in a moment anyway.
+pub const CATALOG_DEAD_BYTES_MIN: u64 = or_in_tests(4 << 20, 256);
+
+/// Shapes on one page of the list of all.
+pub const LISTED_SHAPES_MAX: usize = 1000;
 
 /// The least storage limit: the newest files of each kind are never deleted.
 pub const STORAGE_LIMIT_MIN: u64 = 128 << 20;

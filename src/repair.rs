@@ -12,10 +12,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use brooklet_dataflows::{Posting, ShapeId};
 use brooklet_sql::{Lsn, statement};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::core::CoreEnd;
-use crate::epoch::MetaFile;
+use crate::epoch::{MetaFile, RepairSeen};
 use crate::ingest::{Entry, RepairEntry};
 use crate::limits::{RECONNECT_PAUSE, REPAIR_POSTINGS_MAX, REPAIR_TRANSACTIONS_MAX};
 use crate::replication::partitions::{Partition, partitions};
@@ -28,6 +28,7 @@ use crate::shapes::create::{Workshop, make_durable};
 use crate::shapes::definition::LogMode;
 use crate::shapes::difference::{Changes, DifferenceError};
 use crate::shapes::reconcile::reconcile;
+use crate::shapes::visibility::Visibility;
 use crate::shapes::{Registry, Shape};
 
 /// How long to wait before looking again how far the dataflow has come.
@@ -101,6 +102,8 @@ struct Begun {
     slot: NewSlot,
     cluster: Cluster,
     xid: u32,
+    /// What its snapshot contains.
+    visibility: Visibility,
 }
 
 impl Begun {
@@ -171,25 +174,18 @@ impl Stream {
         let at = begun.at();
         reconcile(&self.registry).await?;
         let brought = self.compare(&begun).await?;
-        let Begun { slot: NewSlot { begin, exporter, .. }, cluster, xid } = begun;
+        let Begun { slot: NewSlot { begin, exporter, .. }, cluster, xid, visibility } = begun;
         drop(exporter);
-        let commit = RepairEntry::Commit { end_lsn: begin, time: now() };
-        self.send(vec![Entry::Repair(commit)]).await?;
-        let mut durable = self.session.durable.clone();
-        durable.wait_for(|durable| *durable >= begin).await.map_err(|_| Failure::Stopped)?;
         let shop = Arc::clone(self.registry.workshop());
-        shop.logs.all().iter().for_each(|log| log.note_repair(first_place(at)));
-        let (shapes, mut entries) = (brought.len(), 0);
-        for (shape, postings) in brought {
-            entries += postings.len();
-            for (lsn, postings) in pieces(postings, at, begin.0 - end.0) {
-                let transaction = HeldTransaction { lsn, xid, brought: postings.into() };
-                let told = shop.appender.repair(shape, transaction).await;
-                told.map_err(|_| Failure::Stopped)?;
-            }
+        if brought.iter().any(|(_, postings)| !postings.is_empty()) {
+            // Said behind the entries for ever, so known before there are any.
+            let seen = RepairSeen { at, visibility };
+            self.meta.repair_seen(seen.clone())?;
+            shop.logs.note_seen([seen]);
         }
-        shop.appender.pass(begin).await.map_err(|_| Failure::Stopped)?;
-        shop.appender.sync().await.map_err(|_| Failure::Stopped)?;
+        let (shapes, place) = (brought.len(), Place { begin, end, xid });
+        let entries = bring(&shop, &self.session.slices, place, brought).await;
+        let entries = entries.ok_or(Failure::Stopped)?;
         if cluster != self.session.cluster {
             shop.recent.clear();
         }
@@ -256,7 +252,10 @@ impl Stream {
                 format!("a new slot begins at {}, and we have served up to {end}", slot.begin);
             return Err(Failure::StartOver(reason));
         }
-        let begun = Begun { slot, cluster, xid: own as u32 };
+        let snapshot = Snapshot::joined(database, &slot.snapshot).await?;
+        let visibility = snapshot.visibility.clone();
+        snapshot.end().await?;
+        let begun = Begun { slot, cluster, xid: own as u32, visibility };
         self.meta.repair_at(begun.at(), &begun.cluster)?;
         Ok(begun)
     }
@@ -351,6 +350,52 @@ impl Stream {
     async fn send(&self, slice: Vec<Entry>) -> Result<(), Failure> {
         self.session.slices.send(slice).await.map_err(|_| Failure::Stopped)
     }
+}
+
+/// Where a repair stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    /// Where the new slot begins.
+    pub begin: Lsn,
+    /// Where what was streamed before ends.
+    pub end: Lsn,
+    /// A transaction of our own.
+    pub xid: u32,
+}
+
+impl Place {
+    fn at(self) -> Lsn {
+        Lsn(self.begin.0.saturating_sub(1))
+    }
+}
+
+/// Ends the repair's transaction in the change log. Once that is durable, what shapes lack goes into
+/// their logs; that is durable when it returns how many entries there were. `None` if the process is
+/// ending.
+pub(crate) async fn bring(
+    shop: &Workshop,
+    slices: &mpsc::Sender<Vec<Entry>>,
+    place: Place,
+    brought: Vec<(ShapeId, Vec<Posting>)>,
+) -> Option<usize> {
+    let (at, begin) = (place.at(), place.begin);
+    let commit = RepairEntry::Commit { end_lsn: begin, time: now() };
+    slices.send(vec![Entry::Repair(commit)]).await.ok()?;
+    let mut durable = shop.durable.clone();
+    durable.wait_for(|durable| *durable >= begin).await.ok()?;
+    shop.logs.all().iter().for_each(|log| log.note_repair(first_place(at)));
+    let mut entries = 0;
+    for (shape, postings) in brought {
+        entries += postings.len();
+        for (lsn, postings) in pieces(postings, at, begin.0 - place.end.0) {
+            let brought = postings.into();
+            let transaction = HeldTransaction { lsn, xid: place.xid, brought };
+            shop.appender.repair(shape, transaction).await.ok()?;
+        }
+    }
+    shop.appender.pass(begin).await.ok()?;
+    shop.appender.sync().await.ok()?;
+    Some(entries)
 }
 
 /// The first place that a repair at `at` may take.

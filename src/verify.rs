@@ -16,7 +16,8 @@ use crate::replication::schema::Schemas;
 use crate::replication::snapshot::Snapshot;
 use crate::replication::{Database, slot};
 use crate::shapes::Defined;
-use crate::shapes::definition::{FilterSource, Question};
+use crate::shapes::definition::{FilterSource, LogMode, Question};
+use crate::shapes::listing::Listed;
 use crate::shapes::visibility::Visibility;
 
 /// Settings of `brooklet verify`.
@@ -42,6 +43,10 @@ pub struct VerifyArgs {
     #[arg(long = "where", requires = "table")]
     pub filter: Option<String>,
 
+    /// Every shape that the server has, by its own filter and columns.
+    #[arg(long, conflicts_with_all = ["table", "filter"])]
+    pub all: bool,
+
     /// The server's secret.
     #[arg(long, env = "BROOKLET_SECRET", hide_env_values = true)]
     pub secret: Option<String>,
@@ -64,6 +69,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub async fn run(args: VerifyArgs) -> anyhow::Result<bool> {
     let ca = args.database_ca_certificate_file.as_deref();
     let database = Database::new(&args.database_url, ca, 4)?;
+    if args.all {
+        return every_shape(&args, &database).await;
+    }
     let tables = match &args.table {
         Some(table) => vec![RelationName::parse(table)?],
         None => published(&database, &args.stream_id).await?,
@@ -75,12 +83,53 @@ pub async fn run(args: VerifyArgs) -> anyhow::Result<bool> {
     let schemas = Schemas::new(database.clone(), Arc::default());
     let mut equal = true;
     for table in tables {
+        let mut parameters = vec![("table", table.quoted())];
+        parameters.extend(args.filter.clone().map(|filter| ("where", filter)));
         let source = args.filter.clone().map(|text| FilterSource { text, params: Vec::new() });
         let schema = schemas.refresh(&table, source.is_some()).await?;
         let defined = Defined::new(schema, Question::all(table, source))?;
-        equal &= compare(&args, &database, &defined).await?;
+        equal &= compare(&args, &database, &defined, &parameters).await?;
     }
     Ok(equal)
+}
+
+/// Compares what the server lists.
+async fn every_shape(args: &VerifyArgs, database: &Database) -> anyhow::Result<bool> {
+    let schemas = Schemas::new(database.clone(), Arc::default());
+    let (mut equal, mut after, mut shapes, mut skipped) = (true, 0, 0, 0);
+    loop {
+        let page = listed(args, after).await?;
+        let Some(last) = page.last() else { break };
+        after = last.id;
+        for listed in page {
+            let table = RelationName::parse(&listed.table)?;
+            let schema = schemas.refresh(&table, listed.filter.is_some()).await?;
+            let defined = Defined::new(schema, listed.question(table))?;
+            if defined.template.definition.log == LogMode::ChangesOnly {
+                // It never had rows to compare.
+                skipped += 1;
+                continue;
+            }
+            shapes += 1;
+            equal &= compare(args, database, &defined, &listed.parameters()).await?;
+        }
+    }
+    println!("{shapes} shapes compared, {skipped} without rows left out");
+    Ok(equal)
+}
+
+async fn listed(args: &VerifyArgs, after: u64) -> anyhow::Result<Vec<Listed>> {
+    let mut url = args.url.join("/v1/admin/shapes")?;
+    {
+        let mut query = url.query_pairs_mut();
+        query.append_pair("after", &after.to_string());
+        args.secret.iter().for_each(|secret| _ = query.append_pair("secret", secret));
+    }
+    let response = reqwest::get(url).await?;
+    let status = response.status();
+    let body = response.text().await?;
+    anyhow::ensure!(status.is_success(), "the server lists no shapes, {status}: {body}");
+    Ok(serde_json::from_str(&body)?)
 }
 
 async fn published(database: &Database, stream_id: &str) -> anyhow::Result<Vec<RelationName>> {
@@ -97,8 +146,9 @@ async fn compare(
     args: &VerifyArgs,
     database: &Database,
     defined: &Defined,
+    parameters: &[(&str, String)],
 ) -> anyhow::Result<bool> {
-    let mut client = Client::new(args, defined);
+    let mut client = Client::new(args, defined, parameters);
     client.catch_up().await?;
     let snapshot = Snapshot::take(database).await?;
     let (visibility, until) = (snapshot.visibility.clone(), snapshot.until);
@@ -183,6 +233,8 @@ fn report(
 struct Client<'a> {
     args: &'a VerifyArgs,
     defined: &'a Defined,
+    /// What says which shape is meant.
+    parameters: &'a [(&'a str, String)],
     http: reqwest::Client,
     offset: String,
     handle: Option<String>,
@@ -192,10 +244,15 @@ struct Client<'a> {
 }
 
 impl<'a> Client<'a> {
-    fn new(args: &'a VerifyArgs, defined: &'a Defined) -> Client<'a> {
+    fn new(
+        args: &'a VerifyArgs,
+        defined: &'a Defined,
+        parameters: &'a [(&'a str, String)],
+    ) -> Client<'a> {
         Client {
             args,
             defined,
+            parameters,
             http: reqwest::Client::new(),
             offset: "-1".into(),
             handle: None,
@@ -225,7 +282,7 @@ impl<'a> Client<'a> {
                     "{}: the server says must-refetch; beginning anew",
                     self.defined.table().name
                 );
-                *self = Client::new(self.args, self.defined);
+                *self = Client::new(self.args, self.defined, self.parameters);
                 continue;
             }
             anyhow::ensure!(status.is_success(), "the server answers {status}: {body}");
@@ -241,10 +298,9 @@ impl<'a> Client<'a> {
 
     fn url(&self) -> anyhow::Result<reqwest::Url> {
         let mut url = self.args.url.join("/v1/shape")?;
-        let table = self.defined.table().name.quoted();
         let mut query = url.query_pairs_mut();
-        query.append_pair("table", &table).append_pair("offset", &self.offset);
-        self.args.filter.iter().for_each(|filter| _ = query.append_pair("where", filter));
+        query.append_pair("offset", &self.offset);
+        query.extend_pairs(self.parameters);
         self.args.secret.iter().for_each(|secret| _ = query.append_pair("secret", secret));
         self.handle.iter().for_each(|handle| _ = query.append_pair("handle", handle));
         drop(query);

@@ -17,6 +17,7 @@ use crate::shape_log::postings::Posting;
 use crate::shape_log::{BatchPlace, Block, Control, Form, Offset, Piece, Pin, Slice};
 use crate::shapes::Shape;
 use crate::shapes::base::{Base, Stage};
+use crate::shapes::visibility::Visibility;
 
 /// Pieces between the reader of the log and the socket.
 const PIECES: usize = 4;
@@ -153,6 +154,14 @@ fn long_log(
     Ok(body)
 }
 
+/// What a log consists of, towards clients.
+enum Message<'a> {
+    Entry(&'a Entry<'a>),
+    /// Behind what was brought when the slot had been lost: who waits for one of the transactions that
+    /// wrote it is told here that it is contained.
+    End(&'a Visibility),
+}
+
 /// The entries of a slice that are not sent yet.
 pub struct Entries {
     core: Arc<Core>,
@@ -178,9 +187,12 @@ impl Entries {
     /// Gives messages to `each` until they fill a piece or all have been read. Blocks on files.
     pub fn read(&mut self, mut each: impl FnMut(&[u8])) -> io::Result<()> {
         let (shape, mut json) = (Arc::clone(&self.shape), Vec::new());
-        self.walk(|entry| {
+        self.walk(|message| {
             json.clear();
-            shape.view().entry(entry, &mut json);
+            match message {
+                Message::Entry(entry) => shape.view().entry(entry, &mut json),
+                Message::End(seen) => json.extend(encode::snapshot_end(seen).into_bytes()),
+            }
             each(&json);
             Ok(json.len())
         })
@@ -190,12 +202,15 @@ impl Entries {
     fn part(&mut self, form: Form) -> io::Result<Vec<u8>> {
         let shape = Arc::clone(&self.shape);
         let mut part = form.part(&shape)?;
-        self.walk(|entry| part.entry(entry))?;
+        self.walk(|message| match message {
+            Message::Entry(entry) => part.entry(entry),
+            Message::End(seen) => part.snapshot_end(seen),
+        })?;
         part.finish()
     }
 
-    /// `each` says how many bytes it made of an entry.
-    fn walk(&mut self, mut each: impl FnMut(&Entry<'_>) -> io::Result<usize>) -> io::Result<()> {
+    /// `each` says how many bytes it made of a message.
+    fn walk(&mut self, mut each: impl FnMut(Message<'_>) -> io::Result<usize>) -> io::Result<()> {
         let mut filled = 0;
         while filled < BODY_PIECE_BYTES {
             let Some((block, postings)) = &mut self.block else {
@@ -223,10 +238,16 @@ impl Entries {
                 let mut given: io::Result<()> = Ok(());
                 encode::entries(block, &posting, &change, self.slice.after, |entry| {
                     if given.is_ok() {
-                        given = each(entry).map(|bytes| filled += bytes);
+                        given = each(Message::Entry(entry)).map(|bytes| filled += bytes);
                     }
                 });
                 given?;
+                let logs = &self.core.registry.workshop().logs;
+                if posting.last
+                    && let Some(seen) = logs.seen_at(block.lsn)
+                {
+                    filled += each(Message::End(&seen))?;
+                }
             }
         }
         Ok(())

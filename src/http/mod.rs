@@ -12,6 +12,7 @@ mod answer;
 mod body;
 mod events;
 mod listen;
+mod listing;
 mod openapi;
 mod parameters;
 mod query;
@@ -69,6 +70,8 @@ enum Route {
     Description,
     /// What the engine looks like.
     Engine,
+    /// Which shapes there are.
+    Shapes,
     Unknown,
 }
 
@@ -147,13 +150,16 @@ async fn answer(http: &Http, route: Route, request: Request) -> (Response, bool)
         Route::Root if reads => (root(request.headers()), true),
         Route::Health if reads => (health(http), true),
         Route::Description if reads => (openapi::answer(), true),
-        Route::Engine if reads => {
+        Route::Engine | Route::Shapes if reads => {
             let query = Query::parse(request.uri().query().unwrap_or_default()).ok();
-            if !query.is_some_and(|query| authorized(&http.settings, &query)) {
+            let Some(query) = query.filter(|query| authorized(&http.settings, query)) else {
                 return (Refusal::Unauthorized.response(&method), false);
-            }
+            };
             // No page of another origin has any business here.
-            (admin::engine(http).await, false)
+            match route {
+                Route::Engine => (admin::engine(http).await, false),
+                _ => (listing::shapes(http, &query), false),
+            }
         }
         Route::Shape if method == Method::OPTIONS => (preflight(), true),
         Route::Shape if reads || method == Method::POST || method == Method::DELETE => {
@@ -180,6 +186,7 @@ fn route(path: &str) -> Route {
         ["v1", "shape"] => Route::Shape,
         ["v1", "health"] => Route::Health,
         ["v1", "admin", "engine"] => Route::Engine,
+        ["v1", "admin", "shapes"] => Route::Shapes,
         ["openapi.json"] => Route::Description,
         _ => Route::Unknown,
     }

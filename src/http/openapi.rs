@@ -14,7 +14,7 @@ use super::parameters::{Parameters, Subset};
         title = "Brooklet",
         description = "Postgres tables as live shapes over HTTP. The protocol is Electric's."
     ),
-    paths(read, part, delete, health, engine),
+    paths(read, part, delete, shapes, health, engine),
     components(schemas(Parameters, Subset))
 )]
 struct Description;
@@ -76,6 +76,23 @@ fn part() {}
 )]
 #[allow(dead_code)]
 fn delete() {}
+
+/// Which shapes there are, by what a client sends to get them: for whoever runs the server.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/shapes",
+    params(
+        ("after" = Option<u64>, Query, description = "The last shape's `id` of the page before"),
+        ("secret" = Option<String>, Query, description = "The server's secret")
+    ),
+    responses(
+        (status = 200, description = "A JSON array of at most 1000 shapes, in the order of `id`"),
+        (status = 401, description = "The secret is wrong or missing"),
+        (status = 503, description = "The server is starting")
+    )
+)]
+#[allow(dead_code)]
+fn shapes() {}
 
 /// Whether replication is running.
 #[utoipa::path(

@@ -64,6 +64,11 @@ impl Snapshot {
         Snapshot::begin(database, Some(table), Some(name)).await
     }
 
+    /// Takes part in a snapshot that somebody has exported, to ask what it contains.
+    pub async fn joined(database: &Database, name: &str) -> Result<Snapshot, SnapshotError> {
+        Snapshot::begin(database, None, Some(name)).await
+    }
+
     /// Takes a snapshot to ask what it contains.
     pub async fn take(database: &Database) -> Result<Snapshot, SnapshotError> {
         Snapshot::begin(database, None, None).await

@@ -16,6 +16,7 @@ use super::block::{Block, ShapeEntry};
 use super::log::{Brought, HeldTransaction, ShapeLog};
 use super::postings::{News, PostingWriter};
 use super::scale::{Load, Scale};
+use crate::epoch::RepairSeen;
 use crate::frame::FrameError;
 use crate::limits::COLLATED_IN_FLIGHT_MAX;
 use crate::shapes::visibility::Visibility;
@@ -60,6 +61,10 @@ pub struct ShapeLogs {
     read: Mutex<BTreeMap<Lsn, usize>>,
     processed: AtomicU64,
     durable: AtomicU64,
+    /// Shapes that the stream has ended, and of how many the catalogue knows.
+    ends: (AtomicU64, AtomicU64),
+    /// What shapes contain that have the entries of a repair, by its place.
+    seen: RwLock<BTreeMap<Lsn, Arc<Visibility>>>,
 }
 
 impl ShapeLogs {
@@ -74,6 +79,35 @@ impl ShapeLogs {
     #[must_use]
     pub fn durable(&self) -> Lsn {
         Lsn(self.durable.load(Ordering::Acquire))
+    }
+
+    /// Repairs bring shapes to what these say.
+    pub fn note_seen(&self, seen: impl IntoIterator<Item = RepairSeen>) {
+        let mut all = self.seen.write().unwrap_or_else(|e| e.into_inner());
+        all.extend(seen.into_iter().map(|seen| (seen.at, Arc::new(seen.visibility))));
+    }
+
+    /// What a shape contains behind its entries of a repair; nothing if none stands there.
+    #[must_use]
+    pub fn seen_at(&self, lsn: Lsn) -> Option<Arc<Visibility>> {
+        self.seen.read().unwrap_or_else(|e| e.into_inner()).get(&lsn).cloned()
+    }
+
+    /// How many shapes the stream has ended.
+    #[must_use]
+    pub fn ends_told(&self) -> u64 {
+        self.ends.0.load(Ordering::Acquire)
+    }
+
+    /// Of how many of those the catalogue knows: the first ones.
+    #[must_use]
+    pub fn ends_settled(&self) -> u64 {
+        self.ends.1.load(Ordering::Acquire)
+    }
+
+    /// The catalogue knows of one more.
+    pub fn settle_end(&self) {
+        self.ends.1.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Makes a log known to the appender.
@@ -412,6 +446,7 @@ impl Appender {
 
     fn end(&mut self, shape: ShapeId, why: EndReason) {
         self.file.append_ended(&[shape]);
+        self.logs.ends.0.fetch_add(1, Ordering::AcqRel);
         self.unpublished.retain(|(log, _)| log.shape() != shape);
         self.open.remove(&shape);
         self.logs.remove(shape, why);

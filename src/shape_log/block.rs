@@ -2,11 +2,13 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use brooklet_dataflows::{Posting, ShapeId, Verdict};
 use brooklet_sql::Lsn;
 
 use super::{Offset, varint};
+use crate::frame::FRAME_HEAD;
 use crate::limits::POSTINGS_PER_BLOCK_MAX;
 use crate::storage::FileHandle;
 
@@ -23,6 +25,9 @@ pub struct PostingFile {
     /// The numbers it stands for: files that were rewritten together keep theirs.
     pub(super) numbers: (u32, u32),
     file: FileHandle,
+    /// Bytes of all blocks that were written to it, and of the frames that they are in.
+    blocks: AtomicU64,
+    frames: AtomicU64,
 }
 
 impl std::fmt::Debug for PostingFile {
@@ -33,12 +38,31 @@ impl std::fmt::Debug for PostingFile {
 
 impl PostingFile {
     pub(super) fn new(numbers: (u32, u32), file: FileHandle) -> Arc<PostingFile> {
-        Arc::new(PostingFile { numbers, file })
+        let (blocks, frames) = (AtomicU64::new(0), AtomicU64::new(0));
+        Arc::new(PostingFile { numbers, file, blocks, frames })
     }
 
     /// On disk.
     pub(super) fn bytes(&self) -> u64 {
         self.file.length().unwrap_or_default()
+    }
+
+    /// A block has come to stand in it.
+    pub(super) fn note_block(&self, length: u32) {
+        self.blocks.fetch_add(u64::from(length), Ordering::Relaxed);
+    }
+
+    /// A frame with blocks has come to stand in it.
+    pub(super) fn note_frame(&self, payload: usize) {
+        self.frames.fetch_add((FRAME_HEAD + payload) as u64, Ordering::Relaxed);
+    }
+
+    /// About how many bytes so many bytes of its blocks take with their frames.
+    pub(super) fn estimate(&self, live: u64) -> u64 {
+        let (blocks, frames) =
+            (self.blocks.load(Ordering::Relaxed), self.frames.load(Ordering::Relaxed));
+        let bytes = u128::from(live) * u128::from(frames) / u128::from(blocks.max(1));
+        u64::try_from(bytes).unwrap_or(u64::MAX)
     }
 }
 
@@ -76,6 +100,11 @@ impl Block {
         (self.lsn, self.xid) = (lsn, xid);
     }
 
+    /// The same postings, written again at another place.
+    pub(super) fn moved(&self, file: &Arc<PostingFile>, at: u64) -> Block {
+        Block { at, file: Arc::clone(file), ..self.clone() }
+    }
+
     /// Its postings, in order. Waits for the disk.
     pub fn read(&self) -> io::Result<Vec<Posting>> {
         let mut bytes = vec![0; self.length as usize];
@@ -108,6 +137,7 @@ pub(super) struct Home {
 
 impl Home {
     fn block(&self, postings: &[Posting], at: u64, bytes: &[u8]) -> Block {
+        self.file.note_block(bytes.len() as u32);
         Block {
             lsn: self.lsn,
             xid: self.xid,

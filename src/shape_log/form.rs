@@ -120,6 +120,19 @@ impl Part<'_> {
         }
     }
 
+    /// Adds what the rows so far contain; says how many bytes that are, about.
+    pub fn snapshot_end(&mut self, seen: &Visibility) -> io::Result<usize> {
+        let message = snapshot_end(seen);
+        match self {
+            Part::Json(_, json) => {
+                separate(json);
+                json.extend_from_slice(message.as_bytes());
+            }
+            Part::Arrow(batch) => batch.snapshot_end(seen).map_err(failed)?,
+        }
+        Ok(message.len())
+    }
+
     /// Adds a row of the snapshot.
     pub fn snapshot_row(&mut self, row: &Row) -> io::Result<()> {
         match self {

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 /// Whoever arrives while an fsync runs is covered by the next one, and many by the same.
 #[derive(Default)]
@@ -27,5 +27,10 @@ impl GroupSync {
             *done = covered;
         }
         Ok(())
+    }
+
+    /// Nobody's fsync runs or begins as long as the guard lives.
+    pub async fn pause(&self) -> MutexGuard<'_, u64> {
+        self.done.lock().await
     }
 }

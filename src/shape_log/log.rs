@@ -128,6 +128,8 @@ struct State {
     /// The weight beyond which the log is large against its rows; `u64::MAX` once somebody was told.
     large_at: u64,
     ended: Option<EndReason>,
+    /// Its record in the catalogue goes, and none may come after.
+    leaving: bool,
     /// `None` is the same as nothing of it, and that the log begins where it ends.
     more: Option<Box<More>>,
 }
@@ -183,6 +185,7 @@ impl ShapeLog {
             weight: 0,
             large_at: u64::MAX,
             ended: None,
+            leaving: false,
             more: None,
         };
         ShapeLog { shape, chunk_bytes, state: Mutex::new(state) }
@@ -324,11 +327,6 @@ impl ShapeLog {
             }
             _ => None,
         }
-    }
-
-    /// Shows where the entries are.
-    pub fn each_block(&self, each: impl FnMut(&Block)) {
-        self.state().blocks().iter().for_each(each);
     }
 
     /// Bytes of all entries there ever were, by the measure of chunks.
@@ -495,5 +493,6 @@ impl More {
     }
 }
 
+mod keeping;
 #[cfg(test)]
 mod tests;

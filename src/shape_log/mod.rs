@@ -17,6 +17,7 @@ pub mod log;
 pub mod offset;
 pub mod pack;
 pub mod posting_files;
+pub mod posting_rewrite;
 pub mod postings;
 mod scale;
 pub mod typed;

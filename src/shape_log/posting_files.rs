@@ -74,23 +74,19 @@ impl PostingFiles {
         self.storage.remove(&path).map_err(|source| FrameError::Io { path, source })
     }
 
-    /// Complete files that nobody refers to: no log, no shape in creation, no reader.
-    #[must_use]
-    pub fn unused(&self) -> Vec<Numbers> {
+    /// Those that are complete, in order.
+    pub(super) fn closed(&self) -> Vec<Arc<PostingFile>> {
         let all = self.all();
-        let complete = all.iter().take(all.len().saturating_sub(1));
-        complete.filter(|file| Arc::strong_count(file) == 1).map(|file| file.numbers).collect()
+        all[..all.len().saturating_sub(1)].to_vec()
     }
 
-    /// Deletes those of these files that nobody refers to. What they say of ended shapes must be in the
-    /// catalogue.
-    pub fn delete_unused(&self, candidates: &[Numbers]) -> Result<(), FrameError> {
-        let unused = self.unused();
-        for numbers in candidates.iter().filter(|numbers| unused.contains(numbers)) {
-            self.all().retain(|file| file.numbers != *numbers);
-            self.delete(*numbers)?;
-        }
-        Ok(())
+    /// Files that follow each other are gone; what was written again of them is in `new`.
+    pub(super) fn replace(&self, old: &[Arc<PostingFile>], new: Option<Arc<PostingFile>>) {
+        let mut all = self.all();
+        let is_old = |file: &Arc<PostingFile>| old.iter().any(|old| Arc::ptr_eq(old, file));
+        let Some(at) = all.iter().position(is_old) else { return };
+        all.retain(|file| !is_old(file));
+        new.into_iter().for_each(|new| all.insert(at, new));
     }
 
     /// Bytes on disk.

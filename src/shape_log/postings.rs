@@ -88,6 +88,7 @@ impl PostingWriter {
             let path = files.path(*numbers);
             let tail = if at + 1 == all.len() { Tail::Newest } else { Tail::Closed };
             let current = PostingFile::new(*numbers, FrameFile::reader(storage, &path)?);
+            found.told = Lsn::ZERO;
             let mut file = FrameFile::open(storage, &path, FileKind::Postings, tail, |frame| {
                 found.frame(frame, &current);
             })?;
@@ -104,11 +105,17 @@ impl PostingWriter {
                 break;
             }
         }
-        let (file, current) = match newest {
+        let (mut file, current) = match newest {
             Some(newest) => newest,
             None => create(&files, 0)?,
         };
         let position = found.position;
+        if found.told < position {
+            // It was begun when the process ended, or cut. Others may go, and files of the change log are
+            // sealed up to here.
+            append_position(&mut file, position);
+            file.sync()?;
+        }
         Ok(PostingWriter { file, current, files, position, parts: 0, file_bytes_max })
     }
 
@@ -176,6 +183,7 @@ impl PostingWriter {
         let begin = self.file.next_payload();
         let home = Home { lsn, xid, file: Arc::clone(&self.current) };
         let places = put_shapes(shapes, &home, begin, &mut payload);
+        self.current.note_frame(payload.len());
         self.file.append(kind, &[&payload]);
         places
     }
@@ -249,6 +257,8 @@ pub(super) fn append_position(file: &mut FrameFile, position: Lsn) {
 pub(super) struct Found<F> {
     end: Lsn,
     pub position: Lsn,
+    /// What the file that is being read says of it.
+    told: Lsn,
     /// Where to cut.
     cut: Option<u64>,
     damaged: Option<u64>,
@@ -263,7 +273,8 @@ impl<F: FnMut(Recovered) -> io::Result<()>> Found<F> {
     pub fn new(end: Lsn, each: F) -> Found<F> {
         let (cut, damaged, failed) = (None, None, None);
         let (parts, parts_count) = (HashMap::new(), 0);
-        Found { end, position: Lsn::ZERO, cut, damaged, failed, parts, parts_count, each }
+        let (position, told) = (Lsn::ZERO, Lsn::ZERO);
+        Found { end, position, told, cut, damaged, failed, parts, parts_count, each }
     }
 
     /// A frame of something that the change log does not have: what it has begins before its end,
@@ -272,6 +283,10 @@ impl<F: FnMut(Recovered) -> io::Result<()>> Found<F> {
     fn has_all(&mut self) -> bool {
         self.position = self.position.max(Lsn(self.end.0.saturating_sub(1)));
         false
+    }
+
+    fn reaches(&mut self, lsn: Lsn) {
+        (self.position, self.told) = (self.position.max(lsn), self.told.max(lsn));
     }
 
     pub fn frame(&mut self, frame: Frame<'_>, file: &Arc<PostingFile>) {
@@ -304,9 +319,10 @@ impl<F: FnMut(Recovered) -> io::Result<()>> Found<F> {
                     return Some(self.has_all());
                 }
                 let xid = payload.try_get_u32_le().ok()?;
+                file.note_frame(frame.payload.len());
                 let mut parts = HashMap::new();
                 if frame.kind == kind::TRANSACTION {
-                    self.position = self.position.max(lsn);
+                    self.reaches(lsn);
                     parts = self.take_parts(varint::take(&mut payload)?)?;
                 }
                 self.shapes(frame, payload, Home { lsn, xid, file: Arc::clone(file) }, parts)?;
@@ -322,7 +338,7 @@ impl<F: FnMut(Recovered) -> io::Result<()>> Found<F> {
                 if lsn >= self.end {
                     return Some(self.has_all());
                 }
-                self.position = self.position.max(lsn);
+                self.reaches(lsn);
             }
             _ => return None,
         }
@@ -354,6 +370,7 @@ impl<F: FnMut(Recovered) -> io::Result<()>> Found<F> {
             return None;
         }
         self.parts_count += 1;
+        file.note_frame(frame.payload.len());
         let home = Home { lsn: Lsn::ZERO, xid: 0, file: Arc::clone(file) };
         let at = frame.at + (frame.payload.len() - rest.len()) as u64;
         take_shapes(rest, &home, at, |shape, _, blocks| {

@@ -3,7 +3,9 @@
 //! What shapes have in common is written once: tables, templates, the forms of filters. A shape's own
 //! record refers to them by number.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+#[cfg(test)]
+use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,10 +19,16 @@ use super::partitions::KnownPartitions;
 use super::template::Template;
 use super::visibility::Visibility;
 use crate::frame::{FileKind, FrameError, FrameFile, Tail, sync_dir};
-use crate::limits::SLICE_BYTES_MAX;
+use crate::limits::{CATALOG_DEAD_BYTES_MIN, SLICE_BYTES_MAX};
 use crate::shape_log::group_sync::GroupSync;
-use crate::shape_log::{BatchPlace, LogPoint};
+use crate::shape_log::{BatchPlace, LogPoint, ShapeLog};
 use crate::storage::StorageHandle;
+use found::Found;
+
+pub use found::Recovered;
+
+mod compact;
+mod found;
 
 mod kind {
     pub const SHAPE: u8 = 1;
@@ -29,6 +37,7 @@ mod kind {
     pub const PARTITIONS: u8 = 4;
     pub const TEMPLATE: u8 = 5;
     pub const FORM: u8 = 6;
+    pub const NO_PARTITIONS: u8 = 7;
 }
 
 /// A finished shape.
@@ -131,55 +140,24 @@ pub struct Catalog {
     /// Held while a record is gathered, never across an fsync.
     state: Mutex<State>,
     group: GroupSync,
+    /// Held while a record of a shape is made, written and acted upon.
+    turn: tokio::sync::Mutex<()>,
 }
 
 struct State {
     file: Option<FrameFile>,
+    storage: StorageHandle,
     path: PathBuf,
     /// What the file has already, by number.
     tables: BTreeMap<u32, Arc<TableSchema>>,
     templates: HashMap<(u32, Definition), u32>,
     forms: HashMap<(u32, String), u32>,
+    /// Numbers above all that were given.
+    next_table: u32,
+    next_template: u32,
     next_form: u32,
-}
-
-/// What was found at a start.
-pub struct Recovered {
-    /// The finished shapes.
-    pub shapes: Vec<ShapeRecord>,
-    /// What they show, by number.
-    pub templates: BTreeMap<u32, StoredTemplate>,
-    /// What their filters look like, by number.
-    pub forms: BTreeMap<u32, FormRecord>,
-    /// A number above every shape's.
-    pub next_id: u64,
-    /// Partitions whose rows shapes may hold, by partitioned table.
-    pub partitions: BTreeMap<u32, KnownPartitions>,
-}
-
-impl Recovered {
-    /// Leaves out the other shapes, and what nobody refers to any more.
-    pub fn keep(&mut self, wanted: impl Fn(&ShapeRecord) -> bool) {
-        self.shapes.retain(wanted);
-        let (mut templates, mut forms) = (HashSet::new(), HashSet::new());
-        for shape in &self.shapes {
-            templates.insert(shape.template);
-            forms.extend(shape.filter.as_ref().map(|filter| filter.form));
-        }
-        self.templates.retain(|number, _| templates.contains(number));
-        self.forms.retain(|number, _| forms.contains(number));
-    }
-}
-
-/// What frames say, read one after the other.
-#[derive(Default)]
-struct Found {
-    tables: BTreeMap<u32, Arc<TableSchema>>,
-    templates: BTreeMap<u32, TemplateRecord>,
-    forms: BTreeMap<u32, FormRecord>,
-    shapes: BTreeMap<ShapeId, ShapeRecord>,
-    partitions: BTreeMap<u32, KnownPartitions>,
-    next_id: u64,
+    /// The length of the file at which is looked for what is dead in it.
+    look_at: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -217,7 +195,7 @@ impl Catalog {
 
     /// Reads the catalogue at `path`, if there is one.
     pub fn read(storage: &StorageHandle, path: &Path) -> Result<Recovered, FrameError> {
-        let (mut found, mut bad) = (Found { next_id: 1, ..Found::default() }, None);
+        let (mut found, mut bad) = (Found::new(), None);
         let at = |source| FrameError::Io { path: path.to_owned(), source };
         if storage.exists(path).map_err(at)? {
             FrameFile::open(storage, path, FileKind::Catalog, Tail::Newest, |frame| {
@@ -247,11 +225,15 @@ impl Catalog {
         let mut file = FrameFile::create(storage, &temporary, FileKind::Catalog)?;
         let mut state = State {
             file: None,
+            storage: Arc::clone(storage),
             path: path.to_owned(),
             tables: BTreeMap::new(),
             templates: HashMap::new(),
             forms: HashMap::new(),
+            next_table: 0,
+            next_template: templates.last_key_value().map_or(0, |(last, _)| last + 1),
             next_form: forms.last_key_value().map_or(0, |(last, _)| last + 1),
+            look_at: 0,
         };
         for (number, template) in templates {
             state.known_template(*number, template, &mut file);
@@ -277,15 +259,30 @@ impl Catalog {
             file.append(kind::PARTITIONS, &[&json(&PartitionsRecord { root, known })]);
         }
         file.sync()?;
-        storage.rename(&temporary, path).map_err(at)?;
+        file.rename(path)?;
         sync_dir(&**storage, path)?;
+        state.look_at = file.end() + file.end().max(CATALOG_DEAD_BYTES_MIN);
         state.file = Some(file);
-        Ok(Catalog { state: Mutex::new(state), group: GroupSync::default() })
+        let (group, turn) = (GroupSync::default(), tokio::sync::Mutex::default());
+        Ok(Catalog { state: Mutex::new(state), group, turn })
     }
 
-    /// Adds a finished shape, or what has become of it since; durable when it returns.
-    pub async fn finish(&self, shape: Finished) -> Result<(), FrameError> {
+    /// Waits until nobody else is about to write what has become of a shape. Of two records the last
+    /// one counts, so it has to be made of what the one before it said.
+    pub async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turn.lock().await
+    }
+
+    /// Adds a finished shape, or what has become of it since; durable when it returns. Nothing is added,
+    /// and `false` returned, of one that has ended or whose removal is under way: no record comes after
+    /// that.
+    pub async fn finish(&self, shape: Finished, log: &ShapeLog) -> Result<bool, FrameError> {
+        let mut added = false;
         self.append(|state, file| {
+            added = log.stays();
+            if !added {
+                return;
+            }
             let template = state.template(&shape.template, file);
             let predicate = shape.predicate.as_ref();
             let record = ShapeRecord {
@@ -301,7 +298,7 @@ impl Catalog {
             };
             file.append(kind::SHAPE, &[&json(&record)]);
         });
-        self.sync().await
+        self.sync().await.map(|()| added)
     }
 
     /// Forgets a shape; durable when it returns.
@@ -321,6 +318,17 @@ impl Catalog {
     pub fn note_partitions(&self, root: u32, known: &KnownPartitions) {
         let record = PartitionsRecord { root, known: known.clone() };
         self.append(|_, file| _ = file.append(kind::PARTITIONS, &[&json(&record)]));
+    }
+
+    /// Forgets the partitions of a table that no shape is about; durable after [`Catalog::sync`].
+    pub fn forget_partitions(&self, root: u32) {
+        self.append(|_, file| _ = file.append(kind::NO_PARTITIONS, &[&json(&root)]));
+    }
+
+    /// Bytes on disk.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.state().file.as_ref().map_or(0, FrameFile::flushed)
     }
 
     fn append(&self, record: impl FnOnce(&mut State, &mut FrameFile)) {
@@ -351,6 +359,12 @@ impl Catalog {
             .await
     }
 
+    /// Nothing becomes durable as long as the guard lives.
+    #[cfg(test)]
+    pub(crate) async fn pause(&self) -> tokio::sync::MutexGuard<'_, u64> {
+        self.group.pause().await
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -363,7 +377,8 @@ impl State {
         if let Some((number, _)) = self.tables.iter().rev().find(|(_, known)| same(known)) {
             return *number;
         }
-        let number = self.tables.last_key_value().map_or(0, |(last, _)| last + 1);
+        let number = self.next_table;
+        self.next_table += 1;
         self.tables.insert(number, Arc::clone(table));
         let schema = TableSchema::clone(table);
         file.append(kind::TABLE, &[&json(&TableRecord { number, schema })]);
@@ -376,7 +391,8 @@ impl State {
         if let Some(number) = self.templates.get(&(table, template.definition.clone())) {
             return *number;
         }
-        let number = self.templates.values().max().map_or(0, |last| last + 1);
+        let number = self.next_template;
+        self.next_template += 1;
         let (table, definition) = (Arc::clone(template.table()), template.definition.clone());
         self.known_template(number, &StoredTemplate { table, definition }, file);
         number
@@ -412,67 +428,6 @@ impl State {
             }
         };
         FilterRecord { form: number, constants: predicate.constants() }
-    }
-}
-
-impl Found {
-    /// What is left: shapes that have not ended, and what they refer to.
-    fn alive(self) -> Recovered {
-        let Found { tables, templates, forms, mut shapes, partitions, next_id } = self;
-        let stored = |(number, record): (u32, TemplateRecord)| {
-            let table = Arc::clone(tables.get(&record.table)?);
-            Some((number, StoredTemplate { table, definition: record.definition }))
-        };
-        let templates: BTreeMap<u32, StoredTemplate> =
-            templates.into_iter().filter_map(stored).collect();
-        // One of an earlier generation was about to end when the process did.
-        let current = |shape: &ShapeRecord, template: &StoredTemplate| {
-            let known = partitions.get(&template.definition.table);
-            known.is_none_or(|known| shape.generation >= known.generation)
-        };
-        shapes.retain(|_, shape| {
-            let form = shape.filter.as_ref().map(|filter| filter.form);
-            templates.get(&shape.template).is_some_and(|template| current(shape, template))
-                && form.is_none_or(|form| forms.contains_key(&form))
-        });
-        let shapes = shapes.into_values().collect();
-        let mut recovered = Recovered { shapes, templates, forms, next_id, partitions };
-        recovered.keep(|_| true);
-        recovered
-    }
-
-    fn read(&mut self, kind: u8, payload: &[u8]) -> Option<()> {
-        let mut seen = |id: ShapeId| self.next_id = self.next_id.max(id.0 + 1);
-        match kind {
-            kind::TABLE => {
-                let table: TableRecord = serde_json::from_slice(payload).ok()?;
-                self.tables.insert(table.number, Arc::new(table.schema));
-            }
-            kind::TEMPLATE => {
-                let template: TemplateRecord = serde_json::from_slice(payload).ok()?;
-                self.templates.insert(template.number, template);
-            }
-            kind::FORM => {
-                let form: FormRecord = serde_json::from_slice(payload).ok()?;
-                self.forms.insert(form.number, form);
-            }
-            kind::SHAPE => {
-                let shape: ShapeRecord = serde_json::from_slice(payload).ok()?;
-                seen(shape.id);
-                self.shapes.insert(shape.id, shape);
-            }
-            kind::REMOVED => {
-                let shape: ShapeId = serde_json::from_slice(payload).ok()?;
-                seen(shape);
-                self.shapes.remove(&shape);
-            }
-            kind::PARTITIONS => {
-                let found: PartitionsRecord = serde_json::from_slice(payload).ok()?;
-                self.partitions.insert(found.root, found.known);
-            }
-            _ => return None,
-        }
-        Some(())
     }
 }
 

@@ -300,10 +300,9 @@ pub(crate) async fn finish(
     }
     shape.set_seen(seen.clone());
     if let Some(record) = shape.record() {
-        shop.catalog.finish(record).await.map_err(CreateError::internal)?;
+        shop.catalog.finish(record, &shape.log).await.map_err(CreateError::internal)?;
     }
-    if shape.log.ended().is_some() || !still_right() {
-        // Ended while the record was written: the removal may have come before it.
+    if !shape.log.stays() || !still_right() {
         return Err(CreateError::Ended);
     }
     let visibility = seen.visibility.clone();

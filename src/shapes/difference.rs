@@ -111,6 +111,24 @@ impl Changes {
             });
             self = compared.await.map_err(io::Error::other)??;
         }
+        self.finish().await
+    }
+
+    /// As [`Changes::compare`], with rows that are known, in the table's key order or any other.
+    #[cfg(test)]
+    pub(crate) async fn against(
+        mut self,
+        shop: &Arc<Workshop>,
+        shape: &Arc<Shape>,
+        rows: Vec<Row>,
+    ) -> Result<(Vec<Posting>, u64), DifferenceError> {
+        let part = Part { hasher: RandomState::new(), number: 0, of: 1 };
+        let truth = rows.into_iter().map(|row| (shape.view().stored_key(&row), row)).collect();
+        self.part(shop, shape, &part, truth)?;
+        self.finish().await
+    }
+
+    async fn finish(mut self) -> Result<(Vec<Posting>, u64), DifferenceError> {
         let handed_on = tokio::task::spawn_blocking(move || self.hand_on().map(|()| self));
         self = handed_on.await.map_err(io::Error::other)??;
         Ok((self.postings, self.seq))

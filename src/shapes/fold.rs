@@ -148,32 +148,19 @@ impl Folder {
 
     /// Gives up bases and entries that are too old, and deletes the rows of those nobody reads.
     async fn retire(&mut self) {
-        let now = now();
-        let grace = FOLD_GRACE.min(self.window);
         let mut done = Vec::new();
         for (id, shape) in &self.folded {
-            if shape.log.ended().is_some() {
-                done.push(*id);
-                continue;
-            }
-            let bases = shape.bases();
-            let old = |newer: &Base, patience: Duration| newer.made() + patience.as_secs() <= now;
-            let last = bases.len() - 1;
-            // Base `at` was given up by its readers' caches and clients so long ago.
-            let patience = |at: usize| if at == last { self.window } else { grace };
-            let keep = (1..=last).take_while(|at| old(&bases[*at], patience(*at))).last();
-            let Some(keep) = keep else { continue };
-            let gone = shape.retire_before(bases[keep].after().offset);
-            self.registry.forget_handles(&shape.forget_retired(self.window));
-            if keep == last {
-                done.push(*id);
-            }
-            let Some(record) = shape.record() else { continue };
-            match remember(&self.registry, record).await {
-                Ok(()) | Err(CreateError::Ended) => self.retired.extend(gone),
-                // The record still names their rows, so these stay.
+            match retire(&self.registry, shape, self.window).await {
+                Ok(Retired { gone, finished }) => {
+                    self.retired.extend(gone);
+                    if finished {
+                        done.push(*id);
+                    }
+                }
+                Err(CreateError::Ended) => done.push(*id),
                 Err(error) => {
-                    tracing::error!(handle = shape.handle(), %error, "bases are not retired on disk");
+                    let handle = shape.handle();
+                    tracing::error!(handle, %error, "bases are not retired; tried again");
                 }
             }
         }
@@ -187,6 +174,41 @@ impl Folder {
             read
         });
     }
+}
+
+/// What a shape has given up.
+pub(crate) struct Retired {
+    /// Bases that are no longer offered.
+    pub gone: Vec<Arc<Base>>,
+    /// Whether the newest one is all that is left.
+    pub finished: bool,
+}
+
+/// Gives up a shape's bases, and the entries before the next one, that nobody can need after `window`.
+pub(crate) async fn retire(
+    registry: &Registry,
+    shape: &Shape,
+    window: Duration,
+) -> Result<Retired, CreateError> {
+    if !shape.log.stays() {
+        return Err(CreateError::Ended);
+    }
+    let (now, grace) = (now(), FOLD_GRACE.min(window));
+    let bases = shape.bases();
+    let old = |newer: &Base, patience: Duration| newer.made() + patience.as_secs() <= now;
+    let last = bases.len() - 1;
+    // Base `at` was given up by its readers' caches and clients so long ago.
+    let patience = |at: usize| if at == last { window } else { grace };
+    let keep = (1..=last).take_while(|at| old(&bases[*at], patience(*at))).last();
+    let Some(keep) = keep else { return Ok(Retired { gone: Vec::new(), finished: last == 0 }) };
+    let after = bases[keep].after().offset;
+    let _turn = registry.workshop().catalog.turn().await;
+    let record = shape.record_after(after).ok_or(CreateError::Ended)?;
+    // Remembered first: what follows goes from disk, and a restart must not look for it.
+    remember(registry, shape, record).await?;
+    let gone = shape.retire_before(after);
+    registry.forget_handles(&shape.forget_retired(window));
+    Ok(Retired { gone, finished: keep == last })
 }
 
 /// Waits until the stream has brought everything up to `until`.
@@ -231,9 +253,14 @@ pub async fn fold(
         shop.packs.release(&base.batches());
         return Err(stored.err().unwrap_or(CreateError::Ended));
     }
+    let _turn = shop.catalog.turn().await;
     // Remembered first: a handle that clients have seen must survive.
-    let Some(record) = shape.record_with(Some(&base)) else { return Err(CreateError::Ended) };
-    remember(registry, record).await?;
+    let Some(record) = shape.record_with(&base) else { return Err(CreateError::Ended) };
+    let remembered = remember(registry, shape, record).await;
+    if matches!(remembered, Err(CreateError::Ended)) {
+        shop.packs.release(&base.batches());
+    }
+    remembered?;
     registry.add_handle(shape, base.handle);
     tracing::info!(
         handle = %base.handle, table = %shape.table().name, rows_bytes = base.bytes(),
@@ -247,17 +274,17 @@ pub async fn fold(
     Ok(())
 }
 
-/// Notes in the catalogue what has become of a shape. Not of one that was ended meanwhile: its
-/// removal may have come before the record.
-pub(super) async fn remember(registry: &Registry, record: Finished) -> Result<(), CreateError> {
-    let internal = |error: FrameError| CreateError::Internal(error.to_string());
-    let (id, catalog) = (record.id, &registry.workshop().catalog);
-    catalog.finish(record).await.map_err(internal)?;
-    if registry.by_id(id).is_some_and(|shape| shape.is_alive()) {
-        return Ok(());
-    }
-    catalog.remove(id).await.map_err(internal)?;
-    Err(CreateError::Ended)
+/// Notes in the catalogue what has become of a shape, unless it has ended. Whoever does this has the
+/// catalogue's turn: of two records the later one has to be the newer one.
+pub(super) async fn remember(
+    registry: &Registry,
+    shape: &Shape,
+    record: Finished,
+) -> Result<(), CreateError> {
+    let catalog = &registry.workshop().catalog;
+    let known = catalog.finish(record, &shape.log).await;
+    let known = known.map_err(|error: FrameError| CreateError::Internal(error.to_string()))?;
+    if known && shape.log.stays() { Ok(()) } else { Err(CreateError::Ended) }
 }
 
 /// Stores what the shape holds at the end of `blocks` as the rows of `base`. Blocks on files.

@@ -14,6 +14,7 @@ pub mod difference;
 pub mod evict;
 pub mod fold;
 pub mod handle;
+pub mod listing;
 mod maps;
 pub mod partitions;
 pub mod progress;

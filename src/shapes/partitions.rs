@@ -7,7 +7,7 @@
 //! *Invariant*: what is remembered, on disk, contains every partition whose rows a living shape may
 //! hold, so that one that is gone is missed, also when it went while nobody looked.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -116,6 +116,19 @@ impl Partitions {
         };
         self.catalog.sync().await?;
         Ok(generation)
+    }
+
+    /// Forgets the tables that no shape is about; durable once somebody waits for the catalogue. `used` is
+    /// asked while nothing is added: a shape in creation is known by then.
+    pub fn forget_unused(&self, used: impl FnOnce() -> HashSet<u32>) {
+        let mut all = self.known();
+        if all.is_empty() {
+            return;
+        }
+        let used = used();
+        for (root, _) in all.extract_if(|root, _| !used.contains(root)) {
+            self.catalog.forget_partitions(root);
+        }
     }
 
     fn end(&self, table: u32, known: &mut KnownPartitions) {

@@ -223,6 +223,7 @@ impl Registry {
                 }
             }
             self.forget_record(id).await;
+            self.workshop.logs.settle_end();
             shape.iter().for_each(|shape| self.release(shape));
             // The dataflow knows, unless the end was noticed behind it. Fails only when the process
             // is ending.
@@ -266,6 +267,7 @@ impl Registry {
             let mut state = self.state();
             ids.iter().for_each(|id| state.maps.remove(*id));
         }
+        shapes.iter().for_each(|shape| shape.log.leave());
         if let Err(error) = self.workshop.catalog.remove_all(&ids).await {
             // Their logs stop here: found again at the next start, they would have holes.
             crate::frame::fsync_failed(&error);
@@ -291,6 +293,12 @@ impl Registry {
             // Found again at the next start, it would have a hole.
             crate::frame::fsync_failed(&error);
         }
+    }
+
+    /// Makes a shape known that was made by somebody else.
+    #[cfg(test)]
+    pub(crate) fn adopt(&self, shape: &Arc<Shape>) {
+        self.state().maps.insert(shape);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

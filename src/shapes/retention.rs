@@ -13,15 +13,16 @@ use std::time::Duration;
 
 use brooklet_sql::Lsn;
 
-use super::create::{CreateError, Workshop};
+use super::create::{CreateError, Workshop, make_durable};
 use super::evict;
 use super::fold::remember;
 use super::registry::Registry;
 use super::shape::Shape;
+use super::visibility::Visibility;
 use crate::change_log::SealedSize;
 use crate::limits::SEGMENT_BYTES_MAX;
 use crate::replication::snapshot::Snapshot;
-use crate::shape_log::posting_files::Numbers;
+use crate::shape_log::posting_rewrite::{RewriteError, runs};
 use crate::shape_log::{BatchPlace, ShapeLog};
 
 /// Looks for what can go, at intervals.
@@ -31,9 +32,6 @@ pub struct Retention {
     disk_max: Option<u64>,
     /// Up to here the change log was free of readers and newcomers a round ago.
     free_to: Lsn,
-    /// Posting files that nobody referred to a round ago. What they say of ended shapes is in the
-    /// catalogue by now.
-    unused: Vec<Numbers>,
     /// Batches that were copied a round ago.
     copied: Vec<BatchPlace>,
     /// Rounds until what the last shapes to end have left is gone.
@@ -47,14 +45,7 @@ impl Retention {
     /// For all shapes of the registry.
     #[must_use]
     pub fn new(registry: Arc<Registry>, disk_max: Option<u64>) -> Retention {
-        Retention {
-            registry,
-            disk_max,
-            free_to: Lsn::ZERO,
-            unused: Vec::new(),
-            copied: Vec::new(),
-            settling: 0,
-        }
+        Retention { registry, disk_max, free_to: Lsn::ZERO, copied: Vec::new(), settling: 0 }
     }
 
     /// Runs until the server stops.
@@ -62,22 +53,25 @@ impl Retention {
         let mut interval = tokio::time::interval(pause);
         loop {
             interval.tick().await;
-            if let Err(error) = self.round().await {
+            let shop = Arc::clone(self.registry.workshop());
+            if let Err(error) = self.round(look(&shop)).await {
                 tracing::warn!(%error, "disk is not given back; tried again");
             }
         }
     }
 
-    async fn round(&mut self) -> Result<(), CreateError> {
+    /// One look; `visible` says what Postgres shows.
+    pub(crate) async fn round(
+        &mut self,
+        visible: impl Future<Output = Result<Visibility, CreateError>>,
+    ) -> Result<(), CreateError> {
         self.keep_within_budget().await;
         let packs = &self.registry.workshop().packs;
         packs.release(&std::mem::take(&mut self.copied));
-        let postings = &self.registry.workshop().postings;
-        let unused = std::mem::replace(&mut self.unused, postings.unused());
-        let deleted = postings.delete_unused(&unused);
-        deleted.map_err(|error| CreateError::Internal(error.to_string()))?;
+        clean_postings(self.registry.workshop()).await?;
+        clean_catalog(&self.registry).await?;
         self.clean_packs().await?;
-        self.clean_changes().await
+        self.clean_changes(&visible.await?).await
     }
 
     /// Ends the shapes that nobody has asked for the longest, as long as the disk is too full.
@@ -92,11 +86,11 @@ impl Retention {
         }
     }
 
-    async fn clean_changes(&mut self) -> Result<(), CreateError> {
+    async fn clean_changes(&mut self, visible: &Visibility) -> Result<(), CreateError> {
         let shop = Arc::clone(self.registry.workshop());
         let sealed = shop.change_log.sealed();
         let oldest = sealed.first().map_or(Lsn(u64::MAX), |file| file.last_lsn);
-        let free_to = std::mem::replace(&mut self.free_to, free_to(&shop).await?);
+        let free_to = std::mem::replace(&mut self.free_to, free_to(&shop, visible));
         if oldest > free_to {
             return Ok(());
         }
@@ -113,6 +107,7 @@ impl Retention {
             return Ok(());
         }
         for shape in self.registry.finished() {
+            let _turn = shop.catalog.turn().await;
             let moved = move_rows(
                 &shape,
                 |place| sparse.contains(&place.pack()),
@@ -124,7 +119,7 @@ impl Retention {
             }
             shop.packs.sync().await.map_err(|error| CreateError::Internal(error.to_string()))?;
             let Some(record) = shape.record() else { continue };
-            match remember(&self.registry, record).await {
+            match remember(&self.registry, &shape, record).await {
                 Ok(()) => self.copied.extend(moved),
                 // Its end has released all it had.
                 Err(CreateError::Ended) => {}
@@ -135,23 +130,67 @@ impl Retention {
     }
 }
 
+/// Writes posting files again that are mostly dead.
+pub(crate) async fn clean_postings(shop: &Arc<Workshop>) -> Result<(), CreateError> {
+    let internal = |error: &dyn std::fmt::Display| CreateError::Internal(error.to_string());
+    let found = Arc::clone(shop);
+    let runs = tokio::task::spawn_blocking(move || runs(&found.postings, &found.logs.all())).await;
+    for mut run in runs.map_err(|error| internal(&error))? {
+        let told = shop.logs.ends_told();
+        let found = Arc::clone(shop);
+        let noted = tokio::task::spawn_blocking(move || {
+            run.note_live(&found.logs.all());
+            run
+        });
+        let run = noted.await.map_err(|error| internal(&error))?;
+        // What is dead must be so for a restart: whatever comes of it now may count on that.
+        make_durable(shop).await?;
+        if shop.logs.ends_settled() < told {
+            return Ok(());
+        }
+        let found = Arc::clone(shop);
+        let written =
+            tokio::task::spawn_blocking(move || run.write(&found.postings, &found.logs.all()));
+        match written.await.map_err(|error| internal(&error))? {
+            Ok(()) => {}
+            Err(RewriteError::Fatal(error)) => crate::frame::fsync_failed(&error),
+            Err(error) => return Err(internal(&error)),
+        }
+    }
+    Ok(())
+}
+
+/// Writes the catalogue again if it is mostly dead.
+pub(crate) async fn clean_catalog(registry: &Registry) -> Result<(), CreateError> {
+    let shop = registry.workshop();
+    shop.partitions.forget_unused(|| registry.templates().tables());
+    let written = shop.catalog.compact().await;
+    written.map(|_| ()).map_err(|error| CreateError::Internal(error.to_string()))
+}
+
 /// Bytes on disk.
 #[must_use]
 pub fn bytes(shop: &Workshop) -> u64 {
-    shop.change_log.bytes() + shop.packs.bytes() + shop.postings.bytes()
+    shop.change_log.bytes() + shop.packs.bytes() + shop.postings.bytes() + shop.catalog.bytes()
+}
+
+/// What Postgres shows now.
+async fn look(shop: &Workshop) -> Result<Visibility, CreateError> {
+    let snapshot = Snapshot::take(&shop.database).await?;
+    let visible = snapshot.visibility.clone();
+    snapshot.end().await?;
+    Ok(visible)
 }
 
 /// Up to where nobody but finished shapes needs the change log.
-async fn free_to(shop: &Workshop) -> Result<Lsn, CreateError> {
-    let snapshot = Snapshot::take(&shop.database).await?;
-    shop.recent.forget_visible(&snapshot.visibility);
-    snapshot.end().await?;
+fn free_to(shop: &Workshop, visible: &Visibility) -> Lsn {
+    shop.recent.forget_visible(visible);
     let recent = shop.recent.oldest().unwrap_or(Lsn(u64::MAX));
     let held = shop.logs.all().iter().filter_map(|log| log.holds_back()).min();
     let read = shop.logs.oldest_read();
     let limits = [Some(recent), held, read].into_iter().flatten();
     let before = limits.map(|lsn| Lsn(lsn.0.saturating_sub(1)));
-    Ok(before.chain([shop.logs.durable()]).min().unwrap_or_default())
+    before.chain([shop.logs.durable()]).min().unwrap_or_default()
 }
 
 /// Deletes the sealed files up to `free_to` that hold nothing needed; writes those again that hold little.

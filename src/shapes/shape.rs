@@ -128,12 +128,29 @@ impl Shape {
     /// What the catalogue is to remember; `None` before the first snapshot is complete.
     #[must_use]
     pub fn record(&self) -> Option<Finished> {
-        self.record_with(None)
+        self.record_of(&self.bases(), self.retired())
     }
 
     /// The same, with a base that is about to be added.
     #[must_use]
-    pub fn record_with(&self, more: Option<&Base>) -> Option<Finished> {
+    pub fn record_with(&self, more: &Arc<Base>) -> Option<Finished> {
+        let mut bases = self.bases();
+        bases.push(Arc::clone(more));
+        self.record_of(&bases, self.retired())
+    }
+
+    /// The same, without the bases from before `after`, which are about to be given up.
+    #[must_use]
+    pub fn record_after(&self, after: Offset) -> Option<Finished> {
+        let (mut bases, mut retired) = (self.bases(), self.retired());
+        // The newest always stays.
+        let older = bases.iter().take(bases.len().saturating_sub(1));
+        let old = older.take_while(|base| base.after().offset < after).count();
+        retired.extend(bases.drain(..old).map(|base| base.handle));
+        self.record_of(&bases, retired)
+    }
+
+    fn record_of(&self, bases: &[Arc<Base>], retired: Vec<Handle>) -> Option<Finished> {
         let seen = self.seen.get()?.clone();
         Some(Finished {
             id: self.id,
@@ -142,14 +159,8 @@ impl Shape {
             chunk_bytes: self.log.chunk_bytes(),
             visibility: seen.visibility,
             until: seen.until,
-            bases: self
-                .bases()
-                .iter()
-                .map(|base| &**base)
-                .chain(more)
-                .filter_map(Base::record)
-                .collect(),
-            retired: self.retired(),
+            bases: bases.iter().filter_map(|base| base.record()).collect(),
+            retired,
             generation: self.generation(),
         })
     }

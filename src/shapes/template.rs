@@ -133,6 +133,14 @@ impl Templates {
         self.known().values().flatten().cloned().collect()
     }
 
+    /// The tables that shapes are about, also those in creation.
+    #[must_use]
+    pub fn tables(&self) -> HashSet<u32> {
+        let known = self.known();
+        let used = known.values().flatten().filter(|one| Arc::strong_count(one) > 1);
+        used.map(|template| template.definition.table).collect()
+    }
+
     fn known(&self) -> MutexGuard<'_, HashMap<Definition, Vec<Arc<Template>>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }

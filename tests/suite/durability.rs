@@ -134,6 +134,54 @@ async fn verify_tells_a_difference_from_none() {
 }
 
 #[tokio::test]
+async fn verify_compares_every_shape_that_the_server_lists() {
+    let mut world = World::with(Database::shared().await, |options| {
+        (options.secret, options.insecure) = (Some("a secret".to_owned()), false);
+    })
+    .await;
+    world.sql(TABLE).await;
+    world.sql("INSERT INTO items SELECT g, g, 'x' FROM generate_series(1, 50) g").await;
+    world
+        .sql("CREATE TABLE \"Odd \"\"names\"\"\" (\"Id\" int PRIMARY KEY, \"a \"\"b\"\"\" text)")
+        .await;
+    world.sql("INSERT INTO \"Odd \"\"names\"\"\" VALUES (1, 'it''s'), (2, NULL)").await;
+    let get = |path: &str| format!("{path}secret=a%20secret");
+    for query in [
+        "table=items",
+        "table=items&where=n%20%3C%20%241%20AND%20name%20%3D%20%242&params%5B1%5D=20&params%5B2%5D=x",
+        "table=items&columns=id,n&replica=full&where=n%20IN%20(1,2,60)",
+        "table=items&log=changes_only",
+        "table=%22Odd%20%22%22names%22%22%22&columns=%22Id%22,%22a%20%22%22b%22%22%22",
+    ] {
+        world.get(&get(&format!("/v1/shape?{query}&offset=-1&"))).await.expect(200);
+    }
+    world.get("/v1/admin/shapes").await.expect(401);
+    world.get("/v1/admin/shapes?secret=wrong").await.expect(401);
+    let listed = eventually("all shapes to be listed", async || {
+        let listed = world.get(&get("/v1/admin/shapes?")).await.expect(200).json();
+        (listed.as_array().unwrap().len() == 5).then_some(listed)
+    })
+    .await;
+    let second = listed[1]["id"].as_u64().unwrap();
+    let rest = world.get(&get(&format!("/v1/admin/shapes?after={second}&"))).await.expect(200);
+    assert_eq!(rest.json().as_array().unwrap()[..], listed.as_array().unwrap()[2..]);
+    world.get(&get("/v1/admin/shapes?after=x&")).await.expect(400);
+    world.sql("UPDATE items SET n = 60 WHERE id = 1; DELETE FROM items WHERE id = 2").await;
+    for restarted in [false, true] {
+        if restarted {
+            world.server.crash().await;
+        }
+        let mut equal = verify(&world, &["--all", "--secret", "a secret"]);
+        assert!(equal.exit(Duration::from_secs(60)).await.success(), "{}", equal.output());
+        let said = equal.output();
+        assert!(said.contains("4 shapes compared, 1 without rows left out"), "{said}");
+    }
+    // No shape was made for it.
+    let again = world.get(&get("/v1/admin/shapes?")).await.expect(200).json();
+    assert_eq!(again.as_array().unwrap().len(), 5, "{again}");
+}
+
+#[tokio::test]
 async fn handles_and_offsets_outlive_a_restart() {
     let mut world = World::new().await;
     world.sql(TABLE).await;

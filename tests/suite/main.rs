@@ -7,12 +7,14 @@
 
 mod bad_input;
 mod durability;
+mod edges;
 mod engine;
 mod evaluation;
 mod folding;
 mod harness;
 mod lifecycle;
 mod malformed;
+mod missed;
 mod npm;
 mod oracle;
 mod page;

@@ -7,8 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
-
 use crate::harness::server::brooklet;
 use crate::harness::{
     Cluster, Database, Events, Follower, Following, Locale, Process, Request, Rng, Session, Shape,
@@ -351,54 +349,6 @@ async fn tables_that_change_while_the_slot_is_gone_are_right_or_fetched_anew() {
     assert_eq!(refetches(&clients), [1, 1, 1]);
     let mut changes = changes.through_refetches();
     assert_eq!(changes.step(false).await, Step::Refetch, "changes that nobody can know were kept");
-}
-
-#[tokio::test]
-async fn what_was_missed_says_what_changed_as_every_entry_does() {
-    let mut world = World::new().await;
-    world.sql("CREATE TABLE items (id int PRIMARY KEY, n int, name text)").await;
-    world.sql("INSERT INTO items VALUES (1, 1, 'a'), (2, 2, 'b'), (3, 3, 'c')").await;
-    let shape = Shape::of("items");
-    let (default, full) = (shape.clone(), shape.more("&replica=full"));
-    let (default, full) = (world.follow(default).await, world.follow(full).await);
-    world.server.kill().await;
-    world.drop_slot().await;
-    world.sql("UPDATE items SET n = 10 WHERE id = 1; DELETE FROM items WHERE id = 2; INSERT INTO items VALUES (4, 4, NULL)").await;
-    let before = world.db.position().await;
-    world.server.restart().await;
-    let entries = async |client: &Follower| {
-        let answer = world.get(&client.target(false)).await.expect(200);
-        let mut messages = answer.json().as_array().unwrap().clone();
-        assert_eq!(messages.pop().unwrap()["headers"]["control"], "up-to-date");
-        let last: Vec<_> = messages.iter().map(|m| m["headers"]["last"] == true).collect();
-        assert_eq!(last, [false, false, true]);
-        for message in &messages {
-            let lsn: u64 = message["headers"]["lsn"].as_str().unwrap().parse().unwrap();
-            assert!(lsn >= before && message["headers"]["txids"][0].as_u64().unwrap() > 0);
-        }
-        messages.sort_by_key(|message| message["value"]["id"].to_string());
-        messages
-            .iter_mut()
-            .map(|m| (m["headers"]["operation"].take(), m["value"].take(), m["old_value"].take()))
-            .collect::<Vec<_>>()
-    };
-    let (none, new) = (Value::Null, json!({"id": "4", "n": "4", "name": null}));
-    assert_eq!(
-        entries(&default).await,
-        [
-            (json!("update"), json!({"id": "1", "n": "10"}), none.clone()),
-            (json!("delete"), json!({"id": "2"}), none.clone()),
-            (json!("insert"), new.clone(), none.clone()),
-        ]
-    );
-    assert_eq!(
-        entries(&full).await,
-        [
-            (json!("update"), json!({"id": "1", "n": "10", "name": "a"}), json!({"n": "1"})),
-            (json!("delete"), json!({"id": "2", "n": "2", "name": "b"}), none.clone()),
-            (json!("insert"), new, none),
-        ]
-    );
 }
 
 #[tokio::test]

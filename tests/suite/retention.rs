@@ -131,3 +131,60 @@ async fn beyond_the_storage_limit_the_idle_shape_goes_and_the_others_stay() {
     assert_eq!(used.refetches, 0);
     world.compare(&mut idle, position).await;
 }
+
+/// Files of the posting log, but for the one that is being written.
+fn closed_postings(storage: &Path) -> Vec<(String, u64)> {
+    let mut found = Vec::new();
+    for epoch in std::fs::read_dir(storage.join("brooklet")).into_iter().flatten().flatten() {
+        found.append(&mut files(&epoch.path().join("postings"), "log"));
+    }
+    found.sort();
+    found.pop();
+    found
+}
+
+/// Many small transactions, each of which concerns every busy shape.
+const CHURN: &str = "DO $$ BEGIN FOR i IN 1..25000 LOOP UPDATE busy SET n = i WHERE id = 1; COMMIT; END LOOP; END $$";
+
+#[tokio::test]
+async fn quiet_shapes_do_not_keep_the_postings_of_busy_ones() {
+    let mut world = world(&["--catch-up-window", "1s"]).await;
+    world.sql("CREATE TABLE busy (id int PRIMARY KEY, n int)").await;
+    world.sql("INSERT INTO busy VALUES (1, 0)").await;
+    world.sql("CREATE TABLE quiet (id int PRIMARY KEY, body text)").await;
+    let busy: Vec<Shape> =
+        (0..60).map(|at| Shape::of("busy").filter(&format!("n >= -{at}"))).collect();
+    for shape in &busy {
+        world.follow(shape.clone()).await;
+    }
+    let mut quiet = world.follow(Shape::of("quiet")).await;
+    let beginning = quiet.clone();
+    for round in 0..2 {
+        world.sql(&format!("INSERT INTO quiet VALUES ({round}, 'kept')")).await;
+        world.sql(CHURN).await;
+    }
+    let position = world.mark().await;
+    eventually_within(PATIENCE, "the stream to come as far", async || {
+        quiet.catch_up().await;
+        (quiet.log.seen >= position).then_some(())
+    })
+    .await;
+    world.compare(&mut quiet, position).await;
+    let storage = world.server.storage().to_owned();
+    let left = eventually_within(PATIENCE, "the postings of the busy table to go", async || {
+        let closed = closed_postings(&storage);
+        // One is left, with what the quiet shape refers to.
+        (closed.len() == 1 && closed[0].1 < 10_000).then_some(closed)
+    })
+    .await;
+    for restarted in [false, true] {
+        if restarted {
+            world.server.crash().await;
+        }
+        let mut again = beginning.clone();
+        world.compare(&mut again, position).await;
+        assert_eq!(again.log.changes.len(), 2, "{left:?}");
+        let mut new = world.follow(busy[7].clone()).await;
+        world.compare(&mut new, position).await;
+    }
+}

@@ -29,6 +29,7 @@ const SPELLED: &[(&str, &str)] = &[
     ("timezone", "AT TIME ZONE"),
     ("position", "position("),
     ("extract", "extract("),
+    ("overlaps", " OVERLAPS "),
 ];
 
 fn of_parts(one: &Expression, into: &mut BTreeSet<String>) {

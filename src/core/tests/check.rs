@@ -1,13 +1,14 @@
 //! What clients would see, compared with the model.
 
-use brooklet_dataflows::Verdict;
-use brooklet_sql::Row;
+use brooklet_dataflows::{ShapeId, Verdict};
+use brooklet_sql::{Lsn, Row};
 
 use super::life::{Ended, Life};
-use super::postgres::{Seen, row};
+use super::postgres::{Postgres, Question, Seen, row};
 use crate::shape_log::Offset;
 use crate::shape_log::block::last_op;
 use crate::shapes::Shape;
+use crate::shapes::base::Base;
 
 type Values = Vec<Option<String>>;
 
@@ -15,10 +16,12 @@ fn values(row: &Row) -> Values {
     row.iter().take(3).map(|value| value.map(str::to_owned)).collect()
 }
 
-/// All entries of a shape's log, chunk by chunk as a client reads them; nothing if it has ended.
-pub(super) fn entries(life: &Life, shape: &Shape) -> Result<Option<Vec<Seen>>, Ended> {
+/// All entries of a shape's log, chunk by chunk as a client reads them, and the place they come after;
+/// nothing if it has ended.
+pub(super) fn entries(life: &Life, shape: &Shape) -> Result<Option<(Offset, Vec<Seen>)>, Ended> {
     let mut found: Vec<Seen> = Vec::new();
-    let mut after = Offset::SNAPSHOT_END;
+    let begin = shape.log.begin_offset();
+    let mut after = begin;
     loop {
         let Ok(slice) = shape.log.slice(after) else { return Ok(None) };
         for block in &slice.blocks {
@@ -39,7 +42,7 @@ pub(super) fn entries(life: &Life, shape: &Shape) -> Result<Option<Vec<Seen>>, E
             }
         }
         if slice.up_to_date {
-            return Ok(Some(found));
+            return Ok(Some((begin, found)));
         }
         assert!(slice.end > after, "a chunk without an end");
         after = slice.end;
@@ -61,28 +64,60 @@ pub(super) fn everything(life: &Life) -> Result<(), Ended> {
         let Some(known) = records.get_mut(*id) else { continue };
         let Some(contains) = known.contains.clone() else { continue };
         let (_, must_end) = postgres.ends(known.question, known.added, &contains);
-        let Some(found) = entries(life, shape)? else { continue };
+        let Some((begin, found)) = entries(life, shape)? else { continue };
         assert!(!must_end, "{} lives although its table was emptied or changed", known.handle);
         if !known.finished {
             continue;
         }
-        known.read(&found, &postgres, true);
-        // The rows of the snapshot, and after all entries.
-        let mut rows: Vec<Values> = life.rows(shape)?.iter().map(values).collect();
-        let first = postgres.rows(known.question, &contains);
-        let expected: Vec<Values> = first.values().map(|v| values(&row(v))).collect();
-        assert_eq!(rows, expected, "{}: rows of the snapshot", known.handle);
-        found.iter().for_each(|entry| fold(&mut rows, entry));
-        rows.sort();
-        let last = postgres.rows(known.question, &vec![true; postgres.commits.len()]);
-        let mut expected: Vec<Values> = last.values().map(|v| values(&row(v))).collect();
-        expected.sort();
-        assert_eq!(rows, expected, "{}: rows in the end", known.handle);
+        known.read(begin, &found, &postgres, true);
+        for base in shape.bases() {
+            let mut rows = base_rows(life, &base, known.question, &contains, &postgres)?;
+            // After all entries.
+            let later = found.iter().filter(|entry| entry.offset > base.after().offset);
+            later.for_each(|entry| fold(&mut rows, entry));
+            rows.sort();
+            let last = postgres.rows(known.question, &vec![true; postgres.commits.len()]);
+            let mut expected: Vec<Values> = last.values().map(|v| values(&row(v))).collect();
+            expected.sort();
+            assert_eq!(rows, expected, "{}: rows in the end", base.handle);
+        }
         (shapes, compared) = (shapes + 1, compared + found.len());
     }
     records.compared.0 += shapes;
     records.compared.1 += compared;
     Ok(())
+}
+
+/// After a repair: what clients knew is there, offsets rise, and rows are the database's. Says how many
+/// logs were compared.
+pub(super) fn repaired(life: &Life, known: &[(ShapeId, Vec<Seen>)]) -> Result<usize, Ended> {
+    let mut compared = 0;
+    let mut records = life.records().lock().unwrap();
+    let postgres = life.postgres().lock().unwrap();
+    for (id, shape) in &life.shapes {
+        let Some((_, found)) = entries(life, shape)? else { continue };
+        let record = records.get_mut(*id).unwrap();
+        if record.added < postgres.tables[record.question.table].added && !record.question.listed {
+            // It would have ended.
+            continue;
+        }
+        let before = known.iter().find(|(known, _)| known == id);
+        for (at, entry) in before.iter().flat_map(|(_, seen)| seen).enumerate() {
+            assert_eq!(found.get(at), Some(entry), "{}: entry {at} is another", record.handle);
+        }
+        assert!(found.is_sorted_by(|a, b| a.offset < b.offset), "{}", record.handle);
+        let base = shape.newest();
+        let mut rows: Vec<Values> = life.rows(&base)?.iter().map(values).collect();
+        let later = found.iter().filter(|entry| entry.offset > base.after().offset);
+        later.for_each(|entry| fold(&mut rows, entry));
+        rows.sort();
+        let last = postgres.rows(record.question, &vec![true; postgres.commits.len()]);
+        let mut expected: Vec<Values> = last.values().map(|v| values(&row(v))).collect();
+        expected.sort();
+        assert_eq!(rows, expected, "{}: rows in the end", record.handle);
+        compared += 1;
+    }
+    Ok(compared)
 }
 
 /// Whatever can be read is right; says how much cannot.
@@ -93,22 +128,35 @@ pub(super) fn damaged(life: &Life) -> usize {
     for (id, shape) in &life.shapes {
         let Some(known) = records.get_mut(*id).filter(|known| known.finished) else { continue };
         match entries(life, shape) {
-            Ok(Some(found)) => known.read(&found, &postgres, false),
+            Ok(Some((begin, found))) => known.read(begin, &found, &postgres, false),
             Ok(None) => {}
             Err(_) => refused += 1,
         }
         let contains = known.contains.clone().unwrap_or_default();
-        match life.rows(shape) {
-            Ok(rows) => {
-                let rows: Vec<Values> = rows.iter().map(values).collect();
-                let expected = postgres.rows(known.question, &contains);
-                let expected: Vec<Values> = expected.values().map(|v| values(&row(v))).collect();
-                assert_eq!(rows, expected, "{}: rows of the snapshot", known.handle);
-            }
-            Err(_) => refused += 1,
+        for base in shape.bases() {
+            let rows = base_rows(life, &base, known.question, &contains, &postgres);
+            refused += usize::from(rows.is_err());
         }
     }
     refused
+}
+
+/// The rows of a base, which are what they should be.
+fn base_rows(
+    life: &Life,
+    base: &Base,
+    question: Question,
+    contains: &[bool],
+    postgres: &Postgres,
+) -> Result<Vec<Values>, Ended> {
+    let mut rows: Vec<Values> = life.rows(base)?.iter().map(values).collect();
+    let contained = postgres.contained(contains, Lsn(base.after().offset.tx));
+    let first = postgres.rows(question, &contained);
+    let mut expected: Vec<Values> = first.values().map(|v| values(&row(v))).collect();
+    rows.sort();
+    expected.sort();
+    assert_eq!(rows, expected, "{}: rows of a base", base.handle);
+    Ok(rows)
 }
 
 /// As a client applies an entry; one that does not fit is an error.

@@ -34,6 +34,7 @@ use crate::shapes::definition::FilterSource;
 use crate::shapes::definition::Question as Asked;
 use crate::shapes::recent::RecentCommits;
 use crate::shapes::registry::Registry;
+use crate::shapes::retention::Retention;
 use crate::shapes::{Defined, Shape};
 use crate::storage::tests::faulty::Faulty;
 use crate::storage::tests::rng::Rng;
@@ -45,30 +46,33 @@ pub(super) type Ended = anyhow::Error;
 type Begin = Box<dyn FnOnce(World) -> Life>;
 
 /// Something that waits for other parts.
-type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(super) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What outlives the process: the outside world, and what it has seen.
 pub(super) struct World {
     pub rng: Rng,
     pub postgres: Arc<Mutex<Postgres>>,
+    /// Where the last repair stands, as it would be noted on disk.
+    pub repaired: Lsn,
     pub records: Arc<Mutex<Records>>,
     pub runtime: Arc<Runtime>,
 }
 
 pub(super) struct Life {
-    world: World,
-    ingest: Ingest,
+    pub(super) world: World,
+    pub(super) ingest: Ingest,
     batches: mpsc::Receiver<Vec<Event>>,
     appender: Appender,
-    stream: Stream,
-    shop: Arc<Workshop>,
-    registry: Arc<Registry>,
+    pub(super) stream: Stream,
+    pub(super) shop: Arc<Workshop>,
+    pub(super) registry: Arc<Registry>,
     pub log: ChangeLog,
     pub shapes: HashMap<ShapeId, Arc<Shape>>,
-    durable: watch::Receiver<Lsn>,
+    pub(super) durable: watch::Receiver<Lsn>,
     rolled: mpsc::UnboundedReceiver<Rolled>,
     unsealed: Vec<Rolled>,
-    tasks: Vec<Task>,
+    pub(super) tasks: Vec<Task>,
+    pub(super) retention: Arc<tokio::sync::Mutex<Retention>>,
     next_id: u64,
 }
 
@@ -161,10 +165,11 @@ impl Life {
         world.records.lock().unwrap().found(&stores.records);
         let (records, logs) = (stores.records, &stores.logs);
         let (shapes, left_out) =
-            restore(records, &stores.stored, stores.found, logs, &schemas, Lsn::ZERO);
+            restore(records, &stores.stored, stores.found, logs, &schemas, world.repaired);
         assert!(left_out.is_empty());
         let publication = Publication::new(database(), "p".into(), tables(&shapes));
-        world.runtime.block_on(replay(&log, stores.position, &shapes, &engine))?;
+        let after = stores.position.max(world.repaired);
+        world.runtime.block_on(replay(&log, after, &shapes, &engine))?;
         let (unsealed, begun_after) = (log.unsealed(&commits), writer.last_commit());
         let recent = Arc::new(RecentCommits::new(commits));
         let start = writer.end();
@@ -191,10 +196,11 @@ impl Life {
         let (ended, next_id) = (stores.ended, stores.next_id);
         let templates = stores.templates;
         Ok(Box::new(move |mut world: World| {
-            let registry = Registry::new(Arc::clone(&shop), templates, Vec::new(), next_id);
+            let registry = Registry::new(Arc::clone(&shop), templates, shapes, next_id);
             let stream = Stream::connect(&mut world.postgres.lock().unwrap(), start);
             let tasks: Vec<Task> = vec![Box::pin(Arc::clone(&registry).follow(ended))];
-            let shapes = shapes.into_iter().map(|shape| (shape.id, Arc::new(shape))).collect();
+            let shapes = registry.finished().into_iter().map(|shape| (shape.id, shape)).collect();
+            let retention = Retention::new(Arc::clone(&registry), None);
             world.rng = world.rng.fork();
             Life {
                 world,
@@ -210,6 +216,7 @@ impl Life {
                 rolled: rolled_files,
                 unsealed,
                 tasks,
+                retention: Arc::new(tokio::sync::Mutex::new(retention)),
                 next_id,
             }
         }))
@@ -234,9 +241,14 @@ impl Life {
     }
 
     /// The slot hears what is durable.
-    fn hear(&self) {
+    pub(super) fn hear(&self) {
         let mut postgres = self.world.postgres.lock().unwrap();
         postgres.confirmed = postgres.confirmed.max(*self.durable.borrow());
+    }
+
+    /// Whether the dataflow has something to do.
+    pub(super) fn has_batches(&self) -> bool {
+        !self.batches.is_empty()
     }
 
     /// Something happens.
@@ -255,10 +267,13 @@ impl Life {
             68..78 => self.append()?,
             78..83 => self.create(),
             83 => self.remove(),
-            84..93 => self.poll()?,
+            84..90 => self.poll()?,
+            90..92 => self.fold(),
+            92 => self.retain(),
             93..95 => self.cut()?,
             95..97 => self.seal(),
             97..98 => self.sync_postings(),
+            98 => self.retain(),
             _ => self.read()?,
         }
         Ok(Step::Other)
@@ -299,7 +314,7 @@ impl Life {
         Ok(())
     }
 
-    fn dataflow(&mut self) -> Step {
+    pub(super) fn dataflow(&mut self) -> Step {
         let mut events = Vec::new();
         for _ in 0..1 + self.world.rng.below(4) {
             self.batches.try_recv().into_iter().for_each(|mut batch| events.append(&mut batch));
@@ -307,7 +322,7 @@ impl Life {
         if events.is_empty() { Step::Other } else { Step::Dataflow(events) }
     }
 
-    fn append(&mut self) -> Result<(), Ended> {
+    pub(super) fn append(&mut self) -> Result<(), Ended> {
         Ok(self.appender.turn()?)
     }
 
@@ -316,7 +331,7 @@ impl Life {
         self.tasks.push(Box::pin(async move { _ = appender.sync().await }));
     }
 
-    fn poll(&mut self) -> Result<(), Ended> {
+    pub(super) fn poll(&mut self) -> Result<(), Ended> {
         let mut tasks = std::mem::take(&mut self.tasks);
         let mut left = Vec::new();
         while !tasks.is_empty() {
@@ -356,10 +371,12 @@ impl Life {
         self.next_id += 1;
         let handle = self.world.records.lock().unwrap().begin(id, question, added);
         let log = Arc::new(ShapeLog::new(id, self.shop.chunk_bytes));
-        let defined = defined(question, added);
+        let mut defined = defined(question, added);
+        self.registry.templates().share(&mut defined);
         let base = Base::new(handle, LogPoint::BEGIN, 0, SnapshotState::starting());
         let shape = Arc::new(Shape::new(defined, log, base));
         self.shapes.insert(id, Arc::clone(&shape));
+        self.registry.adopt(&shape);
         let (shop, registry) = (Arc::clone(&self.shop), Arc::clone(&self.registry));
         let (postgres, records) = (Arc::clone(self.postgres()), Arc::clone(self.records()));
         self.tasks.push(Box::pin(async move {
@@ -402,18 +419,21 @@ impl Life {
         }
         let id = ids[self.world.rng.below(ids.len())];
         // A request that fails ends nothing else.
-        let Ok(Some(found)) = super::check::entries(self, &self.shapes[&id]) else { return Ok(()) };
+        let Ok(Some((begin, found))) = super::check::entries(self, &self.shapes[&id]) else {
+            return Ok(());
+        };
         let mut records = self.world.records.lock().unwrap();
         let postgres = self.world.postgres.lock().unwrap();
         if let Some(known) = records.get_mut(id) {
-            known.read(&found, &postgres, false);
+            known.read(begin, &found, &postgres, false);
         }
         Ok(())
     }
 
-    pub fn rows(&self, shape: &Shape) -> Result<Vec<brooklet_sql::Row>, Ended> {
+    /// The rows of a base, in the order of their text.
+    pub fn rows(&self, base: &Base) -> Result<Vec<brooklet_sql::Row>, Ended> {
         let mut rows = Vec::new();
-        for place in &shape.newest().batches() {
+        for place in &base.batches() {
             rows.append(&mut self.shop.packs.read(place)?);
         }
         Ok(rows)

@@ -7,10 +7,13 @@ mod check;
 mod life;
 mod postgres;
 mod records;
+mod repair;
+mod upkeep;
 
 use std::sync::{Arc, Mutex};
 
 use brooklet_dataflows::worker::{self, Intake};
+use brooklet_sql::Lsn;
 
 use crate::storage::tests::faulty::{Fault, Faulty};
 use crate::storage::tests::rng::Rng;
@@ -30,6 +33,10 @@ struct Tally {
     entries: usize,
     commits: usize,
     sealed: usize,
+    folded: usize,
+    retired: usize,
+    rewritten: usize,
+    compacted: usize,
 }
 
 fn number(name: &str, default: u64) -> u64 {
@@ -41,6 +48,7 @@ fn world(rng: &mut Rng) -> World {
     World {
         rng: rng.fork(),
         postgres: Arc::new(Mutex::new(Postgres::new(rng.fork()))),
+        repaired: Lsn::ZERO,
         records: Arc::default(),
         runtime: Arc::new(runtime.unwrap()),
     }
@@ -69,11 +77,21 @@ enum Phase {
 /// Runs a life on this thread: the dataflow asks for more, and what happens until it gets it is the
 /// rest of the server.
 fn live(life: Life, disk: &Faulty, plan: Plan) -> (Life, Result<(), Ended>) {
+    let mut phase = Phase::First;
+    let own = disk.clone();
+    run(life, disk, move |life| turn(life, &own, plan, &mut phase))
+}
+
+/// The same, with what happens given; until it says that there is no more.
+fn run(
+    life: Life,
+    disk: &Faulty,
+    mut turn: impl FnMut(&mut Life) -> Result<Option<Step>, Ended> + Send + Sync + 'static,
+) -> (Life, Result<(), Ended>) {
     let emitter = life.emitter();
     let life = Arc::new(Mutex::new(Some(life)));
     let outcome = Arc::new(Mutex::new(Ok(())));
     let (inner, ended, disk) = (Arc::clone(&life), Arc::clone(&outcome), disk.clone());
-    let mut phase = Phase::First;
     let intake = move |batch: &mut Vec<_>| {
         let mut life = inner.lock().unwrap();
         let life = life.as_mut().unwrap();
@@ -81,7 +99,7 @@ fn live(life: Life, disk: &Faulty, plan: Plan) -> (Life, Result<(), Ended>) {
             if matches!(disk.hit(), Some(Fault::Kill | Fault::PowerCut)) {
                 return Intake::Closed;
             }
-            match turn(life, &disk, plan, &mut phase) {
+            match turn(life) {
                 Ok(Some(Step::Other)) => {}
                 Ok(Some(Step::Dataflow(mut events))) => {
                     batch.append(&mut events);
@@ -187,6 +205,8 @@ fn crash_again_and_again(
     tally.restored = records.restored;
     (tally.compared, tally.entries) = records.compared;
     tally.sealed = records.sealed;
+    (tally.folded, tally.retired) = (records.folded, records.retired);
+    (tally.rewritten, tally.compacted) = (records.rewritten, records.compacted);
     tally.commits = world.postgres.lock().unwrap().commits.len();
     drop(records);
     (tally, places, errors)
@@ -201,6 +221,10 @@ impl std::ops::AddAssign for Tally {
         self.entries += more.entries;
         self.commits += more.commits;
         self.sealed += more.sealed;
+        self.folded += more.folded;
+        self.retired += more.retired;
+        self.rewritten += more.rewritten;
+        self.compacted += more.compacted;
     }
 }
 
@@ -250,6 +274,9 @@ fn killed_at_thousands_of_points_between_receive_and_publish_nothing_is_lost_or_
     let least = tally.crashes / 2;
     assert!(tally.restored > least && tally.compared > least && tally.entries > least, "{tally:?}");
     assert!(tally.commits > least && tally.sealed > least / 20, "{tally:?}");
+    let least = tally.crashes / 10;
+    assert!(tally.folded > least && tally.retired > least && tally.rewritten > least, "{tally:?}");
+    assert!(tally.compacted > tally.crashes / 500, "{tally:?}");
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn table_name(table: usize) -> RelationName {
     RelationName { schema: "public".into(), table: format!("t{table}") }
 }
 
-fn relation(table: usize, added: usize) -> Arc<Relation> {
+pub(super) fn relation(table: usize, added: usize) -> Arc<Relation> {
     let column =
         |name: String| RelationColumn { type_oid: type_oid(&name), type_modifier: -1, name };
     Arc::new(Relation {
@@ -215,6 +215,21 @@ impl Postgres {
     /// Other databases write.
     pub fn noise(&mut self) {
         self.wal += 8 * self.rng.below(30) as u64;
+    }
+
+    /// What is visible, and the last commit that is.
+    pub fn look(&mut self) -> (Visibility, Lsn) {
+        let taken = self.snapshot(Question { table: 0, below: None, listed: true });
+        let seen = self.commits.iter().rfind(|commit| commit.visible);
+        (taken.visibility, seen.map_or(Lsn::ZERO, |commit| commit.lsn))
+    }
+
+    /// Which commits a base contains that stands in the log after the entries of `lsn`.
+    pub fn contained(&self, contains: &[bool], lsn: Lsn) -> Vec<bool> {
+        let commits = self.commits.iter().enumerate();
+        let contained =
+            |(at, commit): (usize, &Commit)| commit.lsn <= lsn || contains.get(at) == Some(&true);
+        commits.map(contained).collect()
     }
 
     /// What a shape finds. The last commits may not be visible yet.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use brooklet_dataflows::ShapeId;
 
 use super::postgres::{Postgres, Question, Seen};
+use crate::shape_log::Offset;
 use crate::shapes::catalog::ShapeRecord;
 use crate::shapes::handle::Handle;
 
@@ -13,6 +14,12 @@ pub(super) struct Records {
     shapes: HashMap<ShapeId, Known>,
     handles: u64,
     pub sealed: usize,
+    /// New bases, bases given up, and rounds that gave disk of postings back.
+    pub folded: usize,
+    pub retired: usize,
+    pub rewritten: usize,
+    /// Rounds that made the catalogue shorter.
+    pub compacted: usize,
     /// Comparisons with the model, and entries compared.
     pub compared: (usize, usize),
     /// Shapes that were found again at a start.
@@ -23,6 +30,8 @@ pub(super) struct Known {
     pub question: Question,
     pub added: usize,
     pub handle: Handle,
+    /// What new clients were given.
+    newest: Handle,
     /// Which commits its snapshot contains, once it is taken.
     pub contains: Option<Vec<bool>>,
     /// Its maker was told that it is complete and durable.
@@ -43,6 +52,7 @@ impl Records {
             question,
             added,
             handle,
+            newest: handle,
             contains: None,
             finished: false,
             removing: false,
@@ -68,6 +78,12 @@ impl Records {
         self.change(id, |known| known.finished = true);
     }
 
+    /// New clients begin with this one.
+    pub fn folded(&mut self, id: ShapeId, newest: Handle) {
+        self.folded += 1;
+        self.change(id, |known| known.newest = newest);
+    }
+
     /// Those whose removal may begin, by their number.
     pub fn removable(&self) -> Vec<ShapeId> {
         let whole = |(_, known): &(&ShapeId, &Known)| known.finished && !known.removing;
@@ -80,7 +96,9 @@ impl Records {
     pub fn found(&mut self, records: &[ShapeRecord]) {
         for record in records {
             let known = self.shapes.get_mut(&record.id).expect("a shape that nobody made");
-            assert_eq!(record.bases[0].handle, known.handle);
+            let newest = known.newest;
+            let known_still = record.bases.iter().any(|base| base.handle == newest);
+            assert!(known_still, "{}: {newest} was given to clients and is gone", known.handle);
             assert!(!known.removed, "{} was removed and is back", known.handle);
             // Whoever made it may not have lived to hear of it.
             (known.finished, known.removing) = (true, false);
@@ -100,16 +118,18 @@ impl Records {
 }
 
 impl Known {
-    /// A client reads what the log holds: `all` of it, or as far as it goes now.
-    pub fn read(&mut self, found: &[Seen], postgres: &Postgres, all: bool) {
+    /// A client reads what the log holds after `begin`: `all` of it, or as far as it goes now.
+    pub fn read(&mut self, begin: Offset, found: &[Seen], postgres: &Postgres, all: bool) {
         let Known { question, handle, contains, seen, .. } = self;
+        seen.retain(|entry| entry.offset > begin);
         for pair in found.windows(2) {
             assert!(pair[0].offset < pair[1].offset, "{handle}: {pair:?}");
         }
         let common = seen.len().min(found.len());
         same(handle, "as read before", &found[..common], &seen[..common]);
         let contains = contains.as_deref().unwrap_or_default();
-        let expected = postgres.log(*question, contains);
+        let mut expected = postgres.log(*question, contains);
+        expected.retain(|entry| entry.offset > begin);
         let upto = if all { expected.len() } else { found.len().min(expected.len()) };
         same(handle, "as it should be", found, &expected[..upto]);
         if found.len() > seen.len() {

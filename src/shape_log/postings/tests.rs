@@ -185,3 +185,27 @@ fn what_was_cut_off_stays_so_when_the_power_goes() {
     }
     assert!(outcomes.iter().all(|count| *count > 20), "{outcomes:?}");
 }
+
+/// Files before it may go at any time.
+#[test]
+fn the_newest_file_alone_says_the_position_whatever_ended_the_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, _) = open(dir.path(), 0);
+    writer.append(Lsn(10), 1, &[(ShapeId(1), &postings(0, 3))]);
+    writer.sync(Lsn(30)).unwrap();
+    drop(writer);
+    // Killed when the next one was just begun.
+    let begun = dir.path().join("000001.log");
+    FrameFile::create(&Directory::handle(), &begun, FileKind::Postings).unwrap();
+    assert_eq!(open(dir.path(), 100).0.position(), Lsn(30));
+    fs::remove_file(dir.path().join("000000.log")).unwrap();
+    assert_eq!(open(dir.path(), 100).0.position(), Lsn(30));
+    // Cut where the change log ends: whatever was said to be there stays so.
+    let (mut writer, _) = open(dir.path(), 100);
+    writer.append(Lsn(60), 2, &[(ShapeId(1), &postings(3, 3))]);
+    writer.sync(Lsn(60)).unwrap();
+    drop(writer);
+    for _ in 0..2 {
+        assert_eq!(open(dir.path(), 50).0.position(), Lsn(49));
+    }
+}

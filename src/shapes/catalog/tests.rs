@@ -8,6 +8,11 @@ use super::super::template::Templates;
 use super::*;
 use crate::storage::Directory;
 
+/// The log of a shape that stays.
+fn log() -> ShapeLog {
+    ShapeLog::new(ShapeId(1), 10)
+}
+
 fn finished(id: u64, table: &Arc<TableSchema>) -> Finished {
     let name = table.name.clone();
     let definition = Definition {
@@ -68,7 +73,7 @@ async fn finished_shapes_survive_and_no_number_is_given_twice() {
     let (catalog, recovered) = open(&[]);
     assert_eq!((ids(&recovered), recovered.next_id), (vec![], 1));
     for id in [3, 4, 5] {
-        catalog.finish(finished(id, &table)).await.unwrap();
+        catalog.finish(finished(id, &table), &log()).await.unwrap();
     }
     // The highest one is alive: it must stay.
     for _ in 0..2 {
@@ -91,7 +96,7 @@ async fn a_cut_anywhere_leaves_whole_records() {
     let path = dir.path().join("catalog.log");
     let (catalog, _) = Catalog::open(&Directory::handle(), &path, &HashSet::new()).unwrap();
     for id in [1, 2] {
-        catalog.finish(finished(id, &table())).await.unwrap();
+        catalog.finish(finished(id, &table()), &log()).await.unwrap();
     }
     let bytes = std::fs::read(&path).unwrap();
     for cut in 0..bytes.len() {
@@ -107,8 +112,8 @@ async fn a_shape_of_an_earlier_generation_of_partitions_does_not_come_back() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("catalog.log");
     let (catalog, _) = Catalog::open(&Directory::handle(), &path, &HashSet::new()).unwrap();
-    catalog.finish(finished(1, &table())).await.unwrap();
-    catalog.finish(Finished { generation: 1, ..finished(2, &table()) }).await.unwrap();
+    catalog.finish(finished(1, &table()), &log()).await.unwrap();
+    catalog.finish(Finished { generation: 1, ..finished(2, &table()) }, &log()).await.unwrap();
     let leaves = [(9, "5.".to_owned())].into();
     catalog.note_partitions(7, &KnownPartitions { leaves, generation: 1 });
     catalog.sync().await.unwrap();
@@ -135,7 +140,8 @@ async fn a_restart_compiles_a_filter_once_however_many_shapes_have_it() {
         Finished { predicate, ..finished(id, &table) }
     };
     let shapes = 3_000;
-    let finishing = (1..=shapes).map(|id| catalog.finish(shape(id)));
+    let log = log();
+    let finishing = (1..=shapes).map(|id| catalog.finish(shape(id), &log));
     futures_util::future::try_join_all(finishing).await.unwrap();
     drop(catalog);
     for _ in 0..2 {
@@ -158,7 +164,10 @@ async fn a_restart_compiles_a_filter_once_however_many_shapes_have_it() {
     let (catalog, recovered) = Catalog::open(&Directory::handle(), &path, &gone).unwrap();
     assert_eq!((recovered.shapes.len(), recovered.forms.len()), (1_000, 1));
     let other = Some(compile("n <> 5", &[], &table).unwrap());
-    catalog.finish(Finished { predicate: other, ..finished(shapes + 1, &table) }).await.unwrap();
+    catalog
+        .finish(Finished { predicate: other, ..finished(shapes + 1, &table) }, &log)
+        .await
+        .unwrap();
     drop(catalog);
     let (_, recovered) = Catalog::open(&Directory::handle(), &path, &HashSet::new()).unwrap();
     let stored = Stored::compile(&recovered.templates, &recovered.forms, &Templates::default());
@@ -166,4 +175,113 @@ async fn a_restart_compiles_a_filter_once_however_many_shapes_have_it() {
     assert_eq!(last.predicate.unwrap().sql(), "(\"n\" <> '5'::int4)");
     let first = stored.question(&recovered.shapes[0]).unwrap();
     assert_eq!(first.predicate.unwrap().sql(), "((\"n\" <> '0'::int4) AND (\"n\" = '1'::int4))");
+}
+
+/// What a restart would find.
+fn found(path: &Path) -> (Vec<ShapeRecord>, Vec<u32>, Vec<u32>, u64) {
+    // A copy: reading cuts a torn end, and the file is being written.
+    let copy = tempfile::NamedTempFile::new().unwrap();
+    std::fs::copy(path, copy.path()).unwrap();
+    let recovered = Catalog::read(&Directory::handle(), copy.path()).unwrap();
+    let (forms, partitions) = (recovered.forms, recovered.partitions);
+    let numbers = (forms.into_keys().collect(), partitions.into_keys().collect());
+    (recovered.shapes, numbers.0, numbers.1, recovered.next_id)
+}
+
+#[tokio::test]
+async fn written_again_while_it_is_in_use_it_says_the_same_and_what_comes_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("catalog.log");
+    let (catalog, _) = Catalog::open(&Directory::handle(), &path, &HashSet::new()).unwrap();
+    let (catalog, table, log) = (Arc::new(catalog), table(), log());
+    let filtered = |id: u64, filter: &str| {
+        let predicate = Some(compile(filter, &[], &table).unwrap());
+        Finished { predicate, ..finished(id, &table) }
+    };
+    assert!(!catalog.compact().await.unwrap(), "nothing to do");
+    let (mut rewritten, mut bytes) = (0, 0);
+    catalog.note_partitions(7, &KnownPartitions::default());
+    catalog.note_partitions(8, &KnownPartitions::default());
+    for round in 0..60_u64 {
+        catalog.finish(filtered(1, "n = 1"), &log).await.unwrap();
+        catalog.finish(filtered(2 + round, "n < 5"), &log).await.unwrap();
+        catalog.remove(ShapeId(2 + round)).await.unwrap();
+        if round == 30 {
+            catalog.forget_partitions(8);
+        }
+        if round % 7 == 0 {
+            // Gathered, and nobody waits for it.
+            let leaves = [(round as u32, "5.".to_owned())].into();
+            catalog.note_partitions(7, &KnownPartitions { leaves, generation: 0 });
+        }
+        let before = found(&path);
+        let begun = catalog.begin().unwrap();
+        // What is written by others while it is copied, with a form that was just left out.
+        catalog.finish(filtered(1000 + round, "n < 7"), &log).await.unwrap();
+        catalog.note_partitions(9, &KnownPartitions::default());
+        catalog.forget_partitions(9);
+        if let Some(begun) = begun {
+            catalog.replace(begun).map_err(|_| "failed").unwrap();
+            (rewritten, bytes) = (rewritten + 1, catalog.bytes());
+        }
+        catalog.sync().await.unwrap();
+        let after = found(&path);
+        let mut shapes: Vec<u64> = before.0.iter().map(|shape| shape.id.0).collect();
+        shapes.push(1000 + round);
+        assert_eq!(after.0.iter().map(|shape| shape.id.0).collect::<Vec<_>>(), shapes);
+        assert_eq!(after.0[..before.0.len()], before.0);
+        assert!(after.0.iter().all(|shape| after.1.contains(&shape.filter.as_ref().unwrap().form)));
+        // No shape is about the other table.
+        assert_eq!((after.2, after.3), (vec![7], 1001 + round));
+        catalog.remove(ShapeId(1000 + round)).await.unwrap();
+    }
+    assert!(rewritten > 10 && bytes < 2000, "{rewritten} {bytes}");
+    // Nobody has them, and still no number is given twice.
+    catalog.remove(ShapeId(1)).await.unwrap();
+    assert_eq!((found(&path).0.len(), found(&path).3), (0, 1060));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whoever_was_told_that_a_record_is_durable_finds_it_however_often_the_file_is_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("catalog.log");
+    let (catalog, _) = Catalog::open(&Directory::handle(), &path, &HashSet::new()).unwrap();
+    let (catalog, table) = (Arc::new(catalog), table());
+    let writers = (0..4u64).map(|writer| {
+        let (catalog, table, path) = (Arc::clone(&catalog), Arc::clone(&table), path.clone());
+        tokio::spawn(async move {
+            let log = log();
+            for number in 0..100 {
+                let id = 1 + writer + 4 * number;
+                catalog.finish(finished(id, &table), &log).await.unwrap();
+                if number % 10 == 0 {
+                    let shapes = found(&path).0;
+                    assert!(shapes.iter().any(|shape| shape.id.0 == id), "{id} is not there");
+                }
+                catalog.remove(ShapeId(id)).await.unwrap();
+            }
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    let mut rewritten = 0;
+    while writers.iter().any(|writer| !writer.is_finished()) {
+        rewritten += usize::from(catalog.compact().await.unwrap());
+        tokio::task::yield_now().await;
+    }
+    futures_util::future::try_join_all(writers).await.unwrap();
+    assert!(rewritten > 10, "{rewritten}");
+    assert_eq!((found(&path).0.len(), found(&path).3), (0, 401));
+}
+
+#[tokio::test]
+async fn no_record_comes_after_a_removal_that_is_under_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("catalog.log");
+    let (catalog, _) = Catalog::open(&Directory::handle(), &path, &HashSet::new()).unwrap();
+    let log = log();
+    assert!(catalog.finish(finished(1, &table()), &log).await.unwrap());
+    log.leave();
+    catalog.remove(ShapeId(1)).await.unwrap();
+    assert!(!catalog.finish(finished(1, &table()), &log).await.unwrap());
+    assert_eq!(found(&path).0, []);
 }

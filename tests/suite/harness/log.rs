@@ -112,8 +112,12 @@ impl Log {
         last
     }
 
+    /// Behind the rows of the snapshot, and behind what was missed while the slot was lost.
     fn snapshot_end(&mut self, message: &Value) {
-        assert!(!self.snapshot_read && self.position.is_none(), "a second snapshot-end: {message}");
+        assert!(
+            if self.snapshot_read { self.closed } else { self.position.is_none() },
+            "a snapshot-end out of place: {message}"
+        );
         let headers = &message["headers"];
         let (low, high) = (decimal(&headers["xmin"]), decimal(&headers["xmax"]));
         let open = headers["xip_list"].as_array().expect("xip_list is a list");

@@ -1,0 +1,115 @@
+//! What happens at intervals: folding, and giving disk back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::life::{Life, Task};
+use super::{Plan, live, world};
+use crate::shapes::{Shape, fold};
+use crate::storage::tests::faulty::{Fault, Faulty};
+use crate::storage::tests::rng::Rng;
+
+impl Life {
+    /// A log gets a new base. What is too old goes at once, and nobody reads it any more.
+    pub(super) fn fold(&mut self) {
+        let mut shapes: Vec<_> =
+            self.shapes.values().filter(|shape| shape.is_complete() && shape.is_alive()).collect();
+        shapes.sort_by_key(|shape| shape.id);
+        if shapes.is_empty() {
+            return;
+        }
+        let shape = Arc::clone(shapes[self.world.rng.below(shapes.len())]);
+        let retires = self.world.rng.percent(60);
+        let (seen, until) = self.postgres().lock().unwrap().look();
+        let (registry, records) = (Arc::clone(&self.registry), Arc::clone(self.records()));
+        let task: Task = Box::pin(async move {
+            let shop = Arc::clone(registry.workshop());
+            reached(|| shop.logs.processed() >= until).await;
+            if !shape.log.is_past_snapshot(shop.logs.processed()) {
+                return;
+            }
+            if fold::fold(&registry, &shape, &seen).await.is_ok() {
+                let newest = shape.newest().handle;
+                records.lock().unwrap().folded(shape.id, newest);
+            }
+            if !retires {
+                return;
+            }
+            if let Ok(retired) = fold::retire(&registry, &shape, Duration::ZERO).await {
+                retired.gone.iter().for_each(|base| shop.packs.release(&base.batches()));
+                records.lock().unwrap().retired += retired.gone.len();
+            }
+        });
+        self.tasks.push(task);
+    }
+
+    /// Disk is given back.
+    pub(super) fn retain(&mut self) {
+        let (retention, postgres) = (Arc::clone(&self.retention), Arc::clone(self.postgres()));
+        let (shop, records) = (Arc::clone(&self.shop), Arc::clone(self.records()));
+        self.tasks.push(Box::pin(async move {
+            let Ok(mut retention) = retention.try_lock() else { return };
+            let before = (shop.postings.bytes(), shop.catalog.bytes());
+            let visible = async { Ok(postgres.lock().unwrap().look().0) };
+            // What cannot be had now is had later.
+            if retention.round(visible).await.is_ok() {
+                let mut records = records.lock().unwrap();
+                records.rewritten += usize::from(before.0 > shop.postings.bytes());
+                records.compacted += usize::from(before.1 > shop.catalog.bytes());
+            }
+        }));
+    }
+}
+
+/// Whoever waits is asked again and again.
+async fn reached(is: impl Fn() -> bool) {
+    std::future::poll_fn(|_| match is() {
+        true => std::task::Poll::Ready(()),
+        false => std::task::Poll::Pending,
+    })
+    .await;
+}
+
+/// What has been asked for is done, as far as it goes.
+fn settle(life: &mut Life) {
+    for _ in 0..20 {
+        life.ingest.confirm().unwrap();
+        life.append().unwrap();
+        life.poll().unwrap();
+    }
+}
+
+#[test]
+fn nothing_is_forgotten_before_the_catalogue_has_it_on_disk() {
+    let mut rng = Rng::new(5);
+    let (world, disk) = (world(&mut rng), Faulty::new(rng.fork()));
+    let quiet = Plan { fault: Fault::Kill, after: u64::MAX / 2, early: false, steps: 300 };
+    let life = Life::start(world, &disk).map_err(|(_, error)| error).unwrap();
+    let (mut life, outcome) = live(life, &disk, quiet);
+    outcome.unwrap();
+    let grown = |shape: &&Arc<Shape>| {
+        let end = shape.log.end();
+        shape.is_complete() && end.is_ok_and(|end| end > shape.newest().after().offset)
+    };
+    let shape = Arc::clone(life.shapes.values().filter(grown).min_by_key(|s| s.id).unwrap());
+    let seen = life.postgres().lock().unwrap().look().0;
+    let (registry, folded) = (Arc::clone(&life.registry), Arc::clone(&shape));
+    life.tasks.push(Box::pin(async move {
+        fold::fold(&registry, &folded, &seen).await.unwrap();
+    }));
+    settle(&mut life);
+    let (bases, begin) = (shape.bases().len(), shape.log.begin_offset());
+    assert!(bases > 1, "it was not folded");
+    let shop = Arc::clone(&life.shop);
+    let paused = life.world.runtime.block_on(shop.catalog.pause());
+    let (registry, retired) = (Arc::clone(&life.registry), Arc::clone(&shape));
+    life.tasks.push(Box::pin(async move {
+        fold::retire(&registry, &retired, Duration::ZERO).await.map(|_| ()).unwrap();
+    }));
+    settle(&mut life);
+    assert_eq!((shape.bases().len(), shape.log.begin_offset()), (bases, begin));
+    drop(paused);
+    settle(&mut life);
+    assert_eq!(shape.bases().len(), 1);
+    assert!(shape.log.begin_offset() > begin);
+}

@@ -1,0 +1,122 @@
+//! What a catalogue says, read one record after the other.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use brooklet_dataflows::ShapeId;
+use brooklet_sql::TableSchema;
+
+use super::super::partitions::KnownPartitions;
+use super::{
+    FormRecord, PartitionsRecord, ShapeRecord, StoredTemplate, TableRecord, TemplateRecord, kind,
+};
+
+/// What was found at a start.
+pub struct Recovered {
+    /// The finished shapes.
+    pub shapes: Vec<ShapeRecord>,
+    /// What they show, by number.
+    pub templates: BTreeMap<u32, StoredTemplate>,
+    /// What their filters look like, by number.
+    pub forms: BTreeMap<u32, FormRecord>,
+    /// A number above every shape's.
+    pub next_id: u64,
+    /// Partitions whose rows shapes may hold, by partitioned table.
+    pub partitions: BTreeMap<u32, KnownPartitions>,
+}
+
+impl Recovered {
+    /// Leaves out the other shapes, and what nobody refers to any more.
+    pub fn keep(&mut self, wanted: impl Fn(&ShapeRecord) -> bool) {
+        self.shapes.retain(wanted);
+        let (mut templates, mut forms) = (HashSet::new(), HashSet::new());
+        for shape in &self.shapes {
+            templates.insert(shape.template);
+            forms.extend(shape.filter.as_ref().map(|filter| filter.form));
+        }
+        self.templates.retain(|number, _| templates.contains(number));
+        self.forms.retain(|number, _| forms.contains(number));
+        let tables: HashSet<u32> = self.templates.values().map(|t| t.definition.table).collect();
+        self.partitions.retain(|root, _| tables.contains(root));
+    }
+}
+
+/// What frames say, read one after the other.
+#[derive(Default)]
+pub(super) struct Found {
+    tables: BTreeMap<u32, Arc<TableSchema>>,
+    templates: BTreeMap<u32, TemplateRecord>,
+    forms: BTreeMap<u32, FormRecord>,
+    shapes: BTreeMap<ShapeId, ShapeRecord>,
+    partitions: BTreeMap<u32, KnownPartitions>,
+    next_id: u64,
+}
+
+impl Found {
+    pub(super) fn new() -> Found {
+        Found { next_id: 1, ..Found::default() }
+    }
+
+    /// What is left: shapes that have not ended, and what they refer to.
+    pub(super) fn alive(self) -> Recovered {
+        let Found { tables, templates, forms, mut shapes, partitions, next_id } = self;
+        let stored = |(number, record): (u32, TemplateRecord)| {
+            let table = Arc::clone(tables.get(&record.table)?);
+            Some((number, StoredTemplate { table, definition: record.definition }))
+        };
+        let templates: BTreeMap<u32, StoredTemplate> =
+            templates.into_iter().filter_map(stored).collect();
+        // One of an earlier generation was about to end when the process did.
+        let current = |shape: &ShapeRecord, template: &StoredTemplate| {
+            let known = partitions.get(&template.definition.table);
+            known.is_none_or(|known| shape.generation >= known.generation)
+        };
+        shapes.retain(|_, shape| {
+            let form = shape.filter.as_ref().map(|filter| filter.form);
+            templates.get(&shape.template).is_some_and(|template| current(shape, template))
+                && form.is_none_or(|form| forms.contains_key(&form))
+        });
+        let shapes = shapes.into_values().collect();
+        let mut recovered = Recovered { shapes, templates, forms, next_id, partitions };
+        recovered.keep(|_| true);
+        recovered
+    }
+
+    pub(super) fn read(&mut self, kind: u8, payload: &[u8]) -> Option<()> {
+        let mut seen = |id: ShapeId| self.next_id = self.next_id.max(id.0 + 1);
+        match kind {
+            kind::TABLE => {
+                let table: TableRecord = serde_json::from_slice(payload).ok()?;
+                self.tables.insert(table.number, Arc::new(table.schema));
+            }
+            kind::TEMPLATE => {
+                let template: TemplateRecord = serde_json::from_slice(payload).ok()?;
+                self.templates.insert(template.number, template);
+            }
+            kind::FORM => {
+                let form: FormRecord = serde_json::from_slice(payload).ok()?;
+                self.forms.insert(form.number, form);
+            }
+            kind::SHAPE => {
+                let shape: ShapeRecord = serde_json::from_slice(payload).ok()?;
+                seen(shape.id);
+                self.shapes.insert(shape.id, shape);
+            }
+            kind::REMOVED => {
+                let shape: ShapeId = serde_json::from_slice(payload).ok()?;
+                seen(shape);
+                self.shapes.remove(&shape);
+            }
+            kind::PARTITIONS => {
+                let found: PartitionsRecord = serde_json::from_slice(payload).ok()?;
+                self.partitions.insert(found.root, found.known);
+            }
+            kind::NO_PARTITIONS => {
+                let root: u32 = serde_json::from_slice(payload).ok()?;
+                self.partitions.remove(&root);
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+}
