@@ -42,7 +42,6 @@ use crate::shapes::reconcile::reconcile;
 use crate::shapes::registry::Registry;
 use crate::shapes::stored::Stored;
 use crate::shapes::template::Templates;
-use crate::shapes::visibility::Visibility;
 use crate::storage::{Directory, StorageHandle};
 
 use upkeep::{keep_going, seal};
@@ -123,7 +122,6 @@ fn open_stores(
 ) -> anyhow::Result<(Stores, Appender)> {
     let path = dir.join("catalog.log");
     let mut recovered = Catalog::read(storage, &path)?;
-    share_visibility(&mut recovered.shapes);
     let (writer, found, last_id) =
         open_postings(storage, &dir.join("postings"), changes.end(), &recovered.shapes)?;
     recovered.keep(|shape| found.contains_key(&shape.id));
@@ -164,16 +162,6 @@ fn open_stores(
         packs,
     };
     Ok((stores, appender))
-}
-
-/// What a shape's snapshot saw, its base claims; and many were taken while nobody wrote.
-fn share_visibility(records: &mut [ShapeRecord]) {
-    let mut last: Option<Visibility> = None;
-    for record in records {
-        last.iter().for_each(|last| record.visibility.share(last));
-        record.bases.iter_mut().for_each(|base| base.visibility.share(&record.visibility));
-        last = Some(record.visibility.clone());
-    }
 }
 
 /// Reads the logs of the shapes in `records` back, but of those that have ended. Also returns the

@@ -1,8 +1,12 @@
-//! Where our own batches end, and what is held up: transactions of every size, a stream that waits longer
-//! than Postgres is patient.
+//! Where our own batches end, and what is held up: transactions of every size, readers that do not read,
+//! a stream that waits longer than Postgres is patient.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::harness::{Cluster, Database, Follower, Locale, Shape, World, eventually_within};
 
@@ -78,6 +82,65 @@ async fn reached(follower: &mut Follower, position: u64) {
         (follower.log.seen >= position).then_some(())
     })
     .await;
+}
+
+fn resident(process: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() << 10
+}
+
+fn sockets(process: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().count()
+}
+
+/// A client that takes the beginning of an answer and then nothing.
+async fn stalled(world: &World, target: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(world.server.address).await.unwrap();
+    let request = format!("GET {target} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).await.unwrap();
+    assert_eq!(&status, b"HTTP/1.1 200");
+    stream
+}
+
+#[tokio::test]
+async fn a_thousand_clients_that_stop_reading_cost_little_memory_and_are_cut_off() {
+    const CLIENTS: usize = 1000;
+    let world = World::new().await;
+    world.sql(TABLE).await;
+    world
+        .sql("INSERT INTO items SELECT g, g, repeat('x', 2000) FROM generate_series(1, 5000) g")
+        .await;
+    let shape = Shape::of("items");
+    let mut live = world.follow(shape.clone()).await;
+    // Half of them read rows of the snapshot, half of them the log.
+    world.sql("UPDATE items SET body = repeat('y', 2000)").await;
+    live.reach(world.mark().await).await;
+    let rows = format!("{}&offset=-1", shape.target());
+    let log = format!("{}&offset=0_inf&handle={}", shape.target(), live.handle);
+    let process = world.server.id();
+    let (before, open) = (resident(process), sockets(process));
+    let target = |number: usize| if number.is_multiple_of(2) { &rows } else { &log };
+    let (mut most, begun) = (0, Instant::now());
+    let clients = join_all((0..CLIENTS).map(|number| stalled(&world, target(number)))).await;
+    assert!(sockets(process) > open + CLIENTS / 2, "they are not connected at the same time");
+    eventually_within(PATIENCE, "all of them to be cut off", async || {
+        most = most.max(resident(process));
+        (sockets(process) < open + 10).then_some(())
+    })
+    .await;
+    println!("{} MiB before, {} MiB at most, {:?}", before >> 20, most >> 20, begun.elapsed());
+    // Twenty MB each, were they read into memory.
+    assert!(most < before + (400 << 20), "{} MiB", most >> 20);
+    // Nobody else has noticed.
+    world.sql("UPDATE items SET n = 0 WHERE id < 10").await;
+    let position = world.mark().await;
+    world.compare(&mut live, position).await;
+    drop(clients);
 }
 
 #[tokio::test]

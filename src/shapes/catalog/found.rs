@@ -7,6 +7,7 @@ use brooklet_dataflows::ShapeId;
 use brooklet_sql::TableSchema;
 
 use super::super::partitions::KnownPartitions;
+use super::super::visibility::Visibility;
 use super::{
     FormRecord, PartitionsRecord, ShapeRecord, StoredTemplate, TableRecord, TemplateRecord, kind,
 };
@@ -50,6 +51,8 @@ pub(super) struct Found {
     shapes: BTreeMap<ShapeId, ShapeRecord>,
     partitions: BTreeMap<u32, KnownPartitions>,
     next_id: u64,
+    /// What the shape before saw.
+    seen: Option<Visibility>,
 }
 
 impl Found {
@@ -59,7 +62,7 @@ impl Found {
 
     /// What is left: shapes that have not ended, and what they refer to.
     pub(super) fn alive(self) -> Recovered {
-        let Found { tables, templates, forms, mut shapes, partitions, next_id } = self;
+        let Found { tables, templates, forms, mut shapes, partitions, next_id, .. } = self;
         let stored = |(number, record): (u32, TemplateRecord)| {
             let table = Arc::clone(tables.get(&record.table)?);
             Some((number, StoredTemplate { table, definition: record.definition }))
@@ -82,6 +85,15 @@ impl Found {
         recovered
     }
 
+    /// There may be a million, all at once. What a shape's snapshot saw, its base claims; and many were
+    /// taken while nobody wrote.
+    fn tighten(&mut self, shape: &mut ShapeRecord) {
+        self.seen.iter().for_each(|seen| shape.visibility.share(seen));
+        shape.bases.iter_mut().for_each(|base| base.visibility.share(&shape.visibility));
+        self.seen = Some(shape.visibility.clone());
+        shape.bases.shrink_to_fit();
+    }
+
     pub(super) fn read(&mut self, kind: u8, payload: &[u8]) -> Option<()> {
         let mut seen = |id: ShapeId| self.next_id = self.next_id.max(id.0 + 1);
         match kind {
@@ -98,8 +110,9 @@ impl Found {
                 self.forms.insert(form.number, form);
             }
             kind::SHAPE => {
-                let shape: ShapeRecord = serde_json::from_slice(payload).ok()?;
+                let mut shape: ShapeRecord = serde_json::from_slice(payload).ok()?;
                 seen(shape.id);
+                self.tighten(&mut shape);
                 self.shapes.insert(shape.id, shape);
             }
             kind::REMOVED => {
