@@ -70,16 +70,20 @@ fn copy(world: &World) -> Duration {
 
 /// Reads all there is, as a new client; returns how many bytes of rows that were.
 async fn sync(server: SocketAddr) -> usize {
-    let (mut target, mut bytes) = (format!("{SHAPE}&offset=-1"), 0);
+    read(server, "-1").await.0
+}
+
+/// Reads from a place to the end and keeps nothing; returns how many bytes that were, and the end.
+pub async fn read(server: SocketAddr, from: &str) -> (usize, String) {
+    let (mut place, mut bytes) = (from.to_owned(), 0);
     loop {
-        let answer = Request::get(target).send(server).await.unwrap();
-        assert_eq!(answer.status, 200, "{}", answer.text());
+        let answer = Request::get(format!("{SHAPE}&offset={place}")).send(server).await.unwrap();
+        assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
         bytes += answer.body.len();
-        if answer.header("electric-up-to-date").is_some() {
-            return bytes;
-        }
         let part = |name| answer.header(name).unwrap();
-        let (handle, offset) = (part("electric-handle"), part("electric-offset"));
-        target = format!("{SHAPE}&handle={handle}&offset={offset}");
+        place = format!("{}&handle={}", part("electric-offset"), part("electric-handle"));
+        if answer.header("electric-up-to-date").is_some() {
+            return (bytes, place);
+        }
     }
 }

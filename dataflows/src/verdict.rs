@@ -90,8 +90,13 @@ pub fn asked() -> (u64, u64) {
 
 static ERRORS: AtomicU64 = AtomicU64::new(0);
 
+/// Notes that what many shapes are found by cannot be computed for a row: none of them matches.
+pub(crate) fn note_error() {
+    ERRORS.fetch_add(1, Ordering::Relaxed);
+}
+
 /// How often a filter could not be evaluated for a row (an overflow, a division by zero): the row does
-/// not match then. Of all shapes, since the process began.
+/// not match then. Once for all shapes that are found by the same computation. Since the process began.
 #[must_use]
 pub fn evaluation_errors() -> u64 {
     ERRORS.load(Ordering::Relaxed)

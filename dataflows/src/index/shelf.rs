@@ -14,6 +14,7 @@ use super::held::Roll;
 use super::intervals::{Edge, Intervals, Wide, narrow};
 use super::texts::{Fragments, Prefixes};
 use crate::plan::{ShapeId, ShapePlan};
+use crate::verdict::note_error;
 
 /// Plans that would be found with another are counted no further than this: whoever is in such a crowd
 /// looks for another path.
@@ -174,15 +175,22 @@ impl Shelf {
     ) {
         let [old, new] = readings;
         if let Some(row) = rows[0] {
-            self.source.read(row, old);
+            self.read(row, old);
             self.look_up(old, found, steps);
         }
         if let Some(row) = rows[1] {
-            self.source.read(row, new);
+            self.read(row, new);
             // Most updates leave most of a row as it was.
             if rows[0].is_none() || old != new {
                 self.look_up(new, found, steps);
             }
+        }
+    }
+
+    fn read(&self, row: &Row, reading: &mut Reading) {
+        self.source.read(row, reading);
+        if reading.found == Found::Error {
+            note_error();
         }
     }
 
