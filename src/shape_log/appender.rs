@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
+use brooklet_dataflows::members::MemberNews;
 use brooklet_dataflows::{Collated, EndReason, ShapeId, ShapePostings};
 use brooklet_sql::Lsn;
 use tokio::sync::{mpsc, oneshot};
 
 use super::block::{Block, ShapeEntry};
 use super::log::{Brought, HeldTransaction, ShapeLog};
-use super::postings::{News, PostingWriter};
+use super::postings::{News, Posting, PostingWriter};
 use super::scale::{Load, Scale};
 use crate::epoch::RepairSeen;
 use crate::frame::FrameError;
@@ -48,6 +49,15 @@ pub enum Command {
         transaction: HeldTransaction,
         /// Told when it is done.
         done: oneshot::Sender<Lsn>,
+    },
+    /// What a transaction brings to shapes with subqueries.
+    Members {
+        /// Where its commit record begins.
+        lsn: Lsn,
+        /// Its 32-bit id.
+        xid: u32,
+        /// What it brings.
+        news: Vec<MemberNews>,
     },
     /// Make everything so far durable; answers the position it covers.
     Sync(oneshot::Sender<Lsn>),
@@ -191,6 +201,12 @@ impl AppenderHandle {
         let load = self.scale.load(postings(&collated));
         // Closed means that the process is ending.
         let _ = self.commands.blocking_send(Command::Collated(collated, load));
+    }
+
+    /// See [`Command::Members`]. From a plain thread; waits while the appender is behind.
+    pub fn members(&self, lsn: Lsn, xid: u32, news: Vec<MemberNews>) {
+        // Closed means that the process is ending.
+        let _ = self.commands.blocking_send(Command::Members { lsn, xid, news });
     }
 
     /// See [`Command::Begin`].
@@ -339,6 +355,7 @@ impl Appender {
                 }
                 self.syncs.push(done);
             }
+            Command::Members { lsn, xid, news } => self.members(lsn, xid, news)?,
             Command::Sync(done) => self.syncs.push(done),
         }
         Ok(())
@@ -363,6 +380,23 @@ impl Appender {
             }
             Collated::Ended { shape, why } => self.end(shape, why),
         }
+        Ok(())
+    }
+
+    /// Rows that moved go before the postings that refer to them, into the same file.
+    fn members(&mut self, lsn: Lsn, xid: u32, news: Vec<MemberNews>) -> Result<(), FrameError> {
+        let mut shapes = Vec::with_capacity(news.len());
+        for MemberNews { shape, own: mut postings, moved } in news {
+            if self.logs.get(shape).is_none() {
+                continue;
+            }
+            let seqs = self.file.append_moved(moved.iter().map(|(change, _)| change))?;
+            let moved = moved.into_iter().zip(seqs);
+            postings.extend(moved.map(|((_, posting), seq)| Posting { seq, ..posting }));
+            shapes.push(ShapePostings { shape, postings });
+        }
+        self.transaction(lsn, xid, shapes);
+        self.reached = self.reached.max(lsn);
         Ok(())
     }
 
