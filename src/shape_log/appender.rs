@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::block::{Block, ShapeEntry};
 use super::log::{Brought, HeldTransaction, ShapeLog};
-use super::postings::{News, Posting, PostingWriter};
+use super::postings::{News, PostingWriter};
 use super::scale::{Load, Scale};
 use crate::epoch::RepairSeen;
 use crate::frame::FrameError;
@@ -203,12 +203,6 @@ impl AppenderHandle {
         let _ = self.commands.blocking_send(Command::Collated(collated, load));
     }
 
-    /// See [`Command::Members`]. From a plain thread; waits while the appender is behind.
-    pub fn members(&self, lsn: Lsn, xid: u32, news: Vec<MemberNews>) {
-        // Closed means that the process is ending.
-        let _ = self.commands.blocking_send(Command::Members { lsn, xid, news });
-    }
-
     /// See [`Command::Begin`].
     pub async fn begin(
         &self,
@@ -383,23 +377,6 @@ impl Appender {
         Ok(())
     }
 
-    /// Rows that moved go before the postings that refer to them, into the same file.
-    fn members(&mut self, lsn: Lsn, xid: u32, news: Vec<MemberNews>) -> Result<(), FrameError> {
-        let mut shapes = Vec::with_capacity(news.len());
-        for MemberNews { shape, own: mut postings, moved } in news {
-            if self.logs.get(shape).is_none() {
-                continue;
-            }
-            let seqs = self.file.append_moved(moved.iter().map(|(change, _)| change))?;
-            let moved = moved.into_iter().zip(seqs);
-            postings.extend(moved.map(|((_, posting), seq)| Posting { seq, ..posting }));
-            shapes.push(ShapePostings { shape, postings });
-        }
-        self.transaction(lsn, xid, shapes);
-        self.reached = self.reached.max(lsn);
-        Ok(())
-    }
-
     /// Written down for every shape: whether it takes the transaction is known at its end only.
     fn part(&mut self, mut shapes: Vec<ShapePostings>) -> Result<(), FrameError> {
         shapes.retain(|part| self.logs.get(part.shape).is_some());
@@ -514,5 +491,6 @@ impl Appender {
     }
 }
 
+mod members;
 #[cfg(test)]
 mod tests;

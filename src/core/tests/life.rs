@@ -15,8 +15,7 @@ use brooklet_sql::{Lsn, RelationName, Tables};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 
-use super::super::members::MemberStores;
-use super::super::{open_stores, replay, restore, tables};
+use super::super::{members::MemberStores, open_stores, replay, restore, tables};
 use super::postgres::{Postgres, Question, Stream, schema};
 use super::records::{Known, Records};
 use crate::change_log::{ChangeLog, Rolled, Writer};
@@ -167,9 +166,8 @@ impl Life {
         let schemas = Schemas::new(database(), Arc::clone(&stores.layouts));
         world.records.lock().unwrap().found(&stores.records);
         let logs = [&*stores.logs, &*stores.members.logs];
-        let records = stores.records;
         let (shapes, left_out) =
-            restore(records, &stores.stored, stores.found, logs, &schemas, world.repaired);
+            restore(stores.records, &stores.stored, stores.found, logs, &schemas, world.repaired);
         assert!(left_out.is_empty());
         let publication = Publication::new(database(), "p".into(), tables(&shapes));
         let after = stores.position.max(world.repaired);
@@ -495,7 +493,6 @@ fn ingest(
     let (durable, position) = watch::channel(writer.end());
     let (rolled, files) = mpsc::unbounded_channel();
     let (engine, recent) = (engine.clone(), Arc::clone(recent));
-    // Nobody asks for shapes with subqueries: what is shown to them goes nowhere.
     let watch = Watch::new(mpsc::channel(1).0, Default::default());
     let ingest = Ingest { writer, engine, recent, durable, rolled, watch, skipping: false };
     (ingest, position, files)
