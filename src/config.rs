@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::limits::{
     CATCH_UP_WINDOW_DEFAULT, CHUNK_BYTES_DEFAULT, LONG_POLL_DEFAULT, REQUESTS_DEFAULT,
-    RETENTION_INTERVAL_DEFAULT, STORAGE_LIMIT_MIN,
+    RETENTION_INTERVAL_DEFAULT, STORAGE_LIMIT_MIN, SUBQUERY_BYTES_DEFAULT,
 };
 use crate::shapes::evict::ShapeLimits;
 
@@ -143,6 +143,11 @@ pub struct ServeArgs {
     #[arg(long, env = "BROOKLET_STORAGE_LIMIT", value_parser = storage_limit)]
     pub storage_limit: Option<u64>,
 
+    /// Bytes of memory for the rows of tables that shapes with subqueries are about, for example 4GiB. A
+    /// filter that needs more is refused.
+    #[arg(long, env = "BROOKLET_SUBQUERY_MEMORY", value_parser = size, default_value_t = SUBQUERY_BYTES_DEFAULT)]
+    pub subquery_memory: u64,
+
     /// How often is looked for what can be deleted from disk.
     #[arg(long, env = "BROOKLET_RETENTION_INTERVAL", default_value = "60s", value_parser = duration)]
     pub retention_interval: Duration,
@@ -230,6 +235,8 @@ pub struct Settings {
     /// See [`ServeArgs`].
     pub storage_limit: Option<u64>,
     /// See [`ServeArgs`].
+    pub subquery_memory: u64,
+    /// See [`ServeArgs`].
     pub retention_interval: Duration,
     /// Where to serve metrics.
     pub prometheus_port: Option<u16>,
@@ -276,6 +283,7 @@ impl ServeArgs {
             },
             catch_up_window: self.catch_up_window,
             storage_limit: self.storage_limit,
+            subquery_memory: self.subquery_memory,
             retention_interval: self.retention_interval,
             prometheus_port: self.prometheus_port,
             database_url: self.database_url,
@@ -304,6 +312,7 @@ impl Settings {
             shapes: ShapeLimits::default(),
             catch_up_window: CATCH_UP_WINDOW_DEFAULT,
             storage_limit: None,
+            subquery_memory: SUBQUERY_BYTES_DEFAULT,
             retention_interval: RETENTION_INTERVAL_DEFAULT,
             prometheus_port: None,
             database_url,

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use brooklet_dataflows::{EndReason, Event, ShapeId};
+use brooklet_dataflows::{EndReason, Event, ShapeId, ShapePlan};
 use brooklet_sql::Lsn;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
@@ -19,12 +19,14 @@ use crate::engine::Engine;
 use crate::epoch::{self, Epoch};
 use crate::ingest::{Entry, Ingest};
 use crate::limits::{SHAPES_PER_BATCH_MAX, SLICES_IN_FLIGHT_MAX, STOP_MAX};
+use crate::members::watch::Watch;
+use crate::members::{concerns, load};
 use crate::repair::{Stream, first_place};
 use crate::replication::Database;
 use crate::replication::layouts::Layouts;
 use crate::replication::publication::Publication;
 use crate::replication::schema::Schemas;
-use crate::replication::session::{Session, SessionError};
+use crate::replication::session::{Cluster, Session, SessionError};
 use crate::replication::slot::Names;
 use crate::shape_log::posting_files::PostingFiles;
 use crate::shape_log::postings::{PostingWriter, Recovered};
@@ -44,8 +46,10 @@ use crate::shapes::stored::Stored;
 use crate::shapes::template::Templates;
 use crate::storage::{Directory, StorageHandle};
 
+use members::{MemberStores, divide};
 use upkeep::{keep_going, seal};
 
+mod members;
 mod upkeep;
 
 /// Everything a request needs.
@@ -113,17 +117,25 @@ struct Stores {
     next_id: u64,
     found: FoundLogs,
     packs: PackStore,
+    members: MemberStores,
 }
 
 fn open_stores(
     storage: &StorageHandle,
     dir: &Path,
     changes: &Writer,
-) -> anyhow::Result<(Stores, Appender)> {
+) -> anyhow::Result<(Stores, [Appender; 2])> {
     let path = dir.join("catalog.log");
     let mut recovered = Catalog::read(storage, &path)?;
-    let (writer, found, last_id) =
-        open_postings(storage, &dir.join("postings"), changes.end(), &recovered.shapes)?;
+    let (of_members, others) = divide(&recovered.shapes, &recovered.forms);
+    let (writer, mut found, last_id) =
+        open_postings(storage, &dir.join("postings"), changes.end(), &others)?;
+    let (ended_sender, ended) = mpsc::unbounded_channel();
+    let (large_sender, large) = mpsc::unbounded_channel();
+    let told = (ended_sender.clone(), large_sender.clone());
+    let (members, members_appender, member_id) =
+        members::open(storage, dir, changes.end(), &of_members, told, &mut found)?;
+    let last_id = last_id.max(member_id);
     recovered.keep(|shape| found.contains_key(&shape.id));
     let catalog = Catalog::rewrite(storage, &path, &recovered)?;
     let bases = recovered.shapes.iter().flat_map(|shape| &shape.bases);
@@ -138,8 +150,6 @@ fn open_stores(
     let layouts = Arc::new(Layouts::new(changes.relations(), tables));
     let (remembered, own) = (Arc::clone(&catalog), Arc::clone(&layouts));
     let partitions = Partitions::new(recovered.partitions, remembered, stale_sender, own);
-    let (ended_sender, ended) = mpsc::unbounded_channel();
-    let (large_sender, large) = mpsc::unbounded_channel();
     let (position, postings) = (writer.position(), writer.files().clone());
     let (appender, handle) =
         Appender::new(writer, Arc::clone(&logs), ended_sender, large_sender.clone());
@@ -160,8 +170,9 @@ fn open_stores(
         templates,
         found,
         packs,
+        members,
     };
-    Ok((stores, appender))
+    Ok((stores, [appender, members_appender]))
 }
 
 /// Reads the logs of the shapes in `records` back, but of those that have ended. Also returns the
@@ -204,8 +215,9 @@ async fn wire(
     ends: Ends,
 ) -> anyhow::Result<Arc<Core>> {
     let Epoch { storage, cluster, publication, dir, log, writer, commits, meta, lost } = epoch;
-    let (mut stores, appender) = open_stores(&storage, &dir, &writer)?;
+    let (mut stores, [appender, of_members]) = open_stores(&storage, &dir, &writer)?;
     spawn_thread("postings", ends.clone(), move || Ok(appender.run()?))?;
+    spawn_thread("member postings", ends.clone(), move || Ok(of_members.run()?))?;
     let engine = start_dataflow(stores.appender.clone())?;
     let schemas = Schemas::new(database.clone(), Arc::clone(&stores.layouts));
     stores.logs.note_seen(meta.seen());
@@ -213,23 +225,20 @@ async fn wire(
     let (unsealed, begun_after) = (log.unsealed(&commits), writer.last_commit());
     let recent = Arc::new(RecentCommits::since(meta.moved(), commits));
     let (rolled, rolled_files) = mpsc::unbounded_channel();
-    let (durable, slices) = start_ingest(writer, engine.clone(), recent.clone(), rolled, &ends)?;
+    let (plans, reached) = (member_plans(&shapes), (meta.repaired(), writer.end()));
+    let (members, watch) =
+        members::start(stores.members, plans, settings.subquery_memory, &log, reached, &ends)
+            .await?;
+    let (durable, slices) =
+        start_ingest(writer, engine.clone(), recent.clone(), rolled, watch, &ends)?;
+    let members = members.handle(slices.clone());
     let ((connected_sender, connected), changed) = (watch::channel(false), Arc::new(Notify::new()));
-    let (stop_stream, stop) = watch::channel(false);
-    let (lost_sender, is_lost) = watch::channel(lost.is_some());
-    let session = Session {
-        database: database.clone(),
-        names: names.clone(),
-        publication,
-        cluster,
-        layouts: stores.layouts,
-        partitions: Arc::clone(&stores.partitions),
-        changed: Arc::clone(&changed),
-        slices,
-        durable: durable.clone(),
-        connected: connected_sender,
-        stop,
-    };
+    let ((stop_stream, stop), (lost_sender, is_lost)) =
+        (watch::channel(false), watch::channel(lost.is_some()));
+    let (of_table, stream) = ((publication, cluster), (slices, durable.clone()));
+    let (layouts, partitions) = (stores.layouts, Arc::clone(&stores.partitions));
+    let told = (Arc::clone(&changed), connected_sender, stop);
+    let session = session(database, &names, of_table, layouts, partitions, stream, told);
     let workshop = Workshop {
         publication: Publication::new(database.clone(), names.publication, tables(&shapes)),
         database: database.clone(),
@@ -247,6 +256,7 @@ async fn wire(
         partitions: stores.partitions,
         durable,
         begun_after,
+        members,
         chunk_bytes: settings.chunk_bytes,
     };
     let registry = Registry::new(Arc::new(workshop), stores.templates, shapes, stores.next_id);
@@ -255,15 +265,55 @@ async fn wire(
     tasks.spawn(Arc::clone(&registry).follow(stores.ended));
     tasks.spawn(Arc::clone(&registry).follow_stale(stores.stale));
     tasks.spawn(Folder::new(registry.clone(), stores.large.1, settings.catch_up_window).run());
-    tasks.spawn(seal(log, stores.logs, unsealed, rolled_files));
+    tasks.spawn(seal(log, registry.workshop().both_logs(), unsealed, rolled_files));
+    tasks.spawn(load::restore(Arc::clone(&registry), member_shapes(&registry)));
     let stream = Stream { session, registry: Arc::clone(&registry), meta, lost: lost_sender };
     tasks.spawn(follow(stream, lost, ends));
     Ok(Arc::new(Core { registry, connected, lost: is_lost, stop_stream, _tasks: tasks }))
 }
 
-/// The tables that shapes are about.
+/// A session of a core's own stream.
+fn session(
+    database: &Database,
+    names: &Names,
+    (publication, cluster): (u32, Cluster),
+    layouts: Arc<Layouts>,
+    partitions: Arc<Partitions>,
+    (slices, durable): (mpsc::Sender<Vec<Entry>>, watch::Receiver<Lsn>),
+    (changed, connected, stop): (Arc<Notify>, watch::Sender<bool>, watch::Receiver<bool>),
+) -> Session {
+    let (database, names) = (database.clone(), names.clone());
+    Session {
+        database,
+        names,
+        publication,
+        cluster,
+        layouts,
+        partitions,
+        changed,
+        slices,
+        durable,
+        connected,
+        stop,
+    }
+}
+
+/// The tables that shapes are about, those of subqueries included.
 fn tables(shapes: &[Shape]) -> HashSet<u32> {
-    shapes.iter().map(|shape| shape.table().oid).collect()
+    let own = shapes.iter().map(|shape| shape.table().oid);
+    own.chain(crate::members::tables(&member_plans(shapes))).collect()
+}
+
+/// The plans of shapes with subqueries.
+fn member_plans(shapes: &[Shape]) -> Vec<Arc<ShapePlan>> {
+    let plans = shapes.iter().map(|shape| &shape.plan);
+    plans.filter(|plan| concerns(plan)).cloned().collect()
+}
+
+fn member_shapes(registry: &Registry) -> Vec<Arc<Shape>> {
+    let mut shapes = registry.finished();
+    shapes.retain(|shape| concerns(&shape.plan));
+    shapes
 }
 
 /// Starts the dataflow, whose results go to the appender.
@@ -277,11 +327,12 @@ fn start_ingest(
     engine: Engine,
     recent: Arc<RecentCommits>,
     rolled: mpsc::UnboundedSender<Rolled>,
+    watch: Watch,
     ends: &Ends,
 ) -> std::io::Result<(watch::Receiver<Lsn>, mpsc::Sender<Vec<Entry>>)> {
     let (durable, position) = watch::channel(writer.end());
     let (slices, receiver) = mpsc::channel::<Vec<Entry>>(SLICES_IN_FLIGHT_MAX);
-    let ingest = Ingest { writer, engine, recent, durable, rolled, skipping: false };
+    let ingest = Ingest { writer, engine, recent, durable, rolled, watch, skipping: false };
     spawn_thread("changes", ends.clone(), move || Ok(ingest.run(receiver)?))?;
     Ok((position, slices))
 }
@@ -320,8 +371,14 @@ async fn revive(
     repaired: Lsn,
 ) -> anyhow::Result<Vec<Shape>> {
     let (records, found) = (std::mem::take(&mut stores.records), std::mem::take(&mut stores.found));
-    let (shapes, left_out) =
-        restore(records, &stores.stored, found, &stores.logs, schemas, repaired);
+    let (shapes, left_out) = restore(
+        records,
+        &stores.stored,
+        found,
+        [&stores.logs, &stores.members.logs],
+        schemas,
+        repaired,
+    );
     stores.catalog.remove_all(&left_out).await?;
     replay(log, stores.position.max(repaired), &shapes, engine).await?;
     Ok(shapes)
@@ -331,11 +388,12 @@ fn restore(
     records: Vec<ShapeRecord>,
     stored: &Stored,
     mut found: FoundLogs,
-    logs: &ShapeLogs,
+    [logs, of_members]: [&ShapeLogs; 2],
     schemas: &Schemas,
     repaired: Lsn,
 ) -> (Vec<Shape>, Vec<ShapeId>) {
     stored.templates().for_each(|template| schemas.restore(template.table()));
+    stored.subquery_tables().iter().for_each(|table| schemas.restore(table));
     let (mut shapes, mut left_out) = (Vec::with_capacity(records.len()), Vec::new());
     for record in records {
         let Some(log) = found.remove(&record.id) else { continue };
@@ -350,8 +408,8 @@ fn restore(
         let Some(first) = bases.next() else { continue };
         log.note_repair(first_place(repaired));
         let log = Arc::new(log);
-        logs.insert(&log);
-        let shape = Shape::new(defined, log, first);
+        let shape = Shape::new(defined, Arc::clone(&log), first);
+        if concerns(&shape.plan) { of_members } else { logs }.insert(&log);
         shape.set_seen(Seen { visibility, until });
         bases.for_each(|base| shape.add_base(Arc::new(base)));
         shape.add_retired(record.retired);
@@ -370,7 +428,8 @@ async fn replay(
 ) -> anyhow::Result<()> {
     // What is in flight keeps its memory, so not all at once.
     for some in shapes.chunks(SHAPES_PER_BATCH_MAX) {
-        let plans = some.iter().map(|shape| Event::AddShape(Arc::clone(&shape.plan)));
+        let plans = some.iter().map(|shape| &shape.plan).filter(|plan| !concerns(plan));
+        let plans = plans.map(|plan| Event::AddShape(Arc::clone(plan)));
         engine.send(plans.collect()).await?;
     }
     let (log, engine) = (log.clone(), engine.clone());
@@ -401,7 +460,9 @@ impl Core {
         let mut connected = self.connected.clone();
         let disconnected = connected.wait_for(|connected| !connected);
         _ = tokio::time::timeout(STOP_MAX, disconnected).await;
-        _ = self.registry.workshop().appender.sync().await;
+        let shop = self.registry.workshop();
+        _ = shop.appender.sync().await;
+        _ = shop.members.appender.sync().await;
     }
 }
 

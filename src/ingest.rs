@@ -50,6 +50,9 @@ pub enum Entry {
     Settle(oneshot::Sender<Lsn>),
     /// A part of a repair: it goes into the log, and not to the dataflow.
     Repair(RepairEntry),
+    /// From here on, or from the end of the open transaction, the changes of these tables are shown to
+    /// shapes with subqueries, too; what goes with it is handed on at that place.
+    Watch(Vec<u32>, Box<crate::members::Input>),
 }
 
 /// What shapes lack when the slot was lost, as one transaction of our own. Postings are made by
@@ -104,6 +107,8 @@ pub struct Ingest {
     pub durable: watch::Sender<Lsn>,
     /// Told of files that may be sealed. Unbounded, one message per 64 MiB.
     pub rolled: mpsc::UnboundedSender<Rolled>,
+    /// Shown what concerns shapes with subqueries.
+    pub watch: crate::members::watch::Watch,
     /// A transaction we have already is being skipped.
     pub skipping: bool,
 }
@@ -141,6 +146,7 @@ impl Ingest {
         if !events.is_empty() {
             self.engine.send_blocking(events)?;
         }
+        self.watch.flush();
         Ok(())
     }
 
@@ -149,36 +155,44 @@ impl Ingest {
             Entry::Begin { lsn, xid } => {
                 self.skipping = lsn <= self.writer.last_commit();
                 if !self.skipping && self.writer.begin(lsn, xid)? {
+                    self.watch.abort();
                     events.push(Event::Abort);
                 }
             }
             Entry::Relation(relation) => {
                 self.writer.append_relation(&relation);
+                self.watch.relation(&relation);
                 events.push(Event::Relation(relation));
             }
             Entry::Cut => {
                 if self.writer.abort()? {
+                    self.watch.abort();
                     events.push(Event::Abort);
                 }
             }
             Entry::Idle(lsn) => {
                 self.writer.position(lsn);
+                self.watch.position(lsn);
                 events.push(Event::Position(lsn));
             }
             Entry::Settle(answer) => {
                 let end = self.writer.end();
+                self.watch.position(end);
                 events.push(Event::Position(end));
                 // Whoever asked may have given up.
                 _ = answer.send(end);
             }
             Entry::Repair(entry) => self.repair(entry)?,
+            Entry::Watch(tables, input) => self.watch.watch(tables, *input),
             _ if self.skipping => {}
             Entry::Changes(mut changes) => {
                 self.writer.append(&mut changes);
+                changes.iter().for_each(|change| self.watch.change(change));
                 events.extend(changes.into_iter().map(Event::Change));
             }
             Entry::Truncate(tables) => {
                 self.writer.append_truncate(&tables);
+                self.watch.truncate(&tables);
                 events.push(Event::Truncate(tables));
             }
             Entry::Commit { end_lsn, time } => {
@@ -189,6 +203,7 @@ impl Ingest {
                     counter!("electric_postgres_replication_transaction_received_operations")
                         .increment(operations);
                     self.recent.push(commit);
+                    self.watch.commit(commit.lsn, commit.xid);
                     events.push(Event::Commit { lsn: commit.lsn, xid: commit.xid });
                     // Nobody listening means that the process is ending.
                     rolled.into_iter().for_each(|rolled| _ = self.rolled.send(rolled));

@@ -24,6 +24,7 @@ pub mod frame;
 pub mod http;
 pub mod ingest;
 pub mod limits;
+pub mod members;
 pub mod repair;
 pub mod replication;
 pub mod server;

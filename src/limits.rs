@@ -276,3 +276,11 @@ pub const REFUSED_HANDLES_MAX: usize = 1_000;
 const fn or_in_tests(limit: u64, small: u64) -> u64 {
     if cfg!(test) { small } else { limit }
 }
+
+/// How long a shape with subqueries waits for the stream before it has Postgres write something: where
+/// nobody writes, the position may stand right before what has to be passed.
+pub const NUDGE_AFTER: Duration = Duration::from_millis(500);
+
+/// Bytes of memory for the rows of tables that shapes with subqueries are about, unless configured: some
+/// four million rows of a hundred bytes.
+pub const SUBQUERY_BYTES_DEFAULT: u64 = 1 << 30;

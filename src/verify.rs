@@ -87,7 +87,8 @@ pub async fn run(args: VerifyArgs) -> anyhow::Result<bool> {
         parameters.extend(args.filter.clone().map(|filter| ("where", filter)));
         let source = args.filter.clone().map(|text| FilterSource { text, params: Vec::new() });
         let schema = schemas.refresh(&table, source.is_some()).await?;
-        let defined = Defined::new(schema, Question::all(table, source))?;
+        let tables = schemas.of_subqueries(source.as_ref(), true, true).await?;
+        let defined = Defined::new(schema, &tables, Question::all(table, source))?;
         equal &= compare(&args, &database, &defined, &parameters).await?;
     }
     Ok(equal)
@@ -104,7 +105,9 @@ async fn every_shape(args: &VerifyArgs, database: &Database) -> anyhow::Result<b
         for listed in page {
             let table = RelationName::parse(&listed.table)?;
             let schema = schemas.refresh(&table, listed.filter.is_some()).await?;
-            let defined = Defined::new(schema, listed.question(table))?;
+            let question = listed.question(table);
+            let tables = schemas.of_subqueries(question.filter.as_ref(), true, true).await?;
+            let defined = Defined::new(schema, &tables, question)?;
             if defined.template.definition.log == LogMode::ChangesOnly {
                 // It never had rows to compare.
                 skipped += 1;

@@ -24,6 +24,7 @@
 pub mod change;
 pub mod collate;
 pub mod index;
+pub mod members;
 pub mod plan;
 mod plans;
 pub mod posting;

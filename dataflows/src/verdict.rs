@@ -48,13 +48,16 @@ pub(crate) fn verdict_by(
     let mut holds = |row: &Option<Row>, is_new| {
         let Some(row) = row else { return false };
         let Some(predicate) = &plan.predicate else { return true };
-        let truth = matches(predicate, row, is_new);
-        if truth == Truth::Error {
-            ERRORS.fetch_add(1, Ordering::Relaxed);
-        }
-        truth == Truth::True
+        is_true(matches(predicate, row, is_new))
     };
-    match (holds(&change.old, false), holds(&change.new, true)) {
+    let (old_in, new_in) = (holds(&change.old, false), holds(&change.new, true));
+    judge(plan, change, old_in, new_in)
+}
+
+/// The same where it is known already whether each row is in.
+#[must_use]
+pub fn judge(plan: &ShapePlan, change: &Change, old_in: bool, new_in: bool) -> Option<Verdict> {
+    match (old_in, new_in) {
         (false, false) => None,
         (false, true) => Some(Verdict::Insert),
         (true, false) => Some(Verdict::Delete),
@@ -86,6 +89,14 @@ pub(crate) fn count_asked(candidates: usize, matches: usize) {
 #[must_use]
 pub fn asked() -> (u64, u64) {
     (CANDIDATES.load(Ordering::Relaxed), MATCHES.load(Ordering::Relaxed))
+}
+
+/// Whether a filter lets a row in; counts where it could not be evaluated.
+pub(crate) fn is_true(truth: Truth) -> bool {
+    if truth == Truth::Error {
+        ERRORS.fetch_add(1, Ordering::Relaxed);
+    }
+    truth == Truth::True
 }
 
 static ERRORS: AtomicU64 = AtomicU64::new(0);

@@ -15,8 +15,9 @@ use std::sync::LazyLock;
 use crate::expr::{Comparison, Expr, Operand};
 use crate::plan::Plan;
 use crate::sql_type::SqlType;
+use crate::subquery::Membership;
 use crate::value::Constant;
-use crate::{Row, TableSchema, Truth, literal, name, normalize, print};
+use crate::{Row, RowBuilder, RowError, TableSchema, Truth, literal, name, normalize, print};
 
 /// A predicate without the constants that are its own.
 #[derive(Debug)]
@@ -27,9 +28,18 @@ pub struct Form {
     rest: Expr,
     /// The same, ready for rows.
     pub(crate) plan: Plan,
+    /// Those of the table that it reads.
     columns: Box<[usize]>,
-    /// What `columns` are called, quoted.
+    /// The columns in the expression and what they are called, quoted; tests of subqueries among them.
+    printed: Box<[usize]>,
     names: Box<[String]>,
+    /// How many columns the table has: those behind them are tests of subqueries.
+    width: usize,
+    memberships: Box<[Membership]>,
+    /// Of each of them, whether false and NULL come to the same.
+    positive: Box<[bool]>,
+    /// And whether nothing is true without it.
+    required: Box<[bool]>,
 }
 
 /// An equality whose constant is each predicate's own.
@@ -42,11 +52,20 @@ pub(crate) struct Own {
 }
 
 /// Takes the constants out.
-pub(crate) fn split(expr: Expr, table: &TableSchema) -> (Form, Vec<Constant>) {
-    let mut columns = Vec::new();
-    expr.columns(&mut columns);
-    columns.sort_unstable();
-    columns.dedup();
+pub(crate) fn split(
+    expr: Expr,
+    table: &TableSchema,
+    memberships: Vec<Membership>,
+) -> (Form, Vec<Constant>) {
+    let width = table.columns.len();
+    let mut printed = Vec::new();
+    expr.columns(&mut printed);
+    let tested = memberships.iter().flat_map(|membership| &*membership.left);
+    let read = printed.iter().filter(|at| **at < width);
+    let columns = sorted(read.chain(tested).copied().collect());
+    let printed = sorted(printed);
+    let positive = (0..memberships.len()).map(|at| is_positive(&expr, width + at)).collect();
+    let required = (0..memberships.len()).map(|at| is_required(&expr, width + at)).collect();
     let list = match expr {
         Expr::And(list) => list,
         other => vec![other],
@@ -66,16 +85,68 @@ pub(crate) fn split(expr: Expr, table: &TableSchema) -> (Form, Vec<Constant>) {
         }
     }
     let rest = normalize::all(rest);
-    let called =
-        |at: usize| table.columns.get(at).map_or_else(String::new, |c| name::quote(&c.name));
+    let called = |at: usize| match table.columns.get(at) {
+        Some(column) => name::quote(&column.name),
+        None => memberships.get(at - width).map_or_else(String::new, |one| one.sql(table)),
+    };
     let mut text = String::new();
     for one in &own {
         text += &format!("{} = ?::{} AND ", called(one.column), one.constant.name());
     }
-    text += &print::expr(&rest, table);
-    let names = columns.iter().map(|at| called(*at)).collect();
-    let plan = Plan::new(&rest);
-    (Form { text, own: own.into(), rest, plan, columns: columns.into(), names }, constants)
+    text += &print::expr_by_name(&rest, &called);
+    // A table of the same name may be another one.
+    memberships.iter().for_each(|one| text += &one.subquery.identity());
+    let names = printed.iter().map(|at| called(*at)).collect();
+    let (own, plan, columns) = (own.into(), Plan::new(&rest), columns.into());
+    let (printed, memberships) = (printed.into(), memberships.into());
+    let form = Form {
+        text,
+        own,
+        rest,
+        plan,
+        columns,
+        printed,
+        names,
+        width,
+        memberships,
+        positive,
+        required,
+    };
+    (form, constants)
+}
+
+/// Whether an expression can only be true where the column is.
+fn is_required(expr: &Expr, column: usize) -> bool {
+    match expr {
+        Expr::And(list) => list.iter().any(|one| is_required(one, column)),
+        Expr::Flag { column: read, expected: true } => *read == column,
+        Expr::Test { operand, expected: Some(true), negated: false } => {
+            is_required(operand, column)
+        }
+        _ => false,
+    }
+}
+
+/// Whether an expression is true no less often when the column is NULL instead of false.
+fn is_positive(expr: &Expr, column: usize) -> bool {
+    match expr {
+        Expr::And(list) | Expr::Or(list) => list.iter().all(|one| is_positive(one, column)),
+        Expr::Flag { column: read, expected } if *read == column => *expected,
+        Expr::Test { operand, expected: Some(true), negated: false } => {
+            is_positive(operand, column)
+        }
+        other => {
+            let mut columns = Vec::new();
+            other.columns(&mut columns);
+            !columns.contains(&column)
+        }
+    }
+}
+
+fn sorted(mut columns: Vec<usize>) -> Vec<usize> {
+    columns.sort_unstable();
+    columns.dedup();
+    columns
 }
 
 impl Form {
@@ -105,6 +176,40 @@ impl Form {
         &self.columns
     }
 
+    /// The tests of subqueries in it.
+    #[must_use]
+    pub fn memberships(&self) -> &[Membership] {
+        &self.memberships
+    }
+
+    /// Whether it is all the same to the predicate if a test of [`Form::memberships`] is false or NULL.
+    #[must_use]
+    pub fn is_positive(&self, at: usize) -> bool {
+        self.positive.get(at).copied().unwrap_or_default()
+    }
+
+    /// Whether the predicate can only be true where a test of [`Form::memberships`] is.
+    #[must_use]
+    pub fn is_required(&self, at: usize) -> bool {
+        self.required.get(at).copied().unwrap_or_default()
+    }
+
+    /// A row with the answers of the tests behind it.
+    pub(crate) fn extended(&self, row: &Row, answers: &[Truth]) -> Result<Row, RowError> {
+        let mut extended = RowBuilder::new(self.width + answers.len())?;
+        for at in 0..self.width {
+            extended.push(row.get(at))?;
+        }
+        for answer in answers {
+            extended.push(match answer {
+                Truth::True => Some(b"t"),
+                Truth::False => Some(b"f"),
+                Truth::Null | Truth::Error => None,
+            })?;
+        }
+        extended.finish()
+    }
+
     /// The whole expression, in normal form.
     pub(crate) fn expr(&self, constants: &[Constant]) -> Expr {
         let own = self.own.iter().zip(constants).map(|(own, constant)| Expr::Compare {
@@ -117,7 +222,7 @@ impl Form {
 
     /// SQL of an expression over the form's columns.
     pub(crate) fn print(&self, expr: &Expr) -> String {
-        let called = |column: usize| match self.columns.binary_search(&column) {
+        let called = |column: usize| match self.printed.binary_search(&column) {
             Ok(at) => self.names[at].clone(),
             Err(_) => "NULL".to_owned(),
         };

@@ -13,7 +13,10 @@ use crate::token::{Lexeme, Token};
 mod atom;
 mod call;
 mod keyword;
+mod subquery;
 mod type_name;
+
+pub(crate) use subquery::SUBQUERY;
 
 /// Levels of Postgres' precedence table, weakest first.
 const OR: u8 = 1;
@@ -31,9 +34,9 @@ const POWER: u8 = 10;
 const AT_ZONE: u8 = 11;
 const COLLATE: u8 = 12;
 
-/// Parses a whole clause; `end` is its length in characters.
-pub(crate) fn parse(lexemes: &[Lexeme], end: usize) -> Result<Node, WhereError> {
-    let mut parser = Parser { lexemes, next: 0, end, depth: 0 };
+/// Parses a whole clause; `end` is its length in characters. `subqueries` may be refused.
+pub(crate) fn parse(lexemes: &[Lexeme], end: usize, subqueries: bool) -> Result<Node, WhereError> {
+    let mut parser = Parser { lexemes, next: 0, end, depth: 0, subqueries };
     let node = parser.expression(OR)?;
     match parser.peek() {
         None => Ok(node),
@@ -51,7 +54,7 @@ pub(crate) struct OrderItem {
 
 /// Parses `expression [ASC|DESC] [NULLS FIRST|LAST], …`.
 pub(crate) fn parse_order(lexemes: &[Lexeme], end: usize) -> Result<Vec<OrderItem>, WhereError> {
-    let mut parser = Parser { lexemes, next: 0, end, depth: 0 };
+    let mut parser = Parser { lexemes, next: 0, end, depth: 0, subqueries: false };
     let mut items = Vec::new();
     loop {
         let node = parser.expression(OR)?;
@@ -82,6 +85,7 @@ struct Parser<'a> {
     next: usize,
     end: usize,
     depth: usize,
+    subqueries: bool,
 }
 
 /// What may follow an operand.
@@ -300,10 +304,7 @@ impl<'a> Parser<'a> {
                     Syntax::Binary { operator, left: Box::new(left), right }
                 }
             },
-            Infix::In { negated } => {
-                let list = self.list()?;
-                Syntax::In { operand: Box::new(left), list, negated }
-            }
+            Infix::In { negated } => self.is_in(left, negated)?,
             Infix::Between { negated } => {
                 closed = Some(PATTERN);
                 self.between(left, negated)?
@@ -408,12 +409,18 @@ impl<'a> Parser<'a> {
         Ok(Syntax::Like { operand: Box::new(left), pattern, escape, form, negated })
     }
 
-    fn list(&mut self) -> Result<Vec<Node>, WhereError> {
-        let at = self.at();
+    fn is_in(&mut self, left: Node, negated: bool) -> Result<Syntax, WhereError> {
+        let (at, operand) = (self.at(), Box::new(left));
         self.expect_symbol("(")?;
-        self.refuse_subquery(at)?;
+        if self.begins_subquery(at)? {
+            let query = Box::new(self.select()?);
+            return Ok(Syntax::Member { left: operand, query, negated });
+        }
         let list = self.elements(")")?;
-        if list.is_empty() { Err(self.unexpected()) } else { Ok(list) }
+        if list.is_empty() {
+            return Err(self.unexpected());
+        }
+        Ok(Syntax::In { operand, list, negated })
     }
 
     /// Expressions up to a closing bracket, which is taken if there was at least one of them.
@@ -435,11 +442,6 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn refuse_subquery(&self, at: usize) -> Result<(), WhereError> {
-        let begins = ["select", "values", "with", "table"].iter().any(|word| self.is_word(0, word));
-        if begins { Err(subquery(at)) } else { Ok(()) }
-    }
-
     /// Whether ANY (false) or ALL (true) comes next.
     fn quantifier(&self) -> Option<bool> {
         match self.peek() {
@@ -458,7 +460,9 @@ impl<'a> Parser<'a> {
         let at = self.at();
         self.next += 1;
         self.expect_symbol("(")?;
-        self.refuse_subquery(at)?;
+        if self.begins_subquery(at)? {
+            return self.quantified_subquery(left, &operator, all, at);
+        }
         let array = Box::new(self.expression(OR)?);
         self.expect_symbol(")")?;
         Ok(Syntax::Quantified { operator, left: Box::new(left), array, all })
@@ -468,13 +472,6 @@ impl<'a> Parser<'a> {
 fn too_deep(at: usize) -> WhereError {
     WhereError::at(at, format!("nested deeper than {WHERE_NESTING_MAX} levels"))
 }
-
-fn subquery(at: usize) -> WhereError {
-    WhereError::at(at, SUBQUERY)
-}
-
-/// How every subquery is refused; subset filters have words of their own.
-pub(crate) const SUBQUERY: &str = "subqueries are not supported";
 
 #[cfg(test)]
 mod tests;

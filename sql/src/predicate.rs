@@ -12,6 +12,7 @@ use std::sync::Arc;
 use crate::expr::{Comparison, Expr};
 use crate::form::Form;
 use crate::limits::WHERE_BYTES_MAX;
+use crate::subquery::{Membership, Tables};
 use crate::value::Constant;
 use crate::{Access, EvaluationError, Row, TableSchema, Truth, WhereError};
 use crate::{access, evaluate, form, parse, resolve, token};
@@ -49,7 +50,7 @@ impl Constants {
     }
 }
 
-/// Compiles a clause; `params[0]` is `$1`.
+/// Compiles a clause without subqueries; `params[0]` is `$1`.
 ///
 /// # Errors
 /// Whatever is no predicate over the table, and whatever we could not evaluate exactly as Postgres
@@ -59,34 +60,79 @@ pub fn compile(
     params: &[String],
     table: &TableSchema,
 ) -> Result<Predicate, WhereError> {
+    compile_with(text, params, table, &Tables::new())
+}
+
+/// Compiles a clause whose subqueries may name `tables`.
+///
+/// # Errors
+/// As [`compile`], and for every other table.
+pub fn compile_with(
+    text: &str,
+    params: &[String],
+    table: &TableSchema,
+    tables: &Tables,
+) -> Result<Predicate, WhereError> {
     if text.len() > WHERE_BYTES_MAX {
         let reason = format!("WHERE clause is bigger than the maximum of {WHERE_BYTES_MAX} bytes");
         return Err(WhereError::whole(reason));
     }
-    compile_unbounded(text, params, table)
+    compile_unbounded(text, params, table, tables)
 }
 
 /// Compiles what [`Predicate::sql`] gave, which may be longer than what a user may write.
 ///
 /// # Errors
-/// None for a table that has the columns as they were.
-pub fn compile_printed(text: &str, table: &TableSchema) -> Result<Predicate, WhereError> {
-    compile_unbounded(text, &[], table)
+/// None for tables that have the columns as they were.
+pub fn compile_printed(
+    text: &str,
+    table: &TableSchema,
+    tables: &Tables,
+) -> Result<Predicate, WhereError> {
+    compile_unbounded(text, &[], table, tables)
 }
 
 fn compile_unbounded(
     text: &str,
     params: &[String],
     table: &TableSchema,
+    tables: &Tables,
 ) -> Result<Predicate, WhereError> {
     let lexemes = token::tokenize(text)?;
-    let node = parse::parse(&lexemes, text.chars().count())?;
-    let expr = resolve::resolve(&node, params, table)?;
-    let (form, constants) = form::split(expr, table);
-    Ok(Predicate { form: Arc::new(form), constants: Constants::new(constants) })
+    let node = parse::parse(&lexemes, text.chars().count(), true)?;
+    let (expr, memberships) = resolve::resolve(&node, params, table, tables)?;
+    Ok(Predicate::new(expr, table, memberships))
 }
 
 impl Predicate {
+    pub(crate) fn new(expr: Expr, table: &TableSchema, memberships: Vec<Membership>) -> Predicate {
+        let (form, constants) = form::split(expr, table, memberships);
+        Predicate { form: Arc::new(form), constants: Constants::new(constants) }
+    }
+
+    /// The tests of subqueries in it.
+    #[must_use]
+    pub fn memberships(&self) -> &[Membership] {
+        self.form.memberships()
+    }
+
+    /// The tables that its subqueries name, each once.
+    #[must_use]
+    pub fn subquery_tables(&self) -> Vec<Arc<TableSchema>> {
+        let mut tables = Vec::new();
+        self.memberships().iter().for_each(|one| one.subquery.tables(&mut tables));
+        tables.sort_by(|one, other| one.name.cmp(&other.name));
+        tables.dedup_by(|one, other| one.name == other.name);
+        tables
+    }
+
+    /// Whether a row satisfies it, given the answers of [`Predicate::memberships`], in their order.
+    #[must_use]
+    pub fn matches_members(&self, row: &Row, answers: &[Truth]) -> Truth {
+        // A row is at most one of Postgres' and some booleans.
+        self.form.extended(row, answers).map_or(Truth::Error, |row| self.matches(&row))
+    }
+
     /// Canonical SQL, parameters substituted: equal text means the same predicate. A boolean
     /// expression over the table's bare columns; a row belongs where it IS TRUE.
     #[must_use]
@@ -162,6 +208,10 @@ impl Predicate {
     /// Which rows can satisfy it at all.
     #[must_use]
     pub fn access(&self) -> Access {
+        // Which rows subqueries let in is not in the row.
+        if !self.memberships().is_empty() {
+            return Access::All;
+        }
         access::access(&self.expr())
     }
 

@@ -5,23 +5,13 @@
 //! *Invariant*: nothing of the user's text gets through but column names, quoted, and the values of
 //! constants, quoted.
 
-use crate::TableSchema;
 use crate::expr::{Expr, Like, Operand};
-use crate::name::{literal, quote};
+use crate::name::literal;
 use crate::scalar::Scalar;
 use crate::sql_type::SqlType;
 use crate::value::Constant;
 
 mod scalar;
-
-/// The SQL of an expression over a table's columns.
-pub(crate) fn expr(expr: &Expr, table: &TableSchema) -> String {
-    let name = |column: usize| match table.columns.get(column) {
-        Some(column) => quote(&column.name),
-        None => "NULL".to_owned(),
-    };
-    expr_by_name(expr, &name)
-}
 
 /// The SQL of an expression over columns that are called as `name` says.
 pub(crate) fn expr_by_name(expr: &Expr, name: &dyn Fn(usize) -> String) -> String {

@@ -5,6 +5,7 @@
 //! untyped constant takes the other side's type; a list is unified first), and whatever has no exact
 //! evaluation here is refused here.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::data_type::DataType;
@@ -13,6 +14,7 @@ use crate::expr::Expr;
 use crate::limits::EXPRESSION_NODES_MAX;
 use crate::oid::Oid;
 use crate::scalar::{Kind, Scalar};
+use crate::subquery::{Membership, Tables};
 use crate::syntax::{Node, Syntax};
 use crate::{TableSchema, WhereError, normalize, server, text_form};
 
@@ -28,26 +30,48 @@ mod overload;
 mod pattern;
 mod polymorphic;
 mod row;
+mod subquery;
 
-/// Resolves a whole clause.
+pub(crate) use subquery::relation_name;
+
+/// Resolves a whole clause. The tests of the second part are boolean columns behind the table's own.
 pub(crate) fn resolve(
     node: &Node,
     params: &[String],
     table: &TableSchema,
-) -> Result<Expr, WhereError> {
+    tables: &Tables,
+) -> Result<(Expr, Vec<Membership>), WhereError> {
     let fixed = vec![None; params.len()];
-    let mut resolver = Resolver { table, params, fixed, lazy: 0, copied: 0 };
-    let item = resolver.item(node)?;
-    let boolean = item.data_type.oid == Oid::BOOL || item.data_type.oid == Oid::UNKNOWN;
-    if boolean && !matches!(item.kind, Kind::Opaque(_) | Kind::Row(_)) {
-        resolver.truth(item, "WHERE")
-    } else {
-        Err(WhereError::whole("WHERE clause must return a boolean"))
-    }
+    let (alias, within, memberships, resolved) = (None, None, Vec::new(), HashMap::new());
+    let (lazy, copied) = (0, 0);
+    let mut resolver = Resolver {
+        table,
+        tables,
+        alias,
+        within,
+        memberships,
+        resolved,
+        params,
+        fixed,
+        lazy,
+        copied,
+    };
+    let expr = resolver.in_order(|resolver| resolver.whole(node))?;
+    Ok((expr, resolver.memberships))
 }
 
 struct Resolver<'a> {
     table: &'a TableSchema,
+    /// Those that subqueries may name.
+    tables: &'a Tables,
+    /// What the table is called, if not by its name.
+    alias: Option<&'a str>,
+    /// The table outside, in a subquery.
+    within: Option<&'a TableSchema>,
+    /// What the boolean columns behind the table's own stand for.
+    memberships: Vec<Membership>,
+    /// Those of subqueries that were resolved already, by where they are in the tree.
+    resolved: HashMap<usize, Membership>,
     params: &'a [String],
     /// The type a parameter's first use has given it.
     fixed: Vec<Option<DataType>>,
@@ -58,6 +82,16 @@ struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
+    fn whole(&mut self, node: &Node) -> Result<Expr, WhereError> {
+        let item = self.item(node)?;
+        let boolean = item.data_type.oid == Oid::BOOL || item.data_type.oid == Oid::UNKNOWN;
+        if boolean && !matches!(item.kind, Kind::Opaque(_) | Kind::Row(_)) {
+            self.truth(item, "WHERE")
+        } else {
+            Err(WhereError::whole("WHERE clause must return a boolean"))
+        }
+    }
+
     fn item(&mut self, node: &Node) -> Result<Scalar, WhereError> {
         let at = node.at;
         match &node.syntax {
@@ -108,13 +142,8 @@ impl Resolver<'_> {
     }
 
     fn column(&self, parts: &[String], at: usize) -> Result<Scalar, WhereError> {
-        let index = server::column(self.table, parts, None, at)?;
+        let index = self.place(parts, at)?;
         let column = &self.table.columns[index];
-        if column.generated {
-            let name = &column.name;
-            let reason = format!("column {name} is generated, which replication leaves out");
-            return Err(WhereError::at(at, reason));
-        }
         Ok(match DataType::of_column(column) {
             Some(data_type) => Scalar::new(Kind::Column(index), data_type, at),
             None => Scalar::new(Kind::Opaque(index), Oid(column.base_type_oid), at),
@@ -203,6 +232,8 @@ impl Resolver<'_> {
                 let found = self.is_in(operand, list, at)?;
                 Ok(if *negated { normalize::not(found) } else { found })
             }
+            Syntax::Member { left, query, negated } => self.member(left, query, *negated),
+            Syntax::Exists(query) => self.exists(query),
             Syntax::Between { operand, low, high, symmetric, negated } => {
                 let items = [self.item(operand)?, self.item(low)?, self.item(high)?];
                 let found = self.between(items, *symmetric, at)?;

@@ -73,7 +73,7 @@ pub fn compile_for_server(
 ) -> Result<ServerFilter, WhereError> {
     check_size(text, "WHERE clause")?;
     let lexemes = token::tokenize(text)?;
-    let node = parse::parse(&lexemes, text.chars().count()).map_err(|error| {
+    let node = parse::parse(&lexemes, text.chars().count(), false).map_err(|error| {
         if error.reason == parse::SUBQUERY {
             return WhereError { reason: "Subqueries are not allowed in subsets".into(), ..error };
         }

@@ -44,6 +44,10 @@ pub const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONL
 pub const SEEN: &str =
     "SELECT pg_current_snapshot()::text; SELECT pg_current_wal_insert_lsn()::text";
 
+/// Writes a transaction that says nothing, to nobody, and waits for no standby.
+pub const NUDGE: &str = "BEGIN; SET LOCAL synchronous_commit = local; \
+    SELECT pg_logical_emit_message(true, 'brooklet', ''); COMMIT";
+
 /// The same settings as start-up options of the replication session.
 pub const DISPLAY_OPTIONS: &str = "-c DateStyle=ISO,MDY -c TimeZone=UTC \
     -c IntervalStyle=iso_8601 -c extra_float_digits=1 -c bytea_output=hex -c client_encoding=UTF8";

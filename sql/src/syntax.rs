@@ -70,6 +70,13 @@ pub(crate) enum Syntax {
         list: Vec<Node>,
         negated: bool,
     },
+    /// `left [NOT] IN (SELECT …)`, `= ANY`, `<> ALL`.
+    Member {
+        left: Box<Node>,
+        query: Box<Select>,
+        negated: bool,
+    },
+    Exists(Box<Select>),
     Between {
         operand: Box<Node>,
         low: Box<Node>,
@@ -111,6 +118,19 @@ pub(crate) enum Syntax {
         operand: Box<Node>,
         collation: Vec<String>,
     },
+}
+
+/// `SELECT … FROM … WHERE …` inside a clause.
+#[derive(Debug, Clone)]
+pub(crate) struct Select {
+    /// None stands for `*`.
+    pub(crate) items: Vec<Node>,
+    /// `schema.table` or shorter.
+    pub(crate) table: Vec<String>,
+    pub(crate) table_at: usize,
+    pub(crate) alias: Option<String>,
+    pub(crate) filter: Option<Node>,
+    pub(crate) at: usize,
 }
 
 /// Which pattern language.
@@ -181,6 +201,11 @@ impl Syntax {
             Syntax::In { operand, list, .. } => {
                 std::iter::once(operand.as_ref()).chain(list).collect()
             }
+            Syntax::Member { left, query, .. } => {
+                let inner = query.items.iter().chain(&query.filter);
+                std::iter::once(left.as_ref()).chain(inner).collect()
+            }
+            Syntax::Exists(query) => query.items.iter().chain(&query.filter).collect(),
             Syntax::Between { operand, low, high, .. } => vec![operand, low, high],
             Syntax::Like { operand, pattern, escape, .. } => {
                 [operand, pattern].into_iter().chain(escape).map(AsRef::as_ref).collect()
@@ -208,6 +233,7 @@ impl Syntax {
             Syntax::Moment(_) => "SQLValueFunction",
             Syntax::Unary { .. } | Syntax::Binary { .. } | Syntax::Quantified { .. } => "A_Expr",
             Syntax::Distinct { .. } | Syntax::In { .. } => "A_Expr",
+            Syntax::Member { .. } | Syntax::Exists(_) => "SubLink",
             Syntax::Between { .. } | Syntax::Like { .. } => "A_Expr",
             Syntax::Cast { .. } => "TypeCast",
             Syntax::Not(_) | Syntax::And(_) | Syntax::Or(_) => "BoolExpr",

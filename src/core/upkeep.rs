@@ -38,8 +38,11 @@ async fn keep_synced(workshop: Arc<Workshop>, appender: AppenderHandle) {
     let mut interval = tokio::time::interval(POSTING_SYNC_INTERVAL);
     loop {
         interval.tick().await;
-        if workshop.logs.processed() > workshop.logs.durable() && appender.sync().await.is_err() {
-            return;
+        let members = &workshop.members;
+        for (logs, appender) in [(&workshop.logs, &appender), (&members.logs, &members.appender)] {
+            if logs.processed() > logs.durable() && appender.sync().await.is_err() {
+                return;
+            }
         }
     }
 }
@@ -85,7 +88,7 @@ async fn keep_reconciled(registry: Arc<Registry>, changed: Arc<Notify>) {
 /// Seals files once the posting log has all of them.
 pub(super) async fn seal(
     log: ChangeLog,
-    logs: Arc<ShapeLogs>,
+    logs: [Arc<ShapeLogs>; 2],
     waiting: Vec<Rolled>,
     mut rolled: mpsc::UnboundedReceiver<Rolled>,
 ) {
@@ -98,7 +101,7 @@ pub(super) async fn seal(
                 None => return,
             },
         };
-        while logs.durable() < next.end {
+        while logs.iter().any(|logs| logs.durable() < next.end) {
             tokio::time::sleep(POSTING_SYNC_INTERVAL).await;
         }
         let log = log.clone();

@@ -234,7 +234,7 @@ impl Entries {
             if last > self.slice.after {
                 let changes = &self.core.registry.workshop().change_log;
                 let table = self.shape.table().oid;
-                let change = changes.read(posting.seq, table).map_err(io::Error::other)?;
+                let change = block.change(&posting, changes, table)?;
                 let mut given: io::Result<()> = Ok(());
                 encode::entries(block, &posting, &change, self.slice.after, |entry| {
                     if given.is_ok() {

@@ -224,7 +224,7 @@ impl Reading<'_> {
     }
 
     fn processed(&self) -> Lsn {
-        self.core.registry.workshop().logs.processed()
+        self.core.registry.workshop().logs_of(self.shape).processed()
     }
 
     /// An offset beyond the log may be about to come (another server was ahead of us), for half a
@@ -243,6 +243,9 @@ impl Reading<'_> {
                     self.lost()
                 } else if Lsn(after.tx) <= self.processed() {
                     Refusal::MustRefetch(None)
+                } else if crate::members::concerns(&self.shape.plan) {
+                    // After a start its log may take a while to be where it was.
+                    Refusal::Unavailable("the shape's log is being made again".to_owned(), 1)
                 } else {
                     Refusal::field("offset", "out of bounds for this shape")
                 });

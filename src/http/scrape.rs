@@ -72,6 +72,7 @@ fn sample(admission: &Admission, core: Option<&Core>) {
     let (candidates, matches) = workshop.engine.asked();
     counter!("brooklet_filter_candidates_count").absolute(candidates);
     counter!("brooklet_filter_matches_count").absolute(matches);
+    gauge!("brooklet_subquery_bytes").set(crate::members::bytes() as f64);
     gauge!("brooklet_logs_processed_offset").set(workshop.logs.processed().0 as f64);
 }
 

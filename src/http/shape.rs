@@ -192,13 +192,15 @@ async fn define(core: &Core, question: &Question, fresh: bool) -> Result<Defined
     let fold = question.filter.as_ref().is_some_and(|filter| folds(&filter.text));
     if !fresh {
         let known = schemas.lookup(&question.table, fold).await?;
-        if let Ok(defined) = Defined::new(known, question.clone()) {
+        let tables = schemas.of_subqueries(question.filter.as_ref(), fold, false).await?;
+        if let Ok(defined) = Defined::new(known, &tables, question.clone()) {
             return Ok(defined);
         }
         // What we know of the table may be out of date: no refusal without asking.
     }
     let schema = schemas.refresh(&question.table, fold).await?;
-    Ok(Defined::new(schema, question.clone())?)
+    let tables = schemas.of_subqueries(question.filter.as_ref(), fold, true).await?;
+    Ok(Defined::new(schema, &tables, question.clone())?)
 }
 
 /// Whether a filter may need case folding; may say yes too often.

@@ -13,7 +13,7 @@ use axum::body::{Body, Bytes};
 use axum::http::StatusCode;
 use axum::response::Response;
 use brooklet_sql::{
-    Lsn, OrderBy, ServerFilter, WhereError, compile_for_server, compile_order, statement,
+    Lsn, OrderBy, Predicate, ServerFilter, WhereError, compile_for_server, compile_order, statement,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -191,7 +191,9 @@ async fn begin(
     part: &Part,
 ) -> Result<(Snapshot, First), SnapshotError> {
     let database = &core.registry.workshop().database;
-    let snapshot = Snapshot::of(database, shape.table()).await?;
+    let mut tables = vec![Arc::clone(shape.table())];
+    tables.extend(shape.plan.predicate.iter().flat_map(Predicate::subquery_tables));
+    let snapshot = Snapshot::of_all(database, &tables).await?;
     snapshot.limit(SUBSET_MAX).await?;
     let columns = &shape.template.definition.columns;
     let statement = statement::subset(

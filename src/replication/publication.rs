@@ -111,6 +111,14 @@ impl PreparedTable {
             && (template.definition.listed || all() && replicated().all(kept))
     }
 
+    /// Whether filters that read these columns are still right: every change published, the columns what
+    /// they were.
+    #[must_use]
+    pub fn keeps_read(&self, table: &TableSchema, read: &[usize]) -> bool {
+        let same = self.oid == table.oid && self.name == table.name;
+        self.whole && same && read.iter().all(|at| self.keeps_column(&table.columns[*at], true))
+    }
+
     fn keeps_column(&self, column: &Column, filtered: bool) -> bool {
         let now = self.columns.iter().find(|now| now.number == column.number);
         now.is_some_and(|now| {

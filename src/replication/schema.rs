@@ -6,13 +6,14 @@ use std::time::Instant;
 
 use brooklet_sql::{
     CaseMap, Collation, CollationFacts, Column, Folding, Relation, RelationColumn, RelationName,
-    ReplicaIdentity, TableSchema, statement,
+    ReplicaIdentity, TableSchema, Tables, statement, subquery::named_tables,
 };
 use tokio_postgres::{Client, Row};
 
 use super::database::{Database, DatabaseError};
 use super::layouts::Layouts;
 use super::partitions::partitions;
+use crate::shapes::definition::FilterSource;
 
 /// Why a table cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +92,29 @@ impl Schemas {
             Some(table) => Ok(table),
             None => self.refresh(name, fold).await,
         }
+    }
+
+    /// The tables that the subqueries of a filter name, `fresh` from Postgres. Those that cannot be served
+    /// are left out: compiling the filter says where they stand.
+    pub async fn of_subqueries(
+        &self,
+        filter: Option<&FilterSource>,
+        fold: bool,
+        fresh: bool,
+    ) -> Result<Tables, SchemaError> {
+        let mut tables = Tables::new();
+        for name in filter.map_or(Vec::new(), |filter| named_tables(&filter.text)) {
+            let found = match fresh {
+                true => self.refresh(&name, fold).await,
+                false => self.lookup(&name, fold).await,
+            };
+            match found {
+                Ok(table) => _ = tables.insert(name, table),
+                Err(SchemaError::Missing(_) | SchemaError::Unservable { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(tables)
     }
 
     /// A table from Postgres. Keeps what is known if it is still so, so that shapes share it.

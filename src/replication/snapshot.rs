@@ -5,6 +5,7 @@ use bytes::Bytes;
 use deadpool_postgres::Object;
 use futures_util::{Stream, StreamExt};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_postgres::SimpleQueryMessage;
@@ -52,7 +53,16 @@ impl Snapshot {
     /// Takes a snapshot to read `table` from. Its lock comes first: a rewriting ALTER TABLE between
     /// snapshot and lock would leave the table empty to the snapshot.
     pub async fn of(database: &Database, table: &TableSchema) -> Result<Snapshot, SnapshotError> {
-        Snapshot::begin(database, Some(table), None).await
+        Snapshot::begin(database, &[table], None).await
+    }
+
+    /// Takes a snapshot to read several tables from.
+    pub async fn of_all(
+        database: &Database,
+        tables: &[Arc<TableSchema>],
+    ) -> Result<Snapshot, SnapshotError> {
+        let tables: Vec<&TableSchema> = tables.iter().map(|table| &**table).collect();
+        Snapshot::begin(database, &tables, None).await
     }
 
     /// Takes part in a snapshot that somebody has exported, to read `table` from.
@@ -61,22 +71,22 @@ impl Snapshot {
         table: &TableSchema,
         name: &str,
     ) -> Result<Snapshot, SnapshotError> {
-        Snapshot::begin(database, Some(table), Some(name)).await
+        Snapshot::begin(database, &[table], Some(name)).await
     }
 
     /// Takes part in a snapshot that somebody has exported, to ask what it contains.
     pub async fn joined(database: &Database, name: &str) -> Result<Snapshot, SnapshotError> {
-        Snapshot::begin(database, None, Some(name)).await
+        Snapshot::begin(database, &[], Some(name)).await
     }
 
     /// Takes a snapshot to ask what it contains.
     pub async fn take(database: &Database) -> Result<Snapshot, SnapshotError> {
-        Snapshot::begin(database, None, None).await
+        Snapshot::begin(database, &[], None).await
     }
 
     async fn begin(
         database: &Database,
-        table: Option<&TableSchema>,
+        tables: &[&TableSchema],
         exported: Option<&str>,
     ) -> Result<Snapshot, SnapshotError> {
         let turn = database.snapshot_turn().await;
@@ -89,7 +99,8 @@ impl Snapshot {
             until: Lsn::ZERO,
         };
         let client = snapshot.client()?;
-        let lock = table.map(|table| statement::lock(&table.name)).unwrap_or_default();
+        let locks: Vec<String> = tables.iter().map(|table| statement::lock(&table.name)).collect();
+        let lock = locks.join("; ");
         let join = exported.map(statement::join_snapshot).unwrap_or_default();
         // One round trip: most snapshots are of few rows, and there may be thousands of them.
         let script = [statement::BEGIN_SNAPSHOT, "; ", &join, &lock, ";", statement::SEEN].concat();

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
+use brooklet_dataflows::members::MemberNews;
 use brooklet_dataflows::{Collated, EndReason, ShapeId, ShapePostings};
 use brooklet_sql::Lsn;
 use tokio::sync::{mpsc, oneshot};
@@ -48,6 +49,15 @@ pub enum Command {
         transaction: HeldTransaction,
         /// Told when it is done.
         done: oneshot::Sender<Lsn>,
+    },
+    /// What a transaction brings to shapes with subqueries.
+    Members {
+        /// Where its commit record begins.
+        lsn: Lsn,
+        /// Its 32-bit id.
+        xid: u32,
+        /// What it brings.
+        news: Vec<MemberNews>,
     },
     /// Make everything so far durable; answers the position it covers.
     Sync(oneshot::Sender<Lsn>),
@@ -339,6 +349,7 @@ impl Appender {
                 }
                 self.syncs.push(done);
             }
+            Command::Members { lsn, xid, news } => self.members(lsn, xid, news)?,
             Command::Sync(done) => self.syncs.push(done),
         }
         Ok(())
@@ -480,5 +491,6 @@ impl Appender {
     }
 }
 
+mod members;
 #[cfg(test)]
 mod tests;

@@ -4,10 +4,11 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use brooklet_dataflows::{Posting, ShapeId, Verdict};
-use brooklet_sql::Lsn;
+use brooklet_dataflows::{Change, Posting, ShapeId, Verdict};
+use brooklet_sql::{Lsn, Row};
 
-use super::{Offset, varint};
+use super::{Offset, moved, varint};
+use crate::change_log::ChangeLog;
 use crate::frame::FRAME_HEAD;
 use crate::limits::POSTINGS_PER_BLOCK_MAX;
 use crate::storage::FileHandle;
@@ -15,6 +16,10 @@ use crate::storage::FileHandle;
 /// Bits of a posting's flags: the verdict, and whether it is its transaction's last.
 const VERDICT: u8 = 3;
 const LAST: u8 = 4;
+
+/// Set in a posting's seq: its rows are in the posting log, at this place of the posting's own file. They
+/// came or went for another table's sake and have no place in the change log.
+pub(super) const MOVED: u64 = 1 << 63;
 
 /// Bytes of the shortest posting.
 const POSTING_BYTES_MIN: usize = 4;
@@ -40,6 +45,16 @@ impl PostingFile {
     pub(super) fn new(numbers: (u32, u32), file: FileHandle) -> Arc<PostingFile> {
         let (blocks, frames) = (AtomicU64::new(0), AtomicU64::new(0));
         Arc::new(PostingFile { numbers, file, blocks, frames })
+    }
+
+    /// The row of a posting that moved.
+    fn moved(&self, at: u64) -> io::Result<(u32, Option<Row>, Option<Row>)> {
+        let mut head = [0; moved::HEAD];
+        self.file.read_exact_at(&mut head, at)?;
+        let length = moved::length(&head);
+        let mut bytes = vec![0; length];
+        self.file.read_exact_at(&mut bytes, at + moved::HEAD as u64)?;
+        moved::decode(&head, bytes).ok_or_else(|| io::Error::other("a moved row is damaged"))
     }
 
     /// On disk.
@@ -105,6 +120,11 @@ impl Block {
         Block { at, file: Arc::clone(file), ..self.clone() }
     }
 
+    /// What one of its postings refers to. Waits for the disk.
+    pub fn change(&self, posting: &Posting, changes: &ChangeLog, table: u32) -> io::Result<Change> {
+        change(posting.seq, posting.op_position, &self.file, changes, table)
+    }
+
     /// Its postings, in order. Waits for the disk.
     pub fn read(&self) -> io::Result<Vec<Posting>> {
         let mut bytes = vec![0; self.length as usize];
@@ -116,6 +136,24 @@ impl Block {
         let postings = decode(&mut rest, self.count as usize).filter(|_| rest.is_empty());
         postings.ok_or_else(|| io::Error::other("a posting is damaged"))
     }
+}
+
+/// What a posting of this file refers to.
+pub(super) fn change(
+    seq: u64,
+    op_position: u64,
+    file: &PostingFile,
+    changes: &ChangeLog,
+    table: u32,
+) -> io::Result<Change> {
+    if seq & MOVED == 0 {
+        return changes.read(seq, table).map_err(io::Error::other);
+    }
+    let (of, old, new) = file.moved(seq & !MOVED)?;
+    if of != table {
+        return Err(io::Error::other("a moved row is another table's"));
+    }
+    Ok(Change { seq, op_position, table, old, new })
 }
 
 /// The place of a posting's last entry: a key change takes two.

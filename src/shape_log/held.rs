@@ -8,11 +8,12 @@
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::io;
+use std::sync::Arc;
 
 use brooklet_dataflows::{Change, Verdict};
 use brooklet_sql::Row;
 
-use super::block::last_op;
+use super::block::{PostingFile, change, last_op};
 use super::postings::Posting;
 use super::{BatchPlace, Block, Offset, PackStore, View};
 use crate::change_log::ChangeLog;
@@ -31,7 +32,10 @@ pub struct Held<'a> {
 }
 
 /// What became of a key since the base: its last row's change, or nothing.
-type Touched = HashMap<String, Option<u64>>;
+type Touched = HashMap<String, Option<Place>>;
+
+/// Where a row is: the seq of its change, and the file of the posting.
+type Place = (u64, Arc<PostingFile>);
 
 impl Held<'_> {
     /// Gives every row to `each`, with the selected columns only: those in `batches`, changed by the
@@ -58,10 +62,11 @@ impl Held<'_> {
                     }
                 }
             }
-            let mut last: Vec<u64> = touched.into_values().flatten().collect();
-            last.sort_unstable();
-            for seq in last {
-                let row = self.change(seq)?.new.ok_or_else(|| io::Error::other("no new row"))?;
+            let mut last: Vec<Place> = touched.into_values().flatten().collect();
+            last.sort_unstable_by_key(|(seq, file)| (*seq, Arc::as_ptr(file)));
+            for (seq, file) in last {
+                let change = change(seq, 0, &file, self.changes, self.table)?;
+                let row = change.new.ok_or_else(|| io::Error::other("no new row"))?;
                 each(self.view.select(&row).map_err(io::Error::other)?)?;
             }
         }
@@ -76,33 +81,36 @@ impl Held<'_> {
         mine: &impl Fn(&str) -> bool,
     ) -> io::Result<Touched> {
         let mut touched = Touched::new();
-        let mut note = |row: &Row, seq: Option<u64>| {
+        let mut note = |row: &Row, place: Option<Place>| {
             let key = self.view.table_key(row);
             if mine(&key) {
-                touched.insert(key, seq);
+                touched.insert(key, place);
             }
         };
         for block in blocks {
             for posting in block.read()? {
                 let at = Offset { tx: block.lsn.0, op: last_op(&posting) };
                 if after < at && at <= end {
-                    self.entry(&posting, &mut note)?;
+                    self.entry(block, &posting, &mut note)?;
                 }
             }
         }
         Ok(touched)
     }
 
-    fn entry(&self, posting: &Posting, note: &mut impl FnMut(&Row, Option<u64>)) -> io::Result<()> {
-        let Change { old, new, .. } = self.change(posting.seq)?;
+    fn entry(
+        &self,
+        block: &Block,
+        posting: &Posting,
+        note: &mut impl FnMut(&Row, Option<Place>),
+    ) -> io::Result<()> {
+        let Change { old, new, .. } = block.change(posting, self.changes, self.table)?;
         let gone = matches!(posting.verdict, Verdict::Delete | Verdict::Rekey);
         old.filter(|_| gone).iter().for_each(|row| note(row, None));
         let stays = posting.verdict != Verdict::Delete;
-        new.filter(|_| stays).iter().for_each(|row| note(row, Some(posting.seq)));
+        new.filter(|_| stays)
+            .iter()
+            .for_each(|row| note(row, Some((posting.seq, Arc::clone(&block.file)))));
         Ok(())
-    }
-
-    fn change(&self, seq: u64) -> io::Result<Change> {
-        self.changes.read(seq, self.table).map_err(io::Error::other)
     }
 }

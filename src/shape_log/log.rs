@@ -5,13 +5,12 @@ use std::sync::{Mutex, MutexGuard};
 
 use brooklet_dataflows::{EndReason, Posting, ShapeId};
 use brooklet_sql::Lsn;
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::Offset;
 use super::block::Block;
 use super::chunk_ends::ChunkEnds;
 use super::postings::News;
+use super::{LogPoint, Offset};
 use crate::shapes::visibility::Visibility;
 
 /// The shape has ended: its clients fetch anew.
@@ -70,6 +69,8 @@ enum Phase {
     Waiting(Box<Waiting>),
     /// The stream has not passed the snapshot yet: those it contains are dropped.
     Filtering { visibility: Visibility, until: Lsn },
+    /// Those after this one: the rows that the log begins with are of exactly there.
+    After(Lsn),
     /// All.
     Following,
 }
@@ -78,22 +79,6 @@ enum Phase {
 struct Waiting {
     installed_after: Option<Lsn>,
     held: Vec<HeldTransaction>,
-}
-
-/// A place in a log, with what must be known to go on from there as if nothing had come before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogPoint {
-    /// The place.
-    pub offset: Offset,
-    /// Bytes of the chunk that is being filled there.
-    pub filled: u64,
-    /// Bytes of all entries there ever were.
-    pub weight: u64,
-}
-
-impl LogPoint {
-    /// Before the first entry.
-    pub const BEGIN: LogPoint = LogPoint { offset: Offset::SNAPSHOT_END, filled: 0, weight: 0 };
 }
 
 /// What a reader gets next.
@@ -169,6 +154,11 @@ impl ShapeLog {
             (state.filled, state.weight) = (begin.filled, begin.weight);
         }
         log
+    }
+
+    /// The rows that the log begins with hold every transaction up to `after`, and no other.
+    pub fn begins_after(&self, after: Lsn) {
+        self.state().phase = Phase::After(after);
     }
 
     /// Bytes of a chunk.
@@ -313,7 +303,7 @@ impl ShapeLog {
     pub fn is_past_snapshot(&self, processed: Lsn) -> bool {
         match &self.state().phase {
             Phase::Waiting(_) => false,
-            Phase::Filtering { until, .. } => processed >= *until,
+            Phase::Filtering { until, .. } | Phase::After(until) => processed >= *until,
             Phase::Following => true,
         }
     }
@@ -360,10 +350,11 @@ impl ShapeLog {
         }
         match &mut state.phase {
             Phase::Following => Some(brought),
-            Phase::Filtering { until, .. } if lsn > *until => {
+            Phase::Filtering { until, .. } | Phase::After(until) if lsn > *until => {
                 state.phase = Phase::Following;
                 Some(brought)
             }
+            Phase::After(_) => None,
             Phase::Filtering { visibility, .. } => (!visibility.contains(xid)).then_some(brought),
             Phase::Waiting(waiting) => {
                 waiting.held.push(HeldTransaction { lsn, xid, brought });

@@ -81,6 +81,22 @@ impl FromStr for RequestOffset {
     }
 }
 
+/// A place in a log, with what must be known to go on from there as if nothing had come before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogPoint {
+    /// The place.
+    pub offset: Offset,
+    /// Bytes of the chunk that is being filled there.
+    pub filled: u64,
+    /// Bytes of all entries there ever were.
+    pub weight: u64,
+}
+
+impl LogPoint {
+    /// Before the first entry.
+    pub const BEGIN: LogPoint = LogPoint { offset: Offset::SNAPSHOT_END, filled: 0, weight: 0 };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

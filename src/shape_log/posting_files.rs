@@ -74,6 +74,25 @@ impl PostingFiles {
         self.storage.remove(&path).map_err(|source| FrameError::Io { path, source })
     }
 
+    /// Complete files that nobody refers to: no log, no reader.
+    #[must_use]
+    pub fn unused(&self) -> Vec<Numbers> {
+        let all = self.all();
+        let complete = all.iter().take(all.len().saturating_sub(1));
+        complete.filter(|file| Arc::strong_count(file) == 1).map(|file| file.numbers).collect()
+    }
+
+    /// Deletes those of these files that nobody refers to. What they say of ended shapes must be in the
+    /// catalogue.
+    pub fn delete_unused(&self, candidates: &[Numbers]) -> Result<(), FrameError> {
+        let unused = self.unused();
+        for numbers in candidates.iter().filter(|numbers| unused.contains(numbers)) {
+            self.all().retain(|file| file.numbers != *numbers);
+            self.delete(*numbers)?;
+        }
+        Ok(())
+    }
+
     /// Those that are complete, in order.
     pub(super) fn closed(&self) -> Vec<Arc<PostingFile>> {
         let all = self.all();

@@ -8,13 +8,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use brooklet_dataflows::Posting;
-use brooklet_dataflows::ShapeId;
+use brooklet_dataflows::{Change, ShapeId};
 use brooklet_sql::Lsn;
 use bytes::{Buf, BufMut};
 
-use super::block::{Block, Home, PostingFile, ShapeEntry, put_shapes, take_shapes};
+use super::block::{Block, Home, MOVED, PostingFile, ShapeEntry, put_shapes, take_shapes};
 use super::posting_files::PostingFiles;
-use super::varint;
+use super::{moved, varint};
 use crate::frame::{FileKind, Frame, FrameError, FrameFile, Tail, sync_dir};
 use crate::limits::{POSTING_FILE_BYTES_MAX, SLICE_BYTES_MAX};
 use crate::storage::StorageHandle;
@@ -26,6 +26,7 @@ pub(super) mod kind {
     pub const ENDED: u8 = 3;
     pub const POSITION: u8 = 4;
     pub const PART: u8 = 5;
+    pub const MOVED: u8 = 6;
 }
 
 /// What one transaction brings to one shape, where it is written.
@@ -171,6 +172,28 @@ impl PostingWriter {
         let payload = transaction(lsn, xid);
         let mut places = self.append_shapes(kind::LATE, payload, (lsn, xid), &[(shape, postings)]);
         places.pop().unwrap_or_default()
+    }
+
+    /// Appends rows that have no place in the change log; returns what postings that are appended next
+    /// have for a seq.
+    pub(super) fn append_moved<'a>(
+        &mut self,
+        changes: impl IntoIterator<Item = &'a Change>,
+    ) -> Result<Vec<u64>, FrameError> {
+        let (mut payload, mut seqs) = (Vec::new(), Vec::new());
+        for change in changes {
+            seqs.push(MOVED | (self.file.next_payload() + payload.len() as u64));
+            moved::encode(change, &mut payload);
+            if payload.len() >= SLICE_BYTES_MAX {
+                self.file.append(kind::MOVED, &[&payload]);
+                payload.clear();
+                self.flush_if_large()?;
+            }
+        }
+        if !payload.is_empty() {
+            self.file.append(kind::MOVED, &[&payload]);
+        }
+        Ok(seqs)
     }
 
     fn append_shapes(
@@ -328,6 +351,8 @@ impl<F: FnMut(Recovered) -> io::Result<()>> Found<F> {
                 self.shapes(frame, payload, Home { lsn, xid, file: Arc::clone(file) }, parts)?;
             }
             kind::PART => self.part(frame, payload, file)?,
+            // Read by those whose postings refer to them.
+            kind::MOVED => {}
             kind::ENDED => {
                 for _ in 0..varint::take(&mut payload)? {
                     self.tell(Recovered::Ended(ShapeId(varint::take(&mut payload)?)));

@@ -102,6 +102,9 @@ pub struct FormRecord {
     pub form: String,
     /// A filter of this form, printed: what a restart compiles again.
     pub example: String,
+    /// The tables of its subqueries.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tables: Vec<Arc<TableSchema>>,
 }
 
 /// What is shown of which table.
@@ -422,7 +425,9 @@ impl State {
                 let number = self.next_form;
                 self.next_form += 1;
                 self.forms.insert(key, number);
-                let record = FormRecord { number, template, form, example: predicate.sql() };
+                let example = predicate.sql();
+                let tables = predicate.subquery_tables();
+                let record = FormRecord { number, template, form, example, tables };
                 file.append(kind::FORM, &[&json(&record)]);
                 number
             }

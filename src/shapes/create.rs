@@ -28,13 +28,14 @@ use super::visibility::Visibility;
 use crate::change_log::{ChangeLog, StoredCommit};
 use crate::engine::Engine;
 use crate::limits::RECENT_COMMITS_MAX;
+use crate::members::{self, MembersHandle};
 use crate::replication::partitions::Partition;
 use crate::replication::publication::{PreparedTable, Publication, PublicationError};
 use crate::replication::schema::Schemas;
 use crate::replication::snapshot::{Rows, Snapshot, SnapshotError};
 use crate::replication::{self, Database, DatabaseError};
 use crate::shape_log::posting_files::PostingFiles;
-use crate::shape_log::{AppenderHandle, Encoded, HeldTransaction, PackStore, ShapeLogs};
+use crate::shape_log::{AppenderHandle, Encoded, HeldTransaction, PackStore, ShapeLog, ShapeLogs};
 
 /// What shapes are made with.
 pub struct Workshop {
@@ -69,10 +70,46 @@ pub struct Workshop {
     /// The last transaction from before this process: no new shape sees it or an earlier one from
     /// the dataflow.
     pub begun_after: Lsn,
+    /// Keeps shapes with subqueries.
+    pub members: MembersHandle,
     /// Told of shapes whose log is large against their rows. Unbounded: each is told of once.
     pub large: mpsc::UnboundedSender<ShapeId>,
     /// Bytes of a chunk of new shapes.
     pub chunk_bytes: u64,
+}
+
+impl Workshop {
+    /// The logs that a shape's is one of, and how far they are.
+    #[must_use]
+    pub fn logs_of(&self, shape: &Shape) -> &Arc<ShapeLogs> {
+        if members::concerns(&shape.plan) { &self.members.logs } else { &self.logs }
+    }
+
+    /// What writes a shape's log.
+    #[must_use]
+    pub fn appender_of(&self, shape: &Shape) -> &AppenderHandle {
+        if members::concerns(&shape.plan) { &self.members.appender } else { &self.appender }
+    }
+
+    /// Every transaction up to here is durable in the logs of all shapes.
+    #[must_use]
+    pub fn durable(&self) -> Lsn {
+        self.logs.durable().min(self.members.logs.durable())
+    }
+
+    /// Those of shapes with subqueries, and of others.
+    #[must_use]
+    pub fn both_logs(&self) -> [Arc<ShapeLogs>; 2] {
+        [Arc::clone(&self.logs), Arc::clone(&self.members.logs)]
+    }
+
+    /// The logs of all shapes.
+    #[must_use]
+    pub fn all_logs(&self) -> Vec<Arc<ShapeLog>> {
+        let mut all = self.logs.all();
+        all.extend(self.members.logs.all());
+        all
+    }
 }
 
 /// Why a shape could not be made.
@@ -153,6 +190,9 @@ pub(super) fn fail(shape: &Shape, error: CreateError) {
 
 /// Makes a shape whose handle is known already.
 pub(super) async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), CreateError> {
+    if members::concerns(&shape.plan) {
+        return members::create::create(shop, shape).await;
+    }
     let table = shape.table();
     shop.publication.prepare(table).await?;
     let after = install(shop, shape).await?;
@@ -272,9 +312,12 @@ pub(crate) async fn early(
 
 /// Makes durable what a shape's record will refer to, in this order: rows, postings, the rows of the
 /// postings.
-pub(crate) async fn make_durable(shop: &Workshop) -> Result<(), CreateError> {
+pub(crate) async fn make_durable(
+    shop: &Workshop,
+    appender: &AppenderHandle,
+) -> Result<(), CreateError> {
     shop.packs.sync().await.map_err(CreateError::internal)?;
-    let reached = shop.appender.sync().await.map_err(CreateError::internal)?;
+    let reached = appender.sync().await.map_err(CreateError::internal)?;
     let mut durable = shop.durable.clone();
     let covered = durable.wait_for(|durable| *durable >= reached).await;
     covered.map_err(CreateError::internal)?;
@@ -291,7 +334,7 @@ pub(crate) async fn finish(
     still_right: impl Fn() -> bool,
 ) -> Result<(), CreateError> {
     if late {
-        make_durable(shop).await?;
+        make_durable(shop, shop.appender_of(shape)).await?;
     } else if !shape.newest().batches().is_empty() {
         shop.packs.sync().await.map_err(CreateError::internal)?;
     }

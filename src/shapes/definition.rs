@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use brooklet_dataflows::{ShapeId, ShapePlan};
-use brooklet_sql::{Predicate, RelationName, TableSchema, WhereError, compile, name};
+use brooklet_sql::{Predicate, RelationName, TableSchema, Tables, WhereError, compile_with, name};
 use serde::{Deserialize, Serialize};
 
 use super::maps::Asked;
@@ -114,7 +114,11 @@ pub enum DefinitionError {
 
 impl Defined {
     /// Checks a question against the table.
-    pub fn new(table: Arc<TableSchema>, question: Question) -> Result<Defined, DefinitionError> {
+    pub fn new(
+        table: Arc<TableSchema>,
+        tables: &Tables,
+        question: Question,
+    ) -> Result<Defined, DefinitionError> {
         let Question { filter: source, columns, queryable, replica, log, .. } = question;
         let key = key_columns(&table);
         let visible =
@@ -123,7 +127,8 @@ impl Defined {
         // Without a key every column is a part of it, so none may come or go.
         let listed = columns.is_some() && !table.primary_key().is_empty();
         let columns = selected(&table, columns.as_deref(), visible.as_deref())?;
-        let predicate = source.as_ref().map(|source| predicate(source, &table)).transpose()?;
+        let predicate =
+            source.as_ref().map(|source| predicate(source, &table, tables)).transpose()?;
         let (oid, name) = (table.oid, table.name.clone());
         let definition = Definition { table: oid, name, columns, listed, replica, log };
         let template = Arc::new(Template::new(definition, table, key.into()));
@@ -240,9 +245,22 @@ fn names(table: &TableSchema, chosen: impl Fn(usize) -> bool) -> String {
     names.join(", ")
 }
 
-fn predicate(source: &FilterSource, table: &TableSchema) -> Result<Predicate, DefinitionError> {
-    let predicate = compile(&source.text, &source.params, table)
+fn predicate(
+    source: &FilterSource,
+    table: &TableSchema,
+    tables: &Tables,
+) -> Result<Predicate, DefinitionError> {
+    let predicate = compile_with(&source.text, &source.params, table, tables)
         .map_err(|error: WhereError| DefinitionError::Where(error.to_string()))?;
+    let inner = predicate.subquery_tables();
+    let outer = (!inner.is_empty()).then_some(table);
+    let mut all = inner.iter().map(|table| &**table).chain(outer);
+    if let Some(table) = all.find(|table| table.partitioned) {
+        return Err(DefinitionError::Where(format!(
+            "table {} is partitioned: filters with subqueries are not supported there yet",
+            table.name
+        )));
+    }
     match predicate.columns().iter().find(|at| table.columns[**at].generated) {
         Some(at) => Err(DefinitionError::Where(format!(
             "column {} is generated: this Postgres does not replicate it, so it cannot be filtered on",

@@ -130,7 +130,9 @@ impl Folder {
             return Ok(());
         }
         for shape in shapes {
-            if !shape.log.is_past_snapshot(shop.logs.processed()) {
+            // Those of shapes with subqueries may be behind.
+            let processed = shop.logs_of(&shape).processed();
+            if processed.0 + 1 < until.0 || !shape.log.is_past_snapshot(processed) {
                 continue;
             }
             match fold(&self.registry, &shape, &seen).await {
@@ -245,7 +247,7 @@ pub async fn fold(
         tokio::task::spawn_blocking(move || store(&workshop, &reader, &old, &filled, &blocks));
     let stored = stored.await.map_err(std::io::Error::other).and_then(|stored| stored);
     let stored = match stored {
-        Ok(()) => make_durable(&shop).await,
+        Ok(()) => make_durable(&shop, shop.appender_of(shape)).await,
         Err(error) => Err(CreateError::Internal(error.to_string())),
     };
     base.update(|state| state.stage = Stage::Complete(visibility));

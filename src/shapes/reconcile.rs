@@ -59,7 +59,9 @@ pub async fn reconcile(registry: &Arc<Registry>) -> Result<(), DatabaseError> {
             registry.remove(wrong).await;
         }
     }
-    reconcile_partitions(workshop, &oids).await
+    reconcile_partitions(workshop, &oids).await?;
+    crate::members::load::reconcile(registry).await;
+    Ok(())
 }
 
 /// Partitions that came and went; those that came late get complete old rows.

@@ -223,11 +223,15 @@ impl Registry {
                 }
             }
             self.forget_record(id).await;
-            self.workshop.logs.settle_end();
+            let own = |shape: &Arc<Shape>| !crate::members::concerns(&shape.plan);
+            if shape.as_ref().is_none_or(own) {
+                self.workshop.logs.settle_end();
+            }
             shape.iter().for_each(|shape| self.release(shape));
             // The dataflow knows, unless the end was noticed behind it. Fails only when the process
             // is ending.
             _ = self.workshop.engine.send(vec![Event::RemoveShape(id)]).await;
+            self.workshop.members.remove(vec![id]).await;
         }
     }
 
@@ -274,11 +278,14 @@ impl Registry {
         }
         for shape in shapes {
             self.workshop.logs.remove(shape.id, EndReason::Removed);
+            self.workshop.members.logs.remove(shape.id, EndReason::Removed);
             shape.log.close(EndReason::Removed);
             self.release(shape);
         }
         // Fails only when the process is ending.
-        _ = self.workshop.engine.send(ids.into_iter().map(Event::RemoveShape).collect()).await;
+        let events = ids.iter().copied().map(Event::RemoveShape).collect();
+        _ = self.workshop.engine.send(events).await;
+        self.workshop.members.remove(ids).await;
     }
 
     /// Nobody reads an ended shape's rows again: bodies that do end there.

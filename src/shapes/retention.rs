@@ -22,6 +22,7 @@ use super::visibility::Visibility;
 use crate::change_log::SealedSize;
 use crate::limits::SEGMENT_BYTES_MAX;
 use crate::replication::snapshot::Snapshot;
+use crate::shape_log::posting_files::Numbers;
 use crate::shape_log::posting_rewrite::{RewriteError, runs};
 use crate::shape_log::{BatchPlace, ShapeLog};
 
@@ -32,6 +33,8 @@ pub struct Retention {
     disk_max: Option<u64>,
     /// Up to here the change log was free of readers and newcomers a round ago.
     free_to: Lsn,
+    /// Files of shapes with subqueries that nobody referred to a round ago.
+    unused: Vec<Numbers>,
     /// Batches that were copied a round ago.
     copied: Vec<BatchPlace>,
     /// Rounds until what the last shapes to end have left is gone.
@@ -45,7 +48,8 @@ impl Retention {
     /// For all shapes of the registry.
     #[must_use]
     pub fn new(registry: Arc<Registry>, disk_max: Option<u64>) -> Retention {
-        Retention { registry, disk_max, free_to: Lsn::ZERO, copied: Vec::new(), settling: 0 }
+        let (copied, unused) = (Vec::new(), Vec::new());
+        Retention { registry, disk_max, free_to: Lsn::ZERO, unused, copied, settling: 0 }
     }
 
     /// Runs until the server stops.
@@ -69,6 +73,11 @@ impl Retention {
         let packs = &self.registry.workshop().packs;
         packs.release(&std::mem::take(&mut self.copied));
         clean_postings(self.registry.workshop()).await?;
+        // Rows lie in these at places that postings name: they go as a whole or not at all.
+        let postings = &self.registry.workshop().members.postings;
+        let unused = std::mem::replace(&mut self.unused, postings.unused());
+        let deleted = postings.delete_unused(&unused);
+        deleted.map_err(|error| CreateError::Internal(error.to_string()))?;
         clean_catalog(&self.registry).await?;
         self.clean_packs().await?;
         self.clean_changes(&visible.await?).await
@@ -144,7 +153,7 @@ pub(crate) async fn clean_postings(shop: &Arc<Workshop>) -> Result<(), CreateErr
         });
         let run = noted.await.map_err(|error| internal(&error))?;
         // What is dead must be so for a restart: whatever comes of it now may count on that.
-        make_durable(shop).await?;
+        make_durable(shop, &shop.appender).await?;
         if shop.logs.ends_settled() < told {
             return Ok(());
         }
@@ -171,7 +180,11 @@ pub(crate) async fn clean_catalog(registry: &Registry) -> Result<(), CreateError
 /// Bytes on disk.
 #[must_use]
 pub fn bytes(shop: &Workshop) -> u64 {
-    shop.change_log.bytes() + shop.packs.bytes() + shop.postings.bytes() + shop.catalog.bytes()
+    shop.change_log.bytes()
+        + shop.packs.bytes()
+        + shop.postings.bytes()
+        + shop.members.postings.bytes()
+        + shop.catalog.bytes()
 }
 
 /// What Postgres shows now.
@@ -186,18 +199,18 @@ async fn look(shop: &Workshop) -> Result<Visibility, CreateError> {
 fn free_to(shop: &Workshop, visible: &Visibility) -> Lsn {
     shop.recent.forget_visible(visible);
     let recent = shop.recent.oldest().unwrap_or(Lsn(u64::MAX));
-    let held = shop.logs.all().iter().filter_map(|log| log.holds_back()).min();
+    let held = shop.all_logs().iter().filter_map(|log| log.holds_back()).min();
     let read = shop.logs.oldest_read();
     let limits = [Some(recent), held, read].into_iter().flatten();
     let before = limits.map(|lsn| Lsn(lsn.0.saturating_sub(1)));
-    before.chain([shop.logs.durable()]).min().unwrap_or_default()
+    before.chain([shop.durable()]).min().unwrap_or_default()
 }
 
 /// Deletes the sealed files up to `free_to` that hold nothing needed; writes those again that hold little.
 fn clean_changes(shop: &Workshop, free_to: Lsn) -> io::Result<()> {
     let mut sealed = shop.change_log.sealed();
     sealed.retain(|file| file.last_lsn <= free_to);
-    let logs = shop.logs.all();
+    let logs = shop.all_logs();
     let needed = needed(&sealed, &logs);
     let mut run: Vec<SealedSize> = Vec::new();
     let mut run_bytes = 0;
@@ -262,7 +275,7 @@ fn rewrite(
     }
     let mut live = Vec::new();
     for block in &blocks {
-        live.extend(block.read()?.iter().map(|posting| posting.seq));
+        live.extend(block.read()?.iter().map(|posting| posting.seq).filter(|seq| *seq >> 63 == 0));
     }
     live.sort_unstable();
     live.dedup();

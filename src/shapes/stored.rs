@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use brooklet_sql::{Form, Predicate, compile_printed};
+use brooklet_sql::{Form, Predicate, TableSchema, compile_printed};
 
 use super::catalog::{FormRecord, ShapeRecord, StoredTemplate};
 use super::definition::{Defined, key_columns};
@@ -37,7 +37,9 @@ impl Stored {
         let templates: HashMap<u32, Arc<Template>> = found.iter().map(template).collect();
         let form = |(number, record): (&u32, &FormRecord)| {
             let template = Arc::clone(templates.get(&record.template)?);
-            let predicate = match compile_printed(&record.example, template.table()) {
+            let tables = record.tables.iter().map(|table| (table.name.clone(), Arc::clone(table)));
+            let tables = tables.collect();
+            let predicate = match compile_printed(&record.example, template.table(), &tables) {
                 Ok(predicate) if predicate.form().text() == record.form => predicate,
                 compiled => {
                     let error = compiled.err().map(|error| error.to_string());
@@ -71,6 +73,15 @@ impl Stored {
     #[must_use]
     pub fn compiled(&self) -> usize {
         self.forms.len()
+    }
+
+    /// The tables of their subqueries, some more than once.
+    #[must_use]
+    pub fn subquery_tables(&self) -> Vec<Arc<TableSchema>> {
+        let mut tables = Vec::new();
+        let memberships = self.forms.values().flat_map(|form| form.memberships());
+        memberships.for_each(|membership| membership.subquery.tables(&mut tables));
+        tables
     }
 
     /// The templates.

@@ -156,7 +156,7 @@ const REFUSED: &[&str] = &[
     "id = 1 ORDER BY id",
     "id = 1 LIMIT 1",
     "id = 1 UNION SELECT 1",
-    "id IN (SELECT id FROM items)",
+    "id IN (SELECT id FROM items LIMIT 1)",
     "EXISTS (SELECT 1)",
     "count(*) > 1",
     "id IN ()",

@@ -27,4 +27,5 @@ mod schema_change;
 mod secrets;
 mod snapshot;
 mod strict;
+mod subqueries;
 mod tampering;

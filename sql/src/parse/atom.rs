@@ -1,6 +1,6 @@
 //! Operands: constants, columns, casts, parentheses, CASE, ARRAY, ROW.
 
-use super::{OR, Parser, keyword, subquery, too_deep};
+use super::{OR, Parser, keyword, too_deep};
 use crate::WhereError;
 use crate::limits::WHERE_NESTING_MAX;
 use crate::syntax::{Node, Subscript, Syntax};
@@ -96,7 +96,7 @@ impl Parser<'_> {
                 "case" => return self.case(),
                 "array" => return self.array(),
                 "row" if self.is_symbol(1, "(") => return self.row(),
-                "exists" if self.is_symbol(1, "(") => return Err(subquery(at)),
+                "exists" if self.is_symbol(1, "(") => return self.exists(at),
                 "current_date" | "current_time" | "current_timestamp" | "localtime"
                 | "localtimestamp" => Syntax::Moment(word.clone()),
                 _ => return self.word(word),
@@ -115,7 +115,9 @@ impl Parser<'_> {
     pub(super) fn plain_parentheses(&mut self) -> Result<Node, WhereError> {
         let at = self.at();
         self.expect_symbol("(")?;
-        self.refuse_subquery(at)?;
+        if self.begins_subquery(at)? {
+            return Err(self.unsupported(at, "a subquery as a value, write IN (SELECT …); it is"));
+        }
         let node = self.expression(OR)?;
         if self.take_symbol(",") {
             let mut fields = vec![node];
@@ -185,7 +187,7 @@ impl Parser<'_> {
         let at = self.at();
         self.next += 1;
         if self.is_symbol(0, "(") {
-            return Err(subquery(at));
+            return Err(self.unsupported(at, "a subquery as an array is"));
         }
         self.expect_symbol("[")?;
         self.array_elements(at)

@@ -6,7 +6,7 @@ use crate::token::tokenize;
 /// The tree with every node in brackets.
 fn shape(text: &str) -> Result<String, WhereError> {
     let lexemes = tokenize(text)?;
-    parse(&lexemes, text.chars().count()).map(|node| show(&node))
+    parse(&lexemes, text.chars().count(), true).map(|node| show(&node))
 }
 
 fn show(node: &Node) -> String {
@@ -48,6 +48,10 @@ fn show(node: &Node) -> String {
             format!("[is{} {expected:?} {inner}]", mark(*negated))
         }
         Syntax::In { negated, .. } => format!("[in{} {inner}]", mark(*negated)),
+        Syntax::Member { query, negated, .. } => {
+            format!("[member{} {} {inner}]", mark(*negated), query.table.join("."))
+        }
+        Syntax::Exists(query) => format!("[exists {} {inner}]", query.table.join(".")),
         Syntax::Between { negated, symmetric, .. } => {
             format!("[between{}{} {inner}]", mark(*negated), if *symmetric { "~" } else { "" })
         }
@@ -136,13 +140,37 @@ fn refuses_what_postgres_refuses_and_what_we_lack() {
         ("a =", 3, "syntax error at end of input"),
         ("", 0, "syntax error at end of input"),
         ("a in ()", 6, "syntax error at or near \")\""),
-        ("a in (select 1)", 5, "subqueries are not supported"),
-        ("exists (select 1)", 0, "subqueries are not supported"),
+        ("a in (select 1)", 14, "a subquery without FROM is not supported"),
+        ("exists (select 1)", 16, "a subquery without FROM is not supported"),
+        ("a in (select b from t order by b)", 22, "ORDER BY in subqueries is not supported"),
+        ("a in (select b from t left join u on true)", 22, "joins in subqueries are not supported"),
+        ("a in (select b from t, u)", 21, "more than one table in a subquery is not supported"),
+        ("a in (select b from (select 1) t)", 20, "subqueries in FROM are not supported"),
+        ("a in (select b from only t)", 20, "FROM ONLY is not supported"),
+        (
+            "a > all (select b from t)",
+            4,
+            "subqueries with ANY and ALL, but for = ANY and <> ALL, are not supported",
+        ),
         ("'a'\n'b' = c", 4, "syntax error at or near \"'b'\""),
         ("a is", 4, "syntax error at end of input"),
         ("a not = b", 2, "syntax error at or near \"not\""),
     ] {
         assert_eq!(shape(text), Err(WhereError::at(location, reason)), "{text}");
+    }
+}
+
+#[test]
+fn subqueries_have_the_place_of_lists() {
+    for (text, expected) in [
+        ("a in (select b from t)", "[member t a b]"),
+        ("a not in (select distinct b from s.t where c = 1)", "[member! s.t a b [= c 1]]"),
+        ("(a, b) in (select c, d from t)", "[member t [row a b] c d]"),
+        ("a = any (select b from t as u where u.c)", "[member t a b u.c]"),
+        ("a <> all (select b from t) and c", "[and [member! t a b] c]"),
+        ("not exists (select * from t where t.a = b)", "[not [exists t [= t.a b]]]"),
+    ] {
+        assert_eq!(shape(text).unwrap(), expected, "{text}");
     }
 }
 

@@ -466,7 +466,7 @@ fn a_form_and_its_constants_are_the_predicate() {
         let predicate = compile(clause, &[], &table()).unwrap();
         let bound = Predicate::bind(predicate.form(), &predicate.constants()).unwrap();
         assert_eq!((&bound, bound.sql()), (&predicate, predicate.sql()), "{clause}");
-        let again = compile_printed(&predicate.sql(), &table()).unwrap();
+        let again = compile_printed(&predicate.sql(), &table(), &crate::Tables::new()).unwrap();
         assert_eq!((again.form(), again.constants()), (predicate.form(), predicate.constants()));
         assert_eq!(bound.access(), predicate.access());
         for row in &rows {

@@ -11,17 +11,19 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 
 use brooklet_dataflows::{Event, ShapeId};
-use brooklet_sql::{Lsn, RelationName};
+use brooklet_sql::{Lsn, RelationName, Tables};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 
-use super::super::{open_stores, replay, restore, tables};
+use super::super::{members::MemberStores, open_stores, replay, restore, tables};
 use super::postgres::{Postgres, Question, Stream, schema};
 use super::records::{Known, Records};
 use crate::change_log::{ChangeLog, Rolled, Writer};
 use crate::engine::Engine;
 use crate::epoch::begin_dir;
 use crate::ingest::Ingest;
+use crate::members::MembersHandle;
+use crate::members::watch::Watch;
 use crate::replication::Database;
 use crate::replication::publication::Publication;
 use crate::replication::schema::Schemas;
@@ -62,7 +64,7 @@ pub(super) struct Life {
     pub(super) world: World,
     pub(super) ingest: Ingest,
     batches: mpsc::Receiver<Vec<Event>>,
-    appender: Appender,
+    appenders: [Appender; 2],
     pub(super) stream: Stream,
     pub(super) shop: Arc<Workshop>,
     pub(super) registry: Arc<Registry>,
@@ -96,8 +98,8 @@ fn defined(question: Question, added: usize) -> Defined {
     let name = RelationName { schema: "public".into(), table: format!("t{}", question.table) };
     let listed = ["id", "n", "body"].map(str::to_owned).to_vec();
     let columns = question.listed.then_some(listed);
-    Defined::new(schema(question.table, added), Asked { columns, ..Asked::all(name, filter) })
-        .unwrap()
+    let asked = Asked { columns, ..Asked::all(name, filter) };
+    Defined::new(schema(question.table, added), &Tables::new(), asked).unwrap()
 }
 
 #[derive(Default)]
@@ -159,13 +161,13 @@ impl Life {
         begin_dir(&*storage, dir)?;
         let (log, writer, commits) = ChangeLog::open(&storage, &dir.join("changes"))?;
         world.check_confirmed(writer.end());
-        let (stores, appender) = open_stores(&storage, dir, &writer)?;
+        let (stores, appenders) = open_stores(&storage, dir, &writer)?;
         let (engine, batches) = Engine::here();
         let schemas = Schemas::new(database(), Arc::clone(&stores.layouts));
         world.records.lock().unwrap().found(&stores.records);
-        let (records, logs) = (stores.records, &stores.logs);
+        let logs = [&*stores.logs, &*stores.members.logs];
         let (shapes, left_out) =
-            restore(records, &stores.stored, stores.found, logs, &schemas, world.repaired);
+            restore(stores.records, &stores.stored, stores.found, logs, &schemas, world.repaired);
         assert!(left_out.is_empty());
         let publication = Publication::new(database(), "p".into(), tables(&shapes));
         let after = stores.position.max(world.repaired);
@@ -191,6 +193,7 @@ impl Life {
             begun_after,
             postings: stores.postings,
             large: stores.large.0,
+            members: members(stores.members),
             chunk_bytes: 300,
         });
         let (ended, next_id) = (stores.ended, stores.next_id);
@@ -206,7 +209,7 @@ impl Life {
                 world,
                 ingest,
                 batches,
-                appender,
+                appenders,
                 stream,
                 shop,
                 registry,
@@ -323,7 +326,7 @@ impl Life {
     }
 
     pub(super) fn append(&mut self) -> Result<(), Ended> {
-        Ok(self.appender.turn()?)
+        Ok(self.appenders.iter_mut().try_for_each(|appender| appender.turn())?)
     }
 
     fn sync_postings(&mut self) {
@@ -475,6 +478,12 @@ async fn make(
     finish(shop, shape, &Seen { visibility, until }, late, || true).await
 }
 
+fn members(stores: MemberStores) -> MembersHandle {
+    let MemberStores { appender, logs, postings, .. } = stores;
+    let (inputs, slices) = (mpsc::channel(1).0, mpsc::channel(1).0);
+    MembersHandle { inputs, logs, appender, postings, slices, bytes_max: 0, begun_after: Lsn::ZERO }
+}
+
 /// What appends, with where it says how far it is durable and what may be sealed.
 fn ingest(
     writer: Writer,
@@ -484,6 +493,7 @@ fn ingest(
     let (durable, position) = watch::channel(writer.end());
     let (rolled, files) = mpsc::unbounded_channel();
     let (engine, recent) = (engine.clone(), Arc::clone(recent));
-    let ingest = Ingest { writer, engine, recent, durable, rolled, skipping: false };
+    let watch = Watch::new(mpsc::channel(1).0, Default::default());
+    let ingest = Ingest { writer, engine, recent, durable, rolled, watch, skipping: false };
     (ingest, position, files)
 }

@@ -1,0 +1,102 @@
+//! How a shape with subqueries comes to be.
+//!
+//! 1. Its tables are prepared, and the change log's thread told to show their changes.
+//! 2. A snapshot is taken of those that are not kept yet; with it, the transactions from before 1. that it does
+//!    not show.
+//! 3. Once the stream has passed the snapshot, what it did since is added, and the rows that the shape holds
+//!    *then* are found in memory: its log begins there.
+//! 4. They are stored, made durable and noted in the catalogue as for every shape.
+
+use std::sync::Arc;
+
+use brooklet_dataflows::members::needs;
+use brooklet_sql::Lsn;
+use tokio::sync::oneshot::{self, error::RecvError};
+use tokio::time::timeout;
+
+use super::load::{self, Need};
+use super::{Beginning, Collect, Input, Loaded};
+use crate::ingest::Entry;
+use crate::limits::NUDGE_AFTER;
+use crate::replication::snapshot::Snapshot;
+use crate::shapes::base::{Seen, Stage};
+use crate::shapes::chunks::Chunks;
+use crate::shapes::create::{CreateError, Workshop, finish};
+use crate::shapes::definition::LogMode;
+use crate::shapes::{Shape, fold};
+
+/// Makes a shape whose handle is known already.
+pub async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), CreateError> {
+    let needs = needs(&shape.plan);
+    let tables = load::tables(&needs);
+    for table in &tables {
+        shop.publication.prepare(table).await?;
+    }
+    let (after, missing) = collect(shop, shape, &needs).await?;
+    let streamed = shop.recent.up_to(after);
+    let snapshot = Snapshot::of_all(&shop.database, &tables).await?;
+    load::check(shop, shape).await?;
+    let rows = load::rows(&snapshot, &missing, shop.members.bytes_max).await?;
+    let (visibility, until) = (snapshot.visibility.clone(), snapshot.until);
+    snapshot.end().await?;
+    let rows = load::add_unseen(&shop.change_log, &visibility, streamed, rows).await?;
+    let (answer, began) = oneshot::channel();
+    let (plan, log) = (Arc::clone(&shape.plan), Arc::clone(&shape.log));
+    let loaded = Loaded { plan, log, rows, visibility: visibility.clone(), until, answer };
+    send(shop, Input::Loaded(Box::new(loaded))).await?;
+    let began = nudged(shop, began).await.map_err(|_| CreateError::Ended)?;
+    let Beginning { at, rows } = began.map_err(|error| CreateError::Refused(error.to_string()))?;
+    shop.recent.forget_visible(&visibility);
+    let base = shape.newest();
+    base.update(|state| state.stage = Stage::Running(visibility.clone()));
+    let mut chunks = Chunks::new(&shop.packs, shop.chunk_bytes, shape, &base);
+    let internal = |error: String| CreateError::Internal(error);
+    if shape.template.definition.log == LogMode::Full {
+        for row in &rows {
+            let row = shape.view().select(row).map_err(|error| internal(error.to_string()))?;
+            chunks.push(row).map_err(|error| internal(error.to_string()))?;
+        }
+    }
+    drop(rows);
+    chunks.flush().map_err(|error| internal(error.to_string()))?;
+    // Of the position, not of what the snapshot may show: the rows stand exactly there.
+    finish(shop, shape, &Seen { visibility, until: at }, true, || true).await?;
+    if shape.log.large_beyond(fold::large_at(shape)) {
+        // Fails only when the process is ending.
+        _ = shop.large.send(shape.id);
+    }
+    Ok(())
+}
+
+/// Waits. Where nobody writes, the stream may stand right before what it has to pass.
+async fn nudged<T>(shop: &Workshop, mut answer: oneshot::Receiver<T>) -> Result<T, RecvError> {
+    if let Ok(answer) = timeout(NUDGE_AFTER, &mut answer).await {
+        return answer;
+    }
+    let (answer, ()) = tokio::join!(answer, load::nudge(shop));
+    answer
+}
+
+/// Asks for the stream from here on; says which transaction is the last before it, and which rows are not
+/// kept yet.
+async fn collect(
+    shop: &Workshop,
+    shape: &Shape,
+    needs: &[Need],
+) -> Result<(Lsn, Vec<Need>), CreateError> {
+    let (answer, asked) = oneshot::channel();
+    let names = needs.iter().map(|(name, _)| name.clone()).collect();
+    let tables = needs.iter().map(|(name, _)| name.table).collect();
+    let collect = Collect { shape: shape.id, needs: names, answer };
+    let entry = Entry::Watch(tables, Box::new(Input::Collect(collect)));
+    let sent = shop.members.slices.send(vec![entry]).await;
+    sent.map_err(|_| CreateError::Internal("the change log has stopped".to_owned()))?;
+    let (after, missing) = asked.await.map_err(|_| CreateError::Ended)?;
+    let missing = needs.iter().filter(|(name, _)| missing.contains(name)).cloned().collect();
+    Ok((after, missing))
+}
+
+async fn send(shop: &Workshop, input: Input) -> Result<(), CreateError> {
+    let sent = shop.members.inputs.send(input).await;
+    sent.map_err(|_| CreateError::Internal("the thread of subqueries has stopped".to_owned()))
+}

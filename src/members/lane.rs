@@ -1,0 +1,438 @@
+//! The thread that keeps the state of shapes with subqueries.
+//!
+//! A plain thread: it computes, and blocks on its appender. *Invariant*: between two inputs the state is that
+//! after the transaction at `position`, and the appender has been told of everything up to there.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use brooklet_dataflows::members::{Counts, KeptName, Members, Missing, count, needs, outdated};
+use brooklet_dataflows::{Change, Collated, EndReason, ShapeId, ShapePlan};
+use brooklet_sql::{Lsn, Relation, Row};
+use tokio::sync::mpsc;
+
+use super::{BYTES, Beginning, Collect, Input, Loaded, Restored, Streamed, TooLarge};
+use crate::shape_log::{AppenderHandle, ShapeLogs};
+use crate::shapes::visibility::Visibility;
+
+/// The thread's state.
+pub struct Lane {
+    inputs: mpsc::Receiver<Input>,
+    appender: AppenderHandle,
+    logs: Arc<ShapeLogs>,
+    bytes_max: usize,
+    members: Members,
+    /// Every transaction up to here is in the state.
+    position: Lsn,
+    open: Vec<Change>,
+    open_bytes: usize,
+    /// The tables of the open transaction, once it is larger than what may be kept.
+    too_large: BTreeSet<u32>,
+    loads: HashMap<ShapeId, Load>,
+    restoring: Option<Restoring>,
+}
+
+/// A shape in creation.
+struct Load {
+    needs: Vec<KeptName>,
+    /// Transactions since it was asked for that concern it.
+    collected: Vec<(u32, Vec<Change>)>,
+    /// Definitions since then.
+    relations: Vec<Arc<Relation>>,
+    loaded: Option<Box<Loaded>>,
+}
+
+/// Shapes that were found at a start, until their rows are there.
+struct Restoring {
+    plans: Vec<Arc<ShapePlan>>,
+    /// How far the stream is.
+    reached: Lsn,
+    deferred: VecDeque<Input>,
+    restored: Option<Box<Restored>>,
+}
+
+impl Lane {
+    /// A thread for the shapes `plans`, whose logs end at `position`.
+    #[must_use]
+    pub fn new(
+        inputs: mpsc::Receiver<Input>,
+        appender: AppenderHandle,
+        logs: Arc<ShapeLogs>,
+        plans: Vec<Arc<ShapePlan>>,
+        position: Lsn,
+        bytes_max: usize,
+    ) -> Lane {
+        let (deferred, restored) = (VecDeque::new(), None);
+        let restoring = Restoring { plans, reached: position, deferred, restored };
+        let restoring = Some(restoring).filter(|restoring| !restoring.plans.is_empty());
+        Lane {
+            inputs,
+            appender,
+            logs,
+            bytes_max,
+            members: Members::default(),
+            position,
+            open: Vec::new(),
+            open_bytes: 0,
+            too_large: BTreeSet::new(),
+            loads: HashMap::new(),
+            restoring,
+        }
+    }
+
+    /// Runs until everybody has hung up.
+    pub fn run(mut self) {
+        while let Some(input) = self.inputs.blocking_recv() {
+            match self.restoring.take() {
+                Some(restoring) => self.restore(restoring, input),
+                None => self.take(input),
+            }
+        }
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Stream(stream) => {
+                stream.into_iter().for_each(|streamed| self.streamed(streamed));
+                // It is one too many for the appender, since commits begin before positions.
+                self.appender.collated(Collated::Position(Lsn(self.position.0.saturating_add(1))));
+                self.begin_loaded();
+            }
+            Input::Collect(Collect { shape, needs, answer }) => {
+                let missing = needs.iter().filter(|name| !self.members.keeps(name)).cloned();
+                // Whoever asked may have given up.
+                if answer.send((self.position, missing.collect())).is_ok() {
+                    let (collected, relations) = (Vec::new(), Vec::new());
+                    let load = Load { needs, collected, relations, loaded: None };
+                    self.loads.insert(shape, load);
+                }
+            }
+            Input::Loaded(loaded) => {
+                if let Some(load) = self.loads.get_mut(&loaded.plan.id) {
+                    load.loaded = Some(loaded);
+                }
+                self.begin_loaded();
+            }
+            // There is nothing left that waits for it.
+            Input::Restored(_) => {}
+            Input::Remove(shapes) => self.remove(&shapes),
+        }
+    }
+
+    fn streamed(&mut self, streamed: Streamed) {
+        match streamed {
+            Streamed::Change(change) => self.change(change),
+            Streamed::Abort => {
+                self.take_open();
+                self.too_large.clear();
+            }
+            Streamed::Relation(relation) => {
+                for load in self.loads.values_mut() {
+                    if load.needs.iter().any(|name| name.table == relation.oid) {
+                        load.relations.push(Arc::clone(&relation));
+                    }
+                }
+                let ended = self.members.outdated(&relation);
+                self.end(&ended, EndReason::TableChanged);
+            }
+            Streamed::Truncate(tables) => {
+                for table in tables {
+                    self.loads.retain(|_, load| load.needs.iter().all(|name| name.table != table));
+                    let ended = self.members.of_table(table);
+                    self.end(&ended, EndReason::Truncated);
+                }
+            }
+            Streamed::Commit { lsn, xid, last_op } => {
+                let changes = self.take_open();
+                self.end_too_large();
+                self.transaction(lsn, xid, last_op, &changes);
+                for load in self.loads.values_mut() {
+                    load.collect(xid, &changes);
+                }
+                self.position = self.position.max(lsn);
+            }
+            Streamed::Passed(lsn) => self.position = self.position.max(lsn),
+        }
+    }
+
+    fn change(&mut self, change: Change) {
+        let bytes = |row: &Option<Row>| row.as_ref().map_or(0, |row| row.as_bytes().len());
+        self.open_bytes += bytes(&change.old) + bytes(&change.new);
+        if self.open_bytes <= self.bytes_max {
+            return self.open.push(change);
+        }
+        let open = std::mem::take(&mut self.open);
+        self.too_large.extend(open.iter().map(|change| change.table));
+        self.too_large.insert(change.table);
+    }
+
+    fn take_open(&mut self) -> Vec<Change> {
+        self.open_bytes = 0;
+        std::mem::take(&mut self.open)
+    }
+
+    /// Ends the shapes of tables that a transaction has changed more than fits.
+    fn end_too_large(&mut self) {
+        for table in std::mem::take(&mut self.too_large) {
+            let ended = self.members.of_table(table);
+            tracing::warn!(
+                table,
+                shapes = ended.len(),
+                "a transaction is larger than what may be kept for subqueries: shapes end"
+            );
+            self.loads.retain(|_, load| load.needs.iter().all(|name| name.table != table));
+            self.end(&ended, EndReason::Removed);
+        }
+    }
+
+    fn transaction(&mut self, lsn: Lsn, xid: u32, last_op: u64, changes: &[Change]) {
+        match self.members.transaction(changes, last_op) {
+            Ok(news) if news.is_empty() => {}
+            Ok(news) => self.appender.members(lsn, xid, news),
+            Err(Missing) => {
+                tracing::error!(%lsn, "what is kept for subqueries is not what Postgres has: their shapes end");
+                let all = self.members.all();
+                self.end(&all, EndReason::TableChanged);
+            }
+        }
+        self.keep_within_budget();
+    }
+
+    /// Ends the youngest shapes while there is too much.
+    fn keep_within_budget(&mut self) {
+        let mut bytes = self.members.bytes();
+        while bytes > self.bytes_max
+            && let Some(last) = self.members.all().last()
+        {
+            tracing::warn!(
+                bytes,
+                shape = last.0,
+                "more is kept for subqueries than is allowed: a shape ends"
+            );
+            self.end(&[*last], EndReason::Removed);
+            bytes = self.members.bytes();
+        }
+        BYTES.store(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn end(&mut self, shapes: &[ShapeId], why: EndReason) {
+        for shape in shapes {
+            self.members.remove(*shape);
+            self.appender.collated(Collated::Ended { shape: *shape, why });
+        }
+    }
+
+    fn remove(&mut self, shapes: &[ShapeId]) {
+        for shape in shapes {
+            self.loads.remove(shape);
+            if self.members.has(*shape) {
+                self.members.remove(*shape);
+            }
+        }
+        BYTES.store(self.members.bytes() as u64, Ordering::Relaxed);
+    }
+
+    /// Begins the shapes whose snapshots the stream has passed.
+    fn begin_loaded(&mut self) {
+        let reached = |load: &Load| {
+            load.loaded.as_ref().is_some_and(|loaded| passes(self.position, loaded.until))
+        };
+        let ready = self.loads.iter().filter(|(_, load)| reached(load));
+        let ready: Vec<ShapeId> = ready.map(|(shape, _)| *shape).collect();
+        for shape in ready {
+            let Some(load) = self.loads.remove(&shape) else { continue };
+            let Load { needs, collected, relations, loaded: Some(loaded) } = load else { continue };
+            let Loaded { plan, log, rows, visibility, answer, .. } = *loaded;
+            if relations.iter().any(|relation| outdated(&plan, relation)) {
+                // Said by dropping the answer: it has to be asked for anew.
+                continue;
+            }
+            match self.begin(&plan, &needs, rows, &collected, &visibility) {
+                Ok(rows) => {
+                    // Before the next transaction can bring it anything.
+                    log.begins_after(self.position);
+                    self.logs.insert(&log);
+                    let beginning = Beginning { at: self.position, rows };
+                    if answer.send(Ok(beginning)).is_err() {
+                        self.members.remove(shape);
+                    }
+                }
+                Err(Some(error)) => _ = answer.send(Err(error)),
+                Err(None) => {}
+            }
+        }
+    }
+
+    fn begin(
+        &mut self,
+        plan: &Arc<ShapePlan>,
+        needs: &[KeptName],
+        rows: Vec<(KeptName, Counts)>,
+        collected: &[(u32, Vec<Change>)],
+        visibility: &Visibility,
+    ) -> Result<Vec<Row>, Option<TooLarge>> {
+        for (name, mut counts) in rows {
+            if self.members.keeps(&name) {
+                continue;
+            }
+            let unseen = collected.iter().filter(|(xid, _)| !visibility.contains(*xid));
+            unseen.for_each(|(_, changes)| count(&name, changes, 1, &mut counts));
+            if self.members.keep(name, counts).is_err() {
+                tracing::error!(shape = plan.id.0, "a snapshot and the stream do not agree");
+                self.members.tidy();
+                return Err(None);
+            }
+        }
+        if !needs.iter().all(|name| self.members.keeps(name)) {
+            // Another shape had it, and has ended meanwhile.
+            self.members.tidy();
+            return Err(None);
+        }
+        self.members.add(Arc::clone(plan));
+        let bytes = self.members.bytes();
+        if bytes > self.bytes_max {
+            self.members.remove(plan.id);
+            return Err(Some(TooLarge(self.bytes_max)));
+        }
+        BYTES.store(bytes as u64, Ordering::Relaxed);
+        Ok(self.members.rows(plan.id).cloned().collect())
+    }
+
+    /// Takes an input while rows are awaited: the stream is put off, but says how far it is.
+    fn restore(&mut self, mut restoring: Restoring, input: Input) {
+        match input {
+            Input::Restored(restored) => restoring.restored = Some(restored),
+            Input::Remove(shapes) => {
+                restoring.plans.retain(|plan| !shapes.contains(&plan.id));
+                restoring.deferred.push_back(Input::Remove(shapes));
+            }
+            input => {
+                restoring.note(&input);
+                restoring.deferred.push_back(input);
+            }
+        }
+        let none = restoring.plans.is_empty();
+        match restoring.restored.take() {
+            Some(restored) if passes(restoring.reached, restored.until) || none => {
+                self.restored(&mut restoring, *restored);
+            }
+            None if none => {}
+            restored => {
+                restoring.restored = restored;
+                self.restoring = Some(restoring);
+                return;
+            }
+        }
+        restoring.deferred.into_iter().for_each(|input| self.take(input));
+    }
+
+    /// Goes back from the snapshot to where the logs end.
+    fn restored(&mut self, restoring: &mut Restoring, restored: Restored) {
+        let Restored { mut rows, visibility, until } = restored;
+        for plan in restoring.take_unfit(until) {
+            self.appender.collated(Collated::Ended { shape: plan, why: EndReason::TableChanged });
+        }
+        restoring.each_transaction(|xid, changes| {
+            if visibility.contains(xid) {
+                rows.iter_mut().for_each(|(name, counts)| count(name, changes, -1, counts));
+            }
+        });
+        let wanted = |name: &KeptName| {
+            restoring.plans.iter().any(|plan| needs(plan).iter().any(|(need, _)| need == name))
+        };
+        rows.retain(|(name, _)| wanted(name));
+        for (name, counts) in rows {
+            if self.members.keep(name, counts).is_err() {
+                tracing::error!(
+                    "a snapshot and the stream do not agree: shapes with subqueries end"
+                );
+                self.members.tidy();
+                for plan in restoring.plans.drain(..) {
+                    let why = EndReason::TableChanged;
+                    self.appender.collated(Collated::Ended { shape: plan.id, why });
+                }
+                return;
+            }
+        }
+        restoring.plans.drain(..).for_each(|plan| self.members.add(plan));
+        self.keep_within_budget();
+    }
+}
+
+/// Whether everything is there that a snapshot may show: what became visible before `until` was read has a
+/// commit record that begins before it.
+fn passes(position: Lsn, until: Lsn) -> bool {
+    position.0.saturating_add(1) >= until.0
+}
+
+impl Load {
+    fn collect(&mut self, xid: u32, changes: &[Change]) {
+        let needed = |change: &&Change| self.needs.iter().any(|name| name.table == change.table);
+        let changes: Vec<Change> = changes.iter().filter(needed).cloned().collect();
+        if !changes.is_empty() {
+            self.collected.push((xid, changes));
+        }
+    }
+}
+
+impl Restoring {
+    fn note(&mut self, input: &Input) {
+        let Input::Stream(stream) = input else { return };
+        for streamed in stream {
+            if let Streamed::Commit { lsn, .. } | Streamed::Passed(lsn) = streamed {
+                self.reached = self.reached.max(*lsn);
+            }
+        }
+    }
+
+    fn stream(&self) -> impl Iterator<Item = &Streamed> {
+        let streams = self.deferred.iter().filter_map(|input| match input {
+            Input::Stream(stream) => Some(stream),
+            _ => None,
+        });
+        streams.flatten()
+    }
+
+    fn each_transaction(&self, mut each: impl FnMut(u32, &[Change])) {
+        let mut open = Vec::new();
+        for streamed in self.stream() {
+            match streamed {
+                Streamed::Change(change) => open.push(change.clone()),
+                Streamed::Abort => open.clear(),
+                Streamed::Commit { xid, .. } => {
+                    each(*xid, &open);
+                    open.clear();
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The shapes for which nobody can go back: a table was emptied or altered before the snapshot may
+    /// have been taken.
+    fn take_unfit(&mut self, until: Lsn) -> Vec<ShapeId> {
+        let (mut reached, mut unfit) = (Lsn::ZERO, Vec::new());
+        for streamed in self.stream() {
+            match streamed {
+                Streamed::Commit { lsn, .. } | Streamed::Passed(lsn) => reached = *lsn,
+                _ if passes(reached, until) => break,
+                Streamed::Truncate(tables) => {
+                    let uses = |plan: &&Arc<ShapePlan>| {
+                        needs(plan).iter().any(|(name, _)| tables.contains(&name.table))
+                    };
+                    unfit.extend(self.plans.iter().filter(uses).map(|plan| plan.id));
+                }
+                Streamed::Relation(relation) => {
+                    let ends = |plan: &&Arc<ShapePlan>| outdated(plan, relation);
+                    unfit.extend(self.plans.iter().filter(ends).map(|plan| plan.id));
+                }
+                _ => {}
+            }
+        }
+        self.plans.retain(|plan| !unfit.contains(&plan.id));
+        unfit.sort_unstable();
+        unfit.dedup();
+        unfit
+    }
+}

@@ -1,0 +1,193 @@
+//! The rows of tables from Postgres, counted, and made to stand at a place of the stream.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use brooklet_dataflows::members::{Counts, KEPT_ROW_OVERHEAD, KeptName, count, inner_needs, needs};
+use brooklet_dataflows::{Change, ShapePlan};
+use brooklet_sql::{Lsn, TableSchema, statement};
+
+use super::{Input, Restored, TooLarge};
+use crate::change_log::{ChangeLog, ChangeLogError, StoredCommit};
+use crate::limits::NUDGE_AFTER;
+use crate::replication::snapshot::Snapshot;
+use crate::shapes::create::{CreateError, Workshop};
+use crate::shapes::visibility::Visibility;
+use crate::shapes::{Registry, Shape};
+
+/// How long to wait before rows are asked for again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Rows and whose they are.
+pub type Need = (KeptName, Arc<TableSchema>);
+
+/// Everything that plans need, each once.
+#[must_use]
+pub fn all_needs<'a>(plans: impl IntoIterator<Item = &'a Arc<ShapePlan>>) -> Vec<Need> {
+    let mut all: Vec<Need> = plans.into_iter().flat_map(|plan| needs(plan)).collect();
+    all.sort_by(|one, other| one.0.cmp(&other.0));
+    all.dedup_by(|one, other| one.0 == other.0);
+    all
+}
+
+/// The tables among them, each once.
+#[must_use]
+pub fn tables(needs: &[Need]) -> Vec<Arc<TableSchema>> {
+    let mut seen = HashSet::new();
+    let new = needs.iter().filter(|(name, _)| seen.insert(name.table));
+    new.map(|(_, table)| Arc::clone(table)).collect()
+}
+
+/// Reads rows as the snapshot shows them; of more than `bytes_max` bytes none.
+pub async fn rows(
+    snapshot: &Snapshot,
+    needs: &[Need],
+    bytes_max: usize,
+) -> Result<Vec<(KeptName, Counts)>, CreateError> {
+    let (mut all, mut bytes) = (Vec::new(), 0);
+    for (name, table) in needs {
+        let statement = statement::copy(table, &name.columns, None, None);
+        let mut rows = snapshot.rows(&statement, name.columns.len()).await?;
+        let mut counts = Counts::new();
+        while let Some(row) = rows.next().await? {
+            let Some(row) = name.place(&row) else { continue };
+            bytes += row.as_bytes().len() + KEPT_ROW_OVERHEAD;
+            if bytes > bytes_max {
+                return Err(CreateError::Refused(TooLarge(bytes_max).to_string()));
+            }
+            *counts.entry(row).or_default() += 1;
+        }
+        all.push((name.clone(), counts));
+    }
+    Ok(all)
+}
+
+/// Adds what transactions did that the snapshot does not show. They were streamed before it was taken.
+pub async fn add_unseen(
+    log: &ChangeLog,
+    visibility: &Visibility,
+    mut unseen: Vec<StoredCommit>,
+    mut rows: Vec<(KeptName, Counts)>,
+) -> Result<Vec<(KeptName, Counts)>, CreateError> {
+    unseen.retain(|commit| !visibility.contains(commit.xid));
+    if unseen.is_empty() {
+        return Ok(rows);
+    }
+    if unseen.iter().any(|commit| commit.truncates) {
+        let reason = "a TRUNCATE has been streamed that is not visible yet".to_owned();
+        return Err(CreateError::Unavailable { reason, retry_after: 1 });
+    }
+    let log = log.clone();
+    let added = tokio::task::spawn_blocking(move || {
+        for (name, counts) in &mut rows {
+            for commit in &unseen {
+                let mut changes: Vec<Change> = Vec::new();
+                let range = commit.first_seq..commit.next_seq;
+                log.read_range(range, name.table, |change| changes.push(change))?;
+                count(name, &changes, 1, counts);
+            }
+        }
+        Ok::<_, ChangeLogError>(rows)
+    });
+    let internal = |error: String| CreateError::Internal(error);
+    added.await.map_err(|e| internal(e.to_string()))?.map_err(|e| internal(e.to_string()))
+}
+
+/// Reads the rows of the shapes that were found at a start, as often as it takes.
+pub async fn restore(registry: Arc<Registry>, shapes: Vec<Arc<Shape>>) {
+    let shop = Arc::clone(registry.workshop());
+    let at = shop.members.begun_after;
+    loop {
+        let alive: Vec<Arc<Shape>> =
+            shapes.iter().filter(|shape| shape.is_alive()).cloned().collect();
+        if alive.is_empty() {
+            return;
+        }
+        match read(&shop, &alive, at).await {
+            Ok(restored) => {
+                // Fails only when the process is ending.
+                _ = shop.members.inputs.send(Input::Restored(Box::new(restored))).await;
+                tokio::time::sleep(NUDGE_AFTER).await;
+                nudge(&shop).await;
+                return;
+            }
+            // What they are made of is no longer there, or no longer fits.
+            Err(
+                error @ (CreateError::Ended | CreateError::Refused(_) | CreateError::Internal(_)),
+            ) => {
+                tracing::warn!(%error, shapes = alive.len(), "shapes with subqueries end");
+                registry.remove(alive).await;
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "rows for subqueries cannot be read yet; tried again");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn read(shop: &Workshop, shapes: &[Arc<Shape>], at: Lsn) -> Result<Restored, CreateError> {
+    let needs = all_needs(shapes.iter().map(|shape| &shape.plan));
+    let tables = tables(&needs);
+    let streamed = shop.recent.up_to(at);
+    let snapshot = Snapshot::of_all(&shop.database, &tables).await?;
+    for shape in shapes {
+        check(shop, shape).await?;
+    }
+    let rows = rows(&snapshot, &needs, shop.members.bytes_max).await?;
+    let (visibility, until) = (snapshot.visibility.clone(), snapshot.until);
+    snapshot.end().await?;
+    let rows = add_unseen(&shop.change_log, &visibility, streamed, rows).await?;
+    Ok(Restored { rows, visibility, until })
+}
+
+/// Has Postgres write something, so that the stream goes on.
+pub async fn nudge(shop: &Workshop) {
+    if let Ok(client) = shop.database.pooled().await {
+        // Somebody else's writing does as well.
+        if client.batch_execute(statement::NUDGE).await.is_err() {
+            _ = client.batch_execute("ROLLBACK").await;
+        }
+    }
+}
+
+/// Whether all tables are what they were when the question was asked.
+pub async fn check(shop: &Workshop, shape: &Shape) -> Result<(), CreateError> {
+    let inner = inner_needs(&shape.plan);
+    let oids: Vec<u32> = tables(&all_needs([&shape.plan])).iter().map(|table| table.oid).collect();
+    let found = shop.publication.inspect(&oids).await;
+    let found = found.map_err(|error| CreateError::from(&error))?;
+    let own = found.iter().any(|now| now.keeps(&shape.template, shape.plan.read()));
+    let right = |(name, table): &Need| found.iter().any(|now| now.keeps_read(table, &name.columns));
+    if own && inner.iter().all(right) {
+        return Ok(());
+    }
+    for table in tables(&all_needs([&shape.plan])) {
+        shop.schemas.forget(&table.name);
+        shop.publication.forget(table.oid);
+    }
+    Err(CreateError::Ended)
+}
+
+/// Ends the shapes whose inner tables are no longer what they were, also if no write ever says so.
+pub async fn reconcile(registry: &Arc<Registry>) {
+    let mut shapes = registry.finished();
+    shapes.retain(|shape| super::concerns(&shape.plan));
+    let mut ended = Vec::new();
+    for shape in shapes {
+        match check(registry.workshop(), &shape).await {
+            Err(CreateError::Ended) => ended.push(shape),
+            Err(error) => tracing::debug!(%error, "cannot look after the tables of a subquery"),
+            Ok(()) => {}
+        }
+    }
+    if !ended.is_empty() {
+        tracing::warn!(
+            shapes = ended.len(),
+            "tables of subqueries changed behind the stream: their shapes end"
+        );
+        registry.remove(ended).await;
+    }
+}

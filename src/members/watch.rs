@@ -1,0 +1,124 @@
+//! What of the stream concerns shapes with subqueries.
+//!
+//! *Enters*: the stream, entry by entry. *Leaves*: changes of watched tables, and how far the stream is.
+//! *Invariant*: what is told is complete from a transaction's beginning: a table that is asked for inside of a
+//! transaction is watched from its end on.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use brooklet_dataflows::Change;
+use brooklet_sql::{Lsn, Relation};
+use tokio::sync::mpsc;
+
+use super::{Input, Streamed};
+
+/// The stream's side.
+pub struct Watch {
+    inputs: mpsc::Sender<Input>,
+    /// Tables, for as long as the process lives: that somebody is told too much costs little.
+    tables: HashSet<u32>,
+    batch: Vec<Streamed>,
+    open: bool,
+    concerned: bool,
+    last_op: u64,
+    waiting: Vec<(Vec<u32>, Input)>,
+}
+
+impl Watch {
+    /// Watches these tables.
+    #[must_use]
+    pub fn new(inputs: mpsc::Sender<Input>, tables: HashSet<u32>) -> Watch {
+        let (batch, waiting) = (Vec::new(), Vec::new());
+        Watch { inputs, tables, batch, open: false, concerned: false, last_op: 0, waiting }
+    }
+
+    /// A row operation.
+    pub fn change(&mut self, change: &Change) {
+        self.open = true;
+        self.last_op = self.last_op.max(change.op_position);
+        if self.tables.contains(&change.table) {
+            self.concerned = true;
+            self.batch.push(Streamed::Change(change.clone()));
+        }
+    }
+
+    /// A table's definition.
+    pub fn relation(&mut self, relation: &Arc<Relation>) {
+        if self.tables.contains(&relation.oid) {
+            self.batch.push(Streamed::Relation(Arc::clone(relation)));
+        }
+    }
+
+    /// Tables were emptied.
+    pub fn truncate(&mut self, tables: &[u32]) {
+        self.open = true;
+        let watched = tables.iter().copied().filter(|table| self.tables.contains(table));
+        let watched: Vec<u32> = watched.collect();
+        if !watched.is_empty() {
+            self.concerned = true;
+            self.batch.push(Streamed::Truncate(watched));
+        }
+    }
+
+    /// The open transaction is complete.
+    pub fn commit(&mut self, lsn: Lsn, xid: u32) {
+        match self.concerned {
+            true => self.batch.push(Streamed::Commit { lsn, xid, last_op: self.last_op }),
+            false => self.pass(lsn),
+        }
+        self.close();
+    }
+
+    /// The open transaction was cut off.
+    pub fn abort(&mut self) {
+        if self.concerned {
+            self.batch.push(Streamed::Abort);
+        }
+        self.close();
+    }
+
+    /// No transaction that commits before `lsn` is still to come.
+    pub fn position(&mut self, lsn: Lsn) {
+        // A commit record may begin exactly there.
+        self.pass(Lsn(lsn.0.saturating_sub(1)));
+    }
+
+    fn pass(&mut self, lsn: Lsn) {
+        match self.batch.last_mut() {
+            Some(Streamed::Passed(passed)) => *passed = lsn.max(*passed),
+            _ => self.batch.push(Streamed::Passed(lsn)),
+        }
+    }
+
+    /// From here on, or from the end of the open transaction, these tables are watched; `input` is handed
+    /// on at that place.
+    pub fn watch(&mut self, tables: Vec<u32>, input: Input) {
+        self.waiting.push((tables, input));
+        if !self.open {
+            self.close();
+        }
+    }
+
+    fn close(&mut self) {
+        (self.open, self.concerned, self.last_op) = (false, false, 0);
+        for (tables, input) in std::mem::take(&mut self.waiting) {
+            self.tables.extend(tables);
+            self.flush();
+            self.send(input);
+        }
+    }
+
+    /// Hands on what has gathered; waits while the thread is behind.
+    pub fn flush(&mut self) {
+        if !self.batch.is_empty() {
+            let batch = std::mem::take(&mut self.batch);
+            self.send(Input::Stream(batch));
+        }
+    }
+
+    fn send(&self, input: Input) {
+        // Closed means that the process is ending.
+        _ = self.inputs.blocking_send(input);
+    }
+}

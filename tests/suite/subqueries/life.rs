@@ -1,0 +1,90 @@
+//! What else happens in the life of such a shape: its log is folded, its slot is lost, somebody verifies it.
+
+use crate::harness::server::brooklet;
+use crate::harness::{Database, Follower, Shape, World, eventually};
+
+const TABLES: &str = "CREATE TABLE parent (id int PRIMARY KEY, active bool NOT NULL);
+     CREATE TABLE child (id int PRIMARY KEY, parent_id int, n int NOT NULL DEFAULT 0)";
+
+const FILTER: &str = "parent_id IN (SELECT id FROM parent WHERE active) OR n > 6000";
+
+async fn world() -> World {
+    let world = World::with(Database::shared().await, |options| {
+        options.chunk_bytes = Some(20_000);
+        options.arguments = vec!["--catch-up-window".into(), "1h".into()];
+    })
+    .await;
+    world.sql(TABLES).await;
+    world.sql("INSERT INTO parent SELECT g, g % 2 = 0 FROM generate_series(1, 10) g; INSERT INTO child SELECT g, g % 12 FROM generate_series(1, 60) g").await;
+    world
+}
+
+async fn verify(world: &World) {
+    let mut command = brooklet();
+    let url = format!("http://{}", world.server.address);
+    command.args(["verify", "--url", &url, "--database-url", &world.db.url()]);
+    command.args(["--table", "child", "--where", FILTER]);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test]
+async fn a_large_log_is_folded_and_verified() {
+    let mut world = world().await;
+    let shape = Shape::of("child").filter(FILTER);
+    let mut old = world.client(shape.clone()).through_outages();
+    old.catch_up().await;
+    let first = old.handle.clone();
+    let churn = "DO $$ BEGIN FOR i IN 1..3000 LOOP
+           UPDATE child SET n = i WHERE id = i % 20;
+           UPDATE parent SET active = NOT active WHERE id = i % 10;
+         END LOOP; END $$";
+    world.sql(churn).await;
+    for _ in 0..300 {
+        world.sql("UPDATE parent SET active = NOT active; UPDATE child SET n = n + 1 WHERE id % 3 = 0").await;
+    }
+    let handle = eventually("the log to be folded", async || {
+        let mut new = world.client(shape.clone());
+        new.catch_up().await;
+        (new.handle != first).then_some(new.handle)
+    })
+    .await;
+    verify(&world).await;
+    world.server.kill().await;
+    world.sql("UPDATE parent SET active = NOT active WHERE id < 4").await;
+    world.server.restart().await;
+    let mut new = world.client(shape).through_outages();
+    new.catch_up().await;
+    assert_eq!(new.handle, handle);
+    world.sql("UPDATE parent SET active = NOT active WHERE id > 4").await;
+    world.compare_all(&mut [old, new]).await;
+    verify(&world).await;
+}
+
+#[tokio::test]
+async fn a_lost_slot_ends_them_and_they_begin_anew() {
+    let mut world = world().await;
+    let shape = Shape::of("child").filter(FILTER);
+    let mut follower: Follower = world.client(shape).through_outages().through_refetches();
+    follower.catch_up().await;
+    world.drop_slot().await;
+    world.sql("UPDATE parent SET active = NOT active").await;
+    eventually("the shape is made anew", async || {
+        follower.step(false).await;
+        (follower.refetches == 1).then_some(())
+    })
+    .await;
+    world.compare_all(std::slice::from_mut(&mut follower)).await;
+    // The same while nobody listens: what waits for the stream must not hold up its repair.
+    world.server.kill().await;
+    world.drop_slot().await;
+    world.sql("UPDATE parent SET active = NOT active").await;
+    world.server.restart().await;
+    eventually("the shape is made anew again", async || {
+        follower.step(false).await;
+        (follower.refetches == 2).then_some(())
+    })
+    .await;
+    world.compare_all(std::slice::from_mut(&mut follower)).await;
+}

@@ -1,0 +1,220 @@
+//! Shapes whose filter has subqueries: what one transaction brings, exactly.
+//!
+//! Rows that come or go for another table's sake are plain inserts and deletes after the transaction's own
+//! operations. Each case below says what a client is told of a transaction; after it, the client's rows are compared
+//! with Postgres' own.
+
+mod life;
+mod oracle;
+mod position;
+mod refused;
+
+use crate::harness::{Follower, Shape, World};
+
+/// The tables of a case; `{p}` and `{c}` stand for `parent` and `child` with the case's number.
+const TABLES: &str = "
+    CREATE TABLE {p} (id int PRIMARY KEY, active bool, tag int8, amount numeric);
+    CREATE TABLE {m} (id int PRIMARY KEY, parent_id int);
+    CREATE TABLE {c} (id int PRIMARY KEY, parent_id int, other int, name text, price numeric)";
+
+/// A filter over `{c}`, first rows, and transactions with what each brings.
+struct Case {
+    filter: &'static str,
+    rows: &'static str,
+    steps: &'static [(&'static str, &'static str)],
+}
+
+const CASES: &[Case] = &[
+    Case {
+        filter: "parent_id IN (SELECT id FROM {p} WHERE active)",
+        rows: "INSERT INTO {p} VALUES (1, true), (2, true); INSERT INTO {c} VALUES (11, 1), (10, 1), (12, 2)",
+        steps: &[
+            ("UPDATE {p} SET active = false WHERE id = 1", "delete 10, delete 11"),
+            ("UPDATE {p} SET active = true WHERE id = 1", "insert 10, insert 11"),
+            ("TRUNCATE suite_other", ""),
+        ],
+    },
+    Case {
+        // The row never leaves.
+        filter: "parent_id IN (SELECT id FROM {p} WHERE active)",
+        rows: "INSERT INTO {p} VALUES (1, true), (2, true); INSERT INTO {c} VALUES (10, 1), (11, 1), (12, 2)",
+        steps: &[
+            (
+                "UPDATE {p} SET active = false WHERE id = 1; UPDATE {c} SET parent_id = 2 WHERE id = 10",
+                "update 10, delete 11",
+            ),
+            (
+                "UPDATE {p} SET active = false WHERE id = 2; UPDATE {p} SET active = true WHERE id = 2",
+                "",
+            ),
+        ],
+    },
+    Case {
+        // Two rows have the value, one goes; and another type on the other side.
+        filter: "parent_id IN (SELECT tag FROM {p})",
+        rows: "INSERT INTO {p} VALUES (1, true, 7), (2, true, 7); INSERT INTO {c} VALUES (10, 7)",
+        steps: &[("DELETE FROM {p} WHERE id = 1", ""), ("DELETE FROM {p}", "delete 10")],
+    },
+    Case {
+        filter: "parent_id NOT IN (SELECT tag FROM {p})",
+        rows: "INSERT INTO {p} VALUES (1, true, 7); INSERT INTO {c} VALUES (10, 1), (11, 2), (12, 7), (13, NULL)",
+        steps: &[
+            // Nothing is known not to be among these.
+            ("INSERT INTO {p} VALUES (2, true, NULL)", "delete 10, delete 11"),
+            ("DELETE FROM {p} WHERE id = 2", "insert 10, insert 11"),
+            // Everything is outside of an empty set, NULL too.
+            ("DELETE FROM {p}", "insert 12, insert 13"),
+            ("INSERT INTO {p} VALUES (3, true, 1)", "delete 10, delete 13"),
+        ],
+    },
+    Case {
+        filter: "parent_id IN (SELECT id FROM {p} WHERE active) OR name = 'x'",
+        rows: "INSERT INTO {p} VALUES (1, false); INSERT INTO {c} VALUES (10, 1, 0, NULL), (11, 1, 0, 'x')",
+        steps: &[
+            ("UPDATE {p} SET active = true", "insert 10"),
+            ("UPDATE {p} SET active = false", "delete 10"),
+            ("UPDATE {c} SET name = 'y' WHERE id = 11", "delete 11"),
+        ],
+    },
+    Case {
+        filter: "parent_id IN (SELECT id FROM {p} WHERE active) AND NOT (name = 'a')",
+        rows: "INSERT INTO {p} VALUES (1, false); INSERT INTO {c} VALUES (10, 1, 0, NULL), (11, 1, 0, 'b')",
+        steps: &[("UPDATE {p} SET active = true", "insert 11")],
+    },
+    Case {
+        filter: "parent_id IN (SELECT tag FROM {p}) OR parent_id NOT IN (SELECT tag FROM {p})",
+        rows: "INSERT INTO {c} VALUES (10, 1), (11, NULL), (12, 7)",
+        steps: &[
+            ("INSERT INTO {p} VALUES (1, true, 7)", "delete 11"),
+            ("INSERT INTO {p} VALUES (2, true, NULL)", "delete 10"),
+            ("DELETE FROM {p}", "insert 10, insert 11"),
+        ],
+    },
+    Case {
+        // From one qualifying grandparent to another.
+        filter: "parent_id IN (SELECT id FROM {m} WHERE parent_id IN (SELECT id FROM {p} WHERE active))",
+        rows: "INSERT INTO {p} VALUES (1, true), (2, true), (3, false); INSERT INTO {m} VALUES (5, 1); INSERT INTO {c} VALUES (10, 5)",
+        steps: &[
+            ("UPDATE {m} SET parent_id = 2", ""),
+            ("UPDATE {p} SET active = false WHERE id = 1", ""),
+            ("UPDATE {p} SET active = NOT active", "delete 10"),
+            ("UPDATE {m} SET parent_id = 3", "insert 10"),
+        ],
+    },
+    Case {
+        // By place, whatever the columns' names.
+        filter: "(parent_id, other) IN (SELECT tag, id FROM {p})",
+        rows: "INSERT INTO {c} VALUES (10, 9, 5), (11, 5, 9), (12, NULL, 5)",
+        steps: &[
+            ("INSERT INTO {p} VALUES (5, true, 9)", "insert 10"),
+            ("UPDATE {c} SET parent_id = 9 WHERE id = 12", "insert 12"),
+        ],
+    },
+    Case {
+        filter: "price IN (SELECT amount FROM {p})",
+        rows: "INSERT INTO {c} VALUES (10, 0, 0, '', 1.5), (11, 0, 0, '', 1.51)",
+        steps: &[
+            ("INSERT INTO {p} VALUES (1, true, 0, 1.50)", "insert 10"),
+            ("UPDATE {p} SET amount = 1.5000", ""),
+            ("UPDATE {p} SET amount = 1.51", "delete 10, insert 11"),
+        ],
+    },
+    Case {
+        // Another key, the same value.
+        filter: "parent_id IN (SELECT tag FROM {p} WHERE active)",
+        rows: "INSERT INTO {p} VALUES (1, true, 7); INSERT INTO {c} VALUES (10, 7)",
+        steps: &[("UPDATE {p} SET id = 2", ""), ("UPDATE {p} SET active = NULL", "delete 10")],
+    },
+    Case {
+        // One row plays both roles.
+        filter: "parent_id IN (SELECT id FROM {c} WHERE name = 'x')",
+        rows: "INSERT INTO {c} VALUES (10, 10, 0, 'x'), (11, 10, 0, 'y'), (12, 11, 0, 'y')",
+        steps: &[
+            ("UPDATE {c} SET name = 'z' WHERE id = 10", "delete 10, delete 11"),
+            ("UPDATE {c} SET name = 'x' WHERE id = 11", "insert 12"),
+            ("UPDATE {c} SET parent_id = 11 WHERE id = 11", "insert 11"),
+            ("DELETE FROM {c} WHERE id = 11", "delete 11, delete 12"),
+        ],
+    },
+    Case {
+        filter: "EXISTS (SELECT 1 FROM {p} p WHERE p.tag = parent_id AND p.active)",
+        rows: "INSERT INTO {p} VALUES (1, true, 7); INSERT INTO {c} VALUES (10, 7), (11, NULL), (12, 8)",
+        steps: &[
+            ("UPDATE {p} SET tag = 8", "delete 10, insert 12"),
+            ("UPDATE {p} SET active = false", "delete 12"),
+        ],
+    },
+    Case {
+        filter: "NOT EXISTS (SELECT * FROM {p} p WHERE p.tag = parent_id AND p.id = other)",
+        rows: "INSERT INTO {c} VALUES (10, 7, 1), (11, NULL, 1)",
+        steps: &[
+            ("INSERT INTO {p} VALUES (1, true, 7)", "delete 10"),
+            ("UPDATE {p} SET tag = NULL", "insert 10"),
+        ],
+    },
+    Case {
+        filter: "other = ANY (SELECT tag FROM {p}) AND parent_id <> ALL (SELECT id FROM {p})",
+        rows: "INSERT INTO {c} VALUES (10, 5, 7), (11, 1, 7)",
+        steps: &[
+            ("INSERT INTO {p} VALUES (1, true, 7)", "insert 10"),
+            ("UPDATE {p} SET id = 5", "delete 10, insert 11"),
+        ],
+    },
+    Case {
+        // Moves come after the transaction's own operations, by key.
+        filter: "parent_id IN (SELECT id FROM {p} WHERE active)",
+        rows: "INSERT INTO {p} VALUES (1, false), (2, true); INSERT INTO {c} VALUES (12, 1), (10, 1), (11, 2)",
+        steps: &[(
+            "UPDATE {p} SET active = NOT active; INSERT INTO {c} VALUES (13, 1), (14, 2); DELETE FROM {c} WHERE id = 12",
+            "insert 13, insert 10, delete 11",
+        )],
+    },
+];
+
+#[tokio::test]
+async fn a_transaction_brings_its_net_effect() {
+    let world = World::new().await;
+    world.sql("CREATE TABLE suite_other (id int PRIMARY KEY)").await;
+    for (number, case) in CASES.iter().enumerate() {
+        let named = |text: &str| {
+            let named = text.replace("{p}", &format!("parent{number}"));
+            named
+                .replace("{m}", &format!("middle{number}"))
+                .replace("{c}", &format!("child{number}"))
+        };
+        world.sql(&named(TABLES)).await;
+        world.sql(&named(case.rows)).await;
+        let filter = named(case.filter);
+        let mut follower = world.follow(Shape::of(&named("{c}")).filter(&filter)).await;
+        world.compare_all(std::slice::from_mut(&mut follower)).await;
+        for (sql, expected) in case.steps {
+            let brought = brought(&world, &mut follower, &named(sql)).await;
+            assert_eq!(&brought, expected, "{filter}: {sql}");
+        }
+    }
+}
+
+/// What a transaction brings, `operation id, …`; compares the rows afterwards.
+async fn brought(world: &World, follower: &mut Follower, sql: &str) -> String {
+    let before = follower.log.changes.len();
+    let id: u64 = {
+        let session = world.db.session().await;
+        session.sql(&format!("BEGIN; {sql}")).await;
+        let id = session.value("SELECT pg_current_xact_id()").await.parse().unwrap();
+        session.sql("COMMIT").await;
+        id
+    };
+    world.compare_all(std::slice::from_mut(follower)).await;
+    let changes = &follower.log.changes[before..];
+    assert!(
+        changes.iter().all(|change| change.transaction == id),
+        "of transaction {id}: {changes:?}"
+    );
+    let shown = |change: &crate::harness::log::Change| {
+        if change.operation == "delete" {
+            assert_eq!(change.value.len(), 1, "a delete shows the key: {change:?}");
+        }
+        format!("{} {}", change.operation, change.value["id"].as_deref().unwrap())
+    };
+    changes.iter().map(shown).collect::<Vec<_>>().join(", ")
+}

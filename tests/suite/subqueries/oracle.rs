@@ -1,0 +1,199 @@
+//! Random filters with subqueries, transactions and crashes; Postgres says what is right.
+
+use std::time::Duration;
+
+use crate::harness::{Following, Rng, Session, Shape, World, size};
+
+const IDS: i64 = 12;
+const TRANSACTIONS: usize = 120;
+const TABLES: [&str; 3] = ["people", "teams", "tasks"];
+
+/// All have the same columns, so that any may stand inside or outside of any.
+const COLUMNS: &str = "(id int PRIMARY KEY, a int, b int8, c numeric, name text, active bool)";
+
+#[tokio::test]
+async fn subqueries_agree_with_postgres() {
+    let mut rng = Rng::for_test("subqueries");
+    for round in 0..size("BROOKLET_TEST_ROUNDS", 2) {
+        let mut world = World::new().await;
+        let (shapes, changes, crashes) = play(&mut world, &mut rng).await;
+        println!("round {}: {shapes} shapes, {changes} changes, {crashes} crashes", round + 1);
+        assert!(shapes > 0 && changes > 0, "nothing was compared");
+    }
+}
+
+async fn play(world: &mut World, rng: &mut Rng) -> (usize, usize, usize) {
+    for table in TABLES {
+        world.sql(&format!("CREATE TABLE {table} {COLUMNS}")).await;
+        for id in 0..IDS / 2 {
+            let values = values(rng);
+            world.sql(&format!("INSERT INTO {table} VALUES ({id}, {values})")).await;
+        }
+    }
+    let (mut followers, mut crashes) = (Vec::new(), 0);
+    for _ in 0..2 {
+        for _ in 0..6 {
+            followers.push(world.client(shape(rng)).through_outages());
+        }
+        let mut following: Vec<Following> = followers.drain(..).map(Following::start).collect();
+        crashes += burst(world, rng, &mut following).await;
+        for client in following {
+            followers.push(client.stop().await);
+        }
+        world.compare_all(&mut followers).await;
+    }
+    let refetches: usize = followers.iter().map(|follower| follower.refetches).sum();
+    println!("{refetches} began anew while their snapshot was cut off");
+    let changes = followers.iter().map(|follower| follower.log.changes.len()).sum();
+    (followers.len(), changes, crashes)
+}
+
+/// Two writers over all tables; the server is killed or stopped meanwhile, and clients begin.
+async fn burst(world: &mut World, rng: &mut Rng, following: &mut Vec<Following>) -> usize {
+    let mut writers = Vec::new();
+    for _ in 0..2 {
+        let (session, mut rng) = (world.db.session().await, rng.fork());
+        writers.push(tokio::spawn(async move {
+            for _ in 0..TRANSACTIONS {
+                transaction(&session, &mut rng).await;
+            }
+        }));
+    }
+    let mut crashes = 0;
+    while writers.iter().any(|writer| !writer.is_finished()) {
+        following.push(Following::start(world.client(shape(rng)).through_outages()));
+        // The moment of the crash is random.
+        tokio::time::sleep(Duration::from_millis(rng.between(20, 250) as u64)).await;
+        match rng.below(10) {
+            0..=2 => world.server.kill().await,
+            3 => world.server.stop().await,
+            _ => continue,
+        }
+        world.server.restart().await;
+        crashes += 1;
+    }
+    for writer in writers {
+        writer.await.expect("a writer failed, see above");
+    }
+    crashes
+}
+
+async fn transaction(session: &Session, rng: &mut Rng) {
+    session.sql("BEGIN").await;
+    for _ in 0..rng.between(1, 5) {
+        session.sql("SAVEPOINT s").await;
+        let refused = session.try_sql(&statement(rng)).await.is_err();
+        let undone = refused || rng.percent(10);
+        session.sql(if undone { "ROLLBACK TO s" } else { "RELEASE s" }).await;
+        if refused {
+            // Deadlocks and taken keys: what is left of the transaction goes on.
+            continue;
+        }
+    }
+    // A transaction that lost a deadlock cannot go on; its commit is a roll-back.
+    session.sql(if rng.percent(90) { "COMMIT" } else { "ROLLBACK" }).await;
+}
+
+fn statement(rng: &mut Rng) -> String {
+    let table = *rng.pick(&TABLES);
+    let id = rng.below(IDS as usize);
+    match rng.below(10) {
+        0..=2 => {
+            format!("INSERT INTO {table} VALUES ({id}, {}) ON CONFLICT DO NOTHING", values(rng))
+        }
+        3 => format!("DELETE FROM {table} WHERE id = {id}"),
+        4 => format!("UPDATE {table} SET active = NOT active WHERE id = {id}"),
+        5 => format!("UPDATE {table} SET id = {} WHERE id = {id}", rng.below(IDS as usize)),
+        6 => format!(
+            "UPDATE {table} SET active = {} WHERE id < {id}",
+            rng.pick(&["true", "false", "NULL"])
+        ),
+        _ => {
+            let column = *rng.pick(&["a", "b", "c", "name"]);
+            format!("UPDATE {table} SET {column} = {} WHERE id = {id}", value(column, rng))
+        }
+    }
+}
+
+fn values(rng: &mut Rng) -> String {
+    let list: Vec<String> =
+        ["a", "b", "c", "name", "active"].iter().map(|column| value(column, rng)).collect();
+    list.join(", ")
+}
+
+fn value(column: &str, rng: &mut Rng) -> String {
+    if rng.percent(18) {
+        return "NULL".to_owned();
+    }
+    match column {
+        "c" => (*rng.pick(&["0", "1", "1.0", "2.50", "2.5", "3.00", "5"])).to_owned(),
+        "name" => (*rng.pick(&["'a'", "'b'", "'A'", "''"])).to_owned(),
+        "active" => (*rng.pick(&["true", "false"])).to_owned(),
+        _ => rng.below(IDS as usize / 2).to_string(),
+    }
+}
+
+fn shape(rng: &mut Rng) -> Shape {
+    let table = *rng.pick(&TABLES);
+    let shape = Shape::of(table).filter(&tree(3, true, table, rng));
+    if rng.percent(30) { shape.columns("id,name") } else { shape }
+}
+
+/// A predicate; at the top it has a subquery in any case.
+fn tree(depth: usize, subquery: bool, of: &str, rng: &mut Rng) -> String {
+    if depth == 0 {
+        return if subquery { membership(0, of, rng) } else { leaf(rng) };
+    }
+    if subquery && rng.percent(50) || rng.percent(25) {
+        return membership(depth - 1, of, rng);
+    }
+    match rng.below(if subquery { 3 } else { 5 }) {
+        0 => format!("NOT ({})", tree(depth - 1, subquery, of, rng)),
+        1 => {
+            let first = membership(depth - 1, of, rng);
+            format!("({first}) AND ({})", tree(depth - 1, false, of, rng))
+        }
+        2 => {
+            let first = tree(depth - 1, false, of, rng);
+            format!("({first}) OR ({})", membership(depth - 1, of, rng))
+        }
+        3 => format!("({}) IS NOT TRUE", tree(depth - 1, false, of, rng)),
+        _ => leaf(rng),
+    }
+}
+
+/// A test of the rows of the table `of`.
+fn membership(depth: usize, of: &str, rng: &mut Rng) -> String {
+    let table = *rng.pick(&TABLES);
+    let filter = match rng.below(4) {
+        0 => String::new(),
+        1 => " WHERE active".to_owned(),
+        _ => format!(" WHERE {}", tree(depth, false, table, rng)),
+    };
+    let columns = ["id", "a", "b", "c"];
+    let (left, right) = (*rng.pick(&columns), *rng.pick(&columns));
+    match rng.below(10) {
+        0..=2 => format!("{left} IN (SELECT {right} FROM {table}{filter})"),
+        3..=4 => format!("{left} NOT IN (SELECT {right} FROM {table}{filter})"),
+        5 => format!("({left}, name) IN (SELECT {right}, name FROM {table}{filter})"),
+        6 => format!("({left}, {right}) NOT IN (SELECT b, a FROM {table}{filter})"),
+        7 => format!("({left} IN (SELECT {right} FROM {table}{filter})) IS UNKNOWN"),
+        8 => format!("name = ANY (SELECT name FROM {table}{filter})"),
+        _ => {
+            let not = *rng.pick(&["", "NOT "]);
+            format!(
+                "{not}EXISTS (SELECT 1 FROM {table} inside WHERE inside.{right} = {of}.{left} AND inside.active)"
+            )
+        }
+    }
+}
+
+fn leaf(rng: &mut Rng) -> String {
+    match rng.below(5) {
+        0 => "active".to_owned(),
+        1 => "name = 'a'".to_owned(),
+        2 => format!("a > {}", rng.below(5)),
+        3 => "b IS NULL".to_owned(),
+        _ => format!("c IN (1, 2.5, {})", rng.below(5)),
+    }
+}

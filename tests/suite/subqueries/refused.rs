@@ -1,0 +1,98 @@
+//! Filters with subqueries that are refused, and the place that is named.
+
+use crate::harness::{Shape, World};
+
+const REFUSED: &[(&str, &str)] = &[
+    (
+        "parent_id IN (SELECT id FROM nowhere)",
+        "At location 29: table \"public\".\"nowhere\" does not exist",
+    ),
+    ("parent_id IN (SELECT id, tag FROM parent)", "At location 14: subquery has too many columns"),
+    (
+        "parent_id IN (SELECT id + 1 FROM parent)",
+        "At location 24: only bare columns are supported here",
+    ),
+    (
+        "parent_id + 1 IN (SELECT id FROM parent)",
+        "At location 10: only bare columns are supported here",
+    ),
+    ("parent_id IN (SELECT name FROM parent)", "cannot be compared exactly"),
+    (
+        "parent_id IN (SELECT id FROM parent LIMIT 1)",
+        "At location 36: LIMIT in subqueries is not supported",
+    ),
+    ("parent_id IN (SELECT id FROM parent GROUP BY id)", "GROUP BY in subqueries is not supported"),
+    (
+        "parent_id IN (SELECT id FROM parent, child)",
+        "more than one table in a subquery is not supported",
+    ),
+    (
+        "parent_id IN (SELECT id FROM parent JOIN child ON true)",
+        "joins in subqueries are not supported",
+    ),
+    ("parent_id IN (SELECT id FROM parent UNION SELECT 1)", "UNION in subqueries is not supported"),
+    ("parent_id IN (VALUES (1))", "VALUES as a subquery, write SELECT; it is not supported"),
+    ("parent_id = (SELECT id FROM parent)", "write IN (SELECT …)"),
+    ("parent_id < ANY (SELECT id FROM parent)", "but for = ANY and <> ALL"),
+    (
+        "parent_id IN (SELECT id FROM parent WHERE tag > other)",
+        "of the row outside: that is supported only in EXISTS",
+    ),
+    (
+        "EXISTS (SELECT 1 FROM parent WHERE tag > other)",
+        "of the row outside: that is supported only in EXISTS",
+    ),
+    ("parent_id IN (SELECT id FROM parts)", "is partitioned"),
+    ("parent_id IN (SELECT id FROM seen)", "does not exist or cannot be served"),
+];
+
+#[tokio::test]
+async fn what_is_not_supported_is_refused_with_its_place() {
+    let world = World::new().await;
+    world
+        .sql(
+            "CREATE TABLE parent (id int PRIMARY KEY, tag int8, name text);
+             CREATE TABLE child (id int PRIMARY KEY, parent_id int, other int);
+             CREATE TABLE parts (id int PRIMARY KEY) PARTITION BY LIST (id);
+             CREATE VIEW seen AS SELECT id FROM parent",
+        )
+        .await;
+    for (filter, expected) in REFUSED {
+        let target = format!("{}&offset=-1", Shape::of("child").filter(filter).target());
+        let answer = world.get(&target).await.expect(400).json();
+        let reason = answer["errors"]["where"][0].as_str().unwrap_or_else(|| panic!("{answer}"));
+        assert!(reason.contains(expected), "{filter}: {reason}");
+    }
+    // Subsets are read from Postgres, and kept free of what reads other tables.
+    let subset = "&offset=now&subset__where=id%20IN%20(SELECT%20id%20FROM%20parent)";
+    let target = format!("{}{subset}", Shape::of("child").target());
+    let answer = world.get(&target).await.expect(400);
+    assert!(answer.json().to_string().contains("Subqueries are not allowed in subsets"));
+}
+
+#[tokio::test]
+async fn more_than_may_be_kept_is_refused() {
+    let db = crate::harness::Database::shared().await;
+    let limited = ["--subquery-memory", "100KiB"].map(str::to_owned);
+    let world = World::with(db, |options| options.arguments.extend(limited)).await;
+    world
+        .sql(
+            "CREATE TABLE parent (id int PRIMARY KEY); CREATE TABLE child (id int PRIMARY KEY, parent_id int);
+             INSERT INTO child SELECT g, g FROM generate_series(1, 5000) g",
+        )
+        .await;
+    let shape = Shape::of("child").filter("parent_id IN (SELECT id FROM parent)");
+    let answer = world.get(&format!("{}&offset=-1", shape.target())).await.expect(400).json();
+    assert!(answer.to_string().contains("--subquery-memory"), "{answer}");
+    world.sql("DELETE FROM child WHERE id > 100").await;
+    let mut follower = world.client(shape).through_refetches();
+    follower.catch_up().await;
+    world.compare_all(std::slice::from_mut(&mut follower)).await;
+    // Nothing is left of this one, but it does not fit.
+    world
+        .sql("INSERT INTO child SELECT g, g FROM generate_series(1001, 9000) g; DELETE FROM child WHERE id > 1000; INSERT INTO parent VALUES (7)")
+        .await;
+    follower.until("the row is there", |rows| rows.len() == 1).await;
+    world.compare_all(std::slice::from_mut(&mut follower)).await;
+    assert_eq!(follower.refetches, 1);
+}
