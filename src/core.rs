@@ -181,7 +181,7 @@ fn open_postings(
     storage: &StorageHandle,
     dir: &Path,
     end: Lsn,
-    records: &[ShapeRecord],
+    records: &[&ShapeRecord],
 ) -> anyhow::Result<(PostingWriter, FoundLogs, u64)> {
     let logs = records.iter().map(|record| {
         let visibility = record.visibility.clone();

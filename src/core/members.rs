@@ -1,6 +1,6 @@
 //! What shapes with subqueries need of a core: their stores and their thread.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -30,15 +30,15 @@ pub(super) struct MemberStores {
 }
 
 /// The records of shapes with subqueries, and the others.
-pub(super) fn divide(
-    records: &[ShapeRecord],
-    forms: &std::collections::BTreeMap<u32, FormRecord>,
-) -> (Vec<ShapeRecord>, Vec<ShapeRecord>) {
+pub(super) fn divide<'a>(
+    records: &'a [ShapeRecord],
+    forms: &BTreeMap<u32, FormRecord>,
+) -> (Vec<&'a ShapeRecord>, Vec<&'a ShapeRecord>) {
     let concerns = |record: &&ShapeRecord| {
         let form = record.filter.as_ref().and_then(|filter| forms.get(&filter.form));
         form.is_some_and(|form| !form.tables.is_empty())
     };
-    records.iter().cloned().partition(|record| concerns(&record))
+    records.iter().partition(concerns)
 }
 
 /// Where the parts of a core say that a shape has ended, and that a log is large.
@@ -50,7 +50,7 @@ pub(super) fn open(
     storage: &StorageHandle,
     dir: &Path,
     end: Lsn,
-    records: &[ShapeRecord],
+    records: &[&ShapeRecord],
     (ended, large): Told,
     found: &mut FoundLogs,
 ) -> anyhow::Result<(MemberStores, Appender, u64)> {

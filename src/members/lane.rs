@@ -49,6 +49,8 @@ struct Restoring {
     /// How far the stream is.
     reached: Lsn,
     deferred: VecDeque<Input>,
+    /// Bytes of the rows in it.
+    bytes: usize,
     restored: Option<Box<Restored>>,
 }
 
@@ -64,7 +66,7 @@ impl Lane {
         bytes_max: usize,
     ) -> Lane {
         let (deferred, restored) = (VecDeque::new(), None);
-        let restoring = Restoring { plans, reached: position, deferred, restored };
+        let restoring = Restoring { plans, reached: position, deferred, bytes: 0, restored };
         let restoring = Some(restoring).filter(|restoring| !restoring.plans.is_empty());
         Lane {
             inputs,
@@ -157,8 +159,7 @@ impl Lane {
     }
 
     fn change(&mut self, change: Change) {
-        let bytes = |row: &Option<Row>| row.as_ref().map_or(0, |row| row.as_bytes().len());
-        self.open_bytes += bytes(&change.old) + bytes(&change.new);
+        self.open_bytes += bytes(&change);
         if self.open_bytes <= self.bytes_max {
             return self.open.push(change);
         }
@@ -312,6 +313,17 @@ impl Lane {
                 restoring.deferred.push_back(input);
             }
         }
+        if restoring.bytes > self.bytes_max && !restoring.plans.is_empty() {
+            tracing::warn!(
+                bytes = restoring.bytes,
+                shapes = restoring.plans.len(),
+                "the stream brings more than may be kept while rows for subqueries are read: shapes end"
+            );
+            for plan in restoring.plans.drain(..) {
+                let why = EndReason::Removed;
+                self.appender.collated(Collated::Ended { shape: plan.id, why });
+            }
+        }
         let none = restoring.plans.is_empty();
         match restoring.restored.take() {
             Some(restored) if passes(restoring.reached, restored.until) || none => {
@@ -360,6 +372,11 @@ impl Lane {
     }
 }
 
+/// Of a change's rows.
+fn bytes(change: &Change) -> usize {
+    [&change.old, &change.new].into_iter().flatten().map(|row| row.as_bytes().len()).sum()
+}
+
 /// Whether everything is there that a snapshot may show: what became visible before `until` was read has a
 /// commit record that begins before it.
 fn passes(position: Lsn, until: Lsn) -> bool {
@@ -380,8 +397,12 @@ impl Restoring {
     fn note(&mut self, input: &Input) {
         let Input::Stream(stream) = input else { return };
         for streamed in stream {
-            if let Streamed::Commit { lsn, .. } | Streamed::Passed(lsn) = streamed {
-                self.reached = self.reached.max(*lsn);
+            match streamed {
+                Streamed::Commit { lsn, .. } | Streamed::Passed(lsn) => {
+                    self.reached = self.reached.max(*lsn);
+                }
+                Streamed::Change(change) => self.bytes += bytes(change),
+                _ => {}
             }
         }
     }
