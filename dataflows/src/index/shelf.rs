@@ -173,24 +173,23 @@ impl Shelf {
         found: &mut Vec<Arc<ShapePlan>>,
         steps: &mut u64,
     ) {
-        let [old, new] = readings;
+        let ([old, new], before, mut errors) = (readings, found.len(), 0);
         if let Some(row) = rows[0] {
-            self.read(row, old);
+            self.source.read(row, old);
+            errors += usize::from(old.found == Found::Error);
             self.look_up(old, found, steps);
         }
         if let Some(row) = rows[1] {
-            self.read(row, new);
+            self.source.read(row, new);
+            errors += usize::from(new.found == Found::Error);
             // Most updates leave most of a row as it was.
             if rows[0].is_none() || old != new {
                 self.look_up(new, found, steps);
             }
         }
-    }
-
-    fn read(&self, row: &Row, reading: &mut Reading) {
-        self.source.read(row, reading);
-        if reading.found == Found::Error {
-            note_error();
+        // The shapes that are found notice it themselves.
+        if found.len() == before {
+            (0..errors).for_each(|_| note_error());
         }
     }
 
