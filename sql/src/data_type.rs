@@ -114,15 +114,17 @@ impl DataType {
 
     /// Whether values are text, or arrays of it.
     pub(crate) fn is_collatable(&self) -> bool {
-        let own = |oid| matches!(oid, Oid::TEXT | Oid::VARCHAR | Oid::BPCHAR | Oid::NAME);
+        let own =
+            |oid| matches!(oid, Oid::TEXT | Oid::VARCHAR | Oid::BPCHAR | Oid::NAME | Oid::CITEXT);
         own(self.oid) || self.element.as_ref().is_some_and(|element| own(element.oid))
     }
 
-    /// The name for SQL we write.
+    /// The name for SQL we write. That of an extension's type would need its schema.
     pub(crate) fn sql(&self) -> String {
         match (&self.labels, &self.element) {
             (Some(labels), _) => labels.name.clone(),
             (None, Some(element)) => element.sql() + "[]",
+            (None, None) if self.oid == Oid::CITEXT => "text".to_owned(),
             (None, None) => {
                 catalog().type_of(self.oid).map_or("unknown", |entry| entry.name).to_owned()
             }
@@ -164,7 +166,8 @@ pub(crate) fn title(oid: Oid) -> &'static str {
 }
 
 /// The types that values are read of.
-const READABLE: [Oid; 24] = [
+const READABLE: [Oid; 25] = [
+    Oid::CITEXT,
     Oid::JSON,
     Oid::INET,
     Oid::CIDR,

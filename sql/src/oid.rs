@@ -25,4 +25,6 @@ oids! {
     ANYRANGE = 3831, ANYMULTIRANGE = 4537, ANYCOMPATIBLEMULTIRANGE = 4538,
     ANYCOMPATIBLE = 5077, ANYCOMPATIBLEARRAY = 5078, ANYCOMPATIBLENONARRAY = 5079,
     ANYCOMPATIBLERANGE = 5080,
+    // An extension's; Postgres keeps this number free for patches that are not released.
+    CITEXT = 9998,
 }

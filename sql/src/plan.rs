@@ -12,7 +12,7 @@ use crate::datum::Datum;
 use crate::evaluate;
 use crate::expr::{Comparison, Expr, Operand};
 use crate::oid::Oid;
-use crate::routine::Call;
+use crate::routine::{Call, Conversion};
 use crate::scalar::{Kind, Scalar};
 use crate::sql_type::SqlType;
 use crate::value::{Constant, Stored};
@@ -338,9 +338,21 @@ fn folded(scalar: &Scalar) -> Option<(usize, &Arc<crate::CaseMap>, bool)> {
     let Kind::Call(call, arguments) = &scalar.kind else { return None };
     match (call.code, arguments.as_slice()) {
         ("lower" | "upper", [text]) if is_text(text) => {
-            Some((column_of(text)?, call.fold.as_ref()?, call.code == "upper"))
+            Some((column_of(bare(text))?, call.fold.as_ref()?, call.code == "upper"))
         }
         _ => None,
+    }
+}
+
+/// A column of `citext` stands under a cast that changes nothing.
+fn bare(text: &Scalar) -> &Scalar {
+    match &text.kind {
+        Kind::Cast { operand, conversion: Conversion::Relabel, modifier: None, .. }
+            if is_text(operand) =>
+        {
+            operand
+        }
+        _ => text,
     }
 }
 

@@ -31,6 +31,7 @@ mod pattern;
 mod polymorphic;
 mod row;
 mod subquery;
+mod uncased;
 
 pub(crate) use subquery::relation_name;
 
@@ -145,6 +146,7 @@ impl Resolver<'_> {
         let index = self.place(parts, at)?;
         let column = &self.table.columns[index];
         Ok(match DataType::of_column(column) {
+            Some(data_type) if data_type.oid == Oid::CITEXT => uncased::column(index, at),
             Some(data_type) => Scalar::new(Kind::Column(index), data_type, at),
             None => Scalar::new(Kind::Opaque(index), Oid(column.base_type_oid), at),
         })
@@ -185,9 +187,10 @@ impl Resolver<'_> {
                     "column {} has type {}{array}, for which only IS [NOT] NULL is supported",
                     column.name, column.type_name
                 );
-                // An extension's type has no number of its own, only a name.
                 let why = match column.type_name.as_str() {
-                    "citext" => ": its comparisons are an extension's, in the server's C library",
+                    "citext" => {
+                        ": citext in arrays, outside of the search path and with a collation is not"
+                    }
                     _ => "",
                 };
                 Err(WhereError::at(item.at, reason + why))
@@ -335,6 +338,9 @@ fn as_scalar(expr: Expr, at: usize) -> Scalar {
 
 /// IS NULL; of a row, that all its fields are.
 fn is_null(item: Scalar, negated: bool) -> Result<Expr, WhereError> {
+    if let Some(column) = uncased::column_of(&item) {
+        return Ok(Expr::IsNull { column, negated });
+    }
     Ok(match item.kind {
         Kind::Constant(value) => Expr::Constant(Some(value.is_none() != negated)),
         Kind::Unknown { .. } => Expr::Constant(Some(negated)),

@@ -138,8 +138,8 @@ fn are_comparable(arguments: &[DataType], ordered: bool) -> bool {
 pub(crate) fn is_comparable(data_type: &DataType, ordered: bool) -> bool {
     match &data_type.element {
         Some(element) => is_comparable(element, ordered),
-        // `json` is text that nothing compares.
-        None if data_type.oid == Oid::JSON => false,
+        // `json` is text that nothing compares; `citext` is compared as its lower case.
+        None if matches!(data_type.oid, Oid::JSON | Oid::CITEXT) => false,
         None => data_type.is_readable() && !(ordered && data_type.oid == Oid::JSONB),
     }
 }

@@ -14,6 +14,10 @@ pub const SLOT: &str = include_str!("../statements/slot.sql");
 pub const TABLE: &str = include_str!("../statements/table.sql");
 /// `$1` table oid.
 pub const COLUMNS: &str = include_str!("../statements/columns.sql");
+/// `base_type_oid` of [`COLUMNS`] for `citext`, which has another number in every database. Columns
+/// in arrays of it, with a collation of their own or while `search_path` does not find it have
+/// that other number.
+pub const CITEXT: u32 = 9998;
 /// `$1` collation oid.
 pub const COLLATION: &str = include_str!("../statements/collation.sql");
 /// `$1` publication name.

@@ -111,7 +111,7 @@ pub(crate) fn read(data_type: &DataType, text: &str) -> Option<Datum> {
         return Some(Datum::Enum { order: u32::try_from(order).ok()?, label });
     }
     Some(match data_type.oid {
-        Oid::TEXT | Oid::VARCHAR => Datum::text(text),
+        Oid::TEXT | Oid::VARCHAR | Oid::CITEXT => Datum::text(text),
         Oid::NAME => {
             let mut end = text.len().min(crate::name::NAME_BYTES_MAX);
             while !text.is_char_boundary(end) {

@@ -11,7 +11,14 @@ WITH RECURSIVE based AS (
 SELECT a.attname::text AS name,
        a.attnum AS number,
        a.atttypid AS type_oid,
-       b.oid AS base_type_oid,
+       -- An extension's type has another number in every database. Its operators are the ones that are
+       -- found if it is, and they fold case by the database's default collation (100).
+       CASE WHEN base.typname = 'citext' AND a.attcollation = 100 AND pg_type_is_visible(b.oid)
+         AND EXISTS (
+           SELECT FROM pg_depend d JOIN pg_extension x ON x.oid = d.refobjid
+           WHERE d.classid = 'pg_type'::regclass AND d.objid = b.oid AND d.deptype = 'e'
+             AND d.refclassid = 'pg_extension'::regclass AND x.extname = 'citext'
+         ) THEN 9998::oid ELSE b.oid END AS base_type_oid,
        coalesce(element.typname, t.typname)::text AS type_name,
        a.atttypmod AS type_modifier,
        CASE WHEN element.oid IS NULL THEN 0 ELSE a.attndims END::int4 AS dimensions,

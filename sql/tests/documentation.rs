@@ -37,7 +37,7 @@ const COLUMNS: [(&str, u32); 27] = [
     ("prices", 3906),
     ("during", 3910),
     ("raw", 114),
-    ("email", 90_100),
+    ("email", brooklet_sql::statement::CITEXT),
     ("pos", 600),
 ];
 
@@ -48,7 +48,7 @@ fn table() -> TableSchema {
         base_type_oid: oid,
         type_name: match oid {
             600 => "point".into(),
-            90_100 => "citext".into(),
+            brooklet_sql::statement::CITEXT => "citext".into(),
             _ => "mood".into(),
         },
         type_modifier: -1,
@@ -63,7 +63,9 @@ fn table() -> TableSchema {
                 case_map: None,
                 ..Collation::c()
             }),
-            _ => [25, 1009, 1042].contains(&oid).then(Collation::c),
+            _ => {
+                [25, 1009, 1042, brooklet_sql::statement::CITEXT].contains(&oid).then(Collation::c)
+            }
         },
         labels: match name {
             "status" => ["open", "closed", "done"].map(str::to_owned).to_vec(),

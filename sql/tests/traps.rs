@@ -4,8 +4,11 @@
 
 use std::sync::Arc;
 
-use brooklet_sql::{CaseMap, Collation, Row, TableSchema, TextOrder, Truth, compile};
+use brooklet_sql::statement::CITEXT;
+use brooklet_sql::{CaseMap, Collation, Column, Row, TableSchema, TextOrder, Truth, compile};
 
+#[path = "traps/citext.rs"]
+mod citext;
 mod generate;
 
 use generate::typed::{self, COLUMNS};
@@ -33,7 +36,15 @@ fn table() -> TableSchema {
         deterministic: true,
         case_map: Some(Arc::new(CaseMap::new(latin).with_upper(upper))),
     };
-    typed::table(&collation, "public")
+    let mut table = typed::table(&collation, "public");
+    let like_text = table.columns.iter().find(|column| column.name == "t").unwrap();
+    table.columns.push(Column {
+        name: "ci".into(),
+        base_type_oid: CITEXT,
+        type_name: "citext".into(),
+        ..like_text.clone()
+    });
+    table
 }
 
 fn answer(clause: &str, values: &[(&str, &str)]) -> (Answer, String) {
@@ -46,7 +57,9 @@ fn answer(clause: &str, values: &[(&str, &str)]) -> (Answer, String) {
     };
     let row: Vec<Option<&str>> = COLUMNS
         .iter()
-        .map(|(name, ..)| values.iter().find(|(known, _)| known == name).map(|(_, value)| *value))
+        .map(|(name, ..)| *name)
+        .chain(["ci"])
+        .map(|name| values.iter().find(|(known, _)| *known == name).map(|(_, value)| *value))
         .collect();
     let answer = match predicate.matches(&Row::new(row).unwrap()) {
         Truth::True => True,

@@ -194,6 +194,9 @@ impl Schemas {
         if rows.is_empty() {
             return Err(SchemaError::Missing(name.clone()));
         }
+        // Every comparison of these folds, and all columns of a table know their case or none does.
+        let fold =
+            fold || rows.iter().any(|row| row.get::<_, u32>("base_type_oid") == statement::CITEXT);
         let mut columns = Vec::with_capacity(rows.len());
         for row in rows {
             columns.push(self.column(client, &row, fold).await?);

@@ -89,6 +89,61 @@ async fn a_filter_that_fails_in_the_snapshot_is_the_clients_error() {
     assert_eq!(ids(&items.rows()), ["1", "2", "3"]);
 }
 
+/// The extension need not be in a schema of the table's, only in one that is searched.
+#[tokio::test]
+async fn citext_is_filtered_alike_in_the_snapshot_and_live() {
+    let db = Database::shared().await;
+    let name = &db.name;
+    db.sql(&format!(
+        "CREATE SCHEMA extensions; CREATE EXTENSION citext SCHEMA extensions;
+         ALTER DATABASE {name} SET search_path = public, extensions"
+    ))
+    .await;
+    let mut world = World::with(db, |_| {}).await;
+    world
+        .sql(
+            "CREATE TABLE people (id int PRIMARY KEY, email extensions.citext, name text);
+             INSERT INTO people VALUES (1, 'Ann@X.org', 'ann@x.org'), (2, 'É@x.org', 'É@x.org'), (3, NULL, 'c')",
+        )
+        .await;
+    let cases = [
+        ("email = 'ANN@x.ORG'", vec!["1"], vec!["1", "4"]),
+        ("email IN ('é@X.org', 'none')", vec!["2"], vec!["2", "5"]),
+        ("email LIKE 'ANN%'", vec!["1"], vec!["1", "4"]),
+        ("email > 'b'", vec!["2"], vec!["2", "5"]),
+        ("email = name", vec!["2"], vec!["2", "4"]),
+        ("email IS NULL", vec!["3"], vec!["3"]),
+    ];
+    let mut followers = Vec::new();
+    for (filter, before, _) in &cases {
+        let follower = world.follow(Shape::of("people").filter(filter)).await;
+        assert_eq!(ids(&follower.rows()), *before, "{filter}");
+        followers.push(follower.through_outages());
+    }
+    world
+        .sql("INSERT INTO people VALUES (4, 'aNN@x.org', 'aNN@x.org'), (5, 'é@X.ORG', 'É@x.org')")
+        .await;
+    for killed in [false, true] {
+        if killed {
+            world.server.crash().await;
+            world
+                .sql("UPDATE people SET email = upper(email::text)::extensions.citext WHERE id = 1")
+                .await;
+        }
+        let position = world.mark().await;
+        for (follower, (filter, _, after)) in followers.iter_mut().zip(&cases) {
+            follower.reach(position).await;
+            assert_eq!(ids(&follower.rows()), *after, "{filter}");
+            let new = world.follow(Shape::of("people").filter(filter)).await;
+            assert_eq!(new.rows(), follower.rows(), "{filter}");
+        }
+    }
+    let target = Shape::of("people").filter("email = 'ANN@x.ORG'").target();
+    let answer = world.get(&format!("{target}&offset=-1")).await.expect(200);
+    let schema = answer.header("electric-schema").unwrap();
+    assert!(schema.contains("\"email\":{\"type\":\"citext\""), "{schema}");
+}
+
 #[tokio::test]
 async fn case_is_folded_as_each_column_s_collation_does() {
     let world = World::new().await;

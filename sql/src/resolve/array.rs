@@ -27,6 +27,9 @@ impl Resolver<'_> {
         let common = overload::common_type(items.iter().map(|item| &item.data_type));
         let refuse = |reason: &str| WhereError::at(at, reason);
         let common = common.ok_or_else(|| refuse("ARRAY types cannot be matched"))?;
+        if common.oid == Oid::CITEXT {
+            return Err(refuse("arrays of citext are not supported"));
+        }
         let array_type = match &common.element {
             Some(_) => Some(common.clone()),
             None => common.array().filter(DataType::is_readable),

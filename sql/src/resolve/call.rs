@@ -39,13 +39,16 @@ impl Resolver<'_> {
         at: usize,
     ) -> Result<Scalar, WhereError> {
         let operands = self.settled(operands)?;
+        if let Some((symbol, operands)) = self.uncased(symbol, &operands, at)? {
+            return self.operator(symbol, operands, at);
+        }
         let mut call = self.operator_call(symbol, &operands, at)?;
         let operands = self.coerce_all(operands, &call)?;
         self.prepare(&mut call, &operands, at)?;
         self.finish(call, operands, at)
     }
 
-    fn settled(&mut self, items: Vec<Scalar>) -> Result<Vec<Scalar>, WhereError> {
+    pub(super) fn settled(&mut self, items: Vec<Scalar>) -> Result<Vec<Scalar>, WhereError> {
         let settle = |item: Scalar| {
             self.refuse_opaque(&item)?;
             self.refresh(item)
@@ -53,7 +56,11 @@ impl Resolver<'_> {
         items.into_iter().map(settle).collect()
     }
 
-    fn coerce_all(&mut self, items: Vec<Scalar>, call: &Call) -> Result<Vec<Scalar>, WhereError> {
+    pub(super) fn coerce_all(
+        &mut self,
+        items: Vec<Scalar>,
+        call: &Call,
+    ) -> Result<Vec<Scalar>, WhereError> {
         let pairs = items.into_iter().zip(&call.arguments);
         pairs.map(|(item, data_type)| self.coerce(item, data_type)).collect()
     }
@@ -88,7 +95,12 @@ impl Resolver<'_> {
         })
     }
 
-    fn call(&self, found: &Candidate<'_>, given: &[DataType], is_operator: bool) -> Option<Call> {
+    pub(super) fn call(
+        &self,
+        found: &Candidate<'_>,
+        given: &[DataType],
+        is_operator: bool,
+    ) -> Option<Call> {
         let routine = found.routine;
         let (arguments, result) = polymorphic::settle(&found.declared, routine.result, given)?;
         // The static name lives in the catalogue.
@@ -133,7 +145,7 @@ impl Resolver<'_> {
         };
         let name = match path {
             [name] => name,
-            [schema, name] if schema == "pg_catalog" => name,
+            [schema, name] if schema == "pg_catalog" && name != "citext" => name,
             _ => return Err(unknown()),
         };
         let ordered = super::named::in_order(name, arguments, at)?;
@@ -268,6 +280,10 @@ impl Resolver<'_> {
             return self.distinct_rows(left.clone(), right.clone(), negated, at);
         }
         let items = self.settled(vec![left, right])?;
+        let items = match self.uncased("=", &items, at)? {
+            Some((_, items)) => items,
+            None => items,
+        };
         let mut call = self.operator_call("=", &items, at)?;
         let items = self.coerce_all(items, &call)?;
         self.prepare(&mut call, &items, at)?;
@@ -300,7 +316,7 @@ pub(super) fn constant_text(item: &Scalar) -> Option<&str> {
 }
 
 /// An untyped constant opposite a typed operand is first tried as that same type.
-fn choose_operator<'c>(
+pub(super) fn choose_operator<'c>(
     candidates: Vec<Candidate<'c>>,
     types: &[DataType],
 ) -> Option<Candidate<'c>> {

@@ -1,6 +1,6 @@
 //! Casts: those users write and those Postgres adds.
 
-use super::Resolver;
+use super::{Resolver, uncased};
 use crate::catalog::catalog;
 use crate::data_type::DataType;
 use crate::datum::Datum;
@@ -39,8 +39,15 @@ impl Resolver<'_> {
         if item.data_type == *target && modifier.is_none() {
             return Ok(item);
         }
+        if item.data_type.oid == Oid::CITEXT {
+            return self.convert(uncased::relabelled(item, Oid::TEXT), target, modifier, implicit);
+        }
         if matches!(item.kind, Kind::Constant(None)) && item.data_type.oid == Oid::UNKNOWN {
             return Ok(Scalar::new(Kind::Constant(None), target.clone(), at));
+        }
+        if target.oid == Oid::CITEXT {
+            let text = self.convert(item, &Oid::TEXT.into(), modifier, implicit)?;
+            return Ok(uncased::relabelled(text, Oid::CITEXT));
         }
         let constant = item.constant().is_some();
         let found = conversion(&item.data_type, target, !implicit, constant);
@@ -135,6 +142,10 @@ impl Resolver<'_> {
             _ => None,
         };
         if let Some(oid) = built_in.and_then(|one| catalog().named(one)) {
+            let scalar = oid == Oid::CITEXT && name.path.len() == 1 && name.dimensions == 0;
+            if uncased::is_made_of(oid) && !(scalar && self.default_collation().is_some()) {
+                return Err(refuse());
+            }
             let found = array(DataType::from(oid)).filter(DataType::is_readable);
             return found.ok_or_else(refuse);
         }

@@ -104,6 +104,11 @@ impl Resolver<'_> {
             }
         };
         let stand_in = Scalar::new(Kind::Constant(None), element, at);
+        let member = [left.data_type.clone(), stand_in.data_type.clone()];
+        if let Some(declared) = super::uncased::declared(symbol, &member) {
+            let (symbol, left, array) = self.uncased_any(symbol, declared, left, array, at)?;
+            return self.any_of(symbol, left, array, all, at);
+        }
         let mut call = self.operator_call(symbol, &[left.clone(), stand_in], at)?;
         if call.result.oid != Oid::BOOL {
             return Err(WhereError::at(

@@ -39,16 +39,13 @@ impl Resolver<'_> {
         }
         let (mut lefts, mut rights) = (Vec::new(), Vec::new());
         for (left, right) in left.into_iter().zip(right) {
-            let items = [self.refresh(left)?, self.refresh(right)?];
-            self.refuse_opaque(&items[0])?;
-            self.refuse_opaque(&items[1])?;
+            let items = self.settled(vec![left, right])?;
+            let items = self.uncased(symbol, &items, at)?.map_or(items, |(_, items)| items);
             let mut call = self.operator_call(symbol, &items, at)?;
-            let [left, right] = items;
-            let left = self.coerce(left, &call.arguments[0].clone())?;
-            let right = self.coerce(right, &call.arguments[1].clone())?;
-            let items = [left, right];
+            let items = self.coerce_all(items, &call)?;
             self.check_collation(&mut call, &items, at)?;
-            let [left, right] = items;
+            let [left, right]: [Scalar; 2] =
+                items.try_into().map_err(|_| WhereError::at(at, "syntax error"))?;
             lefts.push(left);
             rights.push(right);
         }
