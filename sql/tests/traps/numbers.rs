@@ -1,0 +1,85 @@
+//! Whole numbers, numerics and floats.
+
+use super::Answer::{Error, False, Refused, True};
+use super::check;
+
+#[test]
+fn integers() {
+    check(&[
+        ("2147483647 + 1 = 0", &[], Error),
+        ("32767::int2 + 1::int2 = 0", &[], Error),
+        ("i8 + 1 > 0", &[("i8", "9223372036854775807")], Error),
+        ("i2 + 1 = 32768", &[("i2", "32767")], True),
+        ("i4 / (-1) = 0", &[("i4", "-2147483648")], Error),
+        ("i4 % (-1) = 0", &[("i4", "-2147483648")], True),
+        ("- i2 = 0", &[("i2", "-32768")], Error),
+        ("-7 / 2 = -3", &[], True),
+        ("-7 % 2 = -1", &[], True),
+        ("7 % -2 = 1", &[], True),
+        ("1/0 = 1", &[], Error),
+        ("5 % i4 = 1", &[("i4", "0")], Error),
+        ("0::numeric / 0 = 1", &[], Error),
+        ("1/0 = 1 OR true", &[], Error),
+        ("1 / i4 = 1 OR true", &[("i4", "0")], True),
+        ("1::int2 = 100000", &[], False),
+        ("i4 = '100000000000'", &[("i4", "1")], Error),
+        ("i4 = 3000000000", &[("i4", "1")], False),
+        ("i4 = '1.0'", &[("i4", "1")], Error),
+        ("i4 = 1.0", &[("i4", "1")], True),
+        ("' 5 '::int = 5", &[], True),
+        ("'0x10'::int = 16", &[], Error),
+        ("'1_000'::int = 1000", &[], Error),
+        ("5::bool", &[], True),
+        ("0::bool", &[], False),
+        ("(-1)::bool", &[], True),
+        ("i2::bool", &[("i2", "1")], Refused),
+    ]);
+}
+
+#[test]
+fn numerics_and_floats() {
+    check(&[
+        ("0.1 + 0.2 = 0.3", &[], True),
+        ("n = '12345678901234567890.1'", &[("n", "12345678901234567890.2")], False),
+        ("n = 1.5", &[("n", "1.50")], True),
+        ("1.50::text = '1.50'", &[], True),
+        ("(1.1*1.10)::text = '1.210'", &[], True),
+        ("(1::numeric/3)::text = '0.33333333333333333333'", &[], True),
+        ("(10::numeric/3)::text = '3.3333333333333333'", &[], True),
+        ("(7.0/2)::text = '3.5000000000000000'", &[], True),
+        ("1::numeric/3*3 = 1", &[], False),
+        ("i8 = n", &[("i8", "9007199254740993"), ("n", "9007199254740993")], True),
+        ("9007199254740993::int8 = 9007199254740992::float8", &[], True),
+        ("16777217 = 16777216::float4", &[], False),
+        ("'1.1'::float4 = 1.1", &[], False),
+        ("'1.1'::float4 = '1.1'::float8", &[], False),
+        ("f4 = '1.1'", &[("f4", "1.1")], True),
+        ("'NaN'::float8 = 'NaN'", &[], True),
+        ("'NaN'::numeric > 'Infinity'", &[], True),
+        ("greatest('NaN'::float8, 1)::text = 'NaN'", &[], True),
+        ("'NaN' = ANY('{NaN}'::float8[])", &[], True),
+        ("'-0'::float8 = 0", &[], True),
+        ("'-0'::float8::text = '-0'", &[], True),
+        ("f8 * 1e10 > 0", &[("f8", "1e+308")], Error),
+        ("'1e400'::float8 > 0", &[], Error),
+        ("'1e-400'::float8 > 0", &[], Error),
+        ("('Infinity'::float8 - 'Infinity')::text = 'NaN'", &[], True),
+        ("('Infinity'::numeric - 'Infinity')::text = 'NaN'", &[], True),
+        ("0::float8/0 = 0", &[], Error),
+        ("('NaN'::numeric/0)::text = 'NaN'", &[], True),
+        ("2.5::int = 3", &[], True),
+        ("(-2.5)::numeric::int = -3", &[], True),
+        ("0.5::numeric::int = 1", &[], True),
+        ("2.5::float8::int = 2 AND 1.5::float8::int = 2 AND 0.5::float8::int = 0", &[], True),
+        ("(-0.5)::float8::int = 0", &[], True),
+        ("1e20::float8::int8 = 0", &[], Error),
+        ("-2 ^ 2 = 4", &[], Refused),
+        ("1.005::numeric(10,2) = 1.01", &[], True),
+        ("'1e15'::float8::text = '1e+15'", &[], True),
+        ("'1.0'::float8::text = '1'", &[], True),
+        ("'1e6'::float4::text = '1e+06'", &[], True),
+        ("5.5 % 2 = 1.5", &[], True),
+        ("2 ^ 3 ^ 2 = 64", &[], Refused),
+        ("sqrt(f8) = 2", &[("f8", "-4")], Error),
+    ]);
+}
