@@ -189,7 +189,8 @@ impl Resolver<'_> {
                 );
                 let why = match column.type_name.as_str() {
                     "citext" => {
-                        ": citext in arrays, outside of the search path and with a collation is not"
+                        ": citext is compared without a COLLATE of its own, where search_path finds it, \
+                         and not in arrays"
                     }
                     _ => "",
                 };
