@@ -128,9 +128,10 @@ async fn listed(args: &VerifyArgs, after: u64) -> anyhow::Result<Vec<Listed>> {
         query.append_pair("after", &after.to_string());
         args.secret.iter().for_each(|secret| _ = query.append_pair("secret", secret));
     }
-    let response = reqwest::get(url).await?;
+    // Its errors name the URL, and that the secret.
+    let response = reqwest::get(url).await.map_err(reqwest::Error::without_url)?;
     let status = response.status();
-    let body = response.text().await?;
+    let body = response.text().await.map_err(reqwest::Error::without_url)?;
     anyhow::ensure!(status.is_success(), "the server lists no shapes, {status}: {body}");
     Ok(serde_json::from_str(&body)?)
 }
@@ -268,7 +269,9 @@ impl<'a> Client<'a> {
     /// Reads until the server says that this is all.
     async fn catch_up(&mut self) -> anyhow::Result<()> {
         loop {
-            let response = self.http.get(self.url()?).send().await?;
+            let response = self.http.get(self.url()?).send().await;
+            // Errors name the URL, and that the secret.
+            let response = response.map_err(reqwest::Error::without_url)?;
             let status = response.status();
             let header = |name: &str| {
                 response
@@ -279,7 +282,7 @@ impl<'a> Client<'a> {
             };
             let (handle, offset) = (header("electric-handle"), header("electric-offset"));
             let up_to_date = header("electric-up-to-date").is_some();
-            let body = response.text().await?;
+            let body = response.text().await.map_err(reqwest::Error::without_url)?;
             if status == reqwest::StatusCode::CONFLICT {
                 println!(
                     "{}: the server says must-refetch; beginning anew",

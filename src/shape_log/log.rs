@@ -414,15 +414,21 @@ impl ShapeLog {
         ChunkEnds { size: self.chunk_bytes, filled, weight, end, ends: Vec::new() }
     }
 
-    /// Ends the shape; its waiters learn of it at once.
-    pub(crate) fn close(&self, why: EndReason) {
+    /// Ends the shape for all who read it; its waiters learn of it at once. What it refers to stays: for
+    /// a restart that may still find it.
+    pub(crate) fn halt(&self, why: EndReason) {
         let mut state = self.state();
         state.ended.get_or_insert(why);
         state.phase = Phase::Following;
-        if let Some(more) = &mut state.more {
+        state.wake();
+    }
+
+    /// The same, and nothing is referred to any more.
+    pub(crate) fn close(&self, why: EndReason) {
+        self.halt(why);
+        if let Some(more) = &mut self.state().more {
             more.blocks = Vec::new();
         }
-        state.wake();
     }
 }
 

@@ -203,7 +203,9 @@ pub(super) async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), Cr
     let (visibility, until) = (snapshot.visibility.clone(), snapshot.until);
     let early = early(shop, shape, &visibility, streamed).await?;
     let begun = shop.appender.begin(shape.id, visibility.clone(), until, early).await;
-    let late = begun.map_err(CreateError::internal)?;
+    // A restart shows it again what comes after what is durable, and does not ask whether that was before
+    // the shape began: a TRUNCATE would end it.
+    let late = begun.map_err(CreateError::internal)? || shop.logs.durable() < after;
     shop.recent.forget_visible(&visibility);
     let base = shape.newest();
     base.update(|state| state.stage = Stage::Running(visibility.clone()));
@@ -319,7 +321,9 @@ pub(crate) async fn make_durable(
     shop.packs.sync().await.map_err(CreateError::internal)?;
     let reached = appender.sync().await.map_err(CreateError::internal)?;
     let mut durable = shop.durable.clone();
-    let covered = durable.wait_for(|durable| *durable >= reached).await;
+    // Beyond it: a commit record may begin exactly where the durable part ends.
+    let covers = |durable: &Lsn| *durable > reached || reached == Lsn::ZERO;
+    let covered = durable.wait_for(covers).await;
     covered.map_err(CreateError::internal)?;
     Ok(())
 }

@@ -72,15 +72,20 @@ impl Retention {
         self.keep_within_budget().await;
         let packs = &self.registry.workshop().packs;
         packs.release(&std::mem::take(&mut self.copied));
-        clean_postings(self.registry.workshop()).await?;
+        // One that fails does not keep the others from giving back.
+        let postings = clean_postings(self.registry.workshop()).await;
         // Rows lie in these at places that postings name: they go as a whole or not at all.
-        let postings = &self.registry.workshop().members.postings;
-        let unused = std::mem::replace(&mut self.unused, postings.unused());
-        let deleted = postings.delete_unused(&unused);
-        deleted.map_err(|error| CreateError::Internal(error.to_string()))?;
-        clean_catalog(&self.registry).await?;
-        self.clean_packs().await?;
-        self.clean_changes(&visible.await?).await
+        let of_members = &self.registry.workshop().members.postings;
+        let unused = std::mem::replace(&mut self.unused, of_members.unused());
+        let deleted = of_members.delete_unused(&unused);
+        let deleted = deleted.map_err(|error| CreateError::Internal(error.to_string()));
+        let catalog = clean_catalog(&self.registry).await;
+        let packs = self.clean_packs().await;
+        let changes = match visible.await {
+            Ok(visible) => self.clean_changes(&visible).await,
+            Err(error) => Err(error),
+        };
+        postings.and(deleted).and(catalog).and(packs).and(changes)
     }
 
     /// Ends the shapes that nobody has asked for the longest, as long as the disk is too full.

@@ -66,10 +66,10 @@ pub(super) fn around(sql_type: SqlType, constant: Value<'_>) -> Option<(Vec<u8>,
         (SqlType::Int2 | SqlType::Int4 | SqlType::Int8, Value::Int(int)) => ints(int, int),
         (SqlType::Int2 | SqlType::Int4 | SqlType::Int8, Value::Numeric(number)) => {
             match (number.floor(), number.is_negative()) {
-                (Some(floor), _) => ints(floor, floor.saturating_add(1)),
                 // Two keys: the constant is none that a value could have.
+                (Some(floor), _) if floor < i64::MAX => ints(floor, floor + 1),
                 (None, true) => ints(i64::MIN, i64::MIN + 1),
-                (None, false) => ints(i64::MAX - 1, i64::MAX),
+                _ => ints(i64::MAX - 1, i64::MAX),
             }
         }
         (SqlType::Int2 | SqlType::Int4 | SqlType::Int8, Value::Float(float)) => {

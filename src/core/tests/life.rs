@@ -465,7 +465,7 @@ async fn make(
     };
     let early = early(shop, shape, &visibility, streamed).await?;
     let begun = shop.appender.begin(shape.id, visibility.clone(), until, early).await;
-    let late = begun.map_err(|_| CreateError::Ended)?;
+    let late = begun.map_err(|_| CreateError::Ended)? || shop.logs.durable() < after;
     shop.recent.forget_visible(&visibility);
     let base = shape.newest();
     base.update(|state| state.stage = Stage::Running(visibility.clone()));
