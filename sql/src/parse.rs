@@ -93,11 +93,22 @@ enum Infix {
     And,
     Or,
     Is,
-    NullTest { negated: bool },
-    In { negated: bool },
-    Between { negated: bool },
-    Like { form: PatternForm, negated: bool },
+    NullTest {
+        negated: bool,
+    },
+    In {
+        negated: bool,
+    },
+    Between {
+        negated: bool,
+    },
+    Like {
+        form: PatternForm,
+        negated: bool,
+    },
     Operator(String),
+    /// `OPERATOR(pg_catalog.+)`, which binds like any other operator whatever it is.
+    Named(String),
     AtZone,
     Collate,
     Unsupported(&'static str),
@@ -117,7 +128,7 @@ impl Infix {
                 "^" => POWER,
                 _ => OPERATOR,
             },
-            Infix::Unsupported(_) => OPERATOR,
+            Infix::Named(_) | Infix::Unsupported(_) => OPERATOR,
             Infix::AtZone => AT_ZONE,
             Infix::Collate => COLLATE,
         }
@@ -255,7 +266,7 @@ impl<'a> Parser<'a> {
                 "at" if self.is_word(1, "time") && self.is_word(2, "zone") => {
                     return Some((Infix::AtZone, 3));
                 }
-                "operator" => Infix::Unsupported("the operator OPERATOR is"),
+                "operator" => return Some(self.named_operator()),
                 "not" => return Some((self.pattern(1, true)?, 2)),
                 _ => self.pattern(0, false)?,
             },
@@ -296,7 +307,7 @@ impl<'a> Parser<'a> {
             }
             Infix::Is => self.is_test(left, &mut closed)?,
             Infix::NullTest { negated } => Syntax::IsNull { operand: Box::new(left), negated },
-            Infix::Operator(operator) => match self.quantifier() {
+            Infix::Operator(operator) | Infix::Named(operator) => match self.quantifier() {
                 Some(all) => self.quantified(left, operator, all)?,
                 None => {
                     closed = (level == COMPARISON).then_some(COMPARISON);

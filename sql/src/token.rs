@@ -182,7 +182,7 @@ fn token(piece: &Piece<'_>) -> Result<Token, WhereError> {
         Cut::HexStringLiteral(_) => refuse("hexadecimal constants"),
         Cut::SingleQuotedByteStringLiteral(_) => refuse("bit strings"),
         Cut::NationalStringLiteral(_) => refuse("national strings"),
-        Cut::UnicodeStringLiteral(_) => refuse("U& strings"),
+        Cut::UnicodeStringLiteral(_) => unicode(piece).map(Token::Text),
         _ if matches!(piece.text, "," | "(" | ")" | "." | "::" | ";" | "[" | "]" | ":" | ":=") => {
             Ok(Token::Symbol(piece.text.to_owned()))
         }
@@ -240,6 +240,37 @@ fn unescape(piece: &Piece<'_>) -> Result<String, WhereError> {
     }
     let text = String::from_utf8(bytes).map_err(|_| refuse())?;
     if text.contains('\0') { Err(refuse()) } else { Ok(text) }
+}
+
+/// The value of `U&'…'`. Halves of surrogate pairs are refused, and so is UESCAPE: the parser finds no
+/// place for the word.
+fn unicode(piece: &Piece<'_>) -> Result<String, WhereError> {
+    let refuse = || WhereError::at(piece.at, "invalid Unicode escape");
+    let inner = piece.text.get(3..).and_then(|rest| rest.strip_suffix('\'')).ok_or_else(refuse)?;
+    let mut text = String::with_capacity(inner.len());
+    let mut rest = inner;
+    while let Some(c) = rest.chars().next() {
+        rest = &rest[c.len_utf8()..];
+        text.push(match c {
+            '\'' | '\\' if rest.starts_with(c) => {
+                rest = &rest[1..];
+                c
+            }
+            '\'' => return Err(refuse()),
+            '\\' => {
+                let (from, length) = if rest.starts_with('+') { (1, 6) } else { (0, 4) };
+                let digits = rest.get(from..from + length).ok_or_else(refuse)?;
+                if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+                    return Err(refuse());
+                }
+                rest = &rest[from + length..];
+                let number = u32::from_str_radix(digits, 16).map_err(|_| refuse())?;
+                char::from_u32(number).filter(|c| *c != '\0').ok_or_else(refuse)?
+            }
+            other => other,
+        });
+    }
+    Ok(text)
 }
 
 enum Escaped {
@@ -339,6 +370,10 @@ mod tests {
             ["\"A \"b\"", "=", "'it's\\'"]
         );
         assert_eq!(texts(r"E'\'\\n\n\x41\101\u00e9\q'''"), ["'''\\n\nAAéq''"[1..].to_owned()]);
+        assert_eq!(
+            texts(r"U&'d\0061t\+000061 ''\\é\+01f600' u&''"),
+            [r"'data '\é😀'".to_owned(), "''".to_owned()]
+        );
         assert_eq!(texts("-- a\rb"), ["b"]);
         assert_eq!(texts("$$a'b$$ $q$x$q$"), ["'a'b'", "'x'"]);
         assert_eq!(texts("1.5e-3 5. 007"), ["1.5e-3", "5.", "007"]);
@@ -348,9 +383,33 @@ mod tests {
     #[test]
     fn refuses_what_postgres_reads_differently() {
         for text in [
-            "$1AND b", "$0", "$foo", "0x1F", "1_000", "1a", "$1 $", "\"\"", "'open", "\"open",
-            "U&'a'", "X'41'", "B'1'", "N'a'", "$1$x$1$", "{", "\\", "/* open", "a =--\n1",
-            r"E'\u00'", r"E'\xff'", "a\0", "1e",
+            "$1AND b",
+            "$0",
+            "$foo",
+            "0x1F",
+            "1_000",
+            "1a",
+            "$1 $",
+            "\"\"",
+            "'open",
+            "\"open",
+            r"U&'\00'",
+            r"U&'\d83d'",
+            r"U&'\+110000'",
+            r"U&'\0000'",
+            r"U&'\de00\d83d'",
+            "X'41'",
+            "B'1'",
+            "N'a'",
+            "$1$x$1$",
+            "{",
+            "\\",
+            "/* open",
+            "a =--\n1",
+            r"E'\u00'",
+            r"E'\xff'",
+            "a\0",
+            "1e",
         ] {
             assert!(tokenize(text).is_err(), "{text:?} {:?}", tokenize(text));
         }

@@ -1,12 +1,28 @@
 //! Function calls, and the forms of SQL that are calls in disguise.
 
-use super::{OPERATOR, OR, PATTERN, Parser, keyword};
+use super::{Infix, OPERATOR, OR, PATTERN, Parser, keyword};
 use crate::WhereError;
 use crate::limits::IN_LIST_ELEMENTS_MAX;
 use crate::syntax::{Node, Syntax};
 use crate::token::Token;
 
 impl Parser<'_> {
+    /// `OPERATOR(+)`, also with the one schema whose operators we have.
+    pub(super) fn named_operator(&self) -> (Infix, usize) {
+        let schema = self.is_word(2, "pg_catalog") && self.is_symbol(3, ".");
+        let at = if schema { 4 } else { 2 };
+        match self.peek_at(at) {
+            Some(Token::Symbol(symbol))
+                if self.is_symbol(1, "(")
+                    && self.is_symbol(at + 1, ")")
+                    && !keyword::PUNCTUATION.contains(&symbol.as_str()) =>
+            {
+                (Infix::Named(symbol.clone()), at + 2)
+            }
+            _ => (Infix::Unsupported("this OPERATOR is"), 1),
+        }
+    }
+
     /// The arguments of a call whose opening parenthesis has been taken.
     pub(super) fn call(&mut self, name: Vec<String>, at: usize) -> Result<Node, WhereError> {
         if self.is_symbol(0, "*") {

@@ -55,7 +55,13 @@ impl Resolver<'_> {
             let (from, to) = (item.data_type.title(), target.title());
             refuse(format!("casting {from} to {to} is not supported"))
         })?;
-        if let Kind::Constant(value) = &item.kind {
+        let value = match &item.kind {
+            Kind::Constant(value) => Some(value),
+            // The collation ends with the text.
+            Kind::Collate(_) if !target.is_collatable() => item.constant(),
+            _ => None,
+        };
+        if let Some(value) = value {
             let cast = value.as_ref().map(|datum| conversion.run(datum)).transpose();
             match cast {
                 Ok(value) => {

@@ -7,10 +7,12 @@ use crate::evaluation_error::EvaluationError;
 use crate::interval::Interval;
 use crate::numeric::Numeric;
 
+mod elapsed;
 mod field;
 mod format;
 mod make;
 mod overlap;
+mod read;
 mod truncate;
 
 const DATE_OUT_OF_RANGE: EvaluationError = EvaluationError::OutOfRange("date out of range");
@@ -72,7 +74,9 @@ pub(super) fn function(code: &str) -> Option<Function> {
                 .or_else(|| truncate::function(code))
                 .or_else(|| make::function(code))
                 .or_else(|| overlap::function(code))
-                .or_else(|| format::function(code));
+                .or_else(|| format::function(code))
+                .or_else(|| elapsed::function(code))
+                .or_else(|| read::function(code));
         }
     })
 }
@@ -141,10 +145,9 @@ pub(crate) fn check(code: &str, first: Option<&str>, second: Option<&str>) -> Re
     match code {
         "numeric_to_char" | "int4_to_char" | "int8_to_char" | "float4_to_char"
         | "float8_to_char" | "numeric_to_number" => super::number::check_format(second),
-        _ if format::function(code).is_some() => match second {
-            Some(format) => format::check(format),
-            None => Err("a format that is no constant is not supported".to_owned()),
-        },
+        "timestamp_to_char" | "timestamptz_to_char" => constant(second).and_then(format::check),
+        "interval_to_char" => constant(second).and_then(elapsed::check),
+        "to_date" | "to_timestamp" => constant(second).and_then(read::check),
         "timestamp_zone" | "timestamptz_zone" => match first {
             Some(zone)
                 if ["utc", "etc/utc", "gmt", "z"].contains(&zone.to_ascii_lowercase().as_str()) =>
@@ -163,6 +166,10 @@ pub(crate) fn check(code: &str, first: Option<&str>, second: Option<&str>) -> Re
         },
         _ => Ok(()),
     }
+}
+
+fn constant(format: Option<&str>) -> Result<&str, String> {
+    format.ok_or_else(|| "a format that is no constant is not supported".to_owned())
 }
 
 fn interval(interval: Interval) -> Outcome {

@@ -54,7 +54,8 @@ pub fn templates() -> impl Iterator<Item = &'static Template> {
 
 /// A random expression of a type.
 pub fn expression(random: &mut Random, wanted: &str, depth: usize) -> Expression {
-    if depth == 0 || random.chance(15) {
+    // A format that is no constant is refused.
+    if depth == 0 || wanted.ends_with(" format") || random.chance(15) {
         return leaf(random, wanted);
     }
     let fitting: Vec<&Template> = templates().filter(|(result, ..)| fits(result, wanted)).collect();

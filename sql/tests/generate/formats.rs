@@ -1,8 +1,9 @@
-//! Formats of `to_char` and its kin, put together at random.
+//! Formats of `to_char`, `to_date` and their kin, put together at random.
 
 use super::Random;
 
-/// What takes them; `number format` and `date format` are constants.
+/// What takes them; kinds that end in `format` are constants. Errors of what has no blank behind its
+/// comma are compared strictly: Postgres evaluates all of it.
 pub const FORMAT_TEMPLATES: &[(&str, &str, &[&str])] = &[
     ("text", "to_char({}, {})", &["numeric", "number format"]),
     ("text", "to_char({}, {})", &["int4", "number format"]),
@@ -12,6 +13,21 @@ pub const FORMAT_TEMPLATES: &[(&str, &str, &[&str])] = &[
     ("text", "to_char({}, {})", &["float4", "number format"]),
     ("text", "to_char({} / 1000, {})", &["numeric", "number format"]),
     ("text", "to_char({} % 1000, {})", &["int4", "number format"]),
+    ("text", "to_char({}, {})", &["interval", "length format"]),
+    ("text", "to_char({} * 1234567, {})", &["interval", "length format"]),
+    ("date", "to_date({}||left(t,0),{})", &["damaged", "read format"]),
+    ("timestamptz", "to_timestamp({}||left(t,0),{})", &["damaged", "read format"]),
+    ("timestamptz", "to_timestamp({}||left(t,3),{})", &["damaged", "read format"]),
+    ("date", "to_date({}, {})", &["text", "read format"]),
+    ("date", "to_date({}::text,{})", &["date", "read format"]),
+    ("timestamptz", "to_timestamp({}::text,{})", &["timestamptz", "read format"]),
+    (
+        "timestamptz",
+        "to_timestamp(to_char({},{}),{})",
+        &["timestamp", "read format", "read format"],
+    ),
+    ("timestamptz", "to_timestamp(substr({}::text,{}),{})", &["timestamp", "k", "read format"]),
+    ("timestamptz", "to_timestamp({}::text,'YYYYMMDD'||{})", &["int4", "read format"]),
     ("numeric", "to_number({}, {})", &["text", "number format"]),
     ("numeric", "to_number({}::text, {})", &["numeric", "number format"]),
     ("numeric", "to_number(to_char({}, {}), {})", &["int4", "number format", "number format"]),
@@ -22,14 +38,172 @@ const NUMBER_PIECES: [&str; 24] = [
     "SG", "PR", " ", "-", "$", "\"a b\"", "fm",
 ];
 
+const LENGTH_PIECES: [&str; 30] = [
+    "YYYY", "YYY", "YY", "Y", "CC", "Q", "MM", "DDD", "DD", "WW", "W", "HH24", "HH12", "HH", "MI",
+    "SS", "SSSSS", "MS", "US", "AM", "p.m.", "hh24", "FMMM", "FMHH", "fmyyyy", "FMDD", ":", "-",
+    " ", "\"a b\"",
+];
+
+const READ_PIECES: [&str; 50] = [
+    "YYYY-MM-DD",
+    "YYYY-MM-DD",
+    "YYYYMMDD",
+    "DD Mon YYYY",
+    "Dy, DD Month YYYY",
+    "MM/DD/YY",
+    "HH24:MI:SS",
+    "HH24:MI:SS.US",
+    "HH12:MI AM",
+    "HHMISS",
+    "YYYY",
+    "YYYY",
+    "MM",
+    "MM",
+    "DD",
+    "DD",
+    "HH24",
+    "HH12",
+    "HH",
+    "MI",
+    "SS",
+    "MS",
+    "US",
+    "AM",
+    "p.m.",
+    "Mon",
+    "MONTH",
+    "Dy",
+    "DAY",
+    "YYY",
+    "YY",
+    "Y",
+    "FMMM",
+    "FMDD",
+    "FMYYYY",
+    "FMHH24",
+    "fmus",
+    "FMMonth",
+    "-",
+    "-",
+    ":",
+    " ",
+    " ",
+    ".",
+    "/",
+    "  ",
+    "\"T\"",
+    "\"1 \"",
+    "é",
+    "5",
+];
+
+/// Texts that templates read, mostly with something wrong in them.
+const DAMAGED_PIECES: [&str; 60] = [
+    "2024-01-31",
+    "2024-02-29",
+    "2023-02-29",
+    "20240131",
+    "31 Jan 2024",
+    "Wed, 31 January 2024",
+    "1/5/69",
+    "12:30:15",
+    "23:59:59.999999",
+    "12:30 PM",
+    "01:00 am",
+    "123015",
+    "2024",
+    "0000",
+    "-44",
+    "12024",
+    "294277",
+    "5874898",
+    "99999999999",
+    "01",
+    "12",
+    "13",
+    "31",
+    "32",
+    "00",
+    "24",
+    "59",
+    "60",
+    "7",
+    "5",
+    "025",
+    "25",
+    "250",
+    "123456",
+    "2147483647",
+    "429496730",
+    "-5",
+    "+5",
+    "am",
+    "P.M.",
+    "PM",
+    "jan",
+    "May",
+    "DECEMBER",
+    "sun",
+    "Saturday",
+    "Sept",
+    "-",
+    "-",
+    ":",
+    " ",
+    " ",
+    "  ",
+    ".",
+    "/",
+    "T",
+    "é",
+    "\t",
+    "x",
+    "69",
+];
+
+fn damaged(random: &mut Random) -> String {
+    let mut text = String::new();
+    for _ in 0..=random.below(6) {
+        text += random.pick(&DAMAGED_PIECES);
+        if random.chance(50) {
+            text += random.pick(&["-", " ", ":", "  ", "/", ".", ""]);
+        }
+    }
+    text
+}
+
+/// A text as a template would print it, so that many are read.
+fn fitting(random: &mut Random) -> String {
+    let (year, month, day) = (1900 + random.below(200), 1 + random.below(13), 1 + random.below(31));
+    let (hour, minute) = (random.below(25), random.below(61));
+    match random.below(6) {
+        0 => format!("{year}-{month:02}-{day:02}"),
+        1 => format!("{year}-{month}-{day} {hour}:{minute}"),
+        2 => format!("{year}{month:02}{day:02}{hour:02}{minute:02}"),
+        3 => format!("{month}/{day}/{}", year % 100),
+        4 => format!("{day} {} {year}", random.pick(&["Jan", "feb", "MARCH", "Apr.", "juny"])),
+        _ => format!("{hour}:{minute}:{day} {}", random.pick(&["AM", "pm", "a.m.", ""])),
+    }
+}
+
 /// A constant of a kind; `None` of other kinds.
 pub fn format(random: &mut Random, kind: &str) -> Option<String> {
     let pieces: &[&str] = match kind {
         "number format" => &NUMBER_PIECES,
+        "length format" => &LENGTH_PIECES,
+        "read format" => &READ_PIECES,
+        "damaged" => {
+            let text = if random.chance(50) { damaged(random) } else { fitting(random) };
+            return Some(brooklet_sql::name::literal(&text));
+        }
         _ => return None,
     };
-    let mut format = random.pick(&["", "", "FM"]).to_owned();
-    for _ in 0..=random.below(7) {
+    let mut format = match kind {
+        "number format" => random.pick(&["", "", "FM"]).to_owned(),
+        _ => String::new(),
+    };
+    let longest = if kind == "read format" { 4 } else { 7 };
+    for _ in 0..=random.below(longest) {
         format += random.pick(pieces);
     }
     Some(brooklet_sql::name::literal(&format))

@@ -33,6 +33,13 @@ fn integers() {
         ("0::bool", &[], False),
         ("(-1)::bool", &[], True),
         ("i2::bool", &[("i2", "1")], Refused),
+        ("i8 < 9223372036854775808", &[("i8", "9223372036854775807")], True),
+        ("9223372036854775808 / 2 = 4611686018427387904.0", &[], True),
+        ("i4 OPERATOR(pg_catalog.+) 1 OPERATOR(=) 3", &[("i4", "2")], True),
+        ("i4 OPERATOR(*) 2 + 1 = 6", &[("i4", "2")], True),
+        ("i4 OPERATOR(=) ANY('{1,2}')", &[("i4", "2")], True),
+        ("i4 OPERATOR(other.=) 2", &[("i4", "2")], Refused),
+        ("i4 OPERATOR(pg_catalog.) 2", &[("i4", "2")], Refused),
     ]);
 }
 
@@ -81,5 +88,8 @@ fn numerics_and_floats() {
         ("5.5 % 2 = 1.5", &[], True),
         ("2 ^ 3 ^ 2 = 64", &[], Refused),
         ("sqrt(f8) = 2", &[("f8", "-4")], Error),
+        ("|/ f8 = 2", &[("f8", "-4")], Error),
+        ("2 ^ -1 = 0.5", &[], Refused),
+        ("n IN (1.5)", &[("n", "1.500")], True),
     ]);
 }

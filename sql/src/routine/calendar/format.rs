@@ -6,7 +6,7 @@ use super::field::iso_week;
 use crate::calendar::{self, DAY_MICROS};
 use crate::datum::Datum;
 
-const MONTHS: [&str; 12] = [
+pub(super) const MONTHS: [&str; 12] = [
     "January",
     "February",
     "March",
@@ -20,7 +20,7 @@ const MONTHS: [&str; 12] = [
     "November",
     "December",
 ];
-const DAYS: [&str; 7] =
+pub(super) const DAYS: [&str; 7] =
     ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 
 /// Patterns by the order in which Postgres tries them: of two that fit, the longer. Those of a name
@@ -33,14 +33,13 @@ const PATTERNS: [&str; 45] = [
 ];
 
 /// One of the parts a format is made of.
-enum Part<'f> {
+pub(super) enum Part<'f> {
+    /// One character that stands for itself.
     Text(&'f str),
+    /// What stands in double quotes.
+    Quoted(&'f str),
     /// A pattern as it is written, in which case matters for names; whether it is not filled up.
-    Pattern {
-        pattern: &'static str,
-        written: &'f str,
-        bare: bool,
-    },
+    Pattern { pattern: &'static str, written: &'f str, bare: bool },
 }
 
 /// The code by Postgres' name.
@@ -50,10 +49,15 @@ pub(super) fn function(code: &str) -> Option<Function> {
 
 /// Refuses what is not understood exactly.
 pub(super) fn check(format: &str) -> Result<(), String> {
-    parse(format).map(|_| ()).ok_or_else(|| format!("the format \"{format}\" is not supported"))
+    parse(format).map(|_| ()).ok_or_else(|| refusal(format))
 }
 
-fn parse(format: &str) -> Option<Vec<Part<'_>>> {
+pub(super) fn refusal(format: &str) -> String {
+    format!("the format \"{format}\" is not supported")
+}
+
+/// The parts of a format; `None` where one is not understood.
+pub(super) fn parse(format: &str) -> Option<Vec<Part<'_>>> {
     let mut parts = Vec::new();
     let mut rest = format;
     while let Some(c) = rest.chars().next() {
@@ -62,7 +66,7 @@ fn parse(format: &str) -> Option<Vec<Part<'_>>> {
             if text.contains('\\') {
                 return None;
             }
-            parts.push(Part::Text(text));
+            parts.push(Part::Quoted(text));
             rest = after;
             continue;
         }
@@ -115,7 +119,7 @@ fn to_char(_: &Call, list: &[Option<Datum>]) -> Outcome {
     let mut made = String::new();
     for part in parse(format).ok_or(UNEXPECTED)? {
         match part {
-            Part::Text(text) => made += text,
+            Part::Text(text) | Part::Quoted(text) => made += text,
             Part::Pattern { pattern, written, bare } => {
                 made += &formatted(pattern, written, bare, day, time);
             }
@@ -125,7 +129,7 @@ fn to_char(_: &Call, list: &[Option<Datum>]) -> Outcome {
 }
 
 /// The digits of a number, filled up with zeros.
-fn number(number: i64, width: usize, bare: bool) -> String {
+pub(super) fn number(number: i64, width: usize, bare: bool) -> String {
     if bare { number.to_string() } else { format!("{number:0width$}") }
 }
 
@@ -183,7 +187,7 @@ fn name(pattern: &str, written: &str, bare: bool, month: i64, weekday: i64) -> S
 }
 
 /// In the case in which a pattern is written.
-fn cased(name: &str, written: &str) -> String {
+pub(super) fn cased(name: &str, written: &str) -> String {
     if written == written.to_ascii_uppercase() {
         name.to_ascii_uppercase()
     } else if written == written.to_ascii_lowercase() {
