@@ -35,6 +35,8 @@ pub(crate) struct Routine {
     pub(crate) result: Oid,
     /// NULL in, NULL out.
     pub(crate) strict: bool,
+    /// Depends on settings to Postgres: not computed before there is a row.
+    pub(crate) stable: bool,
     /// Postgres' name of the code, the same for everything that does the same.
     pub(crate) code: &'static str,
 }
@@ -177,6 +179,7 @@ impl Catalog {
                 variadic: None,
                 result: oid(row[3]),
                 strict,
+                stable: false,
                 code,
             });
         }
@@ -188,6 +191,7 @@ impl Catalog {
                 result: oid(row[3]),
                 // NULL among the ranges is an error, though the array they make up is not NULL.
                 strict: row[4] == "1" && row[6] != "multirange_constructor2",
+                stable: row[5] == "s",
                 code: row[6],
             });
         }

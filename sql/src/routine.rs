@@ -47,6 +47,8 @@ pub(crate) struct Call {
     pub(crate) result: DataType,
     /// NULL in, NULL out.
     pub(crate) strict: bool,
+    /// Depends on settings to Postgres: not computed before there is a row.
+    pub(crate) stable: bool,
     pub(crate) function: Function,
     /// How the collation folds case, for code that asks for it.
     pub(crate) fold: Option<Arc<CaseMap>>,

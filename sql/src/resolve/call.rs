@@ -125,6 +125,7 @@ impl Resolver<'_> {
             arguments,
             result,
             strict: routine.strict,
+            stable: routine.stable,
             function,
             fold: None,
             pattern: None,
@@ -242,6 +243,8 @@ impl Resolver<'_> {
             items.iter().map(|item| item.constant().cloned()).collect();
         if let Some(constants) = constants {
             match call.run(&constants) {
+                // To Postgres this is no constant NULL, which would hide what it meets.
+                Ok(None) if call.stable => {}
                 Ok(value) => {
                     let value = Scalar::new(Kind::Constant(value), call.result, at);
                     return Ok(self.computed(derived, value));
