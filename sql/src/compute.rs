@@ -81,12 +81,10 @@ pub(crate) fn value(scalar: &Scalar, row: &Row) -> Outcome {
 /// Nearly every call has one argument or two: those need no allocation.
 fn called(call: &Call, arguments: &[Scalar], row: &Row) -> Outcome {
     let outcome = run(call, arguments, row);
-    // Postgres sees that such a call is NULL before it computes any of its arguments.
-    let null = |argument: &Scalar| matches!(argument.constant(), Some(None));
-    if outcome.is_err() && call.strict && arguments.iter().any(null) {
-        return Ok(None);
+    match outcome {
+        Err(_) if call.strict && arguments.iter().any(Scalar::is_null) => Ok(None),
+        outcome => outcome,
     }
-    outcome
 }
 
 fn run(call: &Call, arguments: &[Scalar], row: &Row) -> Outcome {

@@ -112,6 +112,17 @@ impl Scalar {
         }
     }
 
+    /// Whether it is NULL before any row is looked at: Postgres computes nothing of it then, so nothing
+    /// in it can fail.
+    pub(crate) fn is_null(&self) -> bool {
+        match &self.kind {
+            Kind::Constant(value) => value.is_none(),
+            Kind::Collate(operand) | Kind::Cast { operand, .. } => operand.is_null(),
+            Kind::Call(call, arguments) => call.strict && arguments.iter().any(Scalar::is_null),
+            _ => false,
+        }
+    }
+
     /// Visits the expressions right below this one.
     pub(crate) fn for_each_child(&self, visit: &mut dyn FnMut(&Scalar)) {
         match &self.kind {

@@ -1,6 +1,6 @@
 //! `/v1/admin/engine`: how the shapes are found, for whoever runs the server.
 //!
-//! *Invariant*: behind the secret; never cached; without values of rows or constants of filters.
+//! *Invariant*: behind the secret; never cached; without values of rows, or constants that filters look for.
 
 use axum::body::Body;
 use axum::http::StatusCode;

@@ -134,9 +134,8 @@ impl Retention {
             shop.packs.sync().await.map_err(|error| CreateError::Internal(error.to_string()))?;
             let Some(record) = shape.record() else { continue };
             match remember(&self.registry, &shape, record).await {
-                Ok(()) => self.copied.extend(moved),
-                // Its end has released all it had.
-                Err(CreateError::Ended) => {}
+                // Its end has released what it referred to then.
+                Ok(()) | Err(CreateError::Ended) => self.copied.extend(moved),
                 Err(error) => return Err(error),
             }
         }
@@ -290,24 +289,27 @@ fn rewrite(
     Ok(())
 }
 
-/// Copies the batches of a shape that are to move; returns where they were.
+/// Copies the batches of a shape that are to move; returns the places that nothing refers to any more: where
+/// they were, or the copies if the shape has ended meanwhile and given up its rows.
 fn move_rows<E>(
     shape: &Shape,
     moves: impl Fn(&BatchPlace) -> bool,
     mut copy: impl FnMut(&BatchPlace) -> Result<BatchPlace, E>,
 ) -> Result<Vec<BatchPlace>, E> {
-    let mut moved = BTreeMap::new();
+    let mut unused = Vec::new();
     for base in shape.bases().iter().filter(|base| base.is_complete()) {
+        let mut copies = BTreeMap::new();
         for (at, place) in base.batches().iter().enumerate().filter(|(_, place)| moves(place)) {
-            moved.insert((base.handle, at), (*place, copy(place)?));
+            copies.insert(at, copy(place)?);
         }
         base.update(|state| {
             for (at, place) in state.batches.iter_mut().enumerate() {
-                if let Some((_, new)) = moved.get(&(base.handle, at)) {
-                    *place = *new;
+                if let Some(new) = copies.remove(&at) {
+                    unused.push(std::mem::replace(place, new));
                 }
             }
         });
+        unused.extend(copies.into_values());
     }
-    Ok(moved.into_values().map(|(old, _)| old).collect())
+    Ok(unused)
 }

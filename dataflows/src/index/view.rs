@@ -1,7 +1,8 @@
 //! What the index looks like from outside.
 //!
 //! *Enters*: the index. *Leaves*: a [`View`] of it, made when somebody asks.
-//! *Invariant*: no value of a row and no constant of a filter is in it.
+//! *Invariant*: no value of a row is in it, and no constant that a filter looks for; those that a value is
+//! computed with (a path, an argument of a function) are.
 
 use std::collections::BTreeMap;
 

@@ -211,7 +211,7 @@ impl Resolver<'_> {
         self.check_collation(call, items, at)?;
         let first = items.first().and_then(constant_text);
         // NULL makes the result NULL, whatever else is there.
-        let null = call.strict && items.iter().any(|item| matches!(item.constant(), Some(None)));
+        let null = call.strict && items.iter().any(Scalar::is_null);
         if !null {
             routine::check_constant(call.code, first, items.get(1).and_then(constant_text))
                 .map_err(|reason| WhereError::at(at, reason))?;
@@ -234,7 +234,7 @@ impl Resolver<'_> {
             true => self.derive_all(&items),
             false => Derived::Default,
         };
-        let null = call.strict && items.iter().any(|item| matches!(item.constant(), Some(None)));
+        let null = call.strict && items.iter().any(Scalar::is_null);
         // What is NULL may still decide the collation of what stands around it.
         if null && self.may_forget(derived) {
             return Ok(Scalar::new(Kind::Constant(None), call.result, at));
