@@ -13,7 +13,8 @@ use super::http::{Request, Response};
 use super::log::{Log, Schema};
 use super::shape::Shape;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+/// A loaded machine and a build without optimisation take their time.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A following client; a clone goes its own way from the same place.
 #[derive(Clone)]
