@@ -86,6 +86,10 @@ pub const ENTRY_OVERHEAD_BYTES: u64 = 200;
 /// How long a live request waits, unless configured.
 pub const LONG_POLL_DEFAULT: Duration = Duration::from_secs(20);
 
+/// Shapes that are made for one request if each ends before it has begun: more is somebody who empties the
+/// table all the time.
+pub const SHAPE_TRIES: usize = 5;
+
 /// How long a request waits for the first row of a new shape's snapshot.
 pub const SNAPSHOT_START_MAX: Duration = Duration::from_secs(45);
 

@@ -19,8 +19,9 @@ use super::refusal::Refusal;
 use super::request::{DeleteRequest, ShapeRequest};
 use super::{Http, subset};
 use crate::core::Core;
-use crate::limits::{BODY_BYTES_MAX, BODY_READ_MAX, READY_MAX, SNAPSHOT_START_MAX};
+use crate::limits::{BODY_BYTES_MAX, BODY_READ_MAX, READY_MAX, SHAPE_TRIES, SNAPSHOT_START_MAX};
 use crate::shape_log::RequestOffset;
+use crate::shapes::create::CreateError;
 use crate::shapes::definition::Question;
 use crate::shapes::{Defined, Shape};
 
@@ -71,11 +72,7 @@ async fn read(
     if let Some(handle) = &request.handle {
         refused(handle, &defined)?;
     }
-    let shape = Box::pin(resolve(&core, defined, &request)).await?;
-    shape.note_use();
-    let started = timeout(SNAPSHOT_START_MAX, shape.started()).await;
-    let waited = || Refusal::Unavailable("the snapshot has not begun yet".to_owned(), 10);
-    started.map_err(|_| waited())??;
+    let shape = Box::pin(begun(&core, defined, &request)).await?;
     if !known {
         http.admission.exchange(permit);
     }
@@ -150,6 +147,28 @@ async fn core(http: &Http) -> Result<Arc<Core>, Refusal> {
     let ready = timeout(READY_MAX, core.wait_for(Option::is_some)).await;
     let found = ready.ok().and_then(Result::ok).and_then(|core| core.clone());
     found.ok_or_else(|| Refusal::Unavailable("replication is starting over".to_owned(), 5))
+}
+
+/// The shape that is asked for, once there is something to answer. One that ends before that, of which
+/// nobody was told, is made again for those who ask for none in particular.
+async fn begun(
+    core: &Arc<Core>,
+    mut defined: Defined,
+    request: &ShapeRequest,
+) -> Result<Arc<Shape>, Refusal> {
+    for _ in 0..SHAPE_TRIES {
+        let shape = resolve(core, defined, request).await?;
+        shape.note_use();
+        let started = timeout(SNAPSHOT_START_MAX, shape.started()).await;
+        let waited = || Refusal::Unavailable("the snapshot has not begun yet".to_owned(), 10);
+        match started.map_err(|_| waited())? {
+            Ok(()) => return Ok(shape),
+            Err(CreateError::Ended) if request.handle.is_none() => {}
+            Err(error) => return Err(error.into()),
+        }
+        defined = define(core, &request.question, false).await?;
+    }
+    Err(Refusal::Unavailable("the table is emptied or altered again and again".to_owned(), 1))
 }
 
 /// The shape that is asked for; made if there is none.

@@ -260,6 +260,8 @@ impl Registry {
                 refused.pop_front();
             }
         }
+        // Whoever is told must not find it again.
+        self.state().maps.remove(shape.id);
         create::fail(shape, error);
         self.end(std::slice::from_ref(shape)).await;
     }
