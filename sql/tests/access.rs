@@ -185,6 +185,8 @@ const PATHS: &[(&str, &str, &[Value], &[Value])] = &[
     ("t <> 'x' AND p BETWEEN 1 AND 2", "range p", &[("p", "1.5")], &[("p", "3"), ("t", "y")]),
     ("t ILIKE '%abcdef%' AND p > 1", "fragment t, case folded", &[("t", "ABCDEF")], &[("p", "2")]),
     ("10 / n = 5", "equality ('10'::int4 / n)", &[("n", "2")], &[("n", "0"), ("n", "3")]),
+    // Nothing above the constant has a key.
+    ("big < 9223372036854775807.5", "range big", &[("big", "9223372036854775807")], &[("n", "1")]),
 ];
 
 fn wide_table() -> TableSchema {
