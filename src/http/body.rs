@@ -11,24 +11,22 @@ use tokio::sync::mpsc;
 
 use crate::core::Core;
 use crate::limits::{BODY_PIECE_BYTES, SNAPSHOT_STALL_MAX};
-use crate::shape_log::block::last_op;
+use crate::shape_log::block::{Postings, last_op};
 use crate::shape_log::encode::{self, Entry};
-use crate::shape_log::postings::Posting;
 use crate::shape_log::{BatchPlace, Block, Control, Form, Offset, Piece, Pin, Slice};
 use crate::shapes::Shape;
 use crate::shapes::base::{Base, Stage};
 use crate::shapes::visibility::Visibility;
 
-/// Pieces between the reader of the log and the socket.
+/// Pieces of a snapshot between its reader and the socket.
 const PIECES: usize = 4;
 
 /// A small piece is cheaper to copy than to send by itself.
 const COPIED_BYTES_MAX: usize = 4 << 10;
 
-/// A body that is being sent.
+/// A body, in pieces.
 struct Parts {
     form: Form,
-    pieces: mpsc::Sender<io::Result<Bytes>>,
     buffer: Vec<u8>,
     empty: bool,
 }
@@ -44,10 +42,8 @@ pub fn pieces(count: usize) -> (mpsc::Sender<io::Result<Bytes>>, Body) {
 }
 
 impl Parts {
-    fn new(form: Form, shape: &Shape) -> io::Result<(Parts, Body)> {
-        let buffer = form.open(shape)?.to_vec();
-        let (pieces, body) = pieces(PIECES);
-        Ok((Parts { form, pieces, buffer, empty: true }, body))
+    fn new(form: Form, shape: &Shape) -> io::Result<Parts> {
+        Ok(Parts { form, buffer: form.open(shape)?.to_vec(), empty: true })
     }
 
     fn push(&mut self, part: &[u8]) {
@@ -57,11 +53,12 @@ impl Parts {
         self.buffer.extend_from_slice(part);
     }
 
-    fn piece(&mut self) -> io::Result<Bytes> {
-        Ok(Bytes::from(std::mem::take(&mut self.buffer)))
+    fn piece(&mut self) -> Bytes {
+        // Without the room that it grew into: it may wait for long.
+        Bytes::from(std::mem::take(&mut self.buffer).into_boxed_slice())
     }
 
-    fn end(&mut self) -> io::Result<Bytes> {
+    fn end(&mut self) -> Bytes {
         self.buffer.extend_from_slice(self.form.close());
         self.piece()
     }
@@ -105,6 +102,8 @@ pub async fn log(
     Ok(Body::from_stream(stream::iter(parts.map(Ok::<_, io::Error>))))
 }
 
+/// A piece at a time, each read when the connection has room for it: a slow client holds no thread, and
+/// no memory but what its connection has buffered.
 fn long_log(
     core: &Arc<Core>,
     shape: &Arc<Shape>,
@@ -112,46 +111,41 @@ fn long_log(
     slice: Slice,
     last: Option<Vec<u8>>,
 ) -> io::Result<Body> {
-    let (mut parts, body) = Parts::new(form, shape)?;
-    let (core, shape) = (Arc::clone(core), Arc::clone(shape));
-    let (handle, cut) = (shape.handle(), parts.pieces.clone());
-    let mut entries = Entries::new(core, shape, slice);
-    tokio::spawn(async move {
-        let last_piece = loop {
-            // A piece at a time: a slow client holds no thread and no more than a piece.
-            let filled = tokio::task::spawn_blocking(move || {
-                let filled = entries.part(form);
-                (entries, filled)
-            });
-            let (rest, filled) = match filled.await {
-                Ok(filled) => filled,
-                // Cut, not ended: what was sent must not look whole.
-                Err(error) => {
-                    _ = cut.send(Err(io::Error::other(error))).await;
-                    return;
-                }
-            };
-            entries = rest;
-            match filled {
-                Ok(part) if part.is_empty() => {}
-                Ok(part) => parts.push(&part),
-                Err(error) => {
-                    tracing::error!(%error, handle, "a log cannot be read");
-                    break Err(error);
-                }
-            }
-            if entries.ended {
-                last.iter().for_each(|message| parts.push(message));
-                break parts.end();
-            }
-            let piece = parts.piece();
-            if parts.pieces.send(piece).await.is_err() {
-                return;
-            }
-        };
-        _ = parts.pieces.send(last_piece).await;
+    let parts = Parts::new(form, shape)?;
+    let entries = Entries::new(Arc::clone(core), Arc::clone(shape), slice);
+    let pieces = stream::try_unfold(Some(Unsent { parts, entries, last }), async |unsent| {
+        let Some(unsent) = unsent else { return Ok(None) };
+        let read = tokio::task::spawn_blocking(move || unsent.piece()).await;
+        // Cut, not ended: what was sent must not look whole.
+        read.map_err(io::Error::other)?.map(Some)
     });
-    Ok(body)
+    // Compression asks once more after the end.
+    Ok(Body::from_stream(pieces.fuse()))
+}
+
+/// What is still to be read of a log that is being sent.
+struct Unsent {
+    parts: Parts,
+    entries: Entries,
+    last: Option<Vec<u8>>,
+}
+
+impl Unsent {
+    /// The next piece, and what comes after it. Blocks on files.
+    fn piece(mut self) -> io::Result<(Bytes, Option<Unsent>)> {
+        let part = self.entries.part(self.parts.form).inspect_err(|error| {
+            let handle = self.entries.shape.handle();
+            tracing::error!(%error, handle, "a log cannot be read");
+        })?;
+        if !part.is_empty() {
+            self.parts.push(&part);
+        }
+        if !self.entries.ended {
+            return Ok((self.parts.piece(), Some(self)));
+        }
+        self.last.iter().for_each(|message| self.parts.push(message));
+        Ok((self.parts.end(), None))
+    }
 }
 
 /// What a log consists of, towards clients.
@@ -168,7 +162,7 @@ pub struct Entries {
     shape: Arc<Shape>,
     slice: Slice,
     next_block: usize,
-    block: Option<(Block, std::vec::IntoIter<Posting>)>,
+    block: Option<(Block, Postings)>,
     /// What is read must stay until then.
     _pin: Option<Pin>,
     /// Whether all have been read.
@@ -218,11 +212,11 @@ impl Entries {
                     self.ended = true;
                     return Ok(());
                 };
-                self.block = Some((block.clone(), block.read()?.into_iter()));
+                self.block = Some((block.clone(), block.postings()?));
                 self.next_block += 1;
                 continue;
             };
-            let Some(posting) = postings.next() else {
+            let Some(posting) = postings.next().transpose()? else {
                 self.block = None;
                 continue;
             };
@@ -262,13 +256,14 @@ pub fn snapshot(
     form: Form,
     chunk: u32,
 ) -> io::Result<Body> {
-    let (mut parts, body) = Parts::new(form, shape)?;
+    let mut parts = Parts::new(form, shape)?;
+    let (sender, body) = pieces(PIECES);
     let (core, shape, base) = (Arc::clone(core), Arc::clone(shape), Arc::clone(base));
     tokio::spawn(async move {
-        let result = rows(&core, &shape, &base, chunk, &mut parts).await;
+        let result = rows(&core, &shape, &base, chunk, &mut parts, &sender).await;
         let last_piece = match result {
-            Ok(Some(None)) => parts.end(),
-            Ok(Some(Some(end))) => form.control(&shape, &end).and_then(|end| {
+            Ok(Some(None)) => Ok(parts.end()),
+            Ok(Some(Some(end))) => form.control(&shape, &end).map(|end| {
                 parts.push(&end);
                 parts.end()
             }),
@@ -278,7 +273,7 @@ pub fn snapshot(
                 Err(error)
             }
         };
-        _ = parts.pieces.send(last_piece).await;
+        _ = sender.send(last_piece).await;
     });
     Ok(body)
 }
@@ -290,6 +285,7 @@ async fn rows(
     base: &Base,
     chunk: u32,
     parts: &mut Parts,
+    pieces: &mpsc::Sender<io::Result<Bytes>>,
 ) -> io::Result<Option<Option<Control>>> {
     let mut snapshot = base.snapshot();
     let mut next = snapshot.borrow().batches.partition_point(|batch| batch.chunk < chunk);
@@ -316,7 +312,7 @@ async fn rows(
             // Rows may have been copied to another place since the last look.
             let batch = snapshot.borrow().batches.get(at).copied();
             let Some(batch) = batch else { return Ok(Some(None)) };
-            match send_batch(core, shape, batch, parts).await {
+            match send_batch(core, shape, batch, parts, pieces).await {
                 Ok(true) => {}
                 Ok(false) => return Ok(None),
                 Err(_) if shape.log.ended().is_some() => return Ok(Some(None)),
@@ -337,6 +333,7 @@ async fn send_batch(
     shape: &Arc<Shape>,
     batch: BatchPlace,
     parts: &mut Parts,
+    pieces: &mpsc::Sender<io::Result<Bytes>>,
 ) -> io::Result<bool> {
     let shop = core.registry.workshop();
     let (packs, reader) = (shop.packs.clone(), Arc::clone(shape));
@@ -350,8 +347,6 @@ async fn send_batch(
     let part = shop.encoded.get(Piece::Batch(shape.id, batch, form), encode).await;
     let part = part.map_err(io::Error::other)?.unwrap_or_default();
     parts.push(b"");
-    let head = parts.piece()?;
-    let sent =
-        parts.pieces.send(Ok(head)).await.is_ok() && parts.pieces.send(Ok(part)).await.is_ok();
-    Ok(sent)
+    let head = parts.piece();
+    Ok(pieces.send(Ok(head)).await.is_ok() && pieces.send(Ok(part)).await.is_ok())
 }

@@ -127,14 +127,41 @@ impl Block {
 
     /// Its postings, in order. Waits for the disk.
     pub fn read(&self) -> io::Result<Vec<Posting>> {
+        self.postings()?.collect()
+    }
+
+    /// Its postings, in order, each decoded when it is asked for: their bytes are a fifth of them, and who
+    /// reads slowly holds them for long. Waits for the disk.
+    pub fn postings(&self) -> io::Result<Postings> {
         let mut bytes = vec![0; self.length as usize];
         self.file.file.read_exact_at(&mut bytes, self.at)?;
         if crc32fast::hash(&bytes) != self.crc {
             return Err(io::Error::other("postings are damaged"));
         }
-        let mut rest = &bytes[..];
-        let postings = decode(&mut rest, self.count as usize).filter(|_| rest.is_empty());
-        postings.ok_or_else(|| io::Error::other("a posting is damaged"))
+        Ok(Postings { bytes, at: 0, left: self.count, before: Before::default() })
+    }
+}
+
+/// The postings of a block that are not decoded yet.
+pub struct Postings {
+    bytes: Vec<u8>,
+    at: usize,
+    left: u32,
+    before: Before,
+}
+
+impl Iterator for Postings {
+    type Item = io::Result<Posting>;
+
+    fn next(&mut self) -> Option<io::Result<Posting>> {
+        self.left = self.left.checked_sub(1)?;
+        let mut rest = &self.bytes[self.at..];
+        let posting = self.before.take(&mut rest).filter(|_| self.left > 0 || rest.is_empty());
+        self.at = self.bytes.len() - rest.len();
+        Some(posting.ok_or_else(|| {
+            self.left = 0;
+            io::Error::other("a posting is damaged")
+        }))
     }
 }
 
@@ -252,25 +279,34 @@ fn encode(postings: &[Posting], out: &mut Vec<u8>) {
     }
 }
 
-fn decode(rest: &mut &[u8], count: usize) -> Option<Vec<Posting>> {
-    if count > rest.len() / POSTING_BYTES_MIN {
-        return None;
-    }
-    let (mut seq, mut op_position) = (0u64, 0u64);
-    let mut postings = Vec::with_capacity(count);
-    for _ in 0..count {
-        seq = seq.wrapping_add(varint::take(rest)?);
-        op_position = op_position.wrapping_add(varint::take(rest)?);
+/// What the posting before said, which the next one adds to.
+#[derive(Default)]
+struct Before {
+    seq: u64,
+    op_position: u64,
+}
+
+impl Before {
+    fn take(&mut self, rest: &mut &[u8]) -> Option<Posting> {
+        self.seq = self.seq.wrapping_add(varint::take(rest)?);
+        self.op_position = self.op_position.wrapping_add(varint::take(rest)?);
         let (&flags, after) = rest.split_first()?;
         *rest = after;
         let verdict = Verdict::from_u8(flags & VERDICT).filter(|_| flags <= VERDICT | LAST)?;
         let last = flags & LAST != 0;
         let weight = u32::try_from(varint::take(rest)?).ok()?;
+        let Before { seq, op_position } = *self;
         // Whether one breaks a promise is not stored: a shape that gets such a one ends.
-        let breaks_promise = false;
-        postings.push(Posting { seq, op_position, verdict, last, weight, breaks_promise });
+        Some(Posting { seq, op_position, verdict, last, weight, breaks_promise: false })
     }
-    Some(postings)
+}
+
+fn decode(rest: &mut &[u8], count: usize) -> Option<Vec<Posting>> {
+    if count > rest.len() / POSTING_BYTES_MIN {
+        return None;
+    }
+    let mut before = Before::default();
+    (0..count).map(|_| before.take(rest)).collect()
 }
 
 #[cfg(test)]
