@@ -24,7 +24,6 @@ use crate::members::{concerns, load};
 use crate::repair::{Stream, first_place};
 use crate::replication::Database;
 use crate::replication::layouts::Layouts;
-use crate::replication::publication::Publication;
 use crate::replication::schema::Schemas;
 use crate::replication::session::{Cluster, Session, SessionError};
 use crate::replication::slot::Names;
@@ -240,7 +239,7 @@ async fn wire(
     let told = (Arc::clone(&changed), connected_sender, stop);
     let session = session(database, &names, of_table, layouts, partitions, stream, told);
     let workshop = Workshop {
-        publication: Publication::new(database.clone(), names.publication, tables(&shapes)),
+        publication: schemas.publication(names.publication, tables(&shapes)),
         database: database.clone(),
         schemas,
         engine,

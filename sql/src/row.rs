@@ -132,8 +132,13 @@ pub struct RowBuilder {
 impl RowBuilder {
     /// Room for `columns` columns.
     pub fn new(columns: usize) -> Result<RowBuilder, RowError> {
+        RowBuilder::with_room(columns, columns * 12)
+    }
+
+    /// Room for `columns` columns and so many bytes of their values, about.
+    pub fn with_room(columns: usize, values: usize) -> Result<RowBuilder, RowError> {
         let count = u16::try_from(columns).map_err(|_| RowError("more than 65,535 columns"))?;
-        let mut bytes = BytesMut::with_capacity(HEAD + columns * 16);
+        let mut bytes = BytesMut::with_capacity(HEAD + columns * 4 + values);
         bytes.put_u16_le(count);
         bytes.put_bytes(0, 4 * columns);
         Ok(RowBuilder { bytes, columns, filled: 0 })

@@ -36,17 +36,17 @@ pub const WRITERS: &str = include_str!("../statements/writers.sql");
 /// `$1` table oid.
 pub const SAME_FILES: &str = include_str!("../statements/same_files.sql");
 
-/// Begins a snapshot transaction whose values print exactly as those of the stream.
-pub const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
-    SET LOCAL DateStyle = 'ISO, MDY'; SET LOCAL TimeZone = 'UTC'; \
-    SET LOCAL IntervalStyle = 'iso_8601'; SET LOCAL extra_float_digits = 1; \
-    SET LOCAL bytea_output = 'hex'; SET LOCAL statement_timeout = 0; \
-    SET LOCAL idle_in_transaction_session_timeout = 0";
+/// Begins a snapshot transaction. The snapshot is taken by the first query.
+pub const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
-/// What the open snapshot contains, then the position that everything in it lies before: read after the
-/// snapshot was taken.
-pub const SEEN: &str =
-    "SELECT pg_current_snapshot()::text; SELECT pg_current_wal_insert_lsn()::text";
+/// Takes the snapshot, if none was taken: what it contains, then the position that everything in it lies before,
+/// read after the snapshot was taken. From here on values print exactly as those of the stream. One
+/// statement: a `SET` for each setting takes longer than all of this.
+pub const SEEN: &str = "SELECT pg_current_snapshot()::text, pg_current_wal_insert_lsn()::text, \
+    set_config('DateStyle', 'ISO, MDY', true), set_config('TimeZone', 'UTC', true), \
+    set_config('IntervalStyle', 'iso_8601', true), set_config('extra_float_digits', '1', true), \
+    set_config('bytea_output', 'hex', true), set_config('statement_timeout', '0', true), \
+    set_config('idle_in_transaction_session_timeout', '0', true)";
 
 /// Writes a transaction that says nothing, to nobody, and waits for no standby.
 pub const NUDGE: &str = "BEGIN; SET LOCAL synchronous_commit = local; \

@@ -26,6 +26,8 @@ SELECT c.oid,
          AS column_numbers,
        coalesce(array_agg(a.attnotnull ORDER BY a.attnum) FILTER (WHERE a.attnum > 0), '{}')
          AS column_not_null,
+       coalesce(array_agg(a.attcollation ORDER BY a.attnum) FILTER (WHERE a.attnum > 0), '{}')
+         AS column_collations,
        coalesce(
          array_agg(
            coalesce(

@@ -11,7 +11,8 @@ pub struct CopyError(&'static str);
 /// values with escapes.
 pub fn row(line: &[u8], columns: usize, scratch: &mut Vec<u8>) -> Result<Row, CopyError> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
-    let mut row = RowBuilder::new(columns).map_err(|_| CopyError("too many columns"))?;
+    let row = RowBuilder::with_room(columns, line.len());
+    let mut row = row.map_err(|_| CopyError("too many columns"))?;
     // A row of no columns is an empty line; a row of one column may be one, too.
     if columns > 0 {
         for value in line.split(|byte| *byte == b'\t') {

@@ -339,9 +339,9 @@ async fn send_batch(
     let (packs, reader) = (shop.packs.clone(), Arc::clone(shape));
     let form = parts.form;
     let encode = move || {
-        let rows = packs.read(&batch).map_err(io::Error::other)?;
+        let rows = packs.stored(&batch).map_err(io::Error::other)?;
         let mut part = form.part(&reader)?;
-        rows.iter().try_for_each(|row| part.snapshot_row(row))?;
+        part.snapshot_rows(&rows)?;
         Ok(Some(Bytes::from(part.finish()?)))
     };
     let part = shop.encoded.get(Piece::Batch(shape.id, batch, form), encode).await;

@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
+use brooklet_sql::subquery::named_tables;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 use tokio::time::timeout;
@@ -166,7 +167,7 @@ async fn begun(
             Err(CreateError::Ended) if request.handle.is_none() => {}
             Err(error) => return Err(error.into()),
         }
-        defined = define(core, &request.question, false).await?;
+        defined = define(core, &request.question, true).await?;
     }
     Err(Refusal::Unavailable("the table is emptied or altered again and again".to_owned(), 1))
 }
@@ -201,8 +202,15 @@ async fn find_or_create(
     if let Some(shape) = core.registry.by_definition(&defined) {
         return Ok(shape);
     }
-    // What we know of the table may be out of date: a new shape begins with the truth.
-    let defined = define(core, &request.question, true).await?;
+    // What a restart has found, and tables behind a subquery, may be out of date: a new shape begins with the truth.
+    let filter = request.question.filter.as_ref();
+    let fold = filter.is_some_and(|filter| folds(&filter.text));
+    let alone = filter.is_none_or(|filter| named_tables(&filter.text).is_empty());
+    let schemas = &core.registry.workshop().schemas;
+    let defined = match alone && schemas.has_seen(defined.template.table(), fold) {
+        true => defined,
+        false => define(core, &request.question, true).await?,
+    };
     Ok(core.registry.get_or_create(defined)?)
 }
 

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
+use deadpool_postgres::{
+    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod,
+};
 use pgwire_replication::{ReplicationConfig, SslMode as WireSslMode, TlsConfig};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::config::{Host, SslMode};
@@ -100,7 +102,16 @@ impl Database {
         let tls = MakeRustlsConnect::new(client_config(ca)?);
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_config(config.clone(), tls.clone(), recycling);
+        // What is prepared are questions to the catalogue: to plan one takes longer than to run it, and its
+        // values make no difference. Clauses of shapes are part of their statements' text.
+        let plan_once = Hook::async_fn(|client: &mut ClientWrapper, _| {
+            Box::pin(async move {
+                let set = client.batch_execute("SET plan_cache_mode = force_generic_plan").await;
+                set.map_err(HookError::Backend)
+            })
+        });
         let pool = Pool::builder(manager)
+            .post_create(plan_once)
             .max_size(pool_size)
             .wait_timeout(Some(POOL_WAIT))
             .runtime(deadpool_postgres::Runtime::Tokio1)

@@ -6,6 +6,7 @@
 //! from parsed names. *Must not know*: shapes' logs, HTTP.
 
 pub mod assemble;
+pub mod collations;
 pub mod database;
 pub mod layouts;
 pub mod partitions;

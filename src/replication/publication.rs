@@ -9,11 +9,13 @@ use brooklet_sql::{Column, RelationColumn, RelationName, TableSchema, statement}
 use deadpool_postgres::Object;
 use tokio_postgres::types::ToSql;
 
+use super::collations::CollationNames;
 use super::database::{Database, DatabaseError};
 use super::partitions::{Partition, partitions};
 use super::ways::columns;
 use crate::limits::{TABLE_LOCK_TIMEOUT, TABLE_LOCK_TRIES, TABLE_WRITERS_MAX};
 use crate::shapes::template::Template;
+use crate::shared_call::SharedCall;
 
 /// Why a table cannot be prepared now. All may pass: the client is told to come again.
 #[derive(Debug, thiserror::Error)]
@@ -62,27 +64,31 @@ pub struct PreparedTable {
     /// The primary key's columns, in key order.
     key: Vec<String>,
     columns: Vec<PreparedColumn>,
+    collations: Arc<CollationNames>,
 }
 
 struct PreparedColumn {
     column: RelationColumn,
     number: i16,
     not_null: bool,
+    collation: u32,
     labels: String,
 }
 
 impl PreparedTable {
-    fn read(row: &tokio_postgres::Row) -> PreparedTable {
+    fn read(row: &tokio_postgres::Row, names: &Arc<CollationNames>) -> PreparedTable {
         let columns =
             columns(row.get("column_names"), row.get("column_types"), row.get("column_modifiers"));
         let numbers: Vec<i16> = row.get("column_numbers");
         let not_null: Vec<bool> = row.get("column_not_null");
         let labels: Vec<String> = row.get("column_labels");
-        let columns = columns.into_iter().zip(numbers).zip(not_null).zip(labels);
-        let column = |(((column, number), not_null), labels)| PreparedColumn {
+        let collations: Vec<u32> = row.get("column_collations");
+        let columns = columns.into_iter().zip(numbers).zip(not_null).zip(labels).zip(collations);
+        let column = |((((column, number), not_null), labels), collation)| PreparedColumn {
             column,
             number,
             not_null,
+            collation,
             labels,
         };
         PreparedTable {
@@ -91,6 +97,7 @@ impl PreparedTable {
             whole: row.get::<_, bool>("whole") && row.get::<_, bool>("full_identity"),
             key: row.get("key"),
             columns: columns.map(column).collect(),
+            collations: Arc::clone(names),
         }
     }
 
@@ -127,6 +134,10 @@ impl PreparedTable {
                 && now.column.type_modifier == column.type_modifier
                 // Clients were told that there always is a value.
                 && (now.not_null || !column.not_null)
+                && self.collations.may_be(
+                    now.collation,
+                    column.collation.as_ref().map(|collation| &*collation.name),
+                )
                 && keeps_labels(&column.labels, &now.labels, filtered)
         })
     }
@@ -148,8 +159,16 @@ pub struct Publication {
     name: String,
     /// Tables that are known to be prepared, with no writer from before.
     prepared: Mutex<HashSet<u32>>,
-    /// Requests for one table wait for each other; async, held across statements.
-    busy: Mutex<HashMap<u32, Arc<tokio::sync::Mutex<()>>>>,
+    /// Requests for one table wait for each other, and share what they ask.
+    asked: Mutex<HashMap<u32, Arc<Asked>>>,
+    collations: Arc<CollationNames>,
+}
+
+/// What is asked about a table for every new shape.
+#[derive(Default)]
+struct Asked {
+    prepare: SharedCall<()>,
+    inspect: SharedCall<Option<Arc<PreparedTable>>>,
 }
 
 impl Publication {
@@ -158,18 +177,39 @@ impl Publication {
     ///
     /// `prepared` are tables that finished shapes are about: what they wrote before they were
     /// published was waited for then.
-    pub fn new(database: Database, name: String, prepared: HashSet<u32>) -> Publication {
-        Publication { database, name, prepared: Mutex::new(prepared), busy: Mutex::default() }
+    pub fn new(
+        database: Database,
+        name: String,
+        prepared: HashSet<u32>,
+        collations: Arc<CollationNames>,
+    ) -> Publication {
+        let (prepared, asked) = (Mutex::new(prepared), Mutex::default());
+        Publication { database, name, prepared, asked, collations }
     }
 
     /// Returns once every change of the table that commits after now is in the stream, with its
     /// whole old row.
+    ///
+    /// One that was prepared is not looked at again before whoever asks has its snapshot's lock, which
+    /// [`Publication::inspect_one`] has to come after: what has come undone is noticed there.
     pub async fn prepare(&self, table: &TableSchema) -> Result<(), PublicationError> {
-        let turn = {
-            let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(busy.entry(table.oid).or_default())
-        };
-        let _turn = turn.lock().await;
+        if !table.partitioned && self.is_prepared(table.oid) {
+            return Ok(());
+        }
+        self.asked(table.oid).prepare.call(|| self.prepare_now(table)).await
+    }
+
+    fn is_prepared(&self, table: u32) -> bool {
+        let prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        prepared.contains(&table)
+    }
+
+    fn asked(&self, table: u32) -> Arc<Asked> {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(asked.entry(table).or_default())
+    }
+
+    async fn prepare_now(&self, table: &TableSchema) -> Result<(), PublicationError> {
         let mut client = self.database.pooled().await?;
         let partitions = match table.partitioned {
             true => partitions(&client, &[table.oid]).await?,
@@ -177,7 +217,8 @@ impl Publication {
         };
         let leaves: Vec<u32> = partitions.iter().map(|partition| partition.oid).collect();
         let parameters: [&(dyn ToSql + Sync); 3] = [&self.name, &table.oid, &leaves];
-        let row = client.query_opt(statement::PUBLISHED, &parameters).await?;
+        let statement = client.prepare_cached(statement::PUBLISHED).await?;
+        let row = client.query_opt(&statement, &parameters).await?;
         let state = |name: &str| row.as_ref().is_some_and(|row| row.get(name));
         let partial: Vec<&Partition> = partitions.iter().filter(|p| !p.full_identity).collect();
         let published = state("published");
@@ -186,11 +227,7 @@ impl Publication {
             let (publication, table) = (quote(&self.name), table.name.quoted());
             return Err(PublicationError::Filtered { publication, table });
         }
-        let seen = {
-            let prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
-            prepared.contains(&table.oid)
-        };
-        if full && published && seen {
+        if full && published && self.is_prepared(table.oid) {
             return Ok(());
         }
         // Identity first: the other order lets the application's own UPDATE fail on a table without a
@@ -224,13 +261,22 @@ impl Publication {
         self.prepared.lock().unwrap_or_else(PoisonError::into_inner).remove(&table);
     }
 
+    /// What has become of a table, if it still exists, at some time after this is asked.
+    pub async fn inspect_one(
+        &self,
+        table: u32,
+    ) -> Result<Option<Arc<PreparedTable>>, DatabaseError> {
+        let look = async || Ok(self.inspect(&[table]).await?.pop().map(Arc::new));
+        self.asked(table).inspect.call(look).await
+    }
+
     /// What has become of tables that are prepared, as far as they still exist.
     pub async fn inspect(&self, tables: &[u32]) -> Result<Vec<PreparedTable>, DatabaseError> {
         let client = self.database.pooled().await?;
         // Asked for every new shape; to plan it takes longer than to run it.
         let prepared = client.prepare_cached(statement::RECONCILE).await?;
         let rows = client.query(&prepared, &[&self.name, &tables]).await?;
-        Ok(rows.iter().map(PreparedTable::read).collect())
+        Ok(rows.iter().map(|row| PreparedTable::read(row, &self.collations)).collect())
     }
 
     /// Makes the old rows of a partition complete that came after its table was prepared.

@@ -1,6 +1,6 @@
 //! Tables as the catalogue describes them, and whether they can be served rightly.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -8,11 +8,14 @@ use brooklet_sql::{
     CaseMap, Collation, CollationFacts, Column, Folding, Relation, RelationColumn, RelationName,
     ReplicaIdentity, TableSchema, Tables, statement, subquery::named_tables,
 };
-use tokio_postgres::{Client, Row};
+use deadpool_postgres::Object;
+use tokio_postgres::Row;
 
+use super::collations::CollationNames;
 use super::database::{Database, DatabaseError};
 use super::layouts::Layouts;
 use super::partitions::partitions;
+use super::publication::Publication;
 use crate::shapes::definition::FilterSource;
 
 /// Why a table cannot be served.
@@ -46,12 +49,19 @@ impl From<tokio_postgres::Error> for SchemaError {
 pub struct Schemas {
     database: Database,
     /// Each lock is held for a look-up only.
-    tables: Mutex<HashMap<(RelationName, bool), Arc<TableSchema>>>,
+    tables: Mutex<HashMap<(RelationName, bool), Known>>,
+    collations: Arc<CollationNames>,
     case_maps: Mutex<HashMap<u32, Option<Arc<CaseMap>>>>,
     layouts: Arc<Layouts>,
     /// One look at a table at a time, and when the last one began: whoever asked before that takes
     /// its result. Async: held across statements.
     looks: Mutex<HashMap<(RelationName, bool), Look>>,
+}
+
+struct Known {
+    table: Arc<TableSchema>,
+    /// Whether this process has looked at it, or only the catalogue of shapes says so.
+    seen: bool,
 }
 
 type Look = Arc<tokio::sync::Mutex<Option<(Instant, Arc<TableSchema>)>>>;
@@ -62,6 +72,7 @@ impl Schemas {
     pub fn new(database: Database, layouts: Arc<Layouts>) -> Schemas {
         Schemas {
             database,
+            collations: Arc::default(),
             layouts,
             looks: Mutex::default(),
             tables: Mutex::new(HashMap::new()),
@@ -69,12 +80,30 @@ impl Schemas {
         }
     }
 
+    /// The publication of this name, which calls collations as these schemas do. `prepared`: see
+    /// [`Publication::new`].
+    #[must_use]
+    pub fn publication(&self, name: String, prepared: HashSet<u32>) -> Publication {
+        Publication::new(self.database.clone(), name, prepared, Arc::clone(&self.collations))
+    }
+
     /// A table that shapes already use is known without Postgres.
     pub fn restore(&self, table: &Arc<TableSchema>) {
         let fold = table.columns.iter().any(|column| {
             column.collation.as_ref().is_some_and(|collation| collation.case_map.is_some())
         });
-        self.put(&table.name, fold, Arc::clone(table));
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = Known { table: Arc::clone(table), seen: false };
+        tables.insert((table.name.clone(), fold), known);
+    }
+
+    /// Whether a table is one that this process has looked at itself. Then a new shape can be made of it: that it has
+    /// not changed since is looked at under its snapshot's lock.
+    #[must_use]
+    pub fn has_seen(&self, table: &Arc<TableSchema>, fold: bool) -> bool {
+        let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = tables.get(&(table.name.clone(), fold));
+        known.is_some_and(|known| known.seen && Arc::ptr_eq(&known.table, table))
     }
 
     /// A table from memory, else from Postgres. `fold` asks for case folding, which takes the server
@@ -86,7 +115,7 @@ impl Schemas {
     ) -> Result<Arc<TableSchema>, SchemaError> {
         let known = {
             let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-            tables.get(&(name.clone(), fold)).cloned()
+            tables.get(&(name.clone(), fold)).map(|known| Arc::clone(&known.table))
         };
         match known {
             Some(table) => Ok(table),
@@ -151,11 +180,11 @@ impl Schemas {
         }
         let loaded = loaded?;
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = tables.entry((name.clone(), fold)).or_insert_with(|| Arc::new(loaded.clone()));
-        if **known != loaded {
-            *known = Arc::new(loaded);
-        }
-        Ok(Arc::clone(known))
+        let key = (name.clone(), fold);
+        let same = tables.get(&key).filter(|known| *known.table == loaded);
+        let table = same.map_or_else(|| Arc::new(loaded), |known| Arc::clone(&known.table));
+        tables.insert(key, Known { table: Arc::clone(&table), seen: true });
+        Ok(table)
     }
 
     /// Forgets a table whose definition has changed.
@@ -164,18 +193,15 @@ impl Schemas {
         tables.retain(|(known, _), _| known != name);
     }
 
-    fn put(&self, name: &RelationName, fold: bool, table: Arc<TableSchema>) {
-        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        tables.insert((name.clone(), fold), table);
-    }
-
     async fn load(
         &self,
-        client: &Client,
+        client: &Object,
         name: &RelationName,
         fold: bool,
     ) -> Result<TableSchema, SchemaError> {
-        let found = client.query_opt(statement::TABLE, &[&name.schema, &name.table]).await?;
+        // Asked for most new shapes; to plan these takes longer than to run them.
+        let prepared = client.prepare_cached(statement::TABLE).await?;
+        let found = client.query_opt(&prepared, &[&name.schema, &name.table]).await?;
         let row = found.ok_or_else(|| SchemaError::Missing(name.clone()))?;
         servable(name, &row)?;
         let oid: u32 = row.get("oid");
@@ -190,16 +216,21 @@ impl Schemas {
                 return Err(SchemaError::Unservable { table: name.clone(), reason });
             }
         }
-        let rows = client.query(statement::COLUMNS, &[&oid]).await?;
+        let prepared = client.prepare_cached(statement::COLUMNS).await?;
+        let rows = client.query(&prepared, &[&oid]).await?;
         if rows.is_empty() {
             return Err(SchemaError::Missing(name.clone()));
         }
         // Every comparison of these folds, and all columns of a table know their case or none does.
         let fold =
             fold || rows.iter().any(|row| row.get::<_, u32>("base_type_oid") == statement::CITEXT);
-        let mut columns = Vec::with_capacity(rows.len());
+        let (mut columns, mut collations) = (Vec::with_capacity(rows.len()), HashMap::new());
         for row in rows {
-            columns.push(self.column(client, &row, fold).await?);
+            let oid: u32 = row.get("collation");
+            if oid != 0 && !collations.contains_key(&oid) {
+                collations.insert(oid, self.collation(client, oid, fold).await?);
+            }
+            columns.push(column(&row, collations.get(&oid).cloned()));
         }
         let columns = self.placed(oid, name, columns);
         Ok(TableSchema { oid, name: name.clone(), columns, partitioned })
@@ -228,39 +259,14 @@ impl Schemas {
         places
     }
 
-    async fn column(&self, client: &Client, row: &Row, fold: bool) -> Result<Column, SchemaError> {
-        let key_position: Option<i32> = row.get("key_position");
-        let collation = match row.get::<_, u32>("collation") {
-            0 => None,
-            oid => Some(self.collation(client, oid, fold).await?),
-        };
-        Ok(Column {
-            name: row.get("name"),
-            type_oid: row.get("type_oid"),
-            base_type_oid: row.get("base_type_oid"),
-            type_name: row.get("type_name"),
-            type_modifier: row.get("type_modifier"),
-            dimensions: row.get("dimensions"),
-            not_null: row.get("not_null"),
-            key_position: key_position.and_then(|position| usize::try_from(position).ok()),
-            generated: row.get("generated"),
-            collation,
-            number: row.get("number"),
-            dropped: false,
-            labels: row.get("labels"),
-            element_type_oid: row.get("element_type_oid"),
-            enum_schema: row.get("enum_schema"),
-            enum_name: row.get("enum_name"),
-        })
-    }
-
     async fn collation(
         &self,
-        client: &Client,
+        client: &Object,
         oid: u32,
         fold: bool,
     ) -> Result<Collation, SchemaError> {
-        let row = client.query_one(statement::COLLATION, &[&oid]).await?;
+        let prepared = client.prepare_cached(statement::COLLATION).await?;
+        let row = client.query_one(&prepared, &[&oid]).await?;
         let facts = CollationFacts {
             schema: row.get("schema"),
             name: row.get("name"),
@@ -273,6 +279,7 @@ impl Schemas {
             encoding: row.get("encoding"),
         };
         let (mut collation, folding) = facts.collation();
+        self.collations.learn(oid, &collation.name);
         collation.case_map = match folding {
             _ if !fold => None,
             Folding::Unknown => None,
@@ -285,7 +292,7 @@ impl Schemas {
     /// The server's own case folding under a collation; asked once.
     async fn case_map(
         &self,
-        client: &Client,
+        client: &Object,
         oid: u32,
         facts: &CollationFacts,
     ) -> Result<Option<Arc<CaseMap>>, SchemaError> {
@@ -313,6 +320,28 @@ impl Schemas {
         });
         self.case_maps.lock().unwrap_or_else(PoisonError::into_inner).insert(oid, map.clone());
         Ok(map)
+    }
+}
+
+fn column(row: &Row, collation: Option<Collation>) -> Column {
+    let key_position: Option<i32> = row.get("key_position");
+    Column {
+        name: row.get("name"),
+        type_oid: row.get("type_oid"),
+        base_type_oid: row.get("base_type_oid"),
+        type_name: row.get("type_name"),
+        type_modifier: row.get("type_modifier"),
+        dimensions: row.get("dimensions"),
+        not_null: row.get("not_null"),
+        key_position: key_position.and_then(|position| usize::try_from(position).ok()),
+        generated: row.get("generated"),
+        collation,
+        number: row.get("number"),
+        dropped: false,
+        labels: row.get("labels"),
+        element_type_oid: row.get("element_type_oid"),
+        enum_schema: row.get("enum_schema"),
+        enum_name: row.get("enum_name"),
     }
 }
 

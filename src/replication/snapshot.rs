@@ -3,12 +3,13 @@
 use brooklet_sql::{Lsn, Predicate, Row, TableSchema, statement};
 use bytes::Bytes;
 use deadpool_postgres::Object;
+use futures_util::future::try_join;
 use futures_util::{Stream, StreamExt};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio_postgres::SimpleQueryMessage;
+use tokio_postgres::{SimpleQueryMessage, Statement, ToStatement};
 
 use super::database::{Database, DatabaseError};
 use crate::decode::copy::{self, CopyError};
@@ -50,10 +51,23 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Takes a snapshot to read `table` from. Its lock comes first: a rewriting ALTER TABLE between
-    /// snapshot and lock would leave the table empty to the snapshot.
-    pub async fn of(database: &Database, table: &TableSchema) -> Result<Snapshot, SnapshotError> {
-        Snapshot::begin(database, &[table], None).await
+    /// Takes a snapshot to read from `table` the rows that a shape begins with, and prepares to do so in the
+    /// same round trip. The table's lock comes first: a rewriting ALTER TABLE between snapshot and lock would
+    /// leave the table empty to the snapshot.
+    pub async fn for_shape(
+        database: &Database,
+        table: &TableSchema,
+        definition: &Definition,
+        predicate: Option<&Predicate>,
+    ) -> Result<(Snapshot, Copy), SnapshotError> {
+        let mut snapshot = Snapshot::idle(database).await?;
+        let client = snapshot.client()?;
+        let script = script(&[table], None);
+        let text = copy_text(table, definition, predicate);
+        let (answers, statement) =
+            try_join(client.simple_query(&script), client.prepare(&text)).await?;
+        snapshot.describe(&answers)?;
+        Ok((snapshot, Copy { statement, columns: definition.columns.len() }))
     }
 
     /// Takes a snapshot to read several tables from.
@@ -89,24 +103,28 @@ impl Snapshot {
         tables: &[&TableSchema],
         exported: Option<&str>,
     ) -> Result<Snapshot, SnapshotError> {
+        let mut snapshot = Snapshot::idle(database).await?;
+        let answers = snapshot.client()?.simple_query(&script(tables, exported)).await?;
+        snapshot.describe(&answers)?;
+        Ok(snapshot)
+    }
+
+    /// A connection, on which nothing has begun.
+    async fn idle(database: &Database) -> Result<Snapshot, SnapshotError> {
         let turn = database.snapshot_turn().await;
         let client = database.pooled().await?;
-        let mut snapshot = Snapshot {
+        Ok(Snapshot {
             client: Some(client),
             database: database.clone(),
             _turn: turn,
             visibility: Visibility::new(0, 0, Box::default()),
             until: Lsn::ZERO,
-        };
-        let client = snapshot.client()?;
-        let locks: Vec<String> = tables.iter().map(|table| statement::lock(&table.name)).collect();
-        let lock = locks.join("; ");
-        let join = exported.map(statement::join_snapshot).unwrap_or_default();
-        // One round trip: most snapshots are of few rows, and there may be thousands of them.
-        let script = [statement::BEGIN_SNAPSHOT, "; ", &join, &lock, ";", statement::SEEN].concat();
-        let answers = client.simple_query(&script).await?;
-        (snapshot.visibility, snapshot.until) = described(&answers)?;
-        Ok(snapshot)
+        })
+    }
+
+    fn describe(&mut self, answers: &[SimpleQueryMessage]) -> Result<(), SnapshotError> {
+        (self.visibility, self.until) = described(answers)?;
+        Ok(())
     }
 
     /// Begins to read the rows that a shape begins with: none if it wants changes only, but the
@@ -117,16 +135,20 @@ impl Snapshot {
         definition: &Definition,
         predicate: Option<&Predicate>,
     ) -> Result<Rows, SnapshotError> {
-        let columns = &definition.columns;
-        let limit = match definition.log {
-            LogMode::Full => None,
-            LogMode::ChangesOnly => Some(0),
-        };
-        self.rows(&statement::copy(table, columns, predicate, limit), columns.len()).await
+        self.rows(&copy_text(table, definition, predicate), definition.columns.len()).await
+    }
+
+    /// Begins to read the rows that [`Snapshot::for_shape`] has prepared to read.
+    pub async fn prepared(&self, copy: &Copy) -> Result<Rows, SnapshotError> {
+        self.rows(&copy.statement, copy.columns).await
     }
 
     /// Begins to read the rows of a `COPY … TO STDOUT` of so many columns.
-    pub async fn rows(&self, statement: &str, columns: usize) -> Result<Rows, SnapshotError> {
+    pub async fn rows<S: ?Sized + ToStatement>(
+        &self,
+        statement: &S,
+        columns: usize,
+    ) -> Result<Rows, SnapshotError> {
         let stream = self.client()?.copy_out(statement).await?;
         Ok(Rows { stream: Box::pin(stream), columns, scratch: Vec::new() })
     }
@@ -156,18 +178,42 @@ impl Snapshot {
     }
 }
 
+/// Rows that a snapshot is prepared to give.
+pub struct Copy {
+    statement: Statement,
+    columns: usize,
+}
+
+fn copy_text(
+    table: &TableSchema,
+    definition: &Definition,
+    predicate: Option<&Predicate>,
+) -> String {
+    let limit = match definition.log {
+        LogMode::Full => None,
+        LogMode::ChangesOnly => Some(0),
+    };
+    statement::copy(table, &definition.columns, predicate, limit)
+}
+
+/// Begins a snapshot, in one round trip: most are of few rows, and there may be thousands of them.
+fn script(tables: &[&TableSchema], exported: Option<&str>) -> String {
+    let locks: Vec<String> = tables.iter().map(|table| statement::lock(&table.name)).collect();
+    let join = exported.map(statement::join_snapshot).unwrap_or_default();
+    [statement::BEGIN_SNAPSHOT, "; ", &join, &locks.join("; "), ";", statement::SEEN].concat()
+}
+
 /// Reads what [`statement::SEEN`] says.
 fn described(answers: &[SimpleQueryMessage]) -> Result<(Visibility, Lsn), SnapshotError> {
-    let rows: Vec<&str> = answers
-        .iter()
-        .filter_map(|answer| match answer {
-            SimpleQueryMessage::Row(row) => row.get(0),
-            _ => None,
-        })
-        .collect();
-    let unknown = || SnapshotError::Description(rows.join(", "));
-    let [seen, until] = rows[..] else { return Err(unknown()) };
-    Ok((seen.parse().map_err(|_| unknown())?, until.parse().map_err(|_| unknown())?))
+    let unknown = |what: &str| SnapshotError::Description(what.to_owned());
+    let row = answers.iter().find_map(|answer| match answer {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    });
+    let row = row.ok_or_else(|| unknown("nothing"))?;
+    let (seen, until) = (row.get(0).unwrap_or_default(), row.get(1).unwrap_or_default());
+    let both = seen.parse().ok().zip(until.parse().ok());
+    both.ok_or_else(|| unknown(&format!("{seen}, {until}")))
 }
 
 impl Drop for Snapshot {

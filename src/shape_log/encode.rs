@@ -6,8 +6,8 @@
 use brooklet_dataflows::{Change, Posting, Verdict};
 use brooklet_sql::{Lsn, RelationName, Row, RowBuilder, RowError, TableSchema};
 
-use super::Offset;
 use super::block::Block;
+use super::{Offset, json};
 use crate::shapes::definition::Replica;
 use crate::shapes::visibility::Visibility;
 
@@ -82,17 +82,32 @@ impl View {
 
     /// A row of the snapshot, which has the selected columns only.
     pub fn snapshot_row(&self, row: &Row, out: &mut Vec<u8>) {
-        self.present_row(row, None, out);
+        self.stored_row(|place| row.get(place), out);
+    }
+
+    /// A row of the snapshot by its values at the view's places.
+    pub fn stored_row<'a>(
+        &self,
+        value: impl Fn(usize) -> Option<&'a [u8]> + Copy,
+        out: &mut Vec<u8>,
+    ) {
+        self.present_row(value, None, out);
     }
 
     /// A row of a subset, which bears the subset's mark.
     pub fn subset_row(&self, row: &Row, mark: u32, out: &mut Vec<u8>) {
-        self.present_row(row, Some(mark), out);
+        self.present_row(|place| row.get(place), Some(mark), out);
     }
 
-    fn present_row(&self, row: &Row, mark: Option<u32>, out: &mut Vec<u8>) {
-        self.open(row, Places::View, out);
-        self.values(row, Places::View, |_| true, "value", out);
+    fn present_row<'a>(
+        &self,
+        value: impl Fn(usize) -> Option<&'a [u8]> + Copy,
+        mark: Option<u32>,
+        out: &mut Vec<u8>,
+    ) {
+        let value = |place: usize, _| value(place);
+        self.open(value, out);
+        self.values(value, |_| true, "value", out);
         out.extend_from_slice(b",\"headers\":{\"operation\":\"insert\",");
         out.extend_from_slice(self.relation.as_bytes());
         if let Some(mark) = mark {
@@ -121,21 +136,20 @@ impl View {
     /// One entry of a log.
     pub fn entry(&self, entry: &Entry<'_>, out: &mut Vec<u8>) {
         let row = entry.row;
-        self.open(row, Places::Table, out);
+        let new = |_, at: usize| row.get(at);
+        self.open(new, out);
         match (entry.operation, entry.old) {
             (Operation::Update, Some(old)) => {
                 let changed = |c: &ViewColumn| old.get(c.at) != row.get(c.at);
                 let full = self.replica == Replica::Full;
                 let shown = |c: &ViewColumn| full || c.in_key || changed(c);
-                self.values(row, Places::Table, shown, "value", out);
+                self.values(new, shown, "value", out);
                 if full {
-                    self.values(old, Places::Table, changed, "old_value", out);
+                    self.values(|_, at| old.get(at), changed, "old_value", out);
                 }
             }
-            (Operation::Delete, _) => {
-                self.values(row, Places::Table, |c| self.deleted(c), "value", out);
-            }
-            _ => self.values(row, Places::Table, |_| true, "value", out),
+            (Operation::Delete, _) => self.values(new, |c| self.deleted(c), "value", out),
+            _ => self.values(new, |_| true, "value", out),
         }
         self.close(entry, out);
     }
@@ -145,22 +159,33 @@ impl View {
         column.in_key || self.replica == Replica::Full
     }
 
-    /// `{"key":…`
-    fn open(&self, row: &Row, places: Places, out: &mut Vec<u8>) {
+    /// `{"key":…`; `value` gives the value at a place of the view, which is `at` in the table.
+    fn open<'a>(&self, value: impl Fn(usize, usize) -> Option<&'a [u8]> + Copy, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"key\":");
-        write_json_string(&self.row_key(row, places), out);
+        self.json_key(value, out);
+    }
+
+    fn json_key<'a>(
+        &self,
+        value: impl Fn(usize, usize) -> Option<&'a [u8]> + Copy,
+        out: &mut Vec<u8>,
+    ) {
+        out.push(b'"');
+        self.key_parts(value, |part| json::escape(part, out));
+        out.push(b'"');
     }
 
     /// `,"value":{…}` of the columns that are `shown`; `member` is `value` or `old_value`.
-    fn values(
+    fn values<'a>(
         &self,
-        row: &Row,
-        places: Places,
+        value: impl Fn(usize, usize) -> Option<&'a [u8]> + Copy,
         shown: impl Fn(&ViewColumn) -> bool,
         member: &str,
         out: &mut Vec<u8>,
     ) {
-        out.extend_from_slice(format!(",\"{member}\":{{").as_bytes());
+        out.extend_from_slice(b",\"");
+        out.extend_from_slice(member.as_bytes());
+        out.extend_from_slice(b"\":{");
         let mut first = true;
         for (place, column) in self.columns.iter().enumerate().filter(|(_, c)| shown(c)) {
             if !std::mem::take(&mut first) {
@@ -168,8 +193,8 @@ impl View {
             }
             out.extend_from_slice(column.name.as_bytes());
             out.push(b':');
-            match row.text(places.of(place, column.at)) {
-                Some(text) => write_json_string(text, out),
+            match value(place, column.at) {
+                Some(text) => json::string(text, out),
                 None => out.extend_from_slice(b"null"),
             }
         }
@@ -190,30 +215,39 @@ impl View {
         out.extend_from_slice(text.as_bytes());
         if let Some((member, row)) = entry.other {
             out.extend_from_slice(format!(",\"{}\":", member.name()).as_bytes());
-            write_json_string(&self.row_key(row, Places::Table), out);
+            self.json_key(|_, at| row.get(at), out);
         }
         out.extend_from_slice(b"}}");
     }
 
     /// What identifies a row.
     pub(super) fn row_key(&self, row: &Row, places: Places) -> String {
-        let mut key = self.key_prefix.clone();
+        let mut key = Vec::new();
+        self.key_parts(|place, at| row.get(places.of(place, at)), |part| key.extend(part));
+        String::from_utf8(key).unwrap_or_default()
+    }
+
+    /// Gives the pieces of what identifies a row to `part`.
+    fn key_parts<'a>(
+        &self,
+        value: impl Fn(usize, usize) -> Option<&'a [u8]>,
+        mut part: impl FnMut(&[u8]),
+    ) {
+        part(self.key_prefix.as_bytes());
         for place in &self.key {
-            match row.text(places.of(*place, self.columns[*place].at)) {
-                Some(text) if text.contains('/') => {
-                    key.push_str("/\"");
-                    key.push_str(&text.replace('/', "//"));
-                    key.push('"');
+            let Some(text) = value(*place, self.columns[*place].at) else {
+                part(b"/_");
+                continue;
+            };
+            part(b"/\"");
+            for (number, piece) in text.split(|byte| *byte == b'/').enumerate() {
+                if number > 0 {
+                    part(b"//");
                 }
-                Some(text) => {
-                    key.push_str("/\"");
-                    key.push_str(text);
-                    key.push('"');
-                }
-                None => key.push_str("/_"),
+                part(piece);
             }
+            part(b"\"");
         }
-        key
     }
 }
 
@@ -356,13 +390,8 @@ fn key_prefix(name: &RelationName) -> String {
 
 fn json_string(text: &str) -> String {
     let mut out = Vec::new();
-    write_json_string(text, &mut out);
+    json::string(text.as_bytes(), &mut out);
     String::from_utf8_lossy(&out).into_owned()
-}
-
-fn write_json_string(text: &str, out: &mut Vec<u8>) {
-    // Writing text to memory cannot fail.
-    let _ = serde_json::to_writer(out, text);
 }
 
 #[cfg(test)]

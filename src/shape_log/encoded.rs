@@ -12,6 +12,7 @@ use brooklet_dataflows::ShapeId;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use moka::future::Cache;
+use moka::policy::EvictionPolicy;
 
 use super::{BatchPlace, Form, Offset};
 use crate::limits::ENCODED_CACHE_BYTES_MAX;
@@ -40,7 +41,13 @@ impl Default for Encoded {
             let bytes = bytes.as_ref().map_or(0, Bytes::len);
             u32::try_from(bytes + HEAD).unwrap_or(u32::MAX)
         };
-        let pieces = Cache::builder().weigher(weight).max_capacity(ENCODED_CACHE_BYTES_MAX).build();
+        // What was made last is asked for next. The cache's own policy keeps out what nobody has asked for before,
+        // which is all of a table that is being loaded.
+        let pieces = Cache::builder()
+            .weigher(weight)
+            .max_capacity(ENCODED_CACHE_BYTES_MAX)
+            .eviction_policy(EvictionPolicy::lru())
+            .build();
         Encoded { pieces }
     }
 }
@@ -49,6 +56,8 @@ impl Encoded {
     /// Keeps a piece that is at hand anyhow for those who are about to ask, if that is no trouble.
     pub fn offer(&self, piece: Piece, bytes: Bytes) {
         _ = self.pieces.insert(piece, Some(bytes)).now_or_never();
+        // Else hundreds of pieces may wait before the cache looks at how large it is.
+        _ = self.pieces.run_pending_tasks().now_or_never();
     }
 
     /// A piece from memory, else from `encode`, which runs on a thread that may block.

@@ -7,10 +7,11 @@
 use std::io;
 
 use arrow::error::ArrowError;
-use brooklet_sql::{Lsn, Row};
+use brooklet_sql::Lsn;
 use bytes::Bytes;
 
 use super::encode::{Entry, snapshot_end, up_to_date};
+use super::pack::Stored;
 use super::typed::{self, Batch};
 use crate::shapes::Shape;
 use crate::shapes::visibility::Visibility;
@@ -133,15 +134,24 @@ impl Part<'_> {
         Ok(message.len())
     }
 
-    /// Adds a row of the snapshot.
-    pub fn snapshot_row(&mut self, row: &Row) -> io::Result<()> {
+    /// Adds rows of the snapshot.
+    pub fn snapshot_rows(&mut self, rows: &Stored) -> io::Result<()> {
         match self {
             Part::Json(shape, json) => {
-                separate(json);
-                shape.view().snapshot_row(row, json);
+                for row in 0..rows.count() {
+                    separate(json);
+                    shape.view().stored_row(|place| rows.get(row, place), json);
+                    if row == 0 {
+                        // The others are about as long.
+                        json.reserve(json.len() * rows.count());
+                    }
+                }
                 Ok(())
             }
-            Part::Arrow(batch) => batch.snapshot_row(row).map_err(failed),
+            Part::Arrow(batch) => {
+                let rows = rows.rows().ok_or_else(|| io::Error::other("no rows of ours"))?;
+                rows.iter().try_for_each(|row| batch.snapshot_row(row)).map_err(failed)
+            }
         }
     }
 

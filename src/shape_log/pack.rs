@@ -13,9 +13,9 @@ use brooklet_sql::{Row, RowBuilder};
 use bytes::BufMut;
 use serde::{Deserialize, Serialize};
 
-use super::group_sync::GroupSync;
 use crate::frame::{FileKind, FrameError, FrameFile, read_frame};
 use crate::limits::PACK_BYTES_MAX;
+use crate::shared_call::SharedCall;
 use crate::storage::{FileHandle, Storage, StorageHandle, make_dir};
 
 const BATCH: u8 = 1;
@@ -56,7 +56,7 @@ struct Inner {
     dir: PathBuf,
     /// Held while one batch is written to the page cache.
     writer: Mutex<Packs>,
-    group: GroupSync,
+    group: SharedCall<()>,
 }
 
 #[derive(Default)]
@@ -96,7 +96,7 @@ impl PackStore {
             storage: Arc::clone(storage),
             dir: dir.to_owned(),
             writer: Mutex::new(packs),
-            group: GroupSync::default(),
+            group: SharedCall::default(),
         };
         Ok(PackStore { inner: Arc::new(inner) })
     }
@@ -176,7 +176,7 @@ impl PackStore {
 
     /// Waits until everything stored before is durable.
     pub async fn sync(&self) -> Result<(), PackError> {
-        self.inner.group.sync(|| self.fsync()).await
+        self.inner.group.call(|| self.fsync()).await
     }
 
     async fn fsync(&self) -> Result<(), PackError> {
@@ -202,9 +202,15 @@ impl PackStore {
     /// The rows of a batch, in order.
     pub fn read(&self, place: &BatchPlace) -> Result<Vec<Row>, PackError> {
         let damaged = || PackError::Damaged(path(&self.inner.dir, place.pack));
+        self.stored(place)?.rows().ok_or_else(damaged)
+    }
+
+    /// The rows of a batch as they are stored.
+    pub fn stored(&self, place: &BatchPlace) -> Result<Stored, PackError> {
+        let damaged = || PackError::Damaged(path(&self.inner.dir, place.pack));
         let bytes = self.bytes_of(place)?;
         let batch = StreamReader::try_new(&bytes[..], None)?.next().ok_or_else(damaged)??;
-        decode(&batch).ok_or_else(damaged)
+        Stored::new(&batch).ok_or_else(damaged)
     }
 
     fn bytes_of(&self, place: &BatchPlace) -> Result<Vec<u8>, PackError> {
@@ -295,18 +301,45 @@ fn encode(names: &[&str], rows: &[Row]) -> Result<Vec<u8>, arrow::error::ArrowEr
     writer.into_inner()
 }
 
-fn decode(batch: &RecordBatch) -> Option<Vec<Row>> {
-    let columns: Option<Vec<&StringArray>> =
-        batch.columns().iter().map(|column| column.as_any().downcast_ref()).collect();
-    let columns = columns?;
-    let row = |at: usize| {
-        let mut row = RowBuilder::new(columns.len()).ok()?;
-        for column in &columns {
-            row.push(column.is_valid(at).then(|| column.value(at).as_bytes())).ok()?;
+/// Rows, column by column.
+pub struct Stored {
+    columns: Vec<StringArray>,
+    count: usize,
+}
+
+impl Stored {
+    fn new(batch: &RecordBatch) -> Option<Stored> {
+        let text = |column: &ArrayRef| column.as_any().downcast_ref::<StringArray>().cloned();
+        let columns = batch.columns().iter().map(text).collect::<Option<_>>()?;
+        Some(Stored { columns, count: batch.num_rows() })
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The text of a row's column; `None` for SQL NULL and for what there is not.
+    #[must_use]
+    pub fn get(&self, row: usize, column: usize) -> Option<&[u8]> {
+        let column = self.columns.get(column).filter(|column| row < column.len())?;
+        column.is_valid(row).then(|| column.value(row).as_bytes())
+    }
+
+    /// Row by row; `None` if they are none of ours.
+    #[must_use]
+    pub fn rows(&self) -> Option<Vec<Row>> {
+        (0..self.count).map(|number| self.row(number)).collect()
+    }
+
+    fn row(&self, number: usize) -> Option<Row> {
+        let mut row = RowBuilder::new(self.columns.len()).ok()?;
+        for column in 0..self.columns.len() {
+            row.push(self.get(number, column)).ok()?;
         }
         row.finish().ok()
-    };
-    (0..batch.num_rows()).map(row).collect()
+    }
 }
 
 #[cfg(test)]

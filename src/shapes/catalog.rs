@@ -20,8 +20,8 @@ use super::template::Template;
 use super::visibility::Visibility;
 use crate::frame::{FileKind, FrameError, FrameFile, Tail, sync_dir};
 use crate::limits::{CATALOG_DEAD_BYTES_MIN, SLICE_BYTES_MAX};
-use crate::shape_log::group_sync::GroupSync;
 use crate::shape_log::{BatchPlace, LogPoint, ShapeLog};
+use crate::shared_call::SharedCall;
 use crate::storage::StorageHandle;
 use found::Found;
 
@@ -142,7 +142,7 @@ pub struct Finished {
 pub struct Catalog {
     /// Held while a record is gathered, never across an fsync.
     state: Mutex<State>,
-    group: GroupSync,
+    group: SharedCall<()>,
     /// Held while a record of a shape is made, written and acted upon.
     turn: tokio::sync::Mutex<()>,
 }
@@ -266,7 +266,7 @@ impl Catalog {
         sync_dir(&**storage, path)?;
         state.look_at = file.end() + file.end().max(CATALOG_DEAD_BYTES_MIN);
         state.file = Some(file);
-        let (group, turn) = (GroupSync::default(), tokio::sync::Mutex::default());
+        let (group, turn) = (SharedCall::default(), tokio::sync::Mutex::default());
         Ok(Catalog { state: Mutex::new(state), group, turn })
     }
 
@@ -345,7 +345,7 @@ impl Catalog {
     /// Makes durable what was noted before.
     pub async fn sync(&self) -> Result<(), FrameError> {
         self.group
-            .sync(|| async {
+            .call(|| async {
                 let (file, path) = {
                     let mut state = self.state();
                     let path = state.path.clone();
@@ -364,7 +364,7 @@ impl Catalog {
 
     /// Nothing becomes durable as long as the guard lives.
     #[cfg(test)]
-    pub(crate) async fn pause(&self) -> tokio::sync::MutexGuard<'_, u64> {
+    pub(crate) async fn pause(&self) -> tokio::sync::MutexGuard<'_, crate::shared_call::Done<()>> {
         self.group.pause().await
     }
 

@@ -30,7 +30,7 @@ use crate::engine::Engine;
 use crate::limits::RECENT_COMMITS_MAX;
 use crate::members::{self, MembersHandle};
 use crate::replication::partitions::Partition;
-use crate::replication::publication::{PreparedTable, Publication, PublicationError};
+use crate::replication::publication::{Publication, PublicationError};
 use crate::replication::schema::Schemas;
 use crate::replication::snapshot::{Rows, Snapshot, SnapshotError};
 use crate::replication::{self, Database, DatabaseError};
@@ -199,8 +199,13 @@ pub(super) async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), Cr
     let streamed = shop.recent.up_to(after);
     // Before the snapshot: rows of a partition that is attached later may be in neither.
     let before = partitions(shop, shape).await?;
-    let snapshot = Snapshot::of(&shop.database, table).await?;
+    let predicate = shape.plan.predicate.as_ref();
+    let definition = &shape.template.definition;
+    let (snapshot, copy) =
+        Snapshot::for_shape(&shop.database, table, definition, predicate).await?;
     let (visibility, until) = (snapshot.visibility.clone(), snapshot.until);
+    let generation = check(shop, shape, before).await?;
+    shape.set_generation(generation);
     let early = early(shop, shape, &visibility, streamed).await?;
     let begun = shop.appender.begin(shape.id, visibility.clone(), until, early).await;
     // A restart shows it again what comes after what is durable, and does not ask whether that was before
@@ -210,10 +215,7 @@ pub(super) async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), Cr
     let base = shape.newest();
     base.update(|state| state.stage = Stage::Running(visibility.clone()));
 
-    let predicate = shape.plan.predicate.as_ref();
-    let rows = snapshot.copy(table, &shape.template.definition, predicate).await?;
-    let generation = check(shop, shape, before).await?;
-    shape.set_generation(generation);
+    let rows = snapshot.prepared(&copy).await?;
     let chunks = Chunks::new(&shop.packs, shop.chunk_bytes, shape, &base);
     let mut chunks = chunks.shared(&shop.encoded);
     store(&mut chunks, shape, rows).await?;
@@ -232,13 +234,13 @@ pub(super) async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), Cr
 /// before the shape was there to hear it. Returns the generation of partitions.
 async fn check(shop: &Workshop, shape: &Shape, before: Vec<Partition>) -> Result<u64, CreateError> {
     let table = shape.table();
-    let now = shop.publication.inspect(&[table.oid]).await;
+    let now = shop.publication.inspect_one(table.oid).await;
     let now = now.map_err(|error| CreateError::from(&error))?;
     // A partition that came in between may be in the snapshot or not.
     let partitions = partitions(shop, shape).await?;
     let streamed = partitions.iter().all(|partition| partition.streamed);
-    let keeps = |now: &PreparedTable| now.keeps(&shape.template, shape.plan.read());
-    if !now.iter().any(keeps) || partitions != before || !streamed {
+    let kept = now.is_some_and(|now| now.keeps(&shape.template, shape.plan.read()));
+    if !kept || partitions != before || !streamed {
         shop.schemas.forget(&table.name);
         shop.publication.forget(table.oid);
         return Err(CreateError::Ended);

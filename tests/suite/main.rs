@@ -28,4 +28,5 @@ mod secrets;
 mod snapshot;
 mod strict;
 mod subqueries;
+mod sustained;
 mod tampering;

@@ -1,6 +1,6 @@
 //! Tables that change while shapes are followed: which shapes stay, which end, and that none is silently stale.
 
-use crate::harness::{Database, Follower, Shape, World};
+use crate::harness::{Database, Follower, Shape, World, eventually};
 
 async fn items() -> World {
     let world = World::with(Database::shared().await, |_| {}).await;
@@ -164,5 +164,25 @@ async fn a_renamed_label_of_an_enum_starts_its_shapes_again() {
     world.compare_all(&mut followers).await;
     world.compare_all(&mut untouched).await;
     assert!(followers[0].refetches > 0);
+    assert_eq!(untouched[0].refetches, 0);
+}
+
+#[tokio::test]
+async fn a_column_of_another_collation_starts_its_shapes_again() {
+    let world = items().await;
+    world.sql("ALTER TABLE items ADD COLUMN name text COLLATE \"POSIX\" DEFAULT 'b'").await;
+    let shape = Shape::of("items").columns("id, name").filter("name < 'c'");
+    let mut followers = [follow(&world, shape).await];
+    let mut untouched = [follow(&world, Shape::of("items").columns("id, kept")).await];
+    // Postgres announces the very same columns as before.
+    world.sql("ALTER TABLE items ALTER COLUMN name TYPE text COLLATE \"C\"").await;
+    eventually("the shape to begin anew", async || {
+        followers[0].catch_up().await;
+        (followers[0].refetches > 0).then_some(())
+    })
+    .await;
+    world.sql("UPDATE items SET name = 'd' WHERE id < 3").await;
+    world.compare_all(&mut followers).await;
+    world.compare_all(&mut untouched).await;
     assert_eq!(untouched[0].refetches, 0);
 }

@@ -25,7 +25,6 @@ use crate::ingest::Ingest;
 use crate::members::MembersHandle;
 use crate::members::watch::Watch;
 use crate::replication::Database;
-use crate::replication::publication::Publication;
 use crate::replication::schema::Schemas;
 use crate::shape_log::pack::PackError;
 use crate::shape_log::{Appender, Encoded, LogPoint, ShapeLog};
@@ -169,7 +168,7 @@ impl Life {
         let (shapes, left_out) =
             restore(stores.records, &stores.stored, stores.found, logs, &schemas, world.repaired);
         assert!(left_out.is_empty());
-        let publication = Publication::new(database(), "p".into(), tables(&shapes));
+        let publication = schemas.publication("p".into(), tables(&shapes));
         let after = stores.position.max(world.repaired);
         world.runtime.block_on(replay(&log, after, &shapes, &engine))?;
         let (unsealed, begun_after) = (log.unsealed(&commits), writer.last_commit());
