@@ -150,10 +150,10 @@ fn compare(all: &[Measured]) {
         let (Some(fewest), Some(most)) = (measured.first(), measured.last()) else { continue };
         if fewest.shapes < most.shapes {
             println!(
-                "  {template}, transactions of {transaction}: {:.1} % of the rate with {} shapes for {}",
+                "  {template}, transactions of {transaction}: with {} shapes {:.1} % of the rate with {}",
+                most.shapes,
                 100.0 * most.ours().median / fewest.ours().median,
-                fewest.shapes,
-                most.shapes
+                fewest.shapes
             );
         }
     }

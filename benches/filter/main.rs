@@ -138,7 +138,7 @@ fn main() {
         for &shapes in sizes.iter().filter(|shapes| **shapes <= template.shapes_max) {
             let changes = if smoke || template.name.starts_with("no path") { 500 } else { 50_000 };
             let one = match template.name == SUBQUERY.name {
-                // A transaction looks at every shape.
+                // Each is a transaction: fewer tell as much.
                 true => subqueries::measure(shapes, changes / 10),
                 false => measure(template, shapes, changes),
             };
