@@ -18,13 +18,12 @@ use tokio::task::JoinSet;
 
 use super::harness::postgres::free_port;
 use super::harness::{Request, Shape, eventually};
+use super::latency::waiting_clients;
 use super::{cpu_seconds, resident_kib, world_with};
 
 /// How this program is told to be the floor's server.
 pub const FLOOR: &str = "--floor-of-fan-out";
 
-/// Where the server says how many it holds.
-const WAITING: &str = "electric_admission_control_acquire_current{kind=\"existing\"}";
 const ROUNDS: usize = 5;
 /// Connections that are made at a time: more than a listener's backlog holds are refused.
 const CONNECTING: usize = 100;
@@ -51,11 +50,8 @@ pub async fn fan_out(clients: usize) {
     for _ in 0..ROUNDS {
         let idle = resident_kib(world.server.id());
         let target = follower.target(true);
-        let waiting = Waiting::begin(world.server.address, &target, clients, async || {
-            let metrics = Request::get("/metrics").send(metrics).await.unwrap().text();
-            let line = metrics.lines().find(|line| line.starts_with(WAITING)).unwrap().to_owned();
-            line.rsplit(' ').next().unwrap().parse().unwrap()
-        });
+        let held = async || waiting_clients(metrics).await;
+        let waiting = Waiting::begin(world.server.address, &target, clients, held);
         let waiting = waiting.await;
         let parked = resident_kib(world.server.id());
         memory = memory.max((parked.saturating_sub(idle)) as f64 / clients as f64);

@@ -3,38 +3,20 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod schema;
+
 use std::sync::Arc;
 
 use brooklet_dataflows::index::ShapeIndex;
 use brooklet_dataflows::{Selection, ShapeId, ShapePlan};
 use brooklet_sql::{
-    Collation, Column, Form, Predicate, Relation, RelationColumn, RelationName, ReplicaIdentity,
-    Row, TableSchema, compile,
+    Collation, Column, Form, Predicate, Relation, RelationColumn, ReplicaIdentity, Row,
+    TableSchema, compile,
 };
 
 fn table(oid: u32) -> Arc<TableSchema> {
-    let column = |(name, oid): (&str, u32)| Column {
-        name: name.into(),
-        type_oid: oid,
-        base_type_oid: oid,
-        type_name: "x".into(),
-        type_modifier: -1,
-        dimensions: 0,
-        not_null: false,
-        key_position: (name == "id").then_some(0),
-        generated: false,
-        labels: Vec::new(),
-        element_type_oid: 0,
-        enum_schema: String::new(),
-        enum_name: String::new(),
-        collation: [25, 1009].contains(&oid).then(Collation::c),
-        number: 0,
-        dropped: false,
-    };
     let columns = [("id", 23), ("n", 23), ("t", 25), ("tags", 1009)];
-    let columns = columns.into_iter().map(column).collect();
-    let name = RelationName { schema: "public".into(), table: format!("t{oid}") };
-    Arc::new(TableSchema { oid, name, columns, partitioned: false })
+    schema::table(oid, &format!("t{oid}"), &columns, Collation::c)
 }
 
 /// Makes shapes as the server does: what is equal is there once.

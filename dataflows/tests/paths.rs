@@ -3,14 +3,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod schema;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use brooklet_dataflows::index::ShapeIndex;
 use brooklet_dataflows::{Selection, ShapeId, ShapePlan};
-use brooklet_sql::{
-    CaseMap, Collation, Column, RelationName, Row, TableSchema, TextOrder, Truth, compile,
-};
+use brooklet_sql::{CaseMap, Collation, Row, TableSchema, TextOrder, Truth, compile};
 
 const COLUMNS: [(&str, u32); 12] = [
     ("id", 23),
@@ -43,27 +43,7 @@ fn collation() -> Collation {
 }
 
 fn table(oid: u32) -> Arc<TableSchema> {
-    let column = |(name, oid): (&str, u32)| Column {
-        name: name.into(),
-        type_oid: oid,
-        base_type_oid: oid,
-        type_name: "x".into(),
-        type_modifier: -1,
-        dimensions: 0,
-        not_null: false,
-        key_position: (name == "id").then_some(0),
-        generated: false,
-        labels: Vec::new(),
-        element_type_oid: 0,
-        enum_schema: String::new(),
-        enum_name: String::new(),
-        collation: [25, 1009, 1042].contains(&oid).then(collation),
-        number: 0,
-        dropped: false,
-    };
-    let columns = COLUMNS.into_iter().map(column).collect();
-    let name = RelationName { schema: "public".into(), table: format!("t{oid}") };
-    Arc::new(TableSchema { oid, name, columns, partitioned: false })
+    schema::table(oid, &format!("t{oid}"), &COLUMNS, collation)
 }
 
 /// Splitmix: small, good enough, the same everywhere.

@@ -2,11 +2,20 @@
 //!
 //! Straight on the dataflow's index, in one thread, without Postgres: changes with an old and a new row that
 //! differ in everything a filter looks at, so each row is looked up by itself; about one shape matches
-//! each. Every count is checked against the one it must be. `benches/run filter` calls it; prints a table
-//! and, with `BENCH_JSON` set, the same as JSON to that file. Sizes: `BENCH_FILTER_SHAPES`, a list.
+//! each. Every count is checked against the one it must be. Shapes with subqueries are not in the index:
+//! see `subqueries.rs`. `benches/run filter` calls it; prints a table and writes `filter.json`. Sizes:
+//! `BENCH_FILTER_SHAPES`, a list.
 
 // In a bench a panic is the report.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, missing_docs, dead_code)]
+
+#[path = "../figures.rs"]
+mod figures;
+mod issues;
+#[path = "../../dataflows/tests/schema/mod.rs"]
+mod schema;
+mod subqueries;
+mod templates;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,119 +23,9 @@ use std::time::Instant;
 
 use brooklet_dataflows::index::ShapeIndex;
 use brooklet_dataflows::{Change, Selection, ShapeId, ShapePlan};
-use brooklet_sql::{Collation, Column, Form, RelationName, Row, TableSchema, compile};
-
-const COLUMNS: [(&str, u32); 8] = [
-    ("id", 23),
-    ("project", 23),
-    ("n", 20),
-    ("title", 25),
-    ("status", 25),
-    ("tags", 1009),
-    ("meta", 3802),
-    ("closed", 16),
-];
-
-/// A name, a filter for a number, how many shapes at most.
-struct Template {
-    name: &'static str,
-    filter: fn(usize) -> String,
-    shapes_max: usize,
-}
-
-const TEMPLATES: &[Template] = &[
-    Template { name: "equality", filter: |k| format!("project = {k}"), shapes_max: 1_000_000 },
-    Template {
-        name: "IN of 5",
-        filter: |k| {
-            let list: Vec<String> = (0..5).map(|n| (k + n * 1_000_000).to_string()).collect();
-            format!("project IN ({})", list.join(", "))
-        },
-        shapes_max: 100_000,
-    },
-    Template {
-        name: "range",
-        filter: |k| format!("n BETWEEN {} AND {}", 10 * k, 10 * k + 9),
-        shapes_max: 1_000_000,
-    },
-    Template {
-        name: "LIKE prefix",
-        filter: |k| format!("title LIKE 'issue {k:07}%'"),
-        shapes_max: 100_000,
-    },
-    Template {
-        name: "ILIKE substring",
-        filter: |k| format!("title ILIKE '%word{k:07}%'"),
-        shapes_max: 100_000,
-    },
-    Template { name: "array", filter: |k| format!("tags @> ARRAY['tag{k}']"), shapes_max: 100_000 },
-    Template {
-        name: "jsonb",
-        filter: |k| format!("meta @> '{{\"team\": {k}}}'"),
-        shapes_max: 100_000,
-    },
-    Template {
-        name: "computed",
-        filter: |k| format!("lower(title) = 'issue {k:07}: a word{k:07} in it'"),
-        shapes_max: 100_000,
-    },
-    Template {
-        name: "OR",
-        filter: |k| format!("project = {k} OR title LIKE 'issue {k:07}%'"),
-        shapes_max: 100_000,
-    },
-    Template {
-        name: "AND",
-        filter: |k| format!("status = 'open' AND n BETWEEN {} AND {}", 10 * k, 10 * k + 9),
-        shapes_max: 100_000,
-    },
-    Template {
-        name: "NOT",
-        filter: |k| format!("NOT closed AND status <> 'done' AND n = {}", 10 * k + 5),
-        shapes_max: 100_000,
-    },
-    Template {
-        name: "no path",
-        filter: |k| format!("title NOT LIKE 'x{k}%' AND n = project - 7"),
-        shapes_max: 1_000,
-    },
-    // The same filter for all, of which each change is asked once.
-    Template { name: "no path, shared", filter: |_| "n = project - 7".into(), shapes_max: 10_000 },
-];
-
-fn table() -> Arc<TableSchema> {
-    let column = |(name, oid): (&str, u32)| Column {
-        name: name.into(),
-        type_oid: oid,
-        base_type_oid: oid,
-        type_name: "x".into(),
-        type_modifier: -1,
-        dimensions: 0,
-        not_null: false,
-        key_position: (name == "id").then_some(0),
-        generated: false,
-        labels: Vec::new(),
-        element_type_oid: 0,
-        enum_schema: String::new(),
-        enum_name: String::new(),
-        collation: [25, 1009].contains(&oid).then(Collation::c),
-        number: 0,
-        dropped: false,
-    };
-    let name = RelationName { schema: "public".into(), table: "issues".into() };
-    let columns = COLUMNS.into_iter().map(column).collect();
-    Arc::new(TableSchema { oid: 1, name, columns, partitioned: false })
-}
-
-/// The row that belongs to shape `k` of every template, but for the last.
-fn row(id: usize, k: usize) -> Row {
-    let (id, project, n) = (id.to_string(), k.to_string(), (10 * k + 5).to_string());
-    let title = format!("Issue {k:07}: a Word{k:07} in it").replacen('I', "i", 1);
-    let tags = format!("{{common,tag{k}}}");
-    let meta = format!("{{\"team\": {k}, \"points\": 3, \"labels\": [\"a\", \"b\"]}}");
-    let values: [&str; 8] = [&id, &project, &n, &title, "open", &tags, &meta, "f"];
-    Row::new(values.map(Some)).unwrap()
-}
+use brooklet_sql::{Form, TableSchema, compile};
+use issues::row;
+use templates::{SUBQUERY, TEMPLATES, Template};
 
 /// Shapes as the server has them: what is equal is there once.
 fn plans(template: &Template, shapes: usize, table: &Arc<TableSchema>) -> Vec<Arc<ShapePlan>> {
@@ -151,7 +50,8 @@ struct Measured {
     name: &'static str,
     shapes: usize,
     changes_per_second: f64,
-    candidates: f64,
+    /// `None` for shapes that are not in the index.
+    candidates: Option<f64>,
     matches: f64,
     install_nanos: f64,
     remove_nanos: f64,
@@ -160,7 +60,7 @@ struct Measured {
 }
 
 fn measure(template: &Template, shapes: usize, changes: usize) -> Measured {
-    let table = table();
+    let table = issues::table();
     let plans = plans(template, shapes, &table);
     let mut index = ShapeIndex::default();
     let before = resident_bytes();
@@ -169,14 +69,7 @@ fn measure(template: &Template, shapes: usize, changes: usize) -> Measured {
     let installed = begun.elapsed();
     let grown = resident_bytes().saturating_sub(before) as f64 / shapes as f64;
     let index_bytes = (shapes >= BYTES_SHAPES_MIN).then_some(grown);
-    // In no order; made before the clock runs.
-    let step = |n: usize| n.wrapping_mul(2_654_435_761) % shapes;
-    let changes: Vec<Change> = (0..changes)
-        .map(|n| {
-            let (old, new) = (Some(row(n, step(n))), Some(row(n, step(n + 7))));
-            Change { seq: n as u64, op_position: 0, table: 1, old, new }
-        })
-        .collect();
+    let changes = changes_of(changes, shapes);
     let (mut found, mut candidates, mut matches) = (Vec::new(), 0_usize, 0_usize);
     let begun = Instant::now();
     for change in &changes {
@@ -198,12 +91,22 @@ fn measure(template: &Template, shapes: usize, changes: usize) -> Measured {
         name: template.name,
         shapes,
         changes_per_second: changes.len() as f64 / matched.as_secs_f64(),
-        candidates: per_change(candidates),
+        candidates: Some(per_change(candidates)),
         matches: per_change(matches),
         install_nanos: each(installed),
         remove_nanos: each(removed),
         index_bytes,
     }
+}
+
+/// Rows that leave one shape and enter another, in no order.
+fn changes_of(changes: usize, shapes: usize) -> Vec<Change> {
+    let step = |n: usize| n.wrapping_mul(2_654_435_761) % shapes;
+    let change = |n: usize| {
+        let (old, new) = (Some(row(n, step(n))), Some(row(n, step(n + 7))));
+        Change { seq: n as u64, op_position: 0, table: 1, old, new }
+    };
+    (0..changes).map(change).collect()
 }
 
 fn resident_bytes() -> usize {
@@ -231,30 +134,35 @@ fn main() {
         "index bytes"
     );
     let mut all = Vec::new();
-    for template in TEMPLATES {
+    for template in TEMPLATES.iter().chain([&SUBQUERY]) {
         for &shapes in sizes.iter().filter(|shapes| **shapes <= template.shapes_max) {
             let changes = if smoke || template.name.starts_with("no path") { 500 } else { 50_000 };
-            let one = measure(template, shapes, changes);
+            let one = match template.name == SUBQUERY.name {
+                // Each is a transaction: fewer tell as much.
+                true => subqueries::measure(shapes, changes / 10),
+                false => measure(template, shapes, changes),
+            };
+            let text = |figure: Option<f64>, places: usize| {
+                figure.map_or_else(|| "-".to_owned(), |figure| format!("{figure:.places$}"))
+            };
             println!(
-                "  {:<16}{:>9}{:>13.0}{:>12.2}{:>9.2}{:>12.0}{:>12.0}{:>14}",
+                "  {:<16}{:>9}{:>13.0}{:>12}{:>9.2}{:>12.0}{:>12.0}{:>14}",
                 one.name,
                 one.shapes,
                 one.changes_per_second,
-                one.candidates,
+                text(one.candidates, 2),
                 one.matches,
                 one.install_nanos,
                 one.remove_nanos,
-                one.index_bytes.map_or_else(|| "-".to_owned(), |bytes| format!("{bytes:.0}"))
+                text(one.index_bytes, 0)
             );
             all.push(one);
         }
     }
-    if let Ok(path) = std::env::var("BENCH_JSON") {
-        std::fs::write(path, json(&all)).unwrap();
-    }
+    figures::write("filter", &json(&all));
 }
 
-fn json(all: &[Measured]) -> String {
+fn json(all: &[Measured]) -> serde_json::Value {
     let object = |one: &Measured| {
         serde_json::json!({
             "template": one.name,
@@ -267,5 +175,5 @@ fn json(all: &[Measured]) -> String {
             "index_bytes_per_shape": one.index_bytes,
         })
     };
-    serde_json::Value::from(all.iter().map(object).collect::<Vec<_>>()).to_string()
+    all.iter().map(object).collect()
 }

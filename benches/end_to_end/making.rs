@@ -1,0 +1,80 @@
+//! Making many shapes over HTTP.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+use super::PATIENCE;
+use super::harness::{Connection, Response, Shape, World, size};
+
+/// Requests at a time while shapes are made and checked.
+pub const CLIENTS: usize = 16;
+
+/// Runs a request for each of 1…n, some at a time.
+pub async fn each<T, F>(
+    count: usize,
+    ask: impl Fn(usize) -> F + Clone + Send + 'static,
+) -> Vec<(usize, T)>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send,
+{
+    let mut workers = JoinSet::new();
+    for worker in 0..CLIENTS {
+        let ask = ask.clone();
+        workers.spawn(async move {
+            let mut answers = Vec::new();
+            for n in (1..=count).filter(|n| n % CLIENTS == worker) {
+                answers.push((n, ask(n).await));
+            }
+            answers
+        });
+    }
+    workers.join_all().await.into_iter().flatten().collect()
+}
+
+/// Makes the shapes of a range, over connections that stay open; `BENCH_MAKERS` at a time.
+pub async fn make(
+    world: &World,
+    shapes: Range<usize>,
+    shape: impl Fn(usize) -> Shape + Clone + Send + 'static,
+) -> Duration {
+    let (makers, address) = (size("BENCH_MAKERS", CLIENTS), world.server.address);
+    let begun = Instant::now();
+    let mut workers = JoinSet::new();
+    for maker in 0..makers {
+        let (shapes, shape) = (shapes.clone(), shape.clone());
+        workers.spawn(async move {
+            let mut connection = Connection::open(address).await.unwrap();
+            for n in shapes.skip(maker).step_by(makers) {
+                let target = format!("{}&offset=-1", shape(n).target());
+                made(&mut connection, address, &target).await;
+            }
+        });
+    }
+    workers.join_all().await;
+    begun.elapsed()
+}
+
+async fn made(connection: &mut Connection, address: SocketAddr, target: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match ask(connection, target).await {
+            Ok(answer) if answer.status != 503 => {
+                assert_eq!(answer.status, 200, "{}", answer.shown());
+                return;
+            }
+            Ok(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            // It has come to its end.
+            Err(_) => *connection = Connection::open(address).await.unwrap(),
+        }
+        assert!(Instant::now() < deadline, "never made: {target}");
+    }
+}
+
+async fn ask(connection: &mut Connection, target: &str) -> std::io::Result<Response> {
+    connection.ask("GET", target, "").await?;
+    connection.answer("GET").await
+}
