@@ -194,6 +194,11 @@ impl Form {
         self.required.get(at).copied().unwrap_or_default()
     }
 
+    /// How many columns the table has: those of the expression from there on are tests of subqueries.
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
     /// A row with the answers of the tests behind it.
     pub(crate) fn extended(&self, row: &Row, answers: &[Truth]) -> Result<Row, RowError> {
         let mut extended = RowBuilder::new(self.width + answers.len())?;
