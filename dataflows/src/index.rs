@@ -47,7 +47,7 @@ struct TableShapes {
 }
 
 /// Where a selection and a form are in memory; a [`Kind`] keeps them there.
-type KindKey = (*const Selection, *const Form);
+type KindKey = (usize, usize);
 
 /// Shapes that differ in constants only.
 struct Kind {
@@ -279,6 +279,6 @@ fn access(plan: &ShapePlan) -> Access {
 }
 
 fn kind_key(plan: &ShapePlan) -> KindKey {
-    let form = plan.predicate.as_ref().map(|predicate| Arc::as_ptr(predicate.form()));
-    (Arc::as_ptr(&plan.selection), form.unwrap_or(std::ptr::null()))
+    let form = plan.predicate.as_ref().map(|predicate| Arc::as_ptr(predicate.form()).addr());
+    (Arc::as_ptr(&plan.selection).addr(), form.unwrap_or_default())
 }

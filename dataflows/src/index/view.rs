@@ -97,9 +97,10 @@ impl View {
 impl TableView {
     fn merge(&mut self, other: &mut TableView) {
         for template in other.templates.drain(..) {
-            let same = self.templates.iter_mut().find(|one| {
-                one.filter == template.filter && one.path == template.path
-            });
+            let same = self
+                .templates
+                .iter_mut()
+                .find(|one| one.filter == template.filter && one.path == template.path);
             match same {
                 Some(one) => {
                     one.shapes += template.shapes;

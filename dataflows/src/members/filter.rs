@@ -4,8 +4,8 @@ use std::cell::Cell;
 
 use brooklet_sql::{Membership, Predicate, Row, Truth};
 
-use super::sets::SetId;
 use super::set::When;
+use super::sets::SetId;
 use super::sets::Sets;
 use crate::verdict::is_true;
 

@@ -168,13 +168,7 @@ impl Index {
         }
     }
 
-    fn insert(
-        &mut self,
-        id: u32,
-        row: &Row,
-        hasher: &DefaultHashBuilder,
-        reading: &mut Reading,
-    ) {
+    fn insert(&mut self, id: u32, row: &Row, hasher: &DefaultHashBuilder, reading: &mut Reading) {
         let mut hashes = Vec::with_capacity(1);
         if self.read(row, hasher, reading, |hash| hashes.push(hash)) {
             self.partial.insert(id);
@@ -199,13 +193,7 @@ impl Index {
         }
     }
 
-    fn remove(
-        &mut self,
-        id: u32,
-        row: &Row,
-        hasher: &DefaultHashBuilder,
-        reading: &mut Reading,
-    ) {
+    fn remove(&mut self, id: u32, row: &Row, hasher: &DefaultHashBuilder, reading: &mut Reading) {
         let mut hashes = Vec::with_capacity(1);
         if self.read(row, hasher, reading, |hash| hashes.push(hash)) {
             self.partial.remove(&id);

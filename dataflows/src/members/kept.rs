@@ -178,7 +178,13 @@ impl Kept {
 
     /// The rows that may have this key; with `partial` also those of which one of several columns is
     /// NULL.
-    pub(super) fn find(&self, index: u32, key: &MemberKey, partial: bool, into: &mut BTreeSet<u32>) {
+    pub(super) fn find(
+        &self,
+        index: u32,
+        key: &MemberKey,
+        partial: bool,
+        into: &mut BTreeSet<u32>,
+    ) {
         self.indexes.find(index, key, partial, into);
     }
 

@@ -64,9 +64,8 @@ impl Keys {
         });
         self.slots[id.0 as usize] = Some(key);
         let (slots, hasher) = (&self.slots, &self.hasher);
-        let rehash = |id: &KeyId| {
-            slots[id.0 as usize].as_ref().map_or(0, |key| hasher.hash_one(key))
-        };
+        let rehash =
+            |id: &KeyId| slots[id.0 as usize].as_ref().map_or(0, |key| hasher.hash_one(key));
         self.by_bytes.insert_unique(hash, id, rehash);
         id
     }

@@ -255,13 +255,7 @@ impl Members {
         true
     }
 
-    fn leave(
-        &mut self,
-        asker: Asker,
-        source: StoreId,
-        filter: &Filter,
-        way: Option<&MemberWay>,
-    ) {
+    fn leave(&mut self, asker: Asker, source: StoreId, filter: &Filter, way: Option<&MemberWay>) {
         if let Some(store) = self.stores.get_mut(&source) {
             store.leave(asker, filter, way);
         }

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use brooklet_sql::subquery::membership_truth;
 use brooklet_sql::{MemberKey, Truth};
 
-use super::sets::SetId;
 use super::keys::{KeyId, Keys};
+use super::sets::SetId;
 
 /// Which state is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +89,8 @@ pub(super) struct View<'a> {
 impl<'a> View<'a> {
     /// The keys without a NULL that are there now and were not before, or the other way round.
     pub(super) fn moved(self) -> impl Iterator<Item = &'a MemberKey> {
-        let moved = move |key: &&KeyId| self.has(**key, When::Before) != self.has(**key, When::After);
+        let moved =
+            move |key: &&KeyId| self.has(**key, When::Before) != self.has(**key, When::After);
         let ids = self.set.changed.keys().filter(moved);
         ids.filter_map(move |id| self.keys.key(*id))
     }

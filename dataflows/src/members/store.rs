@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use brooklet_sql::{Access, MemberWay, Membership, Probe, TableSchema, Want};
+use brooklet_sql::{Access, MemberWay, Membership, Source, TableSchema, Want};
 
 use super::filter::Filter;
 use super::kept::{Kept, KeptName};
@@ -99,7 +99,7 @@ impl Store {
         access: &Access,
         sets: &Sets,
     ) -> Option<MemberWay> {
-        let mut ways = filter.predicate.as_ref()?.member_ways();
+        let mut ways = ways(filter);
         if *access == Access::Nothing || ways.is_empty() {
             return None;
         }
@@ -161,13 +161,8 @@ impl Store {
     }
 
     /// The opposite of [`Store::enter`], and of the links and indexes of a filter.
-    pub(super) fn leave(
-        &mut self,
-        asker: Asker,
-        filter: &Filter,
-        way: Option<&MemberWay>,
-    ) {
-        let access = access(filter);
+    pub(super) fn leave(&mut self, asker: Asker, filter: &Filter, way: Option<&MemberWay>) {
+        let (access, ways) = (access(filter), ways(filter));
         let by = way.map_or(&access, |way| &way.rest);
         match asker {
             Asker::Set(id) => self.sets.remove_by(ShapeId(u64::from(id.0)), Some(by)),
@@ -177,13 +172,13 @@ impl Store {
             self.kept.release(test.index);
             self.unlink(membership);
         }
-        if let Some((probe, _)) = equalities(&access)
-            && let Some((users, index)) = self.sources.get_mut(probe.source.name())
+        if let Some(source) = wanted(&access, &ways)
+            && let Some((users, index)) = self.sources.get_mut(source.name())
         {
             *users -= 1;
             if *users == 0 {
                 index.iter().for_each(|index| self.kept.release(*index));
-                self.sources.remove(probe.source.name());
+                self.sources.remove(source.name());
             }
         }
         self.users -= 1;
@@ -192,17 +187,17 @@ impl Store {
     /// Somebody will want the rows that a filter lets in: makes an index for the second one that would
     /// otherwise look at many rows.
     pub(super) fn prepare(&mut self, filter: &Filter, access: &Access, sets: &Sets) {
-        let Some((probe, _)) = equalities(access) else { return };
-        let name = probe.source.name();
-        let entry = self.sources.entry(name.to_owned()).or_default();
+        let ways = ways(filter);
+        let Some(source) = wanted(access, &ways) else { return };
+        let entry = self.sources.entry(source.name().to_owned()).or_default();
         entry.0 += 1;
         if entry.1.is_some() || entry.0 < 2 || self.kept.len() <= ROWS_LOOKED_AT {
             return;
         }
         let most = self.kept.len() / PART;
-        if self.by_sets(filter, sets, most).is_none() {
-            let index = self.kept.add_source(&probe.source);
-            if let Some(entry) = self.sources.get_mut(name) {
+        if self.by_sets(filter, &ways, sets, most).is_none() {
+            let index = self.kept.add_source(source);
+            if let Some(entry) = self.sources.get_mut(source.name()) {
                 entry.1 = Some(index);
             }
         }
@@ -210,43 +205,55 @@ impl Store {
 
     /// The kept rows that a filter may let in; `None` for all.
     pub(super) fn near(&self, filter: &Filter, sets: &Sets) -> Option<BTreeSet<u32>> {
-        let access = access(filter);
+        let (access, ways) = (access(filter), ways(filter));
         if access == Access::Nothing {
             return Some(BTreeSet::new());
         }
-        let mut most = self.kept.len();
-        let by_value = equalities(&access).and_then(|(probe, wants)| {
-            let (_, index) = self.sources.get(probe.source.name())?;
-            Some(((*index)?, wants))
-        });
-        let count = |(index, wants): &(u32, Vec<&[u8]>)| -> usize {
-            wants.iter().map(|key| self.kept.count(*index, *key)).sum()
-        };
-        let by_value = by_value.filter(|one| count(one) < most);
-        most = by_value.as_ref().map_or(most, count);
-        if let Some(found) = self.by_sets(filter, sets, most) {
+        let most = self.kept.len();
+        let by_value = self.by_value(&access).filter(|by_value| by_value.rows < most);
+        let most = by_value.as_ref().map_or(most, |by_value| by_value.rows);
+        if let Some(found) = self.by_sets(filter, &ways, sets, most) {
             return Some(found);
         }
-        let (index, wants) = by_value?;
         let mut found = BTreeSet::new();
-        wants.iter().for_each(|key| self.kept.find_value(index, key, &mut found));
+        by_value?.find(&self.kept, &mut found);
         Some(found)
+    }
+
+    /// How an access finds kept rows, if there is an index for it.
+    fn by_value<'a>(&self, access: &'a Access) -> Option<ByValue<'a>> {
+        if *access == Access::Nothing {
+            return Some(ByValue { index: 0, keys: Vec::new(), rows: 0 });
+        }
+        let (source, keys) = equalities(access)?;
+        let index = self.sources.get(source.name())?.1?;
+        let rows = keys.iter().map(|key| self.kept.count(index, *key)).sum();
+        Some(ByValue { index, keys, rows })
     }
 
     /// The rows that have a key of sets that a filter cannot do without; `None` if these are not fewer than
     /// `most`.
-    fn by_sets(&self, filter: &Filter, sets: &Sets, most: usize) -> Option<BTreeSet<u32>> {
-        let ways = filter.predicate.as_ref()?.member_ways();
-        let keys = |way: &MemberWay| -> usize {
+    fn by_sets(
+        &self,
+        filter: &Filter,
+        ways: &[MemberWay],
+        sets: &Sets,
+        most: usize,
+    ) -> Option<BTreeSet<u32>> {
+        let looked_up = |way: &MemberWay| -> usize {
             let sets = way.tests.iter().filter_map(|at| sets.view(filter.tests[*at].set));
             sets.map(|view| view.set.keys).sum()
         };
-        let ways = ways.iter().filter(|way| way.rest == Access::Nothing);
-        let (keys, way) = ways.map(|way| (keys(way), way)).min_by_key(|(keys, _)| *keys)?;
-        if keys >= most {
+        let ways = ways.iter().filter_map(|way| {
+            let rest = self.by_value(&way.rest)?;
+            Some((looked_up(way) + rest.rows, way, rest))
+        });
+        let (least, way, rest) = ways.min_by_key(|(looked_up, ..)| *looked_up)?;
+        if least >= most {
             return None;
         }
         let mut found = BTreeSet::new();
+        rest.find(&self.kept, &mut found);
         for at in &way.tests {
             let test = &filter.tests[*at];
             let Some(view) = sets.view(test.set) else { continue };
@@ -282,16 +289,40 @@ pub(super) fn access(filter: &Filter) -> Access {
     filter.predicate.as_ref().map_or(Access::All, |predicate| predicate.access())
 }
 
+/// How kept rows are found by what a filter wants of a source.
+struct ByValue<'a> {
+    index: u32,
+    keys: Vec<&'a [u8]>,
+    /// How many that are, roughly.
+    rows: usize,
+}
+
+impl ByValue<'_> {
+    fn find(&self, kept: &Kept, into: &mut BTreeSet<u32>) {
+        self.keys.iter().for_each(|key| kept.find_value(self.index, key, into));
+    }
+}
+
+fn ways(filter: &Filter) -> Vec<MemberWay> {
+    filter.predicate.as_ref().map_or_else(Vec::new, |predicate| predicate.member_ways())
+}
+
+/// What an index of would help to find the rows that a filter lets in.
+fn wanted<'a>(access: &'a Access, ways: &'a [MemberWay]) -> Option<&'a Source> {
+    let all = std::iter::once(access).chain(ways.iter().map(|way| &way.rest));
+    all.filter_map(equalities).map(|(source, _)| source).next()
+}
+
 /// The first alternative of an access that wants certain values of one source.
-fn equalities(access: &Access) -> Option<(&Probe, Vec<&[u8]>)> {
+fn equalities(access: &Access) -> Option<(&Source, Vec<&[u8]>)> {
     let Access::Any(list) = access else { return None };
     list.iter().find_map(|alternative| {
-        let first = alternative.probes.first()?;
+        let source = &alternative.probes.first()?.source;
         let wants = alternative.probes.iter().map(|probe| match &probe.want {
-            Want::Equal(key) if probe.source == first.source => Some(key.as_bytes()),
+            Want::Equal(key) if probe.source == *source => Some(key.as_bytes()),
             _ => None,
         });
-        wants.collect::<Option<Vec<_>>>().map(|wants| (first, wants))
+        wants.collect::<Option<Vec<_>>>().map(|wants| (source, wants))
     })
 }
 

@@ -109,9 +109,9 @@ const TEMPLATES: &[&str] = &[
 ];
 
 fn filters() -> Vec<String> {
-    let made = TEMPLATES.iter().flat_map(|template| {
-        (0..6).map(|k: u32| template.replace("{k}", &k.to_string()))
-    });
+    let made = TEMPLATES
+        .iter()
+        .flat_map(|template| (0..6).map(|k: u32| template.replace("{k}", &k.to_string())));
     FILTERS.iter().map(|filter| (*filter).to_owned()).chain(made).collect()
 }
 
@@ -260,7 +260,7 @@ fn apply(client: &mut Client, plan: &ShapePlan, change: &Change, verdict: Verdic
 fn shapes_hold_what_the_filter_says_after_every_transaction() {
     let (tables, filters) = (world(), filters());
     let mut asked = 0;
-    for seed in 0..60 {
+    for seed in 0..36 {
         let mut rng = Rng(seed);
         let (mut state, mut seq, mut members) = (State::new(), 0, Members::default());
         let mut shapes: Vec<(Arc<ShapePlan>, Client)> = Vec::new();
@@ -323,9 +323,8 @@ fn a_new_shape_holds_what_an_old_one_does() {
     for seed in 100..130 {
         let mut rng = Rng(seed);
         let (mut state, mut seq, mut old) = (State::new(), 0, Members::default());
-        let plans: Vec<Arc<ShapePlan>> = (0..filters.len())
-            .map(|at| plan(3 * at as u64 + 1, &filters[at], &tables))
-            .collect();
+        let plans: Vec<Arc<ShapePlan>> =
+            (0..filters.len()).map(|at| plan(3 * at as u64 + 1, &filters[at], &tables)).collect();
         plans.iter().for_each(|plan| begin(&mut old, plan, &state));
         for _ in 0..40 {
             let changes = transaction(&mut rng, &mut state, &mut seq);

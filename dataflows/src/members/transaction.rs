@@ -89,8 +89,10 @@ impl Members {
     /// Keeps what the transaction leaves.
     fn keep_up(&mut self, changes: &[Change]) -> Result<BTreeMap<StoreId, Changed>, Missing> {
         let tables: BTreeSet<u32> = changes.iter().map(|change| change.table).collect();
-        let stores: Vec<StoreId> =
-            tables.into_iter().flat_map(|table| self.stores_of(table).collect::<Vec<_>>()).collect();
+        let stores: Vec<StoreId> = tables
+            .into_iter()
+            .flat_map(|table| self.stores_of(table).collect::<Vec<_>>())
+            .collect();
         let mut all = BTreeMap::new();
         for id in stores {
             let Some(store) = self.stores.get_mut(&id) else { continue };
@@ -156,12 +158,7 @@ impl Members {
     }
 
     /// The sets of one depth that rows find by the keys of those below, which are up to date.
-    fn find_nested(
-        &self,
-        changed: &BTreeMap<StoreId, Changed>,
-        depth: usize,
-        moves: &mut Moves,
-    ) {
+    fn find_nested(&self, changed: &BTreeMap<StoreId, Changed>, depth: usize, moves: &mut Moves) {
         for (id, Changed { rows, .. }) in changed {
             for (at, (row, _)) in rows.iter().enumerate() {
                 self.find_by_keys(*id, [Some(row), None], SETS, |asker| {
@@ -207,8 +204,7 @@ impl Members {
         let links = self.stores.get(&store).into_iter().flat_map(|store| store.links.values());
         for link in links {
             let rows = rows.into_iter().flatten();
-            let mut keys: Vec<MemberKey> =
-                rows.map(|row| link.membership.outer_key(row)).collect();
+            let mut keys: Vec<MemberKey> = rows.map(|row| link.membership.outer_key(row)).collect();
             keys.dedup();
             let place = (link.id, link.family);
             keys.iter().for_each(|key| self.sets.find(place, key, askers, &mut each));
@@ -285,7 +281,8 @@ impl Members {
         let (membership, filter) = (&selected.membership, &selected.filter);
         let source = changed.get(&selected.source);
         let mut keys = Vec::new();
-        let rows = concern.own.iter().filter_map(|at| source.and_then(|source| source.rows.get(*at)));
+        let rows =
+            concern.own.iter().filter_map(|at| source.and_then(|source| source.rows.get(*at)));
         for (row, delta) in rows {
             let when = if *delta > 0 { When::After } else { When::Before };
             if filter.holds(row, when, &self.sets) {
