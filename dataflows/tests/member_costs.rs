@@ -242,6 +242,8 @@ fn what_is_seen_says_how_shapes_are_found() {
     let [table] = view.tables.as_slice() else { panic!("{view:?}") };
     let [one] = table.templates.as_slice() else { panic!("{table:?}") };
     assert_eq!((table.shapes, one.shapes, table.changes), (20, 20, 1));
+    assert_eq!((world.members.kinds(), world.members.sets()), (1, 20));
+    assert_eq!(world.members.of_table(MEMBERSHIPS).len(), 20);
     assert_eq!(one.path, "set \"project_id\"");
     assert_eq!((one.candidates, one.matches), (5, 5));
     assert!(one.filter.contains('?') && !one.filter.contains("19"), "{}", one.filter);

@@ -27,6 +27,7 @@ mod filter;
 mod indexes;
 mod kept;
 mod keys;
+mod kinds;
 mod needs;
 mod net;
 mod set;
@@ -40,6 +41,7 @@ pub use needs::{inner_needs, needs, outdated};
 pub use net::{Counts, count};
 
 use filter::{Filter, Test};
+use kinds::Kinds;
 use needs::{selected, source};
 use set::When;
 use sets::{Asker, SetId, Sets};
@@ -68,6 +70,7 @@ pub struct Members {
     next_link: u64,
     sets: Sets,
     shapes: BTreeMap<ShapeId, Held>,
+    kinds: Kinds,
 }
 
 struct Held {
@@ -125,6 +128,12 @@ impl Members {
         }
     }
 
+    /// How many kinds of shapes there are: what is asked when a table is announced.
+    #[must_use]
+    pub fn kinds(&self) -> usize {
+        self.kinds.len()
+    }
+
     /// How many sets there are.
     #[must_use]
     pub fn sets(&self) -> usize {
@@ -170,6 +179,7 @@ impl Members {
         let source = self.store(source(&plan));
         let filter = self.filter(plan.predicate.as_ref(), source);
         let way = self.enter(Asker::Shape(plan.id), source, &filter, &plan);
+        self.kinds.add(&plan);
         self.shapes.insert(plan.id, Held { plan, source, filter, way });
     }
 
@@ -251,6 +261,7 @@ impl Members {
     /// A shape ends, and what was kept for it alone is let go; `false` if there is none.
     pub fn remove(&mut self, shape: ShapeId) -> bool {
         let Some(held) = self.shapes.remove(&shape) else { return false };
+        self.kinds.remove(&held.plan);
         self.leave(Asker::Shape(shape), held.source, &held.filter, held.way.as_ref());
         true
     }
@@ -292,11 +303,7 @@ impl Members {
     /// The shapes that a table takes part in.
     #[must_use]
     pub fn of_table(&self, table: u32) -> Vec<ShapeId> {
-        if !self.keeps_table(table) {
-            return Vec::new();
-        }
-        let concerns = |held: &&Held| needs(&held.plan).iter().any(|(name, _)| name.table == table);
-        self.shapes.values().filter(concerns).map(|held| held.plan.id).collect()
+        self.kinds.of_table(table)
     }
 
     /// All shapes.
@@ -308,11 +315,7 @@ impl Members {
     /// The shapes that mean something else once a table has another definition.
     #[must_use]
     pub fn outdated(&self, relation: &brooklet_sql::Relation) -> Vec<ShapeId> {
-        if !self.keeps_table(relation.oid) {
-            return Vec::new();
-        }
-        let ends = |held: &&Held| outdated(&held.plan, relation);
-        self.shapes.values().filter(ends).map(|held| held.plan.id).collect()
+        self.kinds.outdated(relation)
     }
 }
 
