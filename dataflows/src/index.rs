@@ -47,7 +47,7 @@ struct TableShapes {
 }
 
 /// Where a selection and a form are in memory; a [`Kind`] keeps them there.
-type KindKey = (*const Selection, *const Form);
+type KindKey = (usize, usize);
 
 /// Shapes that differ in constants only.
 struct Kind {
@@ -63,16 +63,53 @@ struct Kind {
 impl ShapeIndex {
     /// Begins to maintain a shape.
     pub fn add(&mut self, plan: Arc<ShapePlan>) {
+        let access = access(&plan);
+        self.add_by(plan, &access, None);
+    }
+
+    /// The same for a shape that rows are to find by this `access`, or `otherwise`, in words.
+    pub(crate) fn add_by(
+        &mut self,
+        plan: Arc<ShapePlan>,
+        access: &Access,
+        otherwise: Option<&str>,
+    ) {
         let table = self.tables.entry(plan.table().oid).or_default();
-        table.add(plan, &mut self.steps);
+        table.add(plan, access, otherwise, &mut self.steps);
+    }
+
+    /// With how many others a shape of a table would be found by its access, roughly; `None` where that
+    /// is none.
+    pub(crate) fn crowd(&mut self, table: u32, access: &Access) -> Option<usize> {
+        let list = match access {
+            Access::Nothing => return Some(0),
+            Access::All => return None,
+            Access::Any(list) => list,
+        };
+        let Some(table) = self.tables.get(&table) else { return Some(0) };
+        list.iter().map(|alternative| table.crowd(alternative, &mut self.steps)).min()
+    }
+
+    /// Counts how often somebody else asked a shape, and how often it was concerned.
+    pub(crate) fn note(&mut self, plan: &ShapePlan, candidates: usize, matches: usize) {
+        let table = self.tables.get_mut(&plan.table().oid);
+        if let Some(kind) = table.and_then(|table| table.kinds.get_mut(&kind_key(plan))) {
+            kind.candidates += candidates as u64;
+            kind.matches += matches as u64;
+        }
     }
 
     /// Forgets a shape; `false` if it was not there.
     pub fn remove(&mut self, shape: ShapeId) -> bool {
+        self.remove_by(shape, None)
+    }
+
+    /// The same for one that came by this access.
+    pub(crate) fn remove_by(&mut self, shape: ShapeId, access: Option<&Access>) -> bool {
         // Shapes are many, tables are few.
         let steps = &mut self.steps;
         let found = self.tables.iter_mut().find_map(|(oid, table)| {
-            table.remove(shape, steps).then(|| (*oid, table.plans.is_empty()))
+            table.remove(shape, access, steps).then(|| (*oid, table.plans.is_empty()))
         });
         if let Some((oid, true)) = found {
             self.tables.remove(&oid);
@@ -134,13 +171,18 @@ impl ShapeIndex {
 }
 
 impl TableShapes {
-    fn add(&mut self, plan: Arc<ShapePlan>, steps: &mut u64) {
-        let access = access(&plan);
-        let chosen = match &access {
+    fn add(
+        &mut self,
+        plan: Arc<ShapePlan>,
+        access: &Access,
+        otherwise: Option<&str>,
+        steps: &mut u64,
+    ) {
+        let chosen = match access {
             Access::Any(list) => self.least_crowded(list, steps),
             Access::Nothing | Access::All => None,
         };
-        match (&access, chosen) {
+        match (access, chosen) {
             (Access::Nothing, _) => {}
             (_, None) => drop(self.every_row.insert(plan.id, Arc::clone(&plan))),
             (_, Some(alternative)) => {
@@ -151,10 +193,16 @@ impl TableShapes {
                 }
             }
         }
-        let path = || match (&access, chosen) {
-            (Access::Nothing, _) => "nothing matches".into(),
-            (_, None) => "every row".into(),
-            (_, Some(alternative)) => alternative.describe(plan.table()).into(),
+        let path = || {
+            let path = match (access, chosen) {
+                (Access::Nothing, _) => otherwise.unwrap_or("nothing matches").to_owned(),
+                (_, None) => "every row".to_owned(),
+                (_, Some(alternative)) => {
+                    let first = otherwise.map(|path| format!("{path} or ")).unwrap_or_default();
+                    first + &alternative.describe(plan.table())
+                }
+            };
+            path.into()
         };
         let kind = self.kinds.entry(kind_key(&plan)).or_insert_with(|| Kind {
             selection: Arc::clone(&plan.selection),
@@ -178,14 +226,7 @@ impl TableShapes {
         let [first, _, ..] = list else { return list.first() };
         let mut best = (u32::MAX, first);
         for alternative in list {
-            let mut crowd = 0_usize;
-            for probe in &alternative.probes {
-                *steps += 1;
-                if let Some(shelf) = self.shelves.get(probe.source.name()) {
-                    crowd = crowd.saturating_add(shelf.crowd(&probe.want, steps));
-                }
-            }
-            let weight = (crowd / 16).checked_ilog2().map_or(0, |power| power + 1);
+            let weight = weight(self.crowd(alternative, steps));
             if weight < best.0 {
                 best = (weight, alternative);
             }
@@ -193,7 +234,18 @@ impl TableShapes {
         Some(best.1)
     }
 
-    fn remove(&mut self, shape: ShapeId, steps: &mut u64) -> bool {
+    fn crowd(&self, alternative: &Alternative, steps: &mut u64) -> usize {
+        let mut crowd = 0_usize;
+        for probe in &alternative.probes {
+            *steps += 1;
+            if let Some(shelf) = self.shelves.get(probe.source.name()) {
+                crowd = crowd.saturating_add(shelf.crowd(&probe.want, steps));
+            }
+        }
+        crowd
+    }
+
+    fn remove(&mut self, shape: ShapeId, by: Option<&Access>, steps: &mut u64) -> bool {
         let Some(plan) = self.plans.remove(shape) else { return false };
         let key = kind_key(&plan);
         if let Some(kind) = self.kinds.get_mut(&key) {
@@ -203,7 +255,7 @@ impl TableShapes {
             }
         }
         self.every_row.remove(&shape);
-        if let Access::Any(list) = access(&plan) {
+        if let Access::Any(list) = by.map_or_else(|| access(&plan), Access::clone) {
             // Which one was chosen is not remembered.
             for probe in list.iter().flat_map(|alternative| &alternative.probes) {
                 let Some(shelf) = self.shelves.get_mut(probe.source.name()) else { continue };
@@ -217,11 +269,16 @@ impl TableShapes {
     }
 }
 
+/// How crowds are compared: small ones are alike.
+pub(crate) fn weight(crowd: usize) -> u32 {
+    (crowd / 16).checked_ilog2().map_or(0, |power| power + 1)
+}
+
 fn access(plan: &ShapePlan) -> Access {
     plan.predicate.as_ref().map_or(Access::All, |predicate| predicate.access())
 }
 
 fn kind_key(plan: &ShapePlan) -> KindKey {
-    let form = plan.predicate.as_ref().map(|predicate| Arc::as_ptr(predicate.form()));
-    (Arc::as_ptr(&plan.selection), form.unwrap_or(std::ptr::null()))
+    let form = plan.predicate.as_ref().map(|predicate| Arc::as_ptr(predicate.form()).addr());
+    (Arc::as_ptr(&plan.selection).addr(), form.unwrap_or_default())
 }

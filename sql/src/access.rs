@@ -17,9 +17,12 @@ use crate::{Row, TableSchema};
 mod bounds;
 mod document;
 mod leaf;
+mod member;
 mod pattern;
 mod source;
 
+pub use member::MemberWay;
+pub(crate) use member::{of_row, ways};
 pub use source::{Found, Reading, Source};
 
 /// How to find the rows that may match.

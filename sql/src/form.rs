@@ -23,6 +23,8 @@ use crate::{Row, RowBuilder, RowError, TableSchema, Truth, literal, name, normal
 #[derive(Debug)]
 pub struct Form {
     text: String,
+    /// How much of it is for people.
+    shown: usize,
     pub(crate) own: Box<[Own]>,
     /// What must hold besides.
     rest: Expr,
@@ -94,6 +96,7 @@ pub(crate) fn split(
         text += &format!("{} = ?::{} AND ", called(one.column), one.constant.name());
     }
     text += &print::expr_by_name(&rest, &called);
+    let shown = text.len();
     // A table of the same name may be another one.
     memberships.iter().for_each(|one| text += &one.subquery.identity());
     let names = printed.iter().map(|at| called(*at)).collect();
@@ -101,6 +104,7 @@ pub(crate) fn split(
     let (printed, memberships) = (printed.into(), memberships.into());
     let form = Form {
         text,
+        shown,
         own,
         rest,
         plan,
@@ -161,7 +165,7 @@ impl Form {
     /// own too: for people, and without anybody's values.
     #[must_use]
     pub fn template(&self) -> String {
-        mask(&self.text)
+        mask(&self.text[..self.shown])
     }
 
     /// What every predicate of this form asks besides its own constants.
@@ -192,6 +196,11 @@ impl Form {
     #[must_use]
     pub fn is_required(&self, at: usize) -> bool {
         self.required.get(at).copied().unwrap_or_default()
+    }
+
+    /// How many columns the table has: those of the expression from there on are tests of subqueries.
+    pub(crate) fn width(&self) -> usize {
+        self.width
     }
 
     /// A row with the answers of the tests behind it.

@@ -62,7 +62,7 @@ mod truth;
 mod value;
 mod where_error;
 
-pub use access::{Access, Alternative, Found, Probe, Reading, Source, Want};
+pub use access::{Access, Alternative, Found, MemberWay, Probe, Reading, Source, Want};
 pub use collation::{CaseMap, Collation, CollationFacts, Folding, TextOrder};
 pub use evaluation_error::EvaluationError;
 pub use form::Form;

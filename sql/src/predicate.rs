@@ -9,6 +9,7 @@ use std::hash::{Hash, Hasher};
 use std::iter;
 use std::sync::Arc;
 
+use crate::access::MemberWay;
 use crate::expr::{Comparison, Expr};
 use crate::form::Form;
 use crate::limits::WHERE_BYTES_MAX;
@@ -205,14 +206,22 @@ impl Predicate {
         }
     }
 
-    /// Which rows can satisfy it at all.
+    /// Which rows can satisfy it at all, whatever its subqueries answer.
     #[must_use]
     pub fn access(&self) -> Access {
-        // Which rows subqueries let in is not in the row.
-        if !self.memberships().is_empty() {
-            return Access::All;
+        match self.memberships() {
+            [] => access::access(&self.expr()),
+            _ => access::access(&access::of_row(&self.expr(), self.form.width())),
         }
-        access::access(&self.expr())
+    }
+
+    /// The tests of subqueries that it cannot be true without: ways to find rows, each enough.
+    #[must_use]
+    pub fn member_ways(&self) -> Vec<MemberWay> {
+        match self.memberships() {
+            [] => Vec::new(),
+            _ => access::ways(&self.expr(), self.form.width()),
+        }
     }
 
     /// The whole of it in normal form.

@@ -75,6 +75,18 @@ impl MemberKey {
         })
     }
 
+    /// Bytes of it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether it is of no column at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     fn parts(&self) -> impl Iterator<Item = Option<&[u8]>> {
         let mut rest = &*self.bytes;
         std::iter::from_fn(move || {
@@ -155,6 +167,12 @@ impl Membership {
     #[must_use]
     pub fn set_name(&self) -> String {
         format!("{:?} {} {}", self.compared, self.subquery.table.oid, self.subquery.sql())
+    }
+
+    /// What sets have in common whose keys are the same columns, compared the same way.
+    #[must_use]
+    pub fn family_name(&self) -> String {
+        format!("{:?} {} {:?}", self.compared, self.subquery.table.oid, self.subquery.columns)
     }
 
     /// The key of a row that is tested.

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use brooklet_sql::{
-    Access, Alternative, Collation, Column, RelationName, TableSchema, Tables, TextOrder,
-    compile_with,
+    Access, Alternative, Collation, Column, MemberWay, RelationName, TableSchema, Tables,
+    TextOrder, compile_with,
 };
 
 const COLUMNS: [(&str, u32); 27] = [
@@ -107,8 +107,12 @@ fn every_example_is_as_the_page_says() {
         let [_, example, supported, index] = cells[..] else { continue };
         let example = example.trim_matches('`').replace('\u{1}', "|");
         let found = match compile(&example) {
-            Ok(predicate) => match predicate.access() {
-                Access::Any(list) => format!("yes {}", words(&list[0])),
+            Ok(predicate) => match (predicate.access(), predicate.member_ways().first()) {
+                (_, Some(MemberWay { rest: Access::Any(list), .. })) => {
+                    format!("yes set, {}", words(&list[0]))
+                }
+                (_, Some(_)) => "yes set".to_owned(),
+                (Access::Any(list), None) => format!("yes {}", words(&list[0])),
                 _ => "yes —".to_owned(),
             },
             Err(error) => {

@@ -2,6 +2,8 @@
 //!
 //! *Invariant*: behind the secret; never cached; without values of rows, or constants that filters look for.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -12,12 +14,13 @@ use crate::limits::ENGINE_VIEW_MAX;
 /// Tables, templates and their counts as JSON. 503 while there is no engine, or where it is too busy
 /// to answer.
 pub(super) async fn engine(http: &Http) -> Response {
-    let engine = http.core.borrow().as_ref().map(|core| core.registry.workshop().engine.clone());
-    let Some(engine) = engine else {
+    let shop = http.core.borrow().as_ref().map(|core| Arc::clone(core.registry.workshop()));
+    let Some(shop) = shop else {
         return super::plain(StatusCode::SERVICE_UNAVAILABLE, "The engine is not running");
     };
-    let body = match tokio::time::timeout(ENGINE_VIEW_MAX, engine.view()).await {
-        Ok(Ok(view)) => serde_json::to_string(&view).ok(),
+    let views = async { tokio::join!(shop.engine.view(), shop.members.view()) };
+    let body = match tokio::time::timeout(ENGINE_VIEW_MAX, views).await {
+        Ok((Ok(view), of_subqueries)) => serde_json::to_string(&view.with(of_subqueries)).ok(),
         _ => None,
     };
     let Some(body) = body else {

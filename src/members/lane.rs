@@ -86,9 +86,14 @@ impl Lane {
     /// Runs until everybody has hung up.
     pub fn run(mut self) {
         while let Some(input) = self.inputs.blocking_recv() {
-            match self.restoring.take() {
-                Some(restoring) => self.restore(restoring, input),
-                None => self.take(input),
+            match (input, self.restoring.take()) {
+                (Input::View(answer), restoring) => {
+                    self.restoring = restoring;
+                    // Whoever asked may be gone.
+                    _ = answer.send(self.members.view());
+                }
+                (input, Some(restoring)) => self.restore(restoring, input),
+                (input, None) => self.take(input),
             }
         }
     }
@@ -116,8 +121,8 @@ impl Lane {
                 }
                 self.begin_loaded();
             }
-            // There is nothing left that waits for it.
-            Input::Restored(_) => {}
+            // There is nothing left that waits for it, and views were given.
+            Input::Restored(_) | Input::View(_) => {}
             Input::Remove(shapes) => self.remove(&shapes),
         }
     }

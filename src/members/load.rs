@@ -1,6 +1,6 @@
 //! The rows of tables from Postgres, counted, and made to stand at a place of the stream.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use brooklet_sql::{Lsn, TableSchema, statement};
 use super::{Input, Restored, TooLarge};
 use crate::change_log::{ChangeLog, ChangeLogError, StoredCommit};
 use crate::limits::NUDGE_AFTER;
+use crate::replication::publication::PreparedTable;
 use crate::replication::snapshot::Snapshot;
 use crate::shapes::create::{CreateError, Workshop};
 use crate::shapes::visibility::Visibility;
@@ -133,8 +134,8 @@ async fn read(shop: &Workshop, shapes: &[Arc<Shape>], at: Lsn) -> Result<Restore
     let tables = tables(&needs);
     let streamed = shop.recent.up_to(at);
     let snapshot = Snapshot::of_all(&shop.database, &tables).await?;
-    for shape in shapes {
-        check(shop, shape).await?;
+    if !changed(shop, shapes).await?.is_empty() {
+        return Err(CreateError::Ended);
     }
     let rows = rows(&snapshot, &needs, shop.members.bytes_max).await?;
     let (visibility, until) = (snapshot.visibility.clone(), snapshot.until);
@@ -154,40 +155,50 @@ pub async fn nudge(shop: &Workshop) {
 }
 
 /// Whether all tables are what they were when the question was asked.
-pub async fn check(shop: &Workshop, shape: &Shape) -> Result<(), CreateError> {
-    let inner = inner_needs(&shape.plan);
-    let oids: Vec<u32> = tables(&all_needs([&shape.plan])).iter().map(|table| table.oid).collect();
-    let found = shop.publication.inspect(&oids).await;
+pub async fn check(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), CreateError> {
+    let changed = changed(shop, std::slice::from_ref(shape)).await?;
+    if changed.is_empty() { Ok(()) } else { Err(CreateError::Ended) }
+}
+
+/// The shapes some of whose tables are no longer what they were. One query, however many there are.
+async fn changed(shop: &Workshop, shapes: &[Arc<Shape>]) -> Result<Vec<Arc<Shape>>, CreateError> {
+    let oids = super::tables(shapes.iter().map(|shape| &shape.plan)).into_iter();
+    let found = shop.publication.inspect(&oids.collect::<Vec<_>>()).await;
     let found = found.map_err(|error| CreateError::from(&error))?;
-    let own = found.iter().any(|now| now.keeps(&shape.template, shape.plan.read()));
-    let right = |(name, table): &Need| found.iter().any(|now| now.keeps_read(table, &name.columns));
-    if own && inner.iter().all(right) {
-        return Ok(());
-    }
-    for table in tables(&all_needs([&shape.plan])) {
+    let found: HashMap<u32, PreparedTable> =
+        found.into_iter().map(|table| (table.oid, table)).collect();
+    let right = |shape: &Shape| {
+        let now = found.get(&shape.table().oid);
+        let own = now.is_some_and(|now| now.keeps(&shape.template, shape.plan.read()));
+        let keeps = |(name, table): &Need| {
+            found.get(&name.table).is_some_and(|now| now.keeps_read(table, &name.columns))
+        };
+        own && inner_needs(&shape.plan).iter().all(keeps)
+    };
+    let changed: Vec<Arc<Shape>> = shapes.iter().filter(|shape| !right(shape)).cloned().collect();
+    for table in tables(&all_needs(changed.iter().map(|shape| &shape.plan))) {
         shop.schemas.forget(&table.name);
         shop.publication.forget(table.oid);
     }
-    Err(CreateError::Ended)
+    Ok(changed)
 }
 
 /// Ends the shapes whose inner tables are no longer what they were, also if no write ever says so.
 pub async fn reconcile(registry: &Arc<Registry>) {
     let mut shapes = registry.finished();
     shapes.retain(|shape| super::concerns(&shape.plan));
-    let mut ended = Vec::new();
-    for shape in shapes {
-        match check(registry.workshop(), &shape).await {
-            Err(CreateError::Ended) => ended.push(shape),
-            Err(error) => tracing::debug!(%error, "cannot look after the tables of a subquery"),
-            Ok(()) => {}
-        }
+    if shapes.is_empty() {
+        return;
     }
-    if !ended.is_empty() {
-        tracing::warn!(
-            shapes = ended.len(),
-            "tables of subqueries changed behind the stream: their shapes end"
-        );
-        registry.remove(ended).await;
+    match changed(registry.workshop(), &shapes).await {
+        Ok(ended) if ended.is_empty() => {}
+        Ok(ended) => {
+            tracing::warn!(
+                shapes = ended.len(),
+                "tables of subqueries changed behind the stream: their shapes end"
+            );
+            registry.remove(ended).await;
+        }
+        Err(error) => tracing::debug!(%error, "cannot look after the tables of subqueries"),
     }
 }

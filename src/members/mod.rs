@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use brooklet_dataflows::members::{Counts, KeptName};
-use brooklet_dataflows::{Change, ShapeId, ShapePlan};
+use brooklet_dataflows::{Change, ShapeId, ShapePlan, View};
 use brooklet_sql::{Lsn, Relation, Row};
 use tokio::sync::{mpsc, oneshot};
 
@@ -42,6 +42,8 @@ pub enum Input {
     Restored(Box<Restored>),
     /// These shapes have ended.
     Remove(Vec<ShapeId>),
+    /// Somebody wants to know how shapes are found.
+    View(oneshot::Sender<View>),
 }
 
 impl std::fmt::Debug for Input {
@@ -52,6 +54,7 @@ impl std::fmt::Debug for Input {
             Input::Loaded(_) => "Loaded",
             Input::Restored(_) => "Restored",
             Input::Remove(_) => "Remove",
+            Input::View(_) => "View",
         })
     }
 }
@@ -156,6 +159,15 @@ impl MembersHandle {
     pub async fn remove(&self, shapes: Vec<ShapeId>) {
         // Fails only when the process is ending.
         _ = self.inputs.send(Input::Remove(shapes)).await;
+    }
+
+    /// How shapes are found, and how often; of none if the process is ending.
+    pub async fn view(&self) -> View {
+        let (answer, view) = oneshot::channel();
+        match self.inputs.send(Input::View(answer)).await {
+            Ok(()) => view.await.unwrap_or_default(),
+            Err(_) => View::default(),
+        }
     }
 }
 

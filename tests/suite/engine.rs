@@ -108,3 +108,33 @@ async fn the_engine_says_how_often_shapes_are_asked() {
     assert_eq!(counts("range \"due\""), [Some(1), Some(1), Some(1)], "{engine}");
     assert!(!engine.to_string().contains("topsecret"), "no values: {engine}");
 }
+
+#[tokio::test]
+async fn shapes_with_subqueries_are_shown_among_the_others() {
+    let world = World::new().await;
+    world.sql(TABLE).await;
+    world.sql("CREATE TABLE memberships (id int PRIMARY KEY, user_id int, n int)").await;
+    world.sql("INSERT INTO memberships SELECT id, id, id FROM generate_series(0, 9) id").await;
+    let mut shapes = vec![world.follow(Shape::of("items").filter("n = 3")).await];
+    for user in 0..4 {
+        let filter = format!("n IN (SELECT n FROM memberships WHERE user_id = {user})");
+        shapes.push(world.follow(Shape::of("items").filter(&filter)).await);
+    }
+    world.sql("INSERT INTO items VALUES (1, 3, 'x', NULL, NULL)").await;
+    world.sql("INSERT INTO items VALUES (2, 9, 'x', NULL, NULL)").await;
+    world.compare_all(&mut shapes).await;
+    let engine = eventually("both changes are counted", async || {
+        let engine = world.get(VIEW).await.expect(200).json();
+        (engine["tables"][0]["changes"].as_u64() == Some(2)).then_some(engine)
+    })
+    .await;
+    let tables = engine["tables"].as_array().unwrap();
+    let of_items = tables.iter().filter(|one| one["table"].as_str().unwrap().contains("items"));
+    assert_eq!(of_items.count(), 1, "both kinds are of one table: {engine}");
+    assert_eq!(tables[0]["shapes"].as_u64(), Some(5), "{engine}");
+    let templates = tables[0]["templates"].as_array().unwrap();
+    let found = templates.iter().find(|one| one["path"] == "set \"n\"");
+    let found = found.unwrap_or_else(|| panic!("no set in {engine}"));
+    let counts = ["shapes", "candidates", "matches"].map(|key| found[key].as_u64());
+    assert_eq!(counts, [Some(4), Some(1), Some(1)], "{engine}");
+}

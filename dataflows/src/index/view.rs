@@ -60,9 +60,64 @@ impl ShapeIndex {
     /// How it stands.
     #[must_use]
     pub fn view(&self) -> View {
-        let mut tables: Vec<TableView> = self.tables.values().filter_map(view_table).collect();
-        tables.sort_by(|one, other| one.table.cmp(&other.table));
-        View { tables }
+        View::of([self])
+    }
+}
+
+impl View {
+    /// Of several indexes.
+    pub(crate) fn of<'a>(indexes: impl IntoIterator<Item = &'a ShapeIndex>) -> View {
+        let tables = indexes.into_iter().flat_map(|index| index.tables.values());
+        let mut view = View { tables: tables.filter_map(view_table).collect() };
+        view.tidy();
+        view
+    }
+
+    /// This, and what another one has.
+    #[must_use]
+    pub fn with(mut self, other: View) -> View {
+        self.tables.extend(other.tables);
+        self.tidy();
+        self
+    }
+
+    /// Makes one of all that is about one table.
+    fn tidy(&mut self) {
+        self.tables.sort_by(|one, other| one.table.cmp(&other.table));
+        self.tables.dedup_by(|later, kept| {
+            let same = later.table == kept.table;
+            if same {
+                kept.merge(later);
+            }
+            same
+        });
+    }
+}
+
+impl TableView {
+    fn merge(&mut self, other: &mut TableView) {
+        for template in other.templates.drain(..) {
+            let same = self
+                .templates
+                .iter_mut()
+                .find(|one| one.filter == template.filter && one.path == template.path);
+            match same {
+                Some(one) => {
+                    one.shapes += template.shapes;
+                    one.candidates += template.candidates;
+                    one.matches += template.matches;
+                }
+                None => self.templates.push(template),
+            }
+        }
+        self.templates.sort_by_key(|template| std::cmp::Reverse(template.shapes));
+        self.templates_left_out +=
+            other.templates_left_out + self.templates.len().saturating_sub(TEMPLATES_MAX);
+        self.templates.truncate(TEMPLATES_MAX);
+        self.shapes += other.shapes;
+        // Both look at the changes of a table while they have shapes of it.
+        self.changes = self.changes.max(other.changes);
+        self.forms_left_out += other.forms_left_out;
     }
 }
 

@@ -3,11 +3,13 @@
 //! *Invariant*: it is a multiset of rows, each with only the columns that are kept; an index finds every row
 //! whose key is not NULL by that key, and may find others.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::hash::BuildHasher;
 
-use brooklet_sql::{MemberKey, Membership, Row, RowBuilder};
+use brooklet_sql::{MemberKey, Membership, Row, RowBuilder, Source};
 use hashbrown::{DefaultHashBuilder, HashTable};
+
+use super::indexes::{By, Indexes};
 
 /// What a row costs besides its bytes: its slot, its place in the table, its own allocation. Measured with an
 /// index over five rows a key: 500,000 rows of 85 bytes and 100,000 of 24 took 230 bytes a row.
@@ -55,26 +57,13 @@ pub struct Kept {
     free: Vec<u32>,
     by_row: HashTable<u32>,
     hasher: DefaultHashBuilder,
-    indexes: HashMap<String, Index>,
+    indexes: Indexes,
     bytes: usize,
 }
 
 struct Slot {
     row: Row,
     count: u32,
-}
-
-/// Rows by the key of some of their columns.
-struct Index {
-    membership: Membership,
-    by_key: HashMap<u64, Ids>,
-    /// Rows with a NULL in one of several columns.
-    partial: BTreeSet<u32>,
-}
-
-enum Ids {
-    One(u32),
-    Many(BTreeSet<u32>),
 }
 
 /// More rows were taken away than there are.
@@ -108,7 +97,7 @@ impl Kept {
             // More rows than that are more bytes than are ever allowed.
             u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
         });
-        self.indexes.values_mut().for_each(|index| index.insert(id, &row, &self.hasher));
+        self.indexes.insert(id, &row);
         self.slots[id as usize] = Some(Slot { row, count });
         let (slots, hasher) = (&self.slots, &self.hasher);
         let rehash = |id: &u32| match &slots[*id as usize] {
@@ -124,7 +113,7 @@ impl Kept {
         if let Ok(entry) = self.by_row.find_entry(hash, |one| *one == id) {
             entry.remove();
         }
-        self.indexes.values_mut().for_each(|index| index.remove(id, &slot.row, &self.hasher));
+        self.indexes.remove(id, &slot.row);
         self.free.push(id);
     }
 
@@ -141,95 +130,71 @@ impl Kept {
         Some((&slot.row, slot.count))
     }
 
+    /// How many different rows there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_row.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_row.is_empty()
+    }
+
     /// Bytes that the rows take, by estimate.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let entries: usize = self.indexes.values().map(|index| index.by_key.len()).sum();
-        self.bytes + 48 * entries + 8 * self.slots.len() * self.indexes.len()
+        self.bytes + self.indexes.bytes()
     }
 
-    /// From now on rows are found by what this tests.
-    pub fn add_index(&mut self, membership: &Membership) {
-        let name = membership.link_name();
-        if self.indexes.contains_key(&name) {
-            return;
-        }
-        let (by_key, partial) = (HashMap::new(), BTreeSet::new());
-        let mut index = Index { membership: membership.clone(), by_key, partial };
-        for (id, slot) in self.slots.iter().enumerate() {
+    /// From now on rows are found by what this tests; told by which number. Whoever asks lets go of it
+    /// again.
+    pub(super) fn add_link(&mut self, membership: &Membership) -> u32 {
+        let (index, is_new) = self.indexes.add(By::Link(Box::new(membership.clone())));
+        self.fill(index, is_new);
+        index
+    }
+
+    /// The same by what a row has of a source.
+    pub(super) fn add_source(&mut self, source: &Source) -> u32 {
+        let (index, is_new) = self.indexes.add(By::Source(source.clone()));
+        self.fill(index, is_new);
+        index
+    }
+
+    fn fill(&mut self, index: u32, is_new: bool) {
+        for (id, slot) in self.slots.iter().enumerate().filter(|_| is_new) {
             if let Some(slot) = slot {
-                index.insert(id as u32, &slot.row, &self.hasher);
+                self.indexes.insert_into(index, id as u32, &slot.row);
             }
         }
-        self.indexes.insert(name, index);
     }
 
-    /// Forgets the indexes that are not among these.
-    pub fn keep_indexes(&mut self, names: &BTreeSet<String>) {
-        self.indexes.retain(|name, _| names.contains(name));
+    /// One user less of an index.
+    pub(super) fn release(&mut self, index: u32) {
+        self.indexes.release(index);
     }
 
     /// The rows that may have this key; with `partial` also those of which one of several columns is
     /// NULL.
-    pub fn find(
+    pub(super) fn find(
         &self,
-        membership: &Membership,
+        index: u32,
         key: &MemberKey,
         partial: bool,
         into: &mut BTreeSet<u32>,
     ) {
-        let Some(index) = self.indexes.get(&membership.link_name()) else {
-            // Cannot be: whoever asks has added it. All rows are never too few.
-            into.extend(self.rows().map(|(id, ..)| id));
-            return;
-        };
-        match index.by_key.get(&self.hasher.hash_one(key)) {
-            None => {}
-            Some(Ids::One(id)) => _ = into.insert(*id),
-            Some(Ids::Many(ids)) => into.extend(ids),
-        }
-        if partial {
-            into.extend(&index.partial);
-        }
-    }
-}
-
-impl Index {
-    fn insert(&mut self, id: u32, row: &Row, hasher: &DefaultHashBuilder) {
-        let key = self.membership.outer_key(row);
-        if key.has_null {
-            // One column alone that is NULL depends on whether there is any row, and on nothing else.
-            if self.membership.left.len() > 1 {
-                self.partial.insert(id);
-            }
-            return;
-        }
-        match self.by_key.entry(hasher.hash_one(&key)) {
-            std::collections::hash_map::Entry::Vacant(entry) => _ = entry.insert(Ids::One(id)),
-            std::collections::hash_map::Entry::Occupied(mut entry) => match entry.get_mut() {
-                Ids::One(one) => {
-                    let both = BTreeSet::from([*one, id]);
-                    entry.insert(Ids::Many(both));
-                }
-                Ids::Many(ids) => _ = ids.insert(id),
-            },
-        }
+        self.indexes.find(index, key, partial, into);
     }
 
-    fn remove(&mut self, id: u32, row: &Row, hasher: &DefaultHashBuilder) {
-        self.partial.remove(&id);
-        let key = self.membership.outer_key(row);
-        let hash = hasher.hash_one(&key);
-        let gone = match self.by_key.get_mut(&hash) {
-            Some(Ids::One(one)) => *one == id,
-            Some(Ids::Many(ids)) => {
-                ids.remove(&id);
-                ids.is_empty()
-            }
-            None => false,
-        };
-        if gone {
-            self.by_key.remove(&hash);
-        }
+    /// The rows that may have this of a source.
+    pub(super) fn find_value(&self, index: u32, key: &[u8], into: &mut BTreeSet<u32>) {
+        self.indexes.find(index, key, true, into);
+    }
+
+    /// How many rows these find.
+    pub(super) fn count<K: std::hash::Hash + ?Sized>(&self, index: u32, key: &K) -> usize {
+        self.indexes.count(index, key)
     }
 }

@@ -11,10 +11,16 @@ use crate::plan::ShapePlan;
 /// The rows that a shape needs, of its own table and of all behind it.
 #[must_use]
 pub fn needs(plan: &ShapePlan) -> Vec<(KeptName, Arc<TableSchema>)> {
-    let mut needs = inner_needs(plan);
-    needs.push((source(plan), Arc::clone(plan.table())));
+    let mut needs = all(plan);
     needs.sort_by(|one, other| one.0.cmp(&other.0));
     needs.dedup_by(|one, other| one.0 == other.0);
+    needs
+}
+
+/// The same, some more than once, and of one table that is known by several definitions each.
+pub(super) fn all(plan: &ShapePlan) -> Vec<(KeptName, Arc<TableSchema>)> {
+    let mut needs = inner_needs(plan);
+    needs.push((source(plan), Arc::clone(plan.table())));
     needs
 }
 
@@ -53,7 +59,7 @@ pub fn outdated(plan: &ShapePlan, relation: &Relation) -> bool {
             return true;
         }
     }
-    needs(plan).iter().any(|(name, table)| {
+    all(plan).iter().any(|(name, table)| {
         table.oid == relation.oid && loses(&table.difference(relation), &name.columns)
     })
 }

@@ -7,6 +7,7 @@ use brooklet_sql::{
 };
 
 use super::*;
+use crate::Verdict;
 use crate::plan::Selection;
 
 fn table(oid: u32, name: &str, columns: &[(&str, u32)]) -> Arc<TableSchema> {
@@ -90,6 +91,29 @@ const FILTERS: &[&str] = &[
     "CASE WHEN parent_id IN (SELECT id FROM parent) THEN name = 'a' ELSE name = 'x' END",
     "parent_id IN (SELECT id FROM parent WHERE active) AND other IN (SELECT id FROM parent) AND name IN ('a', 'x')",
 ];
+
+/// Filters of one template each, whose constant `{k}` is a shape's own.
+const TEMPLATES: &[&str] = &[
+    "parent_id IN (SELECT id FROM parent WHERE owner = {k})",
+    "parent_id IN (SELECT owner FROM parent WHERE id = {k}) AND name = 'a'",
+    "other = {k} AND parent_id IN (SELECT id FROM parent WHERE active)",
+    "parent_id IN (SELECT owner FROM parent WHERE owner IN (1, {k}) AND id IN (SELECT other FROM child WHERE name = 'x'))",
+    "parent_id IN (SELECT owner FROM parent WHERE id = {k}) OR other = {k}",
+    "parent_id IN (SELECT owner FROM parent WHERE id = {k}) OR other IN (SELECT id FROM parent WHERE n > {k})",
+    "parent_id NOT IN (SELECT owner FROM parent WHERE id > {k}) AND other = {k}",
+    "(parent_id IN (SELECT id FROM parent WHERE n = {k})) IS NOT TRUE",
+    "12 / other = {k} AND parent_id IN (SELECT id FROM parent WHERE 6 / owner = {k})",
+    "(parent_id, other) IN (SELECT owner, id FROM parent WHERE n = {k})",
+    "EXISTS (SELECT 1 FROM parent p WHERE p.id = parent_id AND p.owner = {k})",
+    "EXISTS (SELECT 1 FROM parent WHERE owner = {k} AND active)",
+];
+
+fn filters() -> Vec<String> {
+    let made = TEMPLATES
+        .iter()
+        .flat_map(|template| (0..6).map(|k: u32| template.replace("{k}", &k.to_string())));
+    FILTERS.iter().map(|filter| (*filter).to_owned()).chain(made).collect()
+}
 
 /// Splitmix.
 struct Rng(u64);
@@ -234,15 +258,16 @@ fn apply(client: &mut Client, plan: &ShapePlan, change: &Change, verdict: Verdic
 
 #[test]
 fn shapes_hold_what_the_filter_says_after_every_transaction() {
-    let tables = world();
-    for seed in 0..60 {
+    let (tables, filters) = (world(), filters());
+    let mut asked = 0;
+    for seed in 0..36 {
         let mut rng = Rng(seed);
         let (mut state, mut seq, mut members) = (State::new(), 0, Members::default());
         let mut shapes: Vec<(Arc<ShapePlan>, Client)> = Vec::new();
         for round in 0..120 {
-            let at = rng.below(FILTERS.len() as u64);
-            if round % 6 == 0 && !shapes.iter().any(|(plan, _)| plan.id.0 == at) {
-                let plan = plan(at, FILTERS[at as usize], &tables);
+            let at = rng.below(filters.len() as u64);
+            if rng.below(3) > 0 && !shapes.iter().any(|(plan, _)| plan.id.0 == at) {
+                let plan = plan(at, &filters[at as usize], &tables);
                 begin(&mut members, &plan, &state);
                 let rows = members.rows(plan.id).map(|row| shown(&plan, row)).collect();
                 shapes.push((plan, rows));
@@ -276,10 +301,48 @@ fn shapes_hold_what_the_filter_says_after_every_transaction() {
                     .iter()
                     .filter(|((table, _), row)| *table == 2 && holds(predicate, row, &state));
                 let expected: Client = inside.map(|(_, row)| shown(plan, row)).collect();
-                let filter = FILTERS[plan.id.0 as usize];
+                let filter = &filters[plan.id.0 as usize];
                 assert_eq!(client, &expected, "seed {seed}, round {round}: {filter}");
             }
         }
+        asked += members.costs().shapes;
+        for (plan, _) in shapes {
+            assert!(members.remove(plan.id));
+        }
+        assert_eq!((members.sets(), members.bytes()), (0, 0), "what nobody needs is let go");
+        assert!(!members.keeps_table(1) && !members.keeps_table(2));
+    }
+    // If everyone were asked, it would be more than ten times as many.
+    assert!(asked < 150_000, "{asked}");
+}
+
+/// The same rows twice: by who has been there while they came, and by who has just been made of them.
+#[test]
+fn a_new_shape_holds_what_an_old_one_does() {
+    let (tables, filters) = (world(), filters());
+    for seed in 100..130 {
+        let mut rng = Rng(seed);
+        let (mut state, mut seq, mut old) = (State::new(), 0, Members::default());
+        let plans: Vec<Arc<ShapePlan>> =
+            (0..filters.len()).map(|at| plan(3 * at as u64 + 1, &filters[at], &tables)).collect();
+        plans.iter().for_each(|plan| begin(&mut old, plan, &state));
+        for _ in 0..40 {
+            let changes = transaction(&mut rng, &mut state, &mut seq);
+            let last_op = changes.last().map_or(0, |change| change.op_position);
+            old.transaction(&changes, last_op).unwrap();
+        }
+        let mut new = Members::default();
+        for plan in &plans {
+            begin(&mut new, plan, &state);
+            let rows = |members: &Members| {
+                let mut rows: Vec<Row> = members.rows(plan.id).cloned().collect();
+                rows.sort_by(|one, other| one.as_bytes().cmp(other.as_bytes()));
+                rows
+            };
+            let filter = plan.predicate.as_ref().unwrap().sql();
+            assert_eq!(rows(&old), rows(&new), "seed {seed}: {filter}");
+        }
+        assert_eq!(old.sets(), new.sets());
     }
 }
 

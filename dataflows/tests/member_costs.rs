@@ -1,0 +1,302 @@
+//! What shapes with subqueries cost, counted: it must not depend on how many there are of a template.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use brooklet_dataflows::members::{Costs, Counts, Members, needs};
+use brooklet_dataflows::{Change, Selection, ShapeId, ShapePlan};
+use brooklet_sql::{Collation, Column, RelationName, Row, TableSchema, Tables, compile_with};
+
+fn table(oid: u32, name: &str, columns: &[(&str, u32)]) -> Arc<TableSchema> {
+    let column = |(at, (name, oid)): (usize, &(&str, u32))| Column {
+        name: (*name).into(),
+        type_oid: *oid,
+        base_type_oid: *oid,
+        type_name: "x".into(),
+        key_position: (at == 0).then_some(0),
+        collation: (*oid == 25).then(Collation::c),
+        dropped: false,
+        ..Column::gone()
+    };
+    let columns = columns.iter().enumerate().map(column).collect();
+    let name = RelationName { schema: "public".into(), table: name.into() };
+    Arc::new(TableSchema { oid, name, columns, partitioned: false })
+}
+
+const PROJECTS: u32 = 1;
+const MEMBERSHIPS: u32 = 2;
+const ISSUES: u32 = 3;
+
+/// Projects that each user is a member of, nobody else but for the first.
+const PROJECTS_EACH: u64 = 10;
+
+/// Users of the first project.
+const SHARING: u64 = 5;
+
+struct World {
+    tables: Tables,
+    rows: BTreeMap<(u32, u64), Row>,
+    members: Members,
+    template: &'static str,
+    selection: Arc<Selection>,
+    seq: u64,
+}
+
+fn row(values: &[&str]) -> Row {
+    Row::new(values.iter().map(|value| Some(*value))).unwrap()
+}
+
+fn issue(id: u64, project: u64) -> Row {
+    row(&[&id.to_string(), &project.to_string(), "abc", &(id / 30).to_string()])
+}
+
+fn membership(id: u64, user: u64, project: u64) -> Row {
+    row(&[&id.to_string(), &user.to_string(), &project.to_string()])
+}
+
+impl World {
+    /// So many users, each with a shape.
+    fn new(template: &'static str, users: u64) -> World {
+        let tables = [
+            table(PROJECTS, "projects", &[("id", 23), ("active", 16)]),
+            table(MEMBERSHIPS, "memberships", &[("id", 23), ("user_id", 23), ("project_id", 20)]),
+            table(
+                ISSUES,
+                "issues",
+                &[("id", 23), ("project_id", 23), ("title", 25), ("owner", 23)],
+            ),
+        ];
+        let issues = Arc::clone(&tables[2]);
+        let (columns, key) = ([0, 1, 2, 3].into(), [0].into());
+        let selection = Arc::new(Selection { table: issues, columns, key, listed: true });
+        let tables: Tables = tables.map(|table| (table.name.clone(), table)).into();
+        let (rows, members) = (BTreeMap::new(), Members::default());
+        let mut world = World { tables, rows, members, template, selection, seq: 0 };
+        // Some users have no shape.
+        for user in 0..users + 10 {
+            for number in 0..PROJECTS_EACH {
+                let project = user * PROJECTS_EACH + number;
+                let active = row(&[&project.to_string(), "t"]);
+                world.rows.insert((PROJECTS, project), active);
+                world.rows.insert((MEMBERSHIPS, project), membership(project, user, project));
+                for at in 0..3 {
+                    let id = 3 * project + at;
+                    world.rows.insert((ISSUES, id), issue(id, project));
+                }
+            }
+            if (1..SHARING).contains(&user) {
+                let id = 1_000_000 + user;
+                world.rows.insert((MEMBERSHIPS, id), membership(id, user, 0));
+            }
+        }
+        (0..users).for_each(|user| world.add(user));
+        world
+    }
+
+    fn plan(&self, user: u64) -> Arc<ShapePlan> {
+        let filter = self.template.replace("{user}", &user.to_string());
+        let table = &self.selection.table;
+        let predicate = Some(compile_with(&filter, &[], table, &self.tables).unwrap());
+        let selection = Arc::clone(&self.selection);
+        Arc::new(ShapePlan { id: ShapeId(user), selection, predicate })
+    }
+
+    fn add(&mut self, user: u64) {
+        let plan = self.plan(user);
+        for (name, _) in needs(&plan) {
+            if !self.members.keeps(&name) {
+                let rows = self.rows.range((name.table, 0)..(name.table + 1, 0));
+                let rows: Counts = rows.map(|(_, row)| (name.project(row).unwrap(), 1)).collect();
+                self.members.keep(name, rows).unwrap();
+            }
+        }
+        self.members.add(plan);
+        assert!(self.members.rows(ShapeId(user)).count() >= 3);
+    }
+
+    /// A transaction of one change; told how many shapes it concerns.
+    fn change(&mut self, table: u32, id: u64, new: Option<Row>) -> usize {
+        let old = self.rows.remove(&(table, id));
+        self.rows.extend(new.clone().map(|row| ((table, id), row)));
+        self.seq += 1;
+        let change = Change { seq: self.seq, op_position: 0, table, old, new };
+        self.members.transaction(&[change], 0).unwrap().len()
+    }
+
+    /// What something costs.
+    fn measure(&mut self, act: impl FnOnce(&mut World)) -> [u64; 5] {
+        let before = self.members.costs();
+        act(self);
+        let after = self.members.costs();
+        let numbers =
+            |costs: Costs| [costs.evaluated, costs.sets, costs.shapes, costs.rows, costs.entries];
+        let (before, after) = (numbers(before), numbers(after));
+        std::array::from_fn(|at| after[at] - before[at])
+    }
+}
+
+type Act = (&'static str, fn(&mut World));
+
+const ACTS: [Act; 9] = [
+    ("a row that nobody's set has", |world| {
+        assert_eq!(world.change(ISSUES, 5_000_000, Some(issue(5_000_000, 7_000_000))), 0);
+    }),
+    ("a row of one user", |world| {
+        assert_eq!(world.change(ISSUES, 5_000_001, Some(issue(5_000_001, 41))), 1);
+    }),
+    ("a row that changes sides", |world| {
+        assert_eq!(world.change(ISSUES, 5_000_001, Some(issue(5_000_001, 52))), 2);
+    }),
+    ("a row that five share", |world| {
+        assert_eq!(world.change(ISSUES, 5_000_002, Some(issue(5_000_002, 0))), 5);
+    }),
+    ("a membership that comes", |world| {
+        assert_eq!(world.change(MEMBERSHIPS, 2_000_000, Some(membership(2_000_000, 3, 45))), 1);
+    }),
+    ("a membership that goes", |world| {
+        assert_eq!(world.change(MEMBERSHIPS, 2_000_000, None), 1);
+    }),
+    ("a membership of who has no shape", |world| {
+        let user = world.rows.len() as u64;
+        assert_eq!(world.change(MEMBERSHIPS, 2_000_001, Some(membership(2_000_001, user, 45))), 0);
+    }),
+    ("a shape more", |world| {
+        // The first of those who have none.
+        let user = (0..).find(|user| !world.members.has(ShapeId(*user))).unwrap();
+        world.add(user);
+    }),
+    ("a shape less", |world| {
+        let user = world.members.all().len() as u64 - 1;
+        assert!(world.members.remove(ShapeId(user)));
+    }),
+];
+
+/// Costs of everything, with so many shapes.
+fn costs(template: &'static str, shapes: u64) -> Vec<(&'static str, [u64; 5])> {
+    let mut world = World::new(template, shapes);
+    ACTS.iter().map(|(what, act)| (*what, world.measure(act))).collect()
+}
+
+#[test]
+fn a_shape_a_change_and_a_move_cost_the_same_among_a_thousand() {
+    const TEMPLATE: &str =
+        "project_id IN (SELECT project_id FROM memberships WHERE user_id = {user})";
+    let (few, many) = (costs(TEMPLATE, 10), costs(TEMPLATE, 1_000));
+    for ((what, few), (_, many)) in few.iter().zip(&many) {
+        println!("{what}: evaluated, sets, shapes, rows, entries: {few:?}, {many:?}");
+    }
+    assert_eq!(few, many);
+    let most = many.iter().flat_map(|(_, costs)| costs).max();
+    assert!(most < Some(&150), "{many:?}");
+}
+
+#[test]
+fn other_templates_depend_on_it_no_more() {
+    for template in [
+        "project_id IN (SELECT project_id FROM memberships WHERE user_id = {user}) AND title LIKE 'a%'",
+        "title = 'abc' AND project_id IN (SELECT project_id FROM memberships WHERE user_id = {user})",
+        "project_id IN (SELECT project_id FROM memberships WHERE user_id = {user}) OR (owner = {user} AND title = 'zzz')",
+        "project_id IN (SELECT project_id FROM memberships WHERE user_id = {user} AND project_id IN (SELECT id FROM projects WHERE active))",
+        "project_id IN (SELECT id FROM projects WHERE active) AND project_id IN (SELECT project_id FROM memberships WHERE user_id = {user})",
+        "EXISTS (SELECT 1 FROM memberships m WHERE m.project_id = issues.project_id AND m.user_id = {user})",
+    ] {
+        let (few, many) = (costs(template, 40), costs(template, 300));
+        for ((what, few), (_, many)) in few.iter().zip(&many) {
+            println!("{what}: {few:?}, {many:?}");
+            for (few, many) in few.iter().zip(many) {
+                // Small crowds are asked one by one.
+                assert!(*many <= few + 32, "{template}: {what}: {few} among 40, {many} among 300");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_move_in_a_set_that_all_ask_finds_whom_it_concerns() {
+    for template in [
+        "project_id IN (SELECT project_id FROM memberships WHERE user_id = {user} AND project_id IN (SELECT id FROM projects WHERE active))",
+        "project_id IN (SELECT id FROM projects WHERE active) AND project_id IN (SELECT project_id FROM memberships WHERE user_id = {user})",
+        "owner = {user} AND project_id IN (SELECT id FROM projects WHERE active)",
+        "owner = {user} AND project_id NOT IN (SELECT id FROM projects WHERE NOT active OR id > 3060)",
+    ] {
+        let mut world = World::new(template, 300);
+        for (project, active, concerned) in [(57, "f", 1), (57, "t", 1), (3_050, "f", 0)] {
+            let costs = world.measure(|world| {
+                let new = row(&[&project.to_string(), active]);
+                assert_eq!(world.change(PROJECTS, project, Some(new)), concerned, "{template}");
+            });
+            println!("{template}: {costs:?}");
+            assert!(costs.iter().all(|cost| *cost < 100), "{template}: {costs:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_seen_says_how_shapes_are_found() {
+    let template = "project_id IN (SELECT project_id FROM memberships WHERE user_id = {user})";
+    let mut world = World::new(template, 20);
+    world.change(ISSUES, 5_000_002, Some(issue(5_000_002, 0)));
+    let view = world.members.view();
+    let [table] = view.tables.as_slice() else { panic!("{view:?}") };
+    let [one] = table.templates.as_slice() else { panic!("{table:?}") };
+    assert_eq!((table.shapes, one.shapes, table.changes), (20, 20, 1));
+    assert_eq!((world.members.kinds(), world.members.sets()), (1, 20));
+    assert_eq!(world.members.of_table(MEMBERSHIPS).len(), 20);
+    assert_eq!(one.path, "set \"project_id\"");
+    assert_eq!((one.candidates, one.matches), (5, 5));
+    assert!(one.filter.contains('?') && !one.filter.contains("19"), "{}", one.filter);
+}
+
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: usize = statm.split(' ').nth(1).unwrap().parse().unwrap();
+    4_096 * pages
+}
+
+/// Prints what the figures in DESIGN.md are: `--ignored --nocapture`, alone.
+#[test]
+#[ignore = "takes a gigabyte and minutes"]
+fn what_is_kept_takes_as_much_memory_as_is_said() {
+    const USERS: u64 = 10_000;
+    const EACH: u64 = 100;
+    let template = "project_id IN (SELECT project_id FROM memberships WHERE user_id = {user})";
+    let mut world = World::new(template, 0);
+    world.rows.clear();
+    let bare = resident();
+    let plans: Vec<Arc<ShapePlan>> = (0..USERS).map(|user| world.plan(user)).collect();
+    println!("a plan, which the shape has in any case: {} bytes", (resident() - bare) / 10_000);
+    for (name, _) in needs(&plans[0]).into_iter().filter(|(name, _)| name.table != MEMBERSHIPS) {
+        world.members.keep(name, Counts::new()).unwrap();
+    }
+    let (name, _) =
+        needs(&plans[0]).into_iter().find(|(name, _)| name.table == MEMBERSHIPS).unwrap();
+    let (before, mut last) = (resident(), (resident(), 0));
+    let mut say = |what: &str, members: &Members, per: u64| {
+        let (now, said) = (resident(), members.bytes());
+        let (grown, said_more) = (now as i64 - last.0 as i64, said as i64 - last.1 as i64);
+        println!("{what}: {} bytes each, {} said", grown / per as i64, said_more / per as i64);
+        last = (now, said);
+    };
+    // Row by row, so that no list of them is left behind.
+    world.members.keep(name.clone(), Counts::new()).unwrap();
+    world.members.add(Arc::clone(&plans[0]));
+    for user in 0..USERS {
+        let changes: Vec<Change> = (0..EACH)
+            .map(|number| {
+                let id = user * EACH + number;
+                let project = (user * 7 + number * number) % 50_000;
+                let new = Some(membership(id, user, project));
+                Change { seq: id, op_position: 2 * number, table: MEMBERSHIPS, old: None, new }
+            })
+            .collect();
+        world.members.transaction(&changes, 2 * EACH).unwrap();
+    }
+    say("a kept row", &world.members, USERS * EACH);
+    plans[1..].iter().for_each(|plan| world.members.add(Arc::clone(plan)));
+    say("a set of a hundred keys, with its shape and index", &world.members, USERS);
+    let (grown, said) = (resident() - before, world.members.bytes());
+    println!("in all: {grown} bytes, {said} said");
+    assert!(said * 10 > grown * 9 && said * 8 < grown * 10, "{grown} bytes, {said} said");
+}
