@@ -1,13 +1,34 @@
-//! What goes on and on: WAL of tables that nobody follows, bulk writes to tables that many follow.
+//! What goes on and on: WAL of tables that nobody follows, bulk writes to tables that many follow, rows that
+//! have come and gone.
 
 use std::sync::Arc;
 
-use crate::harness::{Cluster, Database, Follower, Locale, Shape, World, eventually, size};
+use crate::harness::postgres::free_port;
+use crate::harness::{
+    Cluster, Database, Follower, Locale, Options, Request, Shape, World, eventually, size,
+};
 
 const TABLES: &str = "CREATE TABLE parent (id int PRIMARY KEY, active bool NOT NULL);
      CREATE TABLE child (id int PRIMARY KEY, parent_id int, body text)";
 
 const SUBQUERY: &str = "parent_id IN (SELECT id FROM parent WHERE active)";
+
+/// A world whose server tells its metrics, and where.
+async fn measured(db: Database) -> (World, u16) {
+    let port = free_port();
+    let world = World::with(db, |options: &mut Options| {
+        options.arguments = vec!["--prometheus-port".into(), port.to_string()];
+    })
+    .await;
+    (world, port)
+}
+
+async fn metric(port: u16, name: &str) -> f64 {
+    let metrics = Request::get("/metrics").send(([127, 0, 0, 1], port).into()).await.unwrap();
+    let text = metrics.text();
+    let line = text.lines().find(|line| line.split([' ', '{']).next() == Some(name));
+    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_default()
+}
 
 #[tokio::test]
 async fn wal_of_tables_that_nobody_follows_is_not_kept() {
@@ -96,4 +117,23 @@ fn asked(cluster: &Cluster) -> Vec<String> {
     let ours = |line: &&str| line.starts_with("brooklet ");
     let about = |line: &&str| line.contains("parent") || line.contains("child");
     cluster.log().lines().filter(ours).filter(about).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn rows_that_have_gone_take_no_memory_though_nothing_more_is_written() {
+    let (world, port) = measured(Database::shared().await).await;
+    world.sql(TABLES).await;
+    world.sql("INSERT INTO parent VALUES (1, true); INSERT INTO child VALUES (1, 1, 'x')").await;
+    let mut follower = world.follow(Shape::of("child").filter(SUBQUERY)).await;
+    let bytes = async || metric(port, "brooklet_subquery_bytes").await;
+    let before = bytes().await;
+    assert!(before > 0.0, "the metric is not there");
+    world.sql("INSERT INTO parent SELECT g, true FROM generate_series(2, 5000) g; INSERT INTO child SELECT g, g % 5000, repeat('x', 100) FROM generate_series(2, 20000) g").await;
+    follower.reach(world.mark().await).await;
+    let most = bytes().await;
+    assert!(most > before + 1e6, "{before} bytes, then {most}");
+    world.sql("DELETE FROM child WHERE id > 1; DELETE FROM parent WHERE id > 1").await;
+    eventually("memory to be given back", async || (bytes().await <= before).then_some(())).await;
+    let position = world.mark().await;
+    world.compare(&mut follower, position).await;
 }

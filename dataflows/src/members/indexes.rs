@@ -82,6 +82,14 @@ impl Indexes {
         }
     }
 
+    /// No row is there any more.
+    pub(super) fn clear(&mut self) {
+        for index in self.slots.iter_mut().flatten() {
+            (index.by_key, index.partial) = (HashMap::new(), BTreeSet::new());
+            index.entries = 0;
+        }
+    }
+
     pub(super) fn insert(&mut self, id: u32, row: &Row) {
         for index in self.slots.iter_mut().flatten() {
             index.insert(id, row, &self.hasher, &mut self.reading);

@@ -15,6 +15,15 @@ use super::indexes::{By, Indexes};
 /// index over five rows a key: 500,000 rows of 85 bytes and 100,000 of 24 took 230 bytes a row.
 pub const KEPT_ROW_OVERHEAD: usize = 144;
 
+/// Fewer empty places than these are kept for what comes next.
+const ROOM_KEPT: usize = 1_024;
+
+/// Whether so many places are too many for what is in them. Then they are made anew, which costs as much as there is,
+/// and three times as many have gone since.
+pub(super) fn mostly_empty(places: usize, used: usize) -> bool {
+    places > ROOM_KEPT && 4 * used < places
+}
+
 /// Which rows: of which table, which columns of them (sorted).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeptName {
@@ -117,6 +126,20 @@ impl Kept {
         self.free.push(id);
     }
 
+    /// Gives back the room of rows that are gone, if they were most of all. Numbers of rows change.
+    pub(super) fn give_back(&mut self) {
+        if !mostly_empty(self.slots.len(), self.by_row.len()) {
+            return;
+        }
+        let rows: Vec<Slot> = std::mem::take(&mut self.slots).into_iter().flatten().collect();
+        (self.free, self.by_row, self.bytes) = (Vec::new(), HashTable::new(), 0);
+        self.indexes.clear();
+        for Slot { row, count } in rows {
+            let hash = self.hasher.hash_one(row.as_bytes());
+            self.insert(row, count, hash);
+        }
+    }
+
     /// Every row with how often it is there.
     pub fn rows(&self) -> impl Iterator<Item = (u32, &Row, u32)> {
         let slots = self.slots.iter().enumerate();
@@ -196,5 +219,32 @@ impl Kept {
     /// How many rows these find.
     pub(super) fn count<K: std::hash::Hash + ?Sized>(&self, index: u32, key: &K) -> usize {
         self.indexes.count(index, key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::members::tests::{key, membership, row};
+
+    #[test]
+    fn room_of_rows_that_are_gone_is_given_back_and_the_others_are_found() {
+        let row = |number: i64| row(&[Some(number), Some(number)]);
+        let mut kept = Kept::default();
+        let index = kept.add_link(&membership("parent_id IN (SELECT id FROM parent)"));
+        (0..10_000).for_each(|number| kept.change(&row(number), 2).unwrap());
+        (0..10_000).filter(|n| n % 1_000 != 7).for_each(|n| kept.change(&row(n), -2).unwrap());
+        kept.give_back();
+        assert_eq!((kept.len(), kept.slots.len(), kept.free.len()), (10, 10, 0));
+        for number in 0..10_000 {
+            let mut found = BTreeSet::new();
+            kept.find(index, &key(Some(number)), false, &mut found);
+            let rows: Vec<_> = found.iter().map(|id| kept.row(*id).unwrap()).collect();
+            let there = number % 1_000 == 7;
+            let row = row(number);
+            assert_eq!(rows, if there { vec![(&row, 2)] } else { vec![] });
+        }
+        kept.change(&row(7), -2).unwrap();
+        assert_eq!(kept.len(), 9);
     }
 }

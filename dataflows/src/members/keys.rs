@@ -10,6 +10,7 @@ use std::hash::BuildHasher;
 use brooklet_sql::MemberKey;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
+use super::kept::mostly_empty;
 use super::sets::SetId;
 
 /// Bytes of a key besides its own: its slot, its allocation, its place in the table.
@@ -98,6 +99,21 @@ impl Keys {
         }
     }
 
+    /// Gives back the room of keys that are gone, if they were most of all; none may be waiting to be settled.
+    /// Numbers of keys change.
+    pub(super) fn give_back(&mut self) {
+        if !mostly_empty(self.slots.len(), self.by_bytes.len()) {
+            return;
+        }
+        let old = std::mem::take(self);
+        for ((id, set), count) in &old.by_key {
+            if let Some(key) = old.key(*id) {
+                let id = self.change(*set, key.clone(), 0);
+                self.by_key.insert((id, *set), *count);
+            }
+        }
+    }
+
     /// Rows of a set that have a key, now.
     pub(super) fn count(&self, set: SetId, id: KeyId) -> u64 {
         self.by_key.get(&(id, set)).copied().unwrap_or_default()
@@ -127,5 +143,35 @@ impl Keys {
     /// Bytes, by estimate.
     pub(super) fn bytes(&self) -> usize {
         self.bytes + PAIR_BYTES * self.by_set.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::members::tests::key;
+
+    #[test]
+    fn room_of_keys_that_are_gone_is_given_back_and_the_others_are_there() {
+        let (mut keys, sets) = (Keys::default(), [SetId(1), SetId(2)]);
+        let mut all = Vec::new();
+        for number in 0..10_000 {
+            for set in sets {
+                all.push((set, number, keys.change(set, key(Some(number)), 3)));
+            }
+        }
+        for (set, number, id) in all {
+            if number % 1_000 != 7 {
+                keys.change(set, key(Some(number)), -3);
+                keys.settle(set, id);
+            }
+        }
+        keys.give_back();
+        assert_eq!((keys.slots.len(), keys.free.len(), keys.by_set.len()), (10, 0, 20));
+        for number in 0..10_000 {
+            let id = keys.find(&key(Some(number)));
+            assert_eq!(id.is_some(), number % 1_000 == 7);
+            assert!(sets.iter().all(|set| id.is_none_or(|id| keys.count(*set, id) == 3)));
+        }
     }
 }

@@ -185,6 +185,7 @@ impl Sets {
             selected.set.close(keys, id);
             self.overhead += selected.set.partial_bytes;
         }
+        self.families.iter_mut().for_each(Keys::give_back);
     }
 
     /// Somebody asks a filter's sets, and is found by those of a way.

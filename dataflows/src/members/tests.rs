@@ -36,13 +36,13 @@ fn public(table: &str) -> RelationName {
     RelationName { schema: "public".into(), table: table.into() }
 }
 
-fn membership(text: &str) -> Membership {
+pub(crate) fn membership(text: &str) -> Membership {
     let tables = world();
     let predicate = compile_with(text, &[], &tables[&public("child")], &tables).unwrap();
     predicate.memberships()[0].clone()
 }
 
-fn row(values: &[Option<i64>]) -> Row {
+pub(crate) fn row(values: &[Option<i64>]) -> Row {
     let values: Vec<Option<String>> = values.iter().map(|v| v.map(|v| v.to_string())).collect();
     Row::new(values.iter().map(Option::as_deref)).unwrap()
 }

@@ -83,6 +83,7 @@ impl Members {
             }
         }
         self.sets.close();
+        self.stores.values_mut().for_each(|store| store.kept.give_back());
         Ok(news)
     }
 
