@@ -113,6 +113,10 @@ pub const RECONCILE_INTERVAL: Duration = Duration::from_secs(10);
 /// How long after a table is announced again the catalogue is asked.
 pub const RECONCILE_PAUSE: Duration = Duration::from_millis(500);
 
+/// How long after each other a table is looked at for new shapes, while more are made at a time than one look serves:
+/// it takes Postgres some 0.4 ms, and would be asked without a break else.
+pub const INSPECT_PAUSE: Duration = Duration::from_millis(2);
+
 /// Reconnect back-off to Postgres, first and longest pause.
 pub const RECONNECT_PAUSE: (Duration, Duration) =
     (Duration::from_millis(250), Duration::from_secs(10));

@@ -2,12 +2,16 @@
 
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::{Instant, sleep_until};
 
 /// Whoever arrives while a call runs is answered by the next one, and many by the same.
 pub struct SharedCall<T> {
     asked: AtomicU64,
+    /// Between the beginnings of two calls.
+    pause: Duration,
     /// An async mutex: it is held across the call, on purpose.
     done: Mutex<Done<T>>,
 }
@@ -16,13 +20,22 @@ pub struct SharedCall<T> {
 pub struct Done<T> {
     /// The last number that it is for.
     covered: u64,
+    begun: Option<Instant>,
     answer: Option<T>,
 }
 
 impl<T> Default for SharedCall<T> {
     fn default() -> SharedCall<T> {
-        let done = Mutex::new(Done { covered: 0, answer: None });
-        SharedCall { asked: AtomicU64::new(0), done }
+        SharedCall::with_pause(Duration::ZERO)
+    }
+}
+
+impl<T> SharedCall<T> {
+    /// Calls that begin so long after each other at least while several wait: in a rush more are answered by one.
+    #[must_use]
+    pub fn with_pause(pause: Duration) -> SharedCall<T> {
+        let done = Mutex::new(Done { covered: 0, begun: None, answer: None });
+        SharedCall { asked: AtomicU64::new(0), pause, done }
     }
 }
 
@@ -40,9 +53,18 @@ impl<T: Clone> SharedCall<T> {
         {
             return Ok(answer.clone());
         }
+        // Who is alone need not wait for others.
+        if let Some(begun) = done.begun
+            && begun.elapsed() < self.pause
+            && self.asked.load(Ordering::SeqCst) > done.covered + 1
+        {
+            sleep_until(begun + self.pause).await;
+        }
         let covered = self.asked.load(Ordering::SeqCst);
+        let begun = Some(Instant::now());
+        done.begun = begun;
         let answer = call().await?;
-        *done = Done { covered, answer: Some(answer.clone()) };
+        *done = Done { covered, begun, answer: Some(answer.clone()) };
         Ok(answer)
     }
 
@@ -86,6 +108,26 @@ mod tests {
         for other in others {
             assert_eq!(other.await.unwrap(), Ok(2));
         }
+    }
+
+    #[tokio::test]
+    async fn in_a_rush_a_call_waits_for_more_who_ask() {
+        let (shared, made) = (SharedCall::with_pause(Duration::from_secs(1)), AtomicU64::new(0));
+        let ask = async || {
+            let call = async || Ok::<_, ()>(made.fetch_add(1, Ordering::SeqCst));
+            shared.call(call).await.unwrap()
+        };
+        assert_eq!(ask().await, 0);
+        assert_eq!(ask().await, 1, "alone");
+        // Not at once: most ask while the first of them waits.
+        let later = async |turns: usize| {
+            for _ in 0..turns {
+                tokio::task::yield_now().await;
+            }
+            ask().await
+        };
+        let others = (0..10).map(|number| later(number / 2));
+        assert_eq!(futures_util::future::join_all(others).await, [2; 10]);
     }
 
     #[tokio::test]

@@ -36,8 +36,10 @@ pub const WRITERS: &str = include_str!("../statements/writers.sql");
 /// `$1` table oid.
 pub const SAME_FILES: &str = include_str!("../statements/same_files.sql");
 
-/// Begins a snapshot transaction. The snapshot is taken by the first query.
-pub const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+/// Begins a snapshot transaction, which may wait for its locks as long as it takes. The snapshot is taken by
+/// the first query.
+pub const BEGIN_SNAPSHOT: &str =
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = 0";
 
 /// Takes the snapshot, if none was taken: what it contains, then the position that everything in it lies before,
 /// read after the snapshot was taken. From here on values print exactly as those of the stream. One
@@ -45,7 +47,7 @@ pub const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONL
 pub const SEEN: &str = "SELECT pg_current_snapshot()::text, pg_current_wal_insert_lsn()::text, \
     set_config('DateStyle', 'ISO, MDY', true), set_config('TimeZone', 'UTC', true), \
     set_config('IntervalStyle', 'iso_8601', true), set_config('extra_float_digits', '1', true), \
-    set_config('bytea_output', 'hex', true), set_config('statement_timeout', '0', true), \
+    set_config('bytea_output', 'hex', true), \
     set_config('idle_in_transaction_session_timeout', '0', true)";
 
 /// Writes a transaction that says nothing, to nobody, and waits for no standby.

@@ -1,10 +1,10 @@
 -- Whether a table's changes reach us whole: published, and old rows complete.
 SELECT c.relreplident = 'f' AS full_identity,
-       EXISTS (
-         SELECT FROM pg_publication p
-         LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid
-         WHERE p.pubname = $1 AND (p.puballtables OR r.oid IS NOT NULL)
-       ) AS published,
+       -- Another one each time that the table is added; 0 where all tables are published, NULL where it is not.
+       (SELECT coalesce(r.oid, 0)
+        FROM pg_publication p
+        LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid
+        WHERE p.pubname = $1 AND (p.puballtables OR r.oid IS NOT NULL)) AS membership,
        EXISTS (
          -- Columns of newer versions.
          SELECT FROM pg_publication p

@@ -2,6 +2,11 @@
 SELECT c.oid,
        n.nspname::text AS schema,
        c.relname::text AS name,
+       -- Another one each time that the table is added to the publication.
+       (SELECT coalesce(r.oid, 0)
+        FROM pg_publication p
+        LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid
+        WHERE p.pubname = $1 AND (p.puballtables OR r.oid IS NOT NULL)) AS membership,
        -- Of a partitioned table the partitions' identities count.
        c.relreplident = 'f' OR c.relkind = 'p' AS full_identity,
        EXISTS (

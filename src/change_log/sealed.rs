@@ -40,6 +40,25 @@ impl Default for BlockCache {
     }
 }
 
+impl BlockCache {
+    fn get(
+        &self,
+        key: (u64, usize),
+        load: impl FnOnce() -> Result<Arc<Block>, String>,
+    ) -> Result<Arc<Block>, Arc<String>> {
+        let mut loaded = false;
+        let block = self.0.try_get_with(key, || {
+            loaded = true;
+            load()
+        });
+        if loaded {
+            // Else many blocks may wait before the cache looks at how large it is.
+            self.0.run_pending_tasks();
+        }
+        block
+    }
+}
+
 /// Where one block is and what it holds.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct BlockEntry {
@@ -158,9 +177,8 @@ impl SealedFile {
         };
         for (number, entry) in self.directory.blocks.iter().enumerate().filter(holds) {
             let key = (self.id, number);
-            let load = || self.load(entry).map(Arc::new);
-            let block = cache.0.try_get_with(key, load);
-            let block = block.map_err(|reason| self.error(reason.as_ref()))?;
+            let block = cache.get(key, || self.load(entry).map(Arc::new));
+            let block = block.map_err(|reason| self.error(&reason))?;
             if let Some(change) = block.change(seq) {
                 return change.map(Some).map_err(|reason| self.error(&reason));
             }
@@ -176,7 +194,8 @@ impl SealedFile {
         }
         let mut reader = StreamReader::try_new(&bytes[..], None).map_err(|e| e.to_string())?;
         let batch = reader.next().ok_or("an empty block")?.map_err(|e| e.to_string())?;
-        Ok(Block { table: entry.table, bytes: bytes.len(), batch })
+        // Not those of the file, which is compressed.
+        Ok(Block { table: entry.table, bytes: batch.get_array_memory_size(), batch })
     }
 
     pub fn error(&self, reason: &str) -> ChangeLogError {

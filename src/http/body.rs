@@ -342,7 +342,8 @@ async fn send_batch(
         let rows = packs.stored(&batch).map_err(io::Error::other)?;
         let mut part = form.part(&reader)?;
         part.snapshot_rows(&rows)?;
-        Ok(Some(Bytes::from(part.finish()?)))
+        // It is kept for others: without the room that it grew into.
+        Ok(Some(Bytes::from(part.finish()?.into_boxed_slice())))
     };
     let part = shop.encoded.get(Piece::Batch(shape.id, batch, form), encode).await;
     let part = part.map_err(io::Error::other)?.unwrap_or_default();

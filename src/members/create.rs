@@ -7,6 +7,7 @@
 //!    *then* are found in memory: its log begins there.
 //! 4. They are stored, made durable and noted in the catalogue as for every shape.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use brooklet_dataflows::members::needs;
@@ -29,14 +30,16 @@ use crate::shapes::{Shape, fold};
 pub async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), CreateError> {
     let needs = needs(&shape.plan);
     let tables = load::tables(&needs);
+    let mut memberships = HashMap::new();
     for table in &tables {
-        shop.publication.prepare(table).await?;
+        memberships.insert(table.oid, shop.publication.prepare(table).await?);
     }
     let (after, missing) = collect(shop, shape, &needs).await?;
     let streamed = shop.recent.up_to(after);
     let snapshot = Snapshot::of_all(&shop.database, &tables).await?;
-    load::check(shop, shape).await?;
     let rows = load::rows(&snapshot, &missing, shop.members.bytes_max).await?;
+    // The locks are still held: what the catalogue says now is true of what was read.
+    load::check(shop, shape, &memberships).await?;
     let (visibility, until) = (snapshot.visibility.clone(), snapshot.until);
     snapshot.end().await?;
     let rows = load::add_unseen(&shop.change_log, &visibility, streamed, rows).await?;

@@ -134,7 +134,7 @@ async fn read(shop: &Workshop, shapes: &[Arc<Shape>], at: Lsn) -> Result<Restore
     let tables = tables(&needs);
     let streamed = shop.recent.up_to(at);
     let snapshot = Snapshot::of_all(&shop.database, &tables).await?;
-    if !changed(shop, shapes).await?.is_empty() {
+    if !changed(shop, shapes, |_| true).await?.is_empty() {
         return Err(CreateError::Ended);
     }
     let rows = rows(&snapshot, &needs, shop.members.bytes_max).await?;
@@ -154,14 +154,25 @@ pub async fn nudge(shop: &Workshop) {
     }
 }
 
-/// Whether all tables are what they were when the question was asked.
-pub async fn check(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), CreateError> {
-    let changed = changed(shop, std::slice::from_ref(shape)).await?;
+/// Whether all tables are what they were when the question was asked, and published under these
+/// `memberships`.
+pub async fn check(
+    shop: &Workshop,
+    shape: &Arc<Shape>,
+    memberships: &HashMap<u32, u32>,
+) -> Result<(), CreateError> {
+    let streamed = |now: &PreparedTable| now.membership.as_ref() == memberships.get(&now.oid);
+    let changed = changed(shop, std::slice::from_ref(shape), streamed).await?;
     if changed.is_empty() { Ok(()) } else { Err(CreateError::Ended) }
 }
 
 /// The shapes some of whose tables are no longer what they were. One query, however many there are.
-async fn changed(shop: &Workshop, shapes: &[Arc<Shape>]) -> Result<Vec<Arc<Shape>>, CreateError> {
+/// `streamed` says whether all changes of a table have been.
+async fn changed(
+    shop: &Workshop,
+    shapes: &[Arc<Shape>],
+    streamed: impl Fn(&PreparedTable) -> bool,
+) -> Result<Vec<Arc<Shape>>, CreateError> {
     let oids = super::tables(shapes.iter().map(|shape| &shape.plan)).into_iter();
     let found = shop.publication.inspect(&oids.collect::<Vec<_>>()).await;
     let found = found.map_err(|error| CreateError::from(&error))?;
@@ -169,9 +180,12 @@ async fn changed(shop: &Workshop, shapes: &[Arc<Shape>]) -> Result<Vec<Arc<Shape
         found.into_iter().map(|table| (table.oid, table)).collect();
     let right = |shape: &Shape| {
         let now = found.get(&shape.table().oid);
-        let own = now.is_some_and(|now| now.keeps(&shape.template, shape.plan.read()));
+        let own =
+            now.is_some_and(|now| streamed(now) && now.keeps(&shape.template, shape.plan.read()));
         let keeps = |(name, table): &Need| {
-            found.get(&name.table).is_some_and(|now| now.keeps_read(table, &name.columns))
+            found
+                .get(&name.table)
+                .is_some_and(|now| streamed(now) && now.keeps_read(table, &name.columns))
         };
         own && inner_needs(&shape.plan).iter().all(keeps)
     };
@@ -183,14 +197,15 @@ async fn changed(shop: &Workshop, shapes: &[Arc<Shape>]) -> Result<Vec<Arc<Shape
     Ok(changed)
 }
 
-/// Ends the shapes whose inner tables are no longer what they were, also if no write ever says so.
-pub async fn reconcile(registry: &Arc<Registry>) {
+/// Ends the shapes whose inner tables are no longer what they were, also if no write ever says so; those that are
+/// about one of `out`, which were not published for a while.
+pub async fn reconcile(registry: &Arc<Registry>, out: &HashSet<u32>) {
     let mut shapes = registry.finished();
     shapes.retain(|shape| super::concerns(&shape.plan));
     if shapes.is_empty() {
         return;
     }
-    match changed(registry.workshop(), &shapes).await {
+    match changed(registry.workshop(), &shapes, |now| !out.contains(&now.oid)).await {
         Ok(ended) if ended.is_empty() => {}
         Ok(ended) => {
             tracing::warn!(

@@ -13,7 +13,7 @@ use super::collations::CollationNames;
 use super::database::{Database, DatabaseError};
 use super::partitions::{Partition, partitions};
 use super::ways::columns;
-use crate::limits::{TABLE_LOCK_TIMEOUT, TABLE_LOCK_TRIES, TABLE_WRITERS_MAX};
+use crate::limits::{INSPECT_PAUSE, TABLE_LOCK_TIMEOUT, TABLE_LOCK_TRIES, TABLE_WRITERS_MAX};
 use crate::shapes::template::Template;
 use crate::shared_call::SharedCall;
 
@@ -43,6 +43,9 @@ pub enum PublicationError {
         /// Quoted.
         table: String,
     },
+    /// It is no longer there, or was taken out at once.
+    #[error("table {0} is not published, or there is no such table any more")]
+    Gone(String),
     /// Postgres refused.
     #[error("{0}")]
     Database(#[from] DatabaseError),
@@ -59,6 +62,8 @@ pub struct PreparedTable {
     /// `pg_class.oid`.
     pub oid: u32,
     name: RelationName,
+    /// Which adding of it to the publication holds; `None` if it is not published.
+    pub membership: Option<u32>,
     /// Whether old rows are complete and all changes published.
     whole: bool,
     /// The primary key's columns, in key order.
@@ -94,6 +99,7 @@ impl PreparedTable {
         PreparedTable {
             oid: row.get("oid"),
             name: RelationName { schema: row.get("schema"), table: row.get("name") },
+            membership: row.get("membership"),
             whole: row.get::<_, bool>("whole") && row.get::<_, bool>("full_identity"),
             key: row.get("key"),
             columns: columns.map(column).collect(),
@@ -157,18 +163,34 @@ fn keeps_labels(before: &[String], now: &str, filtered: bool) -> bool {
 pub struct Publication {
     database: Database,
     name: String,
-    /// Tables that are known to be prepared, with no writer from before.
-    prepared: Mutex<HashSet<u32>>,
+    /// Tables that shapes are about.
+    prepared: Mutex<HashMap<u32, Prepared>>,
+    /// Tables that were added once more: what was written before is missing from shapes that are there.
+    added_again: Mutex<HashSet<u32>>,
     /// Requests for one table wait for each other, and share what they ask.
     asked: Mutex<HashMap<u32, Arc<Asked>>>,
     collations: Arc<CollationNames>,
 }
 
+/// What is known of a table that was prepared, with no writer from before.
+#[derive(Clone, Copy)]
+struct Prepared {
+    /// Which adding of it to the publication holds, if this process has seen it.
+    membership: Option<u32>,
+    /// Whether it may still be so.
+    holds: bool,
+}
+
 /// What is asked about a table for every new shape.
-#[derive(Default)]
 struct Asked {
-    prepare: SharedCall<()>,
+    prepare: SharedCall<u32>,
     inspect: SharedCall<Option<Arc<PreparedTable>>>,
+}
+
+impl Default for Asked {
+    fn default() -> Asked {
+        Asked { prepare: SharedCall::default(), inspect: SharedCall::with_pause(INSPECT_PAUSE) }
+    }
 }
 
 impl Publication {
@@ -183,25 +205,52 @@ impl Publication {
         prepared: HashSet<u32>,
         collations: Arc<CollationNames>,
     ) -> Publication {
-        let (prepared, asked) = (Mutex::new(prepared), Mutex::default());
-        Publication { database, name, prepared, asked, collations }
+        let unseen = Prepared { membership: None, holds: true };
+        let prepared = Mutex::new(prepared.into_iter().map(|table| (table, unseen)).collect());
+        let (asked, added_again) = (Mutex::default(), Mutex::default());
+        Publication { database, name, prepared, added_again, asked, collations }
     }
 
     /// Returns once every change of the table that commits after now is in the stream, with its
-    /// whole old row.
+    /// whole old row, as long as the table's membership in the publication is the one that is returned.
     ///
     /// One that was prepared is not looked at again before whoever asks has its snapshot's lock, which
     /// [`Publication::inspect_one`] has to come after: what has come undone is noticed there.
-    pub async fn prepare(&self, table: &TableSchema) -> Result<(), PublicationError> {
-        if !table.partitioned && self.is_prepared(table.oid) {
-            return Ok(());
+    pub async fn prepare(&self, table: &TableSchema) -> Result<u32, PublicationError> {
+        if !table.partitioned
+            && let Some(membership) = self.holding(table.oid).and_then(|known| known.membership)
+        {
+            return Ok(membership);
         }
         self.asked(table.oid).prepare.call(|| self.prepare_now(table)).await
     }
 
-    fn is_prepared(&self, table: u32) -> bool {
+    fn holding(&self, table: u32) -> Option<Prepared> {
         let prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
-        prepared.contains(&table)
+        prepared.get(&table).copied().filter(|known| known.holds)
+    }
+
+    /// Whether shapes that are finished may lack what was written to a table: it was taken out of the publication,
+    /// and is back under this membership or not. Says so once.
+    pub fn was_out(&self, table: u32, membership: Option<u32>) -> bool {
+        let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut again = self.added_again.lock().unwrap_or_else(PoisonError::into_inner);
+        if again.remove(&table) {
+            return true;
+        }
+        let Some(known) = prepared.get_mut(&table) else { return false };
+        // Of what was made before this process, what it finds first has to do.
+        let before = *known.membership.get_or_insert(membership.unwrap_or_default());
+        Some(before) != membership
+    }
+
+    fn is_prepared(&self, table: u32, membership: u32) {
+        let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Prepared { membership: Some(membership), holds: true };
+        let before = prepared.insert(table, now).and_then(|before| before.membership);
+        if before.is_some_and(|before| before != membership) {
+            self.added_again.lock().unwrap_or_else(PoisonError::into_inner).insert(table);
+        }
     }
 
     fn asked(&self, table: u32) -> Arc<Asked> {
@@ -209,26 +258,28 @@ impl Publication {
         Arc::clone(asked.entry(table).or_default())
     }
 
-    async fn prepare_now(&self, table: &TableSchema) -> Result<(), PublicationError> {
+    async fn prepare_now(&self, table: &TableSchema) -> Result<u32, PublicationError> {
         let mut client = self.database.pooled().await?;
         let partitions = match table.partitioned {
             true => partitions(&client, &[table.oid]).await?,
             false => Vec::new(),
         };
         let leaves: Vec<u32> = partitions.iter().map(|partition| partition.oid).collect();
-        let parameters: [&(dyn ToSql + Sync); 3] = [&self.name, &table.oid, &leaves];
-        let statement = client.prepare_cached(statement::PUBLISHED).await?;
-        let row = client.query_opt(&statement, &parameters).await?;
-        let state = |name: &str| row.as_ref().is_some_and(|row| row.get(name));
+        let row = self.published(&client, table.oid, &leaves).await?;
         let partial: Vec<&Partition> = partitions.iter().filter(|p| !p.full_identity).collect();
-        let published = state("published");
-        let full = partial.is_empty() && (table.partitioned || state("full_identity"));
-        if state("filtered") {
+        let membership: Option<u32> = row.get("membership");
+        let full = partial.is_empty() && (table.partitioned || row.get("full_identity"));
+        if row.get("filtered") {
             let (publication, table) = (quote(&self.name), table.name.quoted());
             return Err(PublicationError::Filtered { publication, table });
         }
-        if full && published && self.is_prepared(table.oid) {
-            return Ok(());
+        if let Some(membership) = membership
+            && full
+            && let Some(known) = self.holding(table.oid)
+            && known.membership.is_none_or(|known| known == membership)
+        {
+            self.is_prepared(table.oid, membership);
+            return Ok(membership);
         }
         // Identity first: the other order lets the application's own UPDATE fail on a table without a
         // key. A partition at a time, so that no writer waits for more than one.
@@ -240,7 +291,7 @@ impl Publication {
         if !full && !table.partitioned {
             statements.push(statement::full_identity(&table.name));
         }
-        if !published {
+        if membership.is_none() {
             statements.push(statement::publish(&self.name, table));
         }
         if !statements.is_empty() {
@@ -252,13 +303,31 @@ impl Publication {
             let tables = [leaves.as_slice(), &[table.oid]].concat();
             self.wait_for_writers(&client, &table.name, &tables).await?;
         }
-        self.prepared.lock().unwrap_or_else(PoisonError::into_inner).insert(table.oid);
-        Ok(())
+        let row = self.published(&client, table.oid, &leaves).await?;
+        let membership: Option<u32> = row.get("membership");
+        let membership = membership.ok_or_else(|| PublicationError::Gone(table.name.quoted()))?;
+        self.is_prepared(table.oid, membership);
+        Ok(membership)
     }
 
-    /// What was prepared is no longer so.
+    /// Whether and how a table is published; it must be there.
+    async fn published(
+        &self,
+        client: &Object,
+        table: u32,
+        leaves: &[u32],
+    ) -> Result<tokio_postgres::Row, PublicationError> {
+        let parameters: [&(dyn ToSql + Sync); 3] = [&self.name, &table, &leaves];
+        let statement = client.prepare_cached(statement::PUBLISHED).await?;
+        let row = client.query_opt(&statement, &parameters).await?;
+        row.ok_or_else(|| PublicationError::Gone(format!("of number {table}")))
+    }
+
+    /// What was prepared is no longer so; its membership is still what shapes stand for.
     pub fn forget(&self, table: u32) {
-        self.prepared.lock().unwrap_or_else(PoisonError::into_inner).remove(&table);
+        let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        prepared.get_mut(&table).into_iter().for_each(|known| known.holds = false);
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&table);
     }
 
     /// What has become of a table, if it still exists, at some time after this is asked.

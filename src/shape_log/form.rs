@@ -142,8 +142,9 @@ impl Part<'_> {
                     separate(json);
                     shape.view().stored_row(|place| rows.get(row, place), json);
                     if row == 0 {
-                        // The others are about as long.
-                        json.reserve(json.len() * rows.count());
+                        // What is around the values is as long for the others.
+                        let around = json.len().saturating_sub(rows.bytes_of(row));
+                        json.reserve(rows.bytes() + around * rows.count());
                     }
                 }
                 Ok(())

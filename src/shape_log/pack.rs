@@ -320,6 +320,18 @@ impl Stored {
         self.count
     }
 
+    /// Bytes of all values.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.columns.iter().map(|column| column.value_data().len()).sum()
+    }
+
+    /// Bytes of a row's values.
+    #[must_use]
+    pub fn bytes_of(&self, row: usize) -> usize {
+        (0..self.columns.len()).filter_map(|column| self.get(row, column)).map(<[u8]>::len).sum()
+    }
+
     /// The text of a row's column; `None` for SQL NULL and for what there is not.
     #[must_use]
     pub fn get(&self, row: usize, column: usize) -> Option<&[u8]> {

@@ -98,7 +98,8 @@ impl<'a> Chunks<'a> {
         let json = Vec::with_capacity(self.json.len());
         let json = std::mem::replace(&mut self.json, json);
         if let Some(encoded) = self.encoded {
-            encoded.offer(Piece::Batch(self.shape.id, place, Form::Json), Bytes::from(json));
+            let json = Bytes::from(json.into_boxed_slice());
+            encoded.offer(Piece::Batch(self.shape.id, place, Form::Json), json);
         }
         self.base.update(|state| state.batches.push(place));
         self.rows.clear();

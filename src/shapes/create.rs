@@ -154,8 +154,8 @@ impl From<&DatabaseError> for CreateError {
         let text = error.to_string();
         let later = |reason: String| CreateError::Unavailable { reason, retry_after: 10 };
         match error.code() {
-            // The table or a column is gone: what we know of it is out of date.
-            Some("42P01" | "42703" | "3F000") => CreateError::Ended,
+            // The table, a column, or the name of a type is gone: what we know of them is out of date.
+            Some("42P01" | "42703" | "42704" | "42883" | "3F000") => CreateError::Ended,
             Some("42501") => later(format!("Unable to create initial snapshot: {text}")),
             // Division by zero, overflow and the like, in the filter.
             Some(code) if code.starts_with("22") => CreateError::Refused(text),
@@ -169,6 +169,7 @@ impl From<PublicationError> for CreateError {
     fn from(error: PublicationError) -> CreateError {
         match &error {
             PublicationError::Database(error) => error.into(),
+            PublicationError::Gone(_) => CreateError::Ended,
             _ => CreateError::Unavailable { reason: error.to_string(), retry_after: 10 },
         }
     }
@@ -194,7 +195,7 @@ pub(super) async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), Cr
         return members::create::create(shop, shape).await;
     }
     let table = shape.table();
-    shop.publication.prepare(table).await?;
+    let membership = shop.publication.prepare(table).await?;
     let after = install(shop, shape).await?;
     let streamed = shop.recent.up_to(after);
     // Before the snapshot: rows of a partition that is attached later may be in neither.
@@ -204,7 +205,9 @@ pub(super) async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), Cr
     let (snapshot, copy) =
         Snapshot::for_shape(&shop.database, table, definition, predicate).await?;
     let (visibility, until) = (snapshot.visibility.clone(), snapshot.until);
-    let generation = check(shop, shape, before).await?;
+    // Its name is looked up now, so before it is checked whose rows these are. Nobody reads them yet.
+    let rows = snapshot.prepared(&copy).await?;
+    let generation = check(shop, shape, membership, before).await?;
     shape.set_generation(generation);
     let early = early(shop, shape, &visibility, streamed).await?;
     let begun = shop.appender.begin(shape.id, visibility.clone(), until, early).await;
@@ -215,7 +218,6 @@ pub(super) async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), Cr
     let base = shape.newest();
     base.update(|state| state.stage = Stage::Running(visibility.clone()));
 
-    let rows = snapshot.prepared(&copy).await?;
     let chunks = Chunks::new(&shop.packs, shop.chunk_bytes, shape, &base);
     let mut chunks = chunks.shared(&shop.encoded);
     store(&mut chunks, shape, rows).await?;
@@ -232,14 +234,21 @@ pub(super) async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), Cr
 /// Whether the table is what it was when the question was asked. The snapshot holds its lock, so a
 /// later change of the table comes after it in the stream. An earlier one may have been announced
 /// before the shape was there to hear it. Returns the generation of partitions.
-async fn check(shop: &Workshop, shape: &Shape, before: Vec<Partition>) -> Result<u64, CreateError> {
+async fn check(
+    shop: &Workshop,
+    shape: &Shape,
+    membership: u32,
+    before: Vec<Partition>,
+) -> Result<u64, CreateError> {
     let table = shape.table();
     let now = shop.publication.inspect_one(table.oid).await;
     let now = now.map_err(|error| CreateError::from(&error))?;
     // A partition that came in between may be in the snapshot or not.
     let partitions = partitions(shop, shape).await?;
     let streamed = partitions.iter().all(|partition| partition.streamed);
-    let kept = now.is_some_and(|now| now.keeps(&shape.template, shape.plan.read()));
+    let kept = now.is_some_and(|now| {
+        now.membership == Some(membership) && now.keeps(&shape.template, shape.plan.read())
+    });
     if !kept || partitions != before || !streamed {
         shop.schemas.forget(&table.name);
         shop.publication.forget(table.oid);

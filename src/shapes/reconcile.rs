@@ -4,7 +4,7 @@
 //! and made again, renamed, altered, or taken out of the publication may never see one; so the
 //! catalogue is asked at intervals, one query for all tables.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use brooklet_sql::Form;
@@ -28,11 +28,20 @@ pub async fn reconcile(registry: &Arc<Registry>) -> Result<(), DatabaseError> {
     }
     let oids: Vec<u32> = by_table.keys().copied().collect();
     let workshop = registry.workshop();
-    let found = workshop.publication.inspect(&oids).await?;
+    let mut with_subqueries = registry.finished();
+    with_subqueries.retain(|shape| crate::members::concerns(&shape.plan));
+    let inner = crate::members::tables(with_subqueries.iter().map(|shape| &shape.plan));
+    let all: HashSet<u32> = oids.iter().copied().chain(inner).collect();
+    let found = workshop.publication.inspect(&all.iter().copied().collect::<Vec<_>>()).await?;
     let found: HashMap<u32, PreparedTable> =
         found.into_iter().map(|table| (table.oid, table)).collect();
+    let was_out = |oid: &u32| {
+        let membership = found.get(oid).and_then(|now| now.membership);
+        workshop.publication.was_out(*oid, membership)
+    };
+    let out: HashSet<u32> = all.into_iter().filter(was_out).collect();
     for (oid, templates) in by_table {
-        let now = found.get(&oid);
+        let now = found.get(&oid).filter(|_| !out.contains(&oid));
         let right =
             |template: &Template, read: &[usize]| now.is_some_and(|now| now.keeps(template, read));
         let changed = |template: &&Arc<Template>| {
@@ -60,7 +69,7 @@ pub async fn reconcile(registry: &Arc<Registry>) -> Result<(), DatabaseError> {
         }
     }
     reconcile_partitions(workshop, &oids).await?;
-    crate::members::load::reconcile(registry).await;
+    crate::members::load::reconcile(registry, &out).await;
     Ok(())
 }
 

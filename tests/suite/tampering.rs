@@ -100,6 +100,26 @@ async fn a_table_taken_out_of_the_publication_while_the_server_is_down_is_not_se
 }
 
 #[tokio::test]
+async fn a_table_that_was_out_of_the_publication_for_a_moment_is_not_served_stale() {
+    let (world, mut items) = world_with_a_client().await;
+    let publication = world.db.slot();
+    let mut few = world.follow(Shape::of("items").filter("n = 7")).await.through_refetches();
+    world.sql(&format!("ALTER PUBLICATION {publication} DROP TABLE items")).await;
+    world.sql("INSERT INTO items VALUES (2, 7, 'decoded by nobody')").await;
+    world.sql(&format!("ALTER PUBLICATION {publication} ADD TABLE items")).await;
+    // One that is made meanwhile looks at the table itself, and finds nothing wrong.
+    let mut new = world.follow(Shape::of("items").filter("n > 5")).await.through_refetches();
+    few.until("the row that nobody decoded", |rows| rows.len() == 1).await;
+    items.until("all rows", |rows| rows.len() == 2).await;
+    world.sql("INSERT INTO items VALUES (3, 7, 'x')").await;
+    new.until("the new row", |rows| rows.len() == 2).await;
+    let position = world.mark().await;
+    for follower in [&mut items, &mut few, &mut new] {
+        world.compare(follower, position).await;
+    }
+}
+
+#[tokio::test]
 async fn a_publication_dropped_behind_a_running_server_is_made_again() {
     let (world, mut items) = world_with_a_client().await;
     world.sql(&format!("DROP PUBLICATION {}", world.db.slot())).await;
