@@ -24,14 +24,17 @@ mod coerce;
 mod collate;
 mod condition;
 mod fast;
+mod joined;
 mod list;
 mod named;
+mod outer_join;
 mod overload;
 mod pattern;
 mod polymorphic;
 mod row;
 mod subquery;
 mod uncased;
+mod union;
 
 pub(crate) use subquery::relation_name;
 
@@ -71,8 +74,9 @@ struct Resolver<'a> {
     within: Option<&'a TableSchema>,
     /// What the boolean columns behind the table's own stand for.
     memberships: Vec<Membership>,
-    /// Those of subqueries that were resolved already, by where they are in the tree.
-    resolved: HashMap<usize, Membership>,
+    /// Those of subqueries that were resolved already, by where they are in the tree; of a table that must be absent
+    /// there are two.
+    resolved: HashMap<(usize, bool), Membership>,
     params: &'a [String],
     /// The type a parameter's first use has given it.
     fixed: Vec<Option<DataType>>,

@@ -11,7 +11,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::expr::Expr;
 use crate::name::quote;
+use crate::normalize;
 use crate::oid::Oid;
 use crate::parse;
 use crate::resolve;
@@ -114,6 +116,17 @@ impl Subquery {
         let names = if names.is_empty() { "1".to_owned() } else { names.join(", ") };
         let filter = self.predicate.as_ref().map(|p| format!(" WHERE {}", p.sql()));
         format!("SELECT {names} FROM {}{}", self.table.name.quoted(), filter.unwrap_or_default())
+    }
+
+    /// With another condition, which has no subqueries.
+    pub(crate) fn and(self, condition: Expr) -> Subquery {
+        let (mut parts, mut memberships) = (vec![condition], Vec::new());
+        if let Some(predicate) = &self.predicate {
+            parts.push(predicate.expr());
+            memberships.extend(predicate.memberships().iter().cloned());
+        }
+        let predicate = Predicate::new(normalize::all(parts), &self.table, memberships);
+        Subquery { predicate: Some(predicate), ..self }
     }
 
     /// What its text does not say: which table it is, and which columns of it these are. One that was
@@ -314,7 +327,8 @@ pub fn named_tables(text: &str) -> Vec<RelationName> {
 
 fn walk(node: &Node, found: &mut Vec<RelationName>) {
     if let Syntax::Member { query, .. } | Syntax::Exists(query) = &node.syntax {
-        found.extend(resolve::relation_name(&query.table));
+        let sources = query.selects().flat_map(|select| &select.sources);
+        found.extend(sources.filter_map(|source| resolve::relation_name(&source.table)));
     }
     node.syntax.children().into_iter().for_each(|child| walk(child, found));
 }
