@@ -47,7 +47,7 @@ pub(crate) fn resolve(
 ) -> Result<(Expr, Vec<Membership>), WhereError> {
     let fixed = vec![None; params.len()];
     let (alias, within, memberships, resolved) = (None, None, Vec::new(), HashMap::new());
-    let (lazy, copied) = (0, 0);
+    let (lazy, copied, level) = (0, 0, 0);
     let mut resolver = Resolver {
         table,
         tables,
@@ -59,6 +59,7 @@ pub(crate) fn resolve(
         fixed,
         lazy,
         copied,
+        level,
     };
     let expr = resolver.in_order(|resolver| resolver.whole(node))?;
     Ok((expr, resolver.memberships))
@@ -84,6 +85,8 @@ struct Resolver<'a> {
     lazy: usize,
     /// Expressions that exist more than once because Postgres compares them more than once.
     copied: usize,
+    /// Subqueries around this one.
+    level: usize,
 }
 
 impl Resolver<'_> {

@@ -316,10 +316,8 @@ impl Resolver<'_> {
             }
             Syntax::Exists(query) => self.named_in_query(query, scope, sees, nested, found),
             syntax => {
-                let children = syntax.children().into_iter();
-                children
-                    .map(|child| self.named_in(child, scope, sees, nested, found))
-                    .collect::<Result<(), _>>()
+                let mut children = syntax.children().into_iter();
+                children.try_for_each(|child| self.named_in(child, scope, sees, nested, found))
             }
         }
     }
@@ -380,8 +378,11 @@ impl Resolver<'_> {
     }
 }
 
+/// A column's path and where it stands.
+type Path<'n> = (&'n [String], usize);
+
 /// The sides of `column = column`.
-fn equality(node: &Node) -> Option<((&[String], usize), (&[String], usize))> {
+fn equality(node: &Node) -> Option<(Path<'_>, Path<'_>)> {
     let Syntax::Binary { operator, left, right } = &node.syntax else { return None };
     match (&left.syntax, &right.syntax) {
         (Syntax::Column(one), Syntax::Column(other)) if operator == "=" => {

@@ -7,6 +7,7 @@ use super::Resolver;
 use super::joined::{Link, LinkKind, Part, Plan};
 use super::union::{check_kinds, check_width};
 use crate::expr::Expr;
+use crate::limits::SUBQUERY_LEVELS_MAX;
 use crate::oid::Oid;
 use crate::subquery::{self, Membership, Subquery};
 use crate::syntax::{Branch, Node, Query, Select, Source, Syntax};
@@ -125,6 +126,12 @@ impl Resolver<'_> {
         columns: &[usize],
         known: &[usize],
     ) -> Result<Subquery, WhereError> {
+        if self.level == SUBQUERY_LEVELS_MAX {
+            let reason = format!(
+                "subqueries and joins nested deeper than {SUBQUERY_LEVELS_MAX} levels are not supported"
+            );
+            return Err(WhereError::at(part.source.at, reason));
+        }
         let table = &part.table;
         let mut inner = Resolver {
             table,
@@ -137,6 +144,7 @@ impl Resolver<'_> {
             fixed: std::mem::take(&mut self.fixed),
             lazy: self.lazy,
             copied: self.copied,
+            level: self.level + 1,
         };
         let mut selected: Vec<usize> =
             items.iter().map(|item| inner.bare_column(item)).collect::<Result<_, _>>()?;
