@@ -239,9 +239,8 @@ const REFUSED: &[(&str, usize, &str)] = &[
 fn what_has_no_other_form_is_refused_at_its_place() {
     for (text, at, reason) in REFUSED {
         let error = compiled(text, &[]).unwrap_err();
-        if !(error.reason.contains(reason) && error.location == Some(at)) {
-            println!("XX {text}: {error}");
-        }
+        assert!(error.reason.contains(reason), "{text}: {error}");
+        assert_eq!(error.location, Some(*at), "{text}: {error}");
     }
 }
 
