@@ -4,14 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Resolver;
+use super::collate::Derived;
 use super::joined::{Link, LinkKind, Part, Plan};
 use super::union::{check_kinds, check_width};
+use crate::data_type::DataType;
 use crate::expr::Expr;
 use crate::limits::SUBQUERY_LEVELS_MAX;
 use crate::oid::Oid;
-use crate::subquery::{self, Membership, Subquery};
+use crate::subquery::{self, Membership, Side, Subquery};
 use crate::syntax::{Branch, Node, Query, Select, Source, Syntax};
-use crate::{Predicate, RelationName, TableSchema, WhereError, normalize};
+use crate::{Collation, Column, Predicate, RelationName, TableSchema, WhereError, normalize};
 
 impl Resolver<'_> {
     /// `left IN (query)`: of a UNION, whether it is in any of its branches, which is what SQL says of NULL, too.
@@ -51,30 +53,79 @@ impl Resolver<'_> {
             None => {
                 // As Postgres does: what stands inside gives parameters their types first.
                 let subquery = self.subquery(&plan.root, &select.items, &inner, &inner)?;
-                let mut columns =
-                    self.fields(left, subquery.columns.len() - inner.len(), select)?;
-                columns.extend(&outer);
-                let membership = subquery::membership(self.table, columns, subquery, left.at)?;
+                let mut sides = self.fields(left, &subquery, select)?;
+                sides.extend(outer.iter().copied().map(Side::Column));
+                let membership = subquery::membership(self.table, sides, subquery, left.at)?;
                 self.note(select, membership)
             }
         };
         let (query, width) = (&membership.subquery, select.items.len());
-        let kind = |at: &usize| Oid(query.table.columns[*at].base_type_oid);
+        let kind = |side: &Side| Oid(side.like(&query.table).base_type_oid);
         kinds.push(query.columns[..width].iter().map(kind).collect());
-        let mut parts = vec![self.link(membership)];
+        let mut parts = computable(&membership.left)?;
+        parts.push(self.link(membership));
         parts.extend(outer.into_iter().map(|column| Expr::IsNull { column, negated: true }));
         parts.extend(self.outside(&plan)?);
         Ok(normalize::all(parts))
     }
 
-    /// The columns on the left, as many as there are on the right.
-    fn fields(&self, left: &Node, width: usize, select: &Select) -> Result<Vec<usize>, WhereError> {
+    /// What stands on the left, as many as there are on the right; a string by itself is of the type there.
+    fn fields(
+        &mut self,
+        left: &Node,
+        subquery: &Subquery,
+        select: &Select,
+    ) -> Result<Vec<Side>, WhereError> {
         let fields = match &left.syntax {
             Syntax::Row(fields) => fields.iter().collect(),
             _ => vec![left],
         };
-        check_width(fields.len(), width, select.at)?;
-        fields.into_iter().map(|field| self.bare_column(field)).collect()
+        check_width(fields.len(), select.items.len(), select.at)?;
+        let pairs = fields.into_iter().zip(&subquery.columns);
+        let side = |(field, right): (&Node, &Side)| {
+            self.side(field, DataType::of_column(right.like(&subquery.table)))
+        };
+        pairs.map(side).collect()
+    }
+
+    /// A column or what is computed; `untyped` is the type of a bare string.
+    fn side(&mut self, node: &Node, untyped: Option<DataType>) -> Result<Side, WhereError> {
+        if let Syntax::Column(path) = &node.syntax {
+            return Ok(Side::Column(self.place(path, node.at)?));
+        }
+        let mut item = self.item(node)?;
+        self.refuse_opaque(&item)?;
+        if item.data_type.oid == Oid::UNKNOWN {
+            item = self.coerce(item, &untyped.unwrap_or_else(|| Oid::TEXT.into()))?;
+        }
+        let mut columns = Vec::new();
+        item.columns(&mut columns);
+        if columns.iter().any(|at| *at >= self.table.columns.len()) {
+            let reason = "subqueries in what is compared with a subquery are not supported";
+            return Err(WhereError::at(node.at, reason));
+        }
+        let collation = match self.derive(&item) {
+            Derived::Default => None,
+            Derived::Column(collation) => Some(collation.clone()),
+            Derived::Explicit => Some(Collation::c()),
+            Derived::Conflict => {
+                let reason = "columns of different collations cannot be compared with a subquery";
+                return Err(WhereError::at(node.at, reason));
+            }
+        };
+        let DataType { oid, labels, element } = &item.data_type;
+        // These are compared by what a column says of them.
+        if labels.is_some() || element.is_some() || matches!(*oid, Oid::CITEXT | Oid::BPCHAR) {
+            let reason = format!(
+                "only bare columns of type {} can be compared with a subquery",
+                item.data_type.title()
+            );
+            return Err(WhereError::at(node.at, reason));
+        }
+        let (type_oid, type_name) = (oid.0, item.data_type.title());
+        let gone = Column::gone();
+        let like = Column { type_oid, base_type_oid: type_oid, type_name, collation, ..gone };
+        Ok(Side::computed(item, like))
     }
 
     /// `EXISTS (query)`: for `SELECT … FROM t WHERE t.a = b AND …` whether `b` is among `SELECT a FROM t WHERE …`.
@@ -95,7 +146,8 @@ impl Resolver<'_> {
                 Some(known) => known,
                 None => {
                     let (outer, inner) = plan.correlated.iter().copied().unzip();
-                    let inner: Vec<usize> = inner;
+                    let (outer, inner): (Vec<usize>, Vec<usize>) = (outer, inner);
+                    let outer = outer.into_iter().map(Side::Column).collect();
                     let subquery = self.subquery(&plan.root, &[], &inner, &[])?;
                     let membership = subquery::membership(self.table, outer, subquery, select.at)?;
                     self.note(select, membership)
@@ -146,9 +198,10 @@ impl Resolver<'_> {
             copied: self.copied,
             level: self.level + 1,
         };
-        let mut selected: Vec<usize> =
-            items.iter().map(|item| inner.bare_column(item)).collect::<Result<_, _>>()?;
-        selected.extend(columns);
+        let mut selected: Vec<Side> =
+            items.iter().map(|item| inner.side(item, None)).collect::<Result<_, _>>()?;
+        let computable = computable(&selected)?;
+        selected.extend(columns.iter().copied().map(Side::Column));
         if let Some(column) = columns.iter().find(|at| table.columns[**at].generated) {
             return Err(generated(&table.columns[*column].name, part.source.at));
         }
@@ -160,6 +213,7 @@ impl Resolver<'_> {
                 parts.push(inner.linked(link)?);
             }
             parts.extend(known.iter().map(is_known));
+            parts.extend(computable.iter().cloned());
             Ok(normalize::all(parts))
         })?;
         let predicate = match expr {
@@ -190,7 +244,8 @@ impl Resolver<'_> {
             Some(known) => known.clone(),
             None => {
                 let (above, below) = link.pairs.iter().copied().unzip();
-                let below: Vec<usize> = below;
+                let (above, below): (Vec<usize>, Vec<usize>) = (above, below);
+                let above = above.into_iter().map(Side::Column).collect();
                 let mut subquery = self.subquery(&link.part, &[], &below, &[])?;
                 if let Some(column) = null {
                     subquery = subquery.and(Expr::IsNull { column, negated: false });
@@ -210,15 +265,6 @@ impl Resolver<'_> {
             .ok_or_else(|| refuse(format!("invalid table name {}", source.table.join("."))))?;
         let found = self.tables.get(&name).cloned();
         found.ok_or_else(|| refuse(format!("table {name} does not exist or cannot be served")))
-    }
-
-    /// A column as it stands.
-    fn bare_column(&self, node: &Node) -> Result<usize, WhereError> {
-        let Syntax::Column(path) = &node.syntax else {
-            let reason = "only bare columns are supported here, on both sides of a subquery's IN";
-            return Err(WhereError::at(node.at, reason));
-        };
-        self.place(path, node.at)
     }
 
     /// The place of a column by its name.
@@ -280,6 +326,17 @@ impl Resolver<'_> {
         });
         Expr::Flag { column: self.table.columns.len() + at, expected: true }
     }
+}
+
+/// What is true of a row for which these can be computed, and an error where that fails: the row is not selected then,
+/// nor does the test of it say anything else.
+fn computable(sides: &[Side]) -> Result<Vec<Expr>, WhereError> {
+    let computed = sides.iter().filter_map(Side::fallible);
+    let both = computed.map(|scalar| {
+        let is_null = |negated| super::is_null(scalar.clone(), negated);
+        Ok(normalize::any(vec![is_null(false)?, is_null(true)?]))
+    });
+    both.collect()
 }
 
 fn generated(column: &str, at: usize) -> WhereError {

@@ -85,7 +85,8 @@ impl<'a> Filters<'a> {
     /// A test of the rows of a table.
     fn membership(&mut self, depth: usize, of: &Inside) -> String {
         let (left, other) = (self.pick(&NUMBERS), self.pick(&NUMBERS));
-        let (x, y, name) = (of.column(left), of.column(other), of.column("name"));
+        let (x, y) = (self.computed(of.column(left), of), of.column(other));
+        let name = self.computed_name(of.column("name"));
         match (self.below)(11) {
             0..=2 => format!("{x} IN ({})", self.query(1, false, depth, of)),
             3..=4 => format!("{x} NOT IN ({})", self.query(1, false, depth, of)),
@@ -98,6 +99,33 @@ impl<'a> Filters<'a> {
                 let not = self.pick(&["", "NOT "]);
                 format!("{not}EXISTS ({})", self.query(0, false, depth, of))
             }
+        }
+    }
+
+    fn number(&mut self, of: &Inside) -> String {
+        let column = of.column(self.pick(&NUMBERS));
+        self.computed(column, of)
+    }
+
+    /// A number, or what is computed from it; never what could fail.
+    fn computed(&mut self, number: String, of: &Inside) -> String {
+        match (self.below)(24) {
+            0 => format!("{number} + 1"),
+            1 => format!("coalesce({number}, 1)"),
+            2 => format!("CASE WHEN {} THEN {number} ELSE 2 END", of.column("active")),
+            3 => format!("abs({number} - 2)"),
+            4 => format!("({number})::numeric"),
+            5 => "2".to_owned(),
+            _ => number,
+        }
+    }
+
+    fn computed_name(&mut self, name: String) -> String {
+        match (self.below)(8) {
+            0 => format!("upper({name})"),
+            1 => format!("{name} || ''"),
+            2 => format!("nullif({name}, '')"),
+            _ => name,
         }
     }
 
@@ -136,9 +164,8 @@ impl<'a> Filters<'a> {
 
     fn select(&mut self, numbers: usize, name: bool, depth: usize, of: &Inside) -> String {
         let (from, one, mut conditions) = self.from(depth);
-        let mut items: Vec<String> =
-            (0..numbers).map(|_| one.column(self.pick(&NUMBERS))).collect();
-        items.extend(name.then(|| one.column("name")));
+        let mut items: Vec<String> = (0..numbers).map(|_| self.number(&one)).collect();
+        items.extend(name.then(|| self.computed_name(one.column("name"))));
         if items.is_empty() {
             items.push("1".to_owned());
         }

@@ -9,12 +9,16 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     ("parent_id IN (SELECT id, tag FROM parent)", "At location 14: subquery has too many columns"),
     (
-        "parent_id IN (SELECT id + 1 FROM parent)",
-        "At location 24: only bare columns are supported here",
+        "parent_id IN (SELECT id || 'a' FROM parent)",
+        "At location 0: column parent_id of type int4 cannot be compared exactly with a value of type text of the subquery",
     ),
     (
-        "parent_id + 1 IN (SELECT id FROM parent)",
-        "At location 10: only bare columns are supported here",
+        "(parent_id IN (SELECT id FROM parent)) IN (SELECT true FROM parent)",
+        "subqueries in what is compared with a subquery are not supported",
+    ),
+    (
+        "ARRAY[parent_id] IN (SELECT ARRAY[id] FROM parent)",
+        "At location 28: only bare columns of type integer[] can be compared with a subquery",
     ),
     ("parent_id IN (SELECT name FROM parent)", "cannot be compared exactly"),
     (
