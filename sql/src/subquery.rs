@@ -129,7 +129,9 @@ impl Side {
         }
     }
 
-    fn sql(&self, table: &TableSchema) -> String {
+    /// SQL of it over a table's bare columns.
+    #[must_use]
+    pub fn sql(&self, table: &TableSchema) -> String {
         let name = |at: usize| table.columns.get(at).map_or_else(String::new, |c| quote(&c.name));
         match self {
             Side::Column(at) => name(*at),
