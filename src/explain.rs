@@ -66,6 +66,19 @@ fn explain(predicate: &Predicate, table: &TableSchema) -> String {
             predicate.subquery_tables().iter().map(|table| table.name.quoted()).collect();
         _ = writeln!(text, "subqueries   of {}", tables.join(", "));
     }
+    if let Some(way) = predicate.member_ways().first() {
+        let tests = way.tests.iter().filter_map(|at| predicate.memberships().get(*at));
+        let mut names: Vec<String> =
+            tests.flat_map(|test| test.left.iter().map(|side| side.sql(table))).collect();
+        names.dedup();
+        let or = if way.rest == Access::Nothing { "" } else { ", or what else the row says" };
+        _ = writeln!(
+            text,
+            "found by     sets of {}{or}\ncandidates   per changed row, old and new: the shapes whose set has the row's value",
+            names.join(", ")
+        );
+        return text;
+    }
     _ = match predicate.access() {
         Access::Nothing => writeln!(text, "found by     nothing: no row can match"),
         Access::All => writeln!(

@@ -41,6 +41,7 @@ async fn explain_says_how_a_filter_is_found_and_why_another_is_refused() {
     let becomes = r#""n" IN (SELECT "id" FROM "public"."items" WHERE ("n" IN (SELECT "n" FROM"#;
     let of = r#"subqueries   of "public"."items""#;
     assert!(accepted && said.contains(becomes) && said.contains(of), "{said}");
+    assert!(said.contains("found by     sets of \"n\"\n"), "{said}");
     let (accepted, said) =
         explain(&world, &["--where", "n IN (SELECT id FROM items FETCH FIRST ROW ONLY)"]).await;
     let refused = "At location 27: FETCH in subqueries is not supported";

@@ -95,6 +95,11 @@ fn rejects(
     Ok(false)
 }
 
+fn has_subquery(node: &Node) -> bool {
+    matches!(node.syntax, Syntax::Member { .. } | Syntax::Exists(_))
+        || node.syntax.children().into_iter().any(has_subquery)
+}
+
 /// Takes what is said of a table of a LEFT JOIN out of the conditions.
 fn take_absent<'q>(
     scope: &Scope<'q>,
@@ -110,6 +115,8 @@ fn take_absent<'q>(
         match (condition.named.tables.contains(&place), condition.of) {
             (_, Some(of)) if of == place => {
                 let alone = condition.named.tables.len() == 1 && !condition.named.outside;
+                // It becomes a part of two tests; nested ones would be two of each.
+                let alone = alone && !has_subquery(condition.node);
                 if !alone || !condition.named.tables.contains(&place) {
                     return Err(refuse());
                 }

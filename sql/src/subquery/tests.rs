@@ -223,6 +223,11 @@ const REFUSED: &[(&str, usize, &str)] = &[
         "LEFT JOIN in subqueries is only",
     ),
     (
+        "id IN (SELECT u.id FROM u LEFT JOIN t x ON x.id = u.a AND x.id IN (SELECT id FROM t) WHERE x.id IS NULL)",
+        36,
+        "LEFT JOIN in subqueries is only",
+    ),
+    (
         "id IN (SELECT x.id FROM u LEFT JOIN t x ON x.id = u.a WHERE x.id IS NULL)",
         36,
         "columns of a LEFT JOIN's table",
