@@ -7,10 +7,11 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use brooklet_sql::{Access, Predicate, RelationName, TableSchema, Want, compile};
+use brooklet_sql::{Access, Predicate, RelationName, TableSchema, Want, compile_with};
 
 use crate::replication::Database;
 use crate::replication::schema::Schemas;
+use crate::shapes::definition::FilterSource;
 
 /// Settings of `brooklet explain`.
 #[derive(clap::Args, Debug, Clone)]
@@ -41,8 +42,11 @@ pub async fn run(args: ExplainArgs) -> anyhow::Result<Result<String, String>> {
     let ca = args.database_ca_certificate_file.as_deref();
     let database = Database::new(&args.database_url, ca, 1)?;
     let table = RelationName::parse(&args.table)?;
-    let schema = Schemas::new(database, std::sync::Arc::default()).refresh(&table, true).await?;
-    Ok(match compile(&args.filter, &args.params, &schema) {
+    let schemas = Schemas::new(database, std::sync::Arc::default());
+    let schema = schemas.refresh(&table, true).await?;
+    let filter = FilterSource { text: args.filter, params: args.params };
+    let tables = schemas.of_subqueries(Some(&filter), true, true).await?;
+    Ok(match compile_with(&filter.text, &filter.params, &schema, &tables) {
         Ok(predicate) => Ok(explain(&predicate, &schema)),
         Err(refusal) => Err(refusal.to_string()),
     })
@@ -57,6 +61,24 @@ fn explain(predicate: &Predicate, table: &TableSchema) -> String {
         names.collect::<Vec<_>>().join(", ")
     );
     // Writing to a string cannot fail.
+    if !predicate.memberships().is_empty() {
+        let tables: Vec<String> =
+            predicate.subquery_tables().iter().map(|table| table.name.quoted()).collect();
+        _ = writeln!(text, "subqueries   of {}", tables.join(", "));
+    }
+    if let Some(way) = predicate.member_ways().first() {
+        let tests = way.tests.iter().filter_map(|at| predicate.memberships().get(*at));
+        let mut names: Vec<String> =
+            tests.flat_map(|test| test.left.iter().map(|side| side.sql(table))).collect();
+        names.dedup();
+        let or = if way.rest == Access::Nothing { "" } else { ", or what else the row says" };
+        _ = writeln!(
+            text,
+            "found by     sets of {}{or}\ncandidates   per changed row, old and new: the shapes whose set has the row's value",
+            names.join(", ")
+        );
+        return text;
+    }
     _ = match predicate.access() {
         Access::Nothing => writeln!(text, "found by     nothing: no row can match"),
         Access::All => writeln!(

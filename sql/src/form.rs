@@ -15,7 +15,7 @@ use std::sync::LazyLock;
 use crate::expr::{Comparison, Expr, Operand};
 use crate::plan::Plan;
 use crate::sql_type::SqlType;
-use crate::subquery::Membership;
+use crate::subquery::{Membership, Side};
 use crate::value::Constant;
 use crate::{Row, RowBuilder, RowError, TableSchema, Truth, literal, name, normalize, print};
 
@@ -63,6 +63,7 @@ pub(crate) fn split(
     let mut printed = Vec::new();
     expr.columns(&mut printed);
     let tested = memberships.iter().flat_map(|membership| &*membership.left);
+    let tested = tested.flat_map(Side::columns);
     let read = printed.iter().filter(|at| **at < width);
     let columns = sorted(read.chain(tested).copied().collect());
     let printed = sorted(printed);

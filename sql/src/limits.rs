@@ -30,3 +30,10 @@ pub const ALTERNATIVES_MAX: usize = 8;
 /// Parts of one predicate that exist more than once: what BETWEEN, IN and CASE compare repeatedly is
 /// copied, and nesting them multiplies.
 pub const EXPRESSION_NODES_MAX: usize = 100_000;
+
+/// Tables of one subquery that are joined: each is a level of nesting of what they become.
+pub const JOINED_TABLES_MAX: usize = 16;
+
+/// Subqueries within one another, tables that they join included: each is three levels of what is printed, which
+/// has to be read after a restart, and a large frame of a recursive walk.
+pub const SUBQUERY_LEVELS_MAX: usize = 24;

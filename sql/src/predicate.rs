@@ -14,6 +14,7 @@ use crate::expr::{Comparison, Expr};
 use crate::form::Form;
 use crate::limits::WHERE_BYTES_MAX;
 use crate::subquery::{Membership, Tables};
+use crate::syntax::Node;
 use crate::value::Constant;
 use crate::{Access, EvaluationError, Row, TableSchema, Truth, WhereError};
 use crate::{access, evaluate, form, parse, resolve, token};
@@ -78,7 +79,16 @@ pub fn compile_with(
         let reason = format!("WHERE clause is bigger than the maximum of {WHERE_BYTES_MAX} bytes");
         return Err(WhereError::whole(reason));
     }
-    compile_unbounded(text, params, table, tables)
+    let predicate = compile_unbounded(text, params, table, tables)?;
+    if !predicate.memberships().is_empty() {
+        // What it has become is nested deeper, and a restart reads that.
+        parsed(&predicate.sql()).map_err(|error| WhereError::whole(error.reason))?;
+    }
+    Ok(predicate)
+}
+
+fn parsed(text: &str) -> Result<Node, WhereError> {
+    parse::parse(&token::tokenize(text)?, text.chars().count(), true)
 }
 
 /// Compiles what [`Predicate::sql`] gave, which may be longer than what a user may write.
@@ -99,8 +109,7 @@ fn compile_unbounded(
     table: &TableSchema,
     tables: &Tables,
 ) -> Result<Predicate, WhereError> {
-    let lexemes = token::tokenize(text)?;
-    let node = parse::parse(&lexemes, text.chars().count(), true)?;
+    let node = parsed(text)?;
     let (expr, memberships) = resolve::resolve(&node, params, table, tables)?;
     Ok(Predicate::new(expr, table, memberships))
 }

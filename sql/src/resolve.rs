@@ -24,14 +24,17 @@ mod coerce;
 mod collate;
 mod condition;
 mod fast;
+mod joined;
 mod list;
 mod named;
+mod outer_join;
 mod overload;
 mod pattern;
 mod polymorphic;
 mod row;
 mod subquery;
 mod uncased;
+mod union;
 
 pub(crate) use subquery::relation_name;
 
@@ -44,7 +47,7 @@ pub(crate) fn resolve(
 ) -> Result<(Expr, Vec<Membership>), WhereError> {
     let fixed = vec![None; params.len()];
     let (alias, within, memberships, resolved) = (None, None, Vec::new(), HashMap::new());
-    let (lazy, copied) = (0, 0);
+    let (lazy, copied, level) = (0, 0, 0);
     let mut resolver = Resolver {
         table,
         tables,
@@ -56,6 +59,7 @@ pub(crate) fn resolve(
         fixed,
         lazy,
         copied,
+        level,
     };
     let expr = resolver.in_order(|resolver| resolver.whole(node))?;
     Ok((expr, resolver.memberships))
@@ -71,8 +75,9 @@ struct Resolver<'a> {
     within: Option<&'a TableSchema>,
     /// What the boolean columns behind the table's own stand for.
     memberships: Vec<Membership>,
-    /// Those of subqueries that were resolved already, by where they are in the tree.
-    resolved: HashMap<usize, Membership>,
+    /// Those of subqueries that were resolved already, by where they are in the tree; of a table that must be absent
+    /// there are two.
+    resolved: HashMap<(usize, bool), Membership>,
     params: &'a [String],
     /// The type a parameter's first use has given it.
     fixed: Vec<Option<DataType>>,
@@ -80,6 +85,8 @@ struct Resolver<'a> {
     lazy: usize,
     /// Expressions that exist more than once because Postgres compares them more than once.
     copied: usize,
+    /// Subqueries around this one.
+    level: usize,
 }
 
 impl Resolver<'_> {

@@ -11,14 +11,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::expr::Expr;
 use crate::name::quote;
+use crate::normalize;
 use crate::oid::Oid;
 use crate::parse;
 use crate::resolve;
+use crate::scalar::{Kind, Scalar};
 use crate::sql_type::SqlType;
 use crate::syntax::{Node, Syntax};
 use crate::value::Value;
 use crate::{Column, Predicate, RelationName, Row, TableSchema, Truth, WhereError, key, token};
+use crate::{compute, print, text_form};
 
 /// The tables that subqueries may name.
 pub type Tables = HashMap<RelationName, Arc<TableSchema>>;
@@ -31,8 +35,8 @@ const NULL: u32 = u32::MAX;
 pub struct Subquery {
     /// The one table.
     pub table: Arc<TableSchema>,
-    /// What is selected, as places in the table; none for a bare EXISTS.
-    pub columns: Box<[usize]>,
+    /// What is selected; none for a bare EXISTS.
+    pub columns: Box<[Side]>,
     /// Which rows.
     pub predicate: Option<Predicate>,
 }
@@ -40,12 +44,29 @@ pub struct Subquery {
 /// A test whether some columns of a row are among what a subquery selects.
 #[derive(Debug, Clone)]
 pub struct Membership {
-    /// The columns, as places in the table of the row.
-    pub left: Box<[usize]>,
+    /// What of the row.
+    pub left: Box<[Side]>,
     /// What is selected.
     pub subquery: Arc<Subquery>,
     /// How the columns are compared, one by one.
     compared: Box<[Compared]>,
+}
+
+/// One side of a comparison.
+#[derive(Clone)]
+pub enum Side {
+    /// A column, as its place in the table.
+    Column(usize),
+    /// What is computed from the row.
+    Computed(Arc<Computed>),
+}
+
+/// A value that is computed from a row.
+pub struct Computed {
+    scalar: Scalar,
+    columns: Vec<usize>,
+    /// A column that would have such values.
+    like: Column,
 }
 
 /// The type that both sides of a comparison are read as.
@@ -61,6 +82,62 @@ pub struct MemberKey {
     bytes: Box<[u8]>,
     /// Whether one of them is NULL.
     pub has_null: bool,
+}
+
+impl std::fmt::Debug for Side {
+    /// Equal text, equal values of every row of one table.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Side::Column(at) => write!(f, "{at}"),
+            Side::Computed(computed) => {
+                f.write_str(&print::scalar_by_name(&computed.scalar, &|at| format!("#{at}")))
+            }
+        }
+    }
+}
+
+impl Side {
+    /// What is computed; `like` is a column that would have such values.
+    pub(crate) fn computed(scalar: Scalar, like: Column) -> Side {
+        let mut columns = Vec::new();
+        scalar.columns(&mut columns);
+        Side::Computed(Arc::new(Computed { scalar, columns, like }))
+    }
+
+    /// What is computed, where that can fail.
+    pub(crate) fn fallible(&self) -> Option<&Scalar> {
+        match self {
+            Side::Column(_) => None,
+            Side::Computed(computed) => Some(&computed.scalar).filter(|one| !never_fails(one)),
+        }
+    }
+
+    /// The places of the columns that it reads.
+    #[must_use]
+    pub fn columns(&self) -> &[usize] {
+        match self {
+            Side::Column(at) => std::slice::from_ref(at),
+            Side::Computed(computed) => &computed.columns,
+        }
+    }
+
+    /// A column that has such values, of this table or none.
+    pub(crate) fn like<'t>(&'t self, table: &'t TableSchema) -> &'t Column {
+        match self {
+            Side::Column(at) => &table.columns[*at],
+            Side::Computed(computed) => &computed.like,
+        }
+    }
+
+    /// SQL of it over a table's bare columns.
+    #[must_use]
+    pub fn sql(&self, table: &TableSchema) -> String {
+        let name = |at: usize| table.columns.get(at).map_or_else(String::new, |c| quote(&c.name));
+        match self {
+            Side::Column(at) => name(*at),
+            Side::Computed(computed) => print::scalar_by_name(&computed.scalar, &name),
+        }
+    }
 }
 
 impl MemberKey {
@@ -109,11 +186,21 @@ impl Subquery {
     /// SQL of it, from the parsed tree.
     #[must_use]
     pub fn sql(&self) -> String {
-        let names: Vec<String> =
-            self.columns.iter().map(|at| quote(&self.table.columns[*at].name)).collect();
+        let names: Vec<String> = self.columns.iter().map(|one| one.sql(&self.table)).collect();
         let names = if names.is_empty() { "1".to_owned() } else { names.join(", ") };
         let filter = self.predicate.as_ref().map(|p| format!(" WHERE {}", p.sql()));
         format!("SELECT {names} FROM {}{}", self.table.name.quoted(), filter.unwrap_or_default())
+    }
+
+    /// With another condition, which has no subqueries.
+    pub(crate) fn and(self, condition: Expr) -> Subquery {
+        let (mut parts, mut memberships) = (vec![condition], Vec::new());
+        if let Some(predicate) = &self.predicate {
+            parts.push(predicate.expr());
+            memberships.extend(predicate.memberships().iter().cloned());
+        }
+        let predicate = Predicate::new(normalize::all(parts), &self.table, memberships);
+        Subquery { predicate: Some(predicate), ..self }
     }
 
     /// What its text does not say: which table it is, and which columns of it these are. One that was
@@ -135,7 +222,8 @@ impl Subquery {
     #[must_use]
     pub fn reads(&self) -> Vec<usize> {
         let filtered = self.predicate.as_ref().map_or(&[][..], Predicate::columns);
-        let mut reads: Vec<usize> = self.columns.iter().chain(filtered).copied().collect();
+        let selected = self.columns.iter().flat_map(Side::columns);
+        let mut reads: Vec<usize> = selected.chain(filtered).copied().collect();
         reads.sort_unstable();
         reads.dedup();
         reads
@@ -153,8 +241,7 @@ impl Subquery {
 impl Membership {
     /// SQL of it over a table's bare columns.
     pub(crate) fn sql(&self, table: &TableSchema) -> String {
-        let name = |at: &usize| table.columns.get(*at).map_or_else(String::new, |c| quote(&c.name));
-        let names: Vec<String> = self.left.iter().map(name).collect();
+        let names: Vec<String> = self.left.iter().map(|one| one.sql(table)).collect();
         let query = self.subquery.sql();
         match names.as_slice() {
             [] => format!("(EXISTS ({query}))"),
@@ -193,13 +280,27 @@ impl Membership {
         format!("{:?} {:?}", self.compared, self.left)
     }
 
-    fn key(&self, columns: &[usize], row: &Row) -> MemberKey {
-        let (mut bytes, mut has_null) = (Vec::with_capacity(12 * columns.len()), false);
-        for (at, compared) in columns.iter().zip(&self.compared) {
+    /// Of a row for which something cannot be computed it is all NULL.
+    fn key(&self, sides: &[Side], row: &Row) -> MemberKey {
+        let (mut bytes, mut has_null) = (Vec::with_capacity(12 * sides.len()), false);
+        let mut failed = false;
+        for (side, compared) in sides.iter().zip(&self.compared) {
             let begin = bytes.len();
             bytes.extend([0; 4]);
             // Text that is no value of its type cannot come from Postgres; equal to nothing, then.
-            let written = row.get(*at).is_some_and(|text| compared.write(text, &mut bytes));
+            let written = match side {
+                Side::Column(at) => {
+                    row.get(*at).is_some_and(|text| compared.write(text, &mut bytes))
+                }
+                Side::Computed(computed) => {
+                    let value = compute::value(&computed.scalar, row);
+                    failed |= value.is_err();
+                    let text = value.ok().flatten();
+                    let text =
+                        text.map(|value| text_form::output(&computed.scalar.data_type, &value));
+                    text.is_some_and(|text| compared.write(text.as_bytes(), &mut bytes))
+                }
+            };
             let length = match written {
                 true => u32::try_from(bytes.len() - begin - 4).unwrap_or(NULL),
                 false => NULL,
@@ -209,6 +310,9 @@ impl Membership {
                 has_null = true;
             }
             bytes[begin..begin + 4].copy_from_slice(&length.to_be_bytes());
+        }
+        if failed {
+            bytes = NULL.to_be_bytes().repeat(sides.len());
         }
         MemberKey { bytes: bytes.into(), has_null }
     }
@@ -239,7 +343,8 @@ impl Compared {
         let collated = left.collation.is_some() || right.collation.is_some();
         let one_collation = || match (&left.collation, &right.collation) {
             (Some(left), Some(right)) => left.name == right.name,
-            _ => false,
+            // What is computed from no column's text has none to insist on.
+            _ => true,
         };
         if collated && !(deterministic(left) && deterministic(right) && one_collation()) {
             return None;
@@ -277,24 +382,55 @@ impl Compared {
 /// A test of these columns of two tables.
 pub(crate) fn membership(
     table: &TableSchema,
-    left: Vec<usize>,
+    left: Vec<Side>,
     subquery: Subquery,
     at: usize,
 ) -> Result<Membership, WhereError> {
     let mut compared = Vec::with_capacity(left.len());
     for (one, other) in left.iter().zip(&subquery.columns) {
-        let (one, other) = (&table.columns[*one], &subquery.table.columns[*other]);
+        let (one, other) = (one.like(table), other.like(&subquery.table));
         let found = Compared::of(one, other).or_else(|| Compared::of_other(one, other));
         compared.push(found.ok_or_else(|| {
             let reason = format!(
-                "column {} of type {} cannot be compared exactly with column {} of type {} of the subquery",
-                one.name, one.type_name, other.name, other.type_name
+                "{} of type {} cannot be compared exactly with {} of type {} of the subquery",
+                titled(one),
+                one.type_name,
+                titled(other),
+                other.type_name
             );
             WhereError::at(at, reason)
         })?);
     }
     let (left, compared) = (left.into(), compared.into());
     Ok(Membership { left, subquery: Arc::new(subquery), compared })
+}
+
+/// Whether this is known to have a value for every row; of what is most often compared it is.
+fn never_fails(scalar: &Scalar) -> bool {
+    let fine = match &scalar.kind {
+        Kind::Column(_) | Kind::Constant(_) | Kind::Collate(_) | Kind::Coalesce(_) => true,
+        Kind::Call(call, _) => matches!(
+            call.code,
+            "lower"
+                | "upper"
+                | "btrim1"
+                | "textlen"
+                | "jsonb_object_field"
+                | "jsonb_object_field_text"
+                | "jsonb_array_element_text"
+        ),
+        _ => false,
+    };
+    let mut all = fine;
+    scalar.for_each_child(&mut |child| all = all && never_fails(child));
+    all
+}
+
+fn titled(column: &Column) -> String {
+    match column.name.is_empty() {
+        true => "a value".to_owned(),
+        false => format!("column {}", column.name),
+    }
 }
 
 /// The tables that the subqueries of a clause name: what [`crate::compile_with`] has to be given. None
@@ -314,7 +450,8 @@ pub fn named_tables(text: &str) -> Vec<RelationName> {
 
 fn walk(node: &Node, found: &mut Vec<RelationName>) {
     if let Syntax::Member { query, .. } | Syntax::Exists(query) = &node.syntax {
-        found.extend(resolve::relation_name(&query.table));
+        let sources = query.selects().flat_map(|select| &select.sources);
+        found.extend(sources.filter_map(|source| resolve::relation_name(&source.table)));
     }
     node.syntax.children().into_iter().for_each(|child| walk(child, found));
 }

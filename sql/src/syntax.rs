@@ -73,10 +73,10 @@ pub(crate) enum Syntax {
     /// `left [NOT] IN (SELECT …)`, `= ANY`, `<> ALL`.
     Member {
         left: Box<Node>,
-        query: Box<Select>,
+        query: Box<Query>,
         negated: bool,
     },
-    Exists(Box<Select>),
+    Exists(Box<Query>),
     Between {
         operand: Box<Node>,
         low: Box<Node>,
@@ -120,17 +120,88 @@ pub(crate) enum Syntax {
     },
 }
 
+/// What stands behind IN and EXISTS: the rows of all its branches.
+#[derive(Debug, Clone)]
+pub(crate) struct Query {
+    pub(crate) branches: Vec<Branch>,
+    pub(crate) at: usize,
+}
+
+/// One side of a UNION.
+#[derive(Debug, Clone)]
+pub(crate) enum Branch {
+    Select(Select),
+    /// `VALUES …` and `SELECT …` without FROM; rows of several columns are [`Syntax::Row`]s.
+    Values(Vec<Node>),
+}
+
 /// `SELECT … FROM … WHERE …` inside a clause.
 #[derive(Debug, Clone)]
 pub(crate) struct Select {
     /// None stands for `*`.
     pub(crate) items: Vec<Node>,
-    /// `schema.table` or shorter.
-    pub(crate) table: Vec<String>,
-    pub(crate) table_at: usize,
-    pub(crate) alias: Option<String>,
+    pub(crate) sources: Vec<Source>,
     pub(crate) filter: Option<Node>,
     pub(crate) at: usize,
+}
+
+/// A table behind FROM, and how it is joined with those before it.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    /// `schema.table` or shorter.
+    pub(crate) table: Vec<String>,
+    pub(crate) at: usize,
+    pub(crate) alias: Option<String>,
+    /// `LEFT JOIN`.
+    pub(crate) optional: bool,
+    /// The first of the tables that its ON sees; the last is itself.
+    pub(crate) first: usize,
+    pub(crate) on: Option<Node>,
+    pub(crate) using: Vec<String>,
+}
+
+impl Query {
+    /// Every expression in it.
+    pub(crate) fn nodes(&self) -> Vec<&Node> {
+        self.branches.iter().flat_map(Branch::nodes).collect()
+    }
+
+    /// Its branches but constants.
+    pub(crate) fn selects(&self) -> impl Iterator<Item = &Select> {
+        self.branches.iter().filter_map(|branch| match branch {
+            Branch::Select(select) => Some(select),
+            Branch::Values(_) => None,
+        })
+    }
+}
+
+impl Branch {
+    fn nodes(&self) -> Vec<&Node> {
+        match self {
+            Branch::Values(rows) => rows.iter().collect(),
+            Branch::Select(select) => select.nodes(),
+        }
+    }
+
+    /// How many columns it has; 0 for `*`.
+    pub(crate) fn width(&self) -> usize {
+        match self {
+            Branch::Select(select) => select.items.len(),
+            Branch::Values(rows) => match rows.first().map(|row| &row.syntax) {
+                Some(Syntax::Row(fields)) => fields.len(),
+                Some(_) => 1,
+                None => 0,
+            },
+        }
+    }
+}
+
+impl Select {
+    /// Every expression in it.
+    pub(crate) fn nodes(&self) -> Vec<&Node> {
+        let joined = self.sources.iter().flat_map(|source| &source.on);
+        self.items.iter().chain(joined).chain(&self.filter).collect()
+    }
 }
 
 /// Which pattern language.
@@ -202,10 +273,9 @@ impl Syntax {
                 std::iter::once(operand.as_ref()).chain(list).collect()
             }
             Syntax::Member { left, query, .. } => {
-                let inner = query.items.iter().chain(&query.filter);
-                std::iter::once(left.as_ref()).chain(inner).collect()
+                std::iter::once(left.as_ref()).chain(query.nodes()).collect()
             }
-            Syntax::Exists(query) => query.items.iter().chain(&query.filter).collect(),
+            Syntax::Exists(query) => query.nodes(),
             Syntax::Between { operand, low, high, .. } => vec![operand, low, high],
             Syntax::Like { operand, pattern, escape, .. } => {
                 [operand, pattern].into_iter().chain(escape).map(AsRef::as_ref).collect()

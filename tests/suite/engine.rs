@@ -36,6 +36,16 @@ async fn explain_says_how_a_filter_is_found_and_why_another_is_refused() {
             assert!(said.lines().any(|line| line.starts_with(part)), "{filter}: {said}");
         }
     }
+    let joined = "n IN (SELECT a.id FROM items a, items b WHERE b.n = a.n AND b.id > 3)";
+    let (accepted, said) = explain(&world, &["--where", joined]).await;
+    let becomes = r#""n" IN (SELECT "id" FROM "public"."items" WHERE ("n" IN (SELECT "n" FROM"#;
+    let of = r#"subqueries   of "public"."items""#;
+    assert!(accepted && said.contains(becomes) && said.contains(of), "{said}");
+    assert!(said.contains("found by     sets of \"n\"\n"), "{said}");
+    let (accepted, said) =
+        explain(&world, &["--where", "n IN (SELECT id FROM items FETCH FIRST ROW ONLY)"]).await;
+    let refused = "At location 27: FETCH in subqueries is not supported";
+    assert!(!accepted && said.contains(refused), "{said}");
     let (accepted, said) = explain(&world, &["--where", "n = now()"]).await;
     assert!(!accepted && said.contains("refused"), "{said}");
     let (accepted, said) = explain(&world, &["--where", "id = 1"]).await;

@@ -147,11 +147,8 @@ impl Store {
         let memberships = plan.predicate.as_ref().map_or(&[][..], |one| one.memberships());
         let mut words: Vec<String> = Vec::new();
         for membership in way.tests.iter().filter_map(|at| memberships.get(*at)) {
-            let name = |at: &usize| {
-                let column = plan.table().columns.get(*at);
-                column.map_or_else(String::new, |column| format!("{:?}", column.name))
-            };
-            let names: Vec<String> = membership.left.iter().map(name).collect();
+            let sides = membership.left.iter();
+            let names: Vec<String> = sides.map(|side| side.sql(plan.table())).collect();
             let word = format!("set {}", names.join(", "));
             if !words.contains(&word) {
                 words.push(word);

@@ -90,6 +90,12 @@ const FILTERS: &[&str] = &[
     "EXISTS (SELECT 1 FROM parent WHERE active AND n > 4)",
     "CASE WHEN parent_id IN (SELECT id FROM parent) THEN name = 'a' ELSE name = 'x' END",
     "parent_id IN (SELECT id FROM parent WHERE active) AND other IN (SELECT id FROM parent) AND name IN ('a', 'x')",
+    "parent_id + 1 IN (SELECT abs(id - 2) FROM parent WHERE active)",
+    "12 / other IN (SELECT 12 / owner FROM parent)",
+    "12 / other NOT IN (SELECT 12 / owner FROM parent)",
+    "(12 / other, parent_id) NOT IN (SELECT owner, 12 / id FROM parent) OR name = 'x'",
+    "upper(name) IN (SELECT upper(name) FROM child WHERE parent_id IN (SELECT id FROM parent))",
+    "2 NOT IN (SELECT p.owner FROM parent p JOIN child c ON c.parent_id = p.id WHERE p.id = child.other)",
 ];
 
 /// Filters of one template each, whose constant `{k}` is a shape's own.

@@ -1,57 +1,126 @@
 //! Subqueries: `[NOT] IN (SELECT …)`, `= ANY (SELECT …)`, `<> ALL (SELECT …)`, `EXISTS (SELECT …)`.
 //!
-//! *Invariant*: what is accepted selects columns of one table; whatever would change which values those are
-//! is refused by its name, never left out.
+//! *Invariant*: what is accepted selects columns of tables joined with one another, or constants; whatever would
+//! change which values those are is refused by its name, never left out. What changes nothing (`DISTINCT`,
+//! `ORDER BY`, whether it is `UNION ALL`) is checked and left out.
 
-use super::{OR, Parser};
+use super::{OR, Parser, too_deep};
 use crate::WhereError;
-use crate::syntax::{Node, Select, Syntax};
+use crate::limits::{IN_LIST_ELEMENTS_MAX, JOINED_TABLES_MAX, WHERE_NESTING_MAX};
+use crate::syntax::{Branch, Node, Query, Select, Source, Syntax};
 use crate::token::Token;
 
 /// How every subquery is refused where none may stand.
 pub(crate) const SUBQUERY: &str = "subqueries are not supported here";
 
-/// What may follow a table in SQL, and is not supported.
-const CLAUSES: [(&str, &str); 19] = [
-    ("join", "joins in subqueries are"),
-    ("inner", "joins in subqueries are"),
-    ("cross", "joins in subqueries are"),
-    ("left", "joins in subqueries are"),
-    ("right", "joins in subqueries are"),
-    ("full", "joins in subqueries are"),
-    ("natural", "joins in subqueries are"),
+/// What may follow in SQL, and is not supported.
+const CLAUSES: [(&str, &str); 14] = [
+    ("right", "RIGHT JOIN, write LEFT JOIN; it is"),
+    ("full", "FULL JOIN in subqueries is"),
+    ("natural", "NATURAL JOIN, write USING (…); it is"),
     ("group", "GROUP BY in subqueries is"),
     ("having", "HAVING in subqueries is"),
     ("window", "WINDOW in subqueries is"),
-    ("order", "ORDER BY in subqueries is"),
     ("limit", "LIMIT in subqueries is"),
     ("offset", "OFFSET in subqueries is"),
     ("fetch", "FETCH in subqueries is"),
     ("for", "FOR UPDATE in subqueries is"),
-    ("union", "UNION in subqueries is"),
-    ("intersect", "INTERSECT in subqueries is"),
-    ("except", "EXCEPT in subqueries is"),
+    ("intersect", "INTERSECT, to which NULLs are equal, write AND with two INs; it is"),
+    ("except", "EXCEPT, to which NULLs are equal, write AND with a NOT IN; it is"),
     ("tablesample", "TABLESAMPLE in subqueries is"),
+    ("lateral", "LATERAL in subqueries is"),
 ];
 
 impl Parser<'_> {
     /// Whether a subquery begins here, behind an opening parenthesis; refuses what is none of ours.
     pub(super) fn begins_subquery(&self, at: usize) -> Result<bool, WhereError> {
-        let word = ["select", "values", "with", "table"].iter().find(|word| self.is_word(0, word));
-        match word {
+        let mut ahead = 0;
+        while self.is_symbol(ahead, "(") {
+            ahead += 1;
+        }
+        let known = ["select", "values", "with", "table"];
+        match known.iter().find(|word| self.is_word(ahead, word)) {
             None => Ok(false),
-            Some(&"select") if self.subqueries => Ok(true),
             Some(_) if !self.subqueries => Err(WhereError::at(at, SUBQUERY)),
+            Some(_) => Ok(true),
+        }
+    }
+
+    /// A subquery with its closing parenthesis, behind its opening one.
+    pub(super) fn query(&mut self) -> Result<Query, WhereError> {
+        self.depth += 1;
+        if self.depth > WHERE_NESTING_MAX {
+            return Err(too_deep(self.at()));
+        }
+        let at = self.at();
+        let mut branches = self.branch()?;
+        while self.take_word("union") {
+            // The same values, each once: membership does not count.
+            _ = self.take_word("all") || self.take_word("distinct");
+            branches.extend(self.branch()?);
+        }
+        self.order_by(&branches)?;
+        if !self.take_symbol(")") {
+            return Err(self.clause("this is"));
+        }
+        self.depth -= 1;
+        Ok(Query { branches, at })
+    }
+
+    fn branch(&mut self) -> Result<Vec<Branch>, WhereError> {
+        if self.take_symbol("(") {
+            let inner = self.query()?;
+            if self.is_symbol(0, ",") {
+                let what = "a subquery as a value, write IN (SELECT …); it is";
+                return Err(self.unsupported(inner.at, what));
+            }
+            return Ok(inner.branches);
+        }
+        let word = ["values", "with", "table"].iter().find(|word| self.is_word(0, word));
+        match word {
+            Some(&"values") => Ok(vec![self.values()?]),
             Some(word) => {
                 let word = word.to_uppercase();
-                Err(self
-                    .unsupported(self.at(), &format!("{word} as a subquery, write SELECT; it is")))
+                let what = format!("{word} as a subquery, write SELECT; it is");
+                Err(self.unsupported(self.at(), &what))
+            }
+            None => Ok(vec![self.select()?]),
+        }
+    }
+
+    /// `VALUES (1, 2), …`.
+    fn values(&mut self) -> Result<Branch, WhereError> {
+        self.expect_word("values")?;
+        let mut rows = Vec::new();
+        loop {
+            let at = self.at();
+            if rows.len() == IN_LIST_ELEMENTS_MAX {
+                let reason = format!("VALUES of more than {IN_LIST_ELEMENTS_MAX} rows are");
+                return Err(self.unsupported(at, &reason));
+            }
+            self.expect_symbol("(")?;
+            let fields = self.elements(")")?;
+            rows.push(self.value_row(fields, at)?);
+            if !self.take_symbol(",") {
+                return Ok(Branch::Values(rows));
             }
         }
     }
 
-    /// `SELECT … FROM … )`, behind its opening parenthesis.
-    pub(super) fn select(&mut self) -> Result<Select, WhereError> {
+    fn value_row(&self, mut fields: Vec<Node>, at: usize) -> Result<Node, WhereError> {
+        match (fields.len(), fields.pop()) {
+            (_, None) => Err(self.unexpected()),
+            (1, Some(field)) if !matches!(field.syntax, Syntax::Row(_)) => Ok(field),
+            (1, Some(field)) => Err(self.unsupported(field.at, "rows as values are")),
+            (_, Some(last)) => {
+                fields.push(last);
+                self.node(at, Syntax::Row(fields))
+            }
+        }
+    }
+
+    /// `SELECT … FROM … WHERE …`.
+    fn select(&mut self) -> Result<Branch, WhereError> {
         let at = self.at();
         self.expect_word("select")?;
         // The same values, each once: membership does not count.
@@ -62,28 +131,17 @@ impl Parser<'_> {
         }
         let items = self.select_items()?;
         if !self.take_word("from") {
-            return Err(self.clause("a subquery without FROM is"));
+            if items.is_empty() || self.is_word(0, "where") {
+                return Err(self.clause("a subquery without FROM is"));
+            }
+            return Ok(Branch::Values(vec![self.value_row(items, at)?]));
         }
-        let table_at = self.at();
-        if self.is_word(0, "only") {
-            return Err(self.unsupported(table_at, "FROM ONLY is"));
-        }
-        if self.is_symbol(0, "(") {
-            return Err(self.unsupported(table_at, "subqueries in FROM are"));
-        }
-        let table = self.path()?;
-        if self.is_symbol(0, "(") {
-            return Err(self.unsupported(table_at, "functions in FROM are"));
-        }
-        let alias = self.alias()?;
+        let sources = self.sources()?;
         let filter = match self.take_word("where") {
             true => Some(self.expression(OR)?),
             false => None,
         };
-        if !self.take_symbol(")") {
-            return Err(self.clause("this is"));
-        }
-        Ok(Select { items, table, table_at, alias, filter, at })
+        Ok(Branch::Select(Select { items, sources, filter, at }))
     }
 
     /// None stands for `*` or nothing, which only EXISTS may have.
@@ -98,8 +156,14 @@ impl Parser<'_> {
         let mut items = Vec::new();
         loop {
             items.push(self.expression(OR)?);
-            if self.take_word("as") {
-                self.next += 1;
+            let labelled = self.take_word("as");
+            match self.peek() {
+                Some(Token::Quoted(_)) => self.next += 1,
+                Some(Token::Word(word)) if labelled || !super::keyword::is_reserved(word) => {
+                    self.next += 1;
+                }
+                _ if labelled => return Err(self.unexpected()),
+                _ => {}
             }
             if !self.take_symbol(",") {
                 return Ok(items);
@@ -107,28 +171,143 @@ impl Parser<'_> {
         }
     }
 
+    /// What stands behind FROM.
+    fn sources(&mut self) -> Result<Vec<Source>, WhereError> {
+        let mut sources = Vec::new();
+        loop {
+            let first = sources.len();
+            sources.push(self.source(first)?);
+            while let Some((optional, conditional)) = self.join()? {
+                if sources.len() == JOINED_TABLES_MAX {
+                    return Err(self.too_many_tables());
+                }
+                let mut source = self.source(first)?;
+                source.optional = optional;
+                if conditional {
+                    self.join_condition(&mut source)?;
+                }
+                sources.push(source);
+            }
+            if !self.take_symbol(",") {
+                return Ok(sources);
+            }
+            if sources.len() == JOINED_TABLES_MAX {
+                return Err(self.too_many_tables());
+            }
+        }
+    }
+
+    fn too_many_tables(&self) -> WhereError {
+        let what = format!("joins of more than {JOINED_TABLES_MAX} tables are");
+        self.unsupported(self.at(), &what)
+    }
+
+    /// Takes the words of a join: whether it keeps rows without a match, and whether it has a condition.
+    fn join(&mut self) -> Result<Option<(bool, bool)>, WhereError> {
+        let found = match self.peek() {
+            Some(Token::Word(word)) => match word.as_str() {
+                "join" => (false, true),
+                "inner" => (false, true),
+                "cross" => (false, false),
+                "left" => (true, true),
+                "right" | "full" | "natural" => return Err(self.clause("this is")),
+                _ => return Ok(None),
+            },
+            _ => return Ok(None),
+        };
+        if !self.take_word("join") {
+            self.next += 1;
+            _ = found.0 && self.take_word("outer");
+            self.expect_word("join")?;
+        }
+        Ok(Some(found))
+    }
+
+    fn join_condition(&mut self, source: &mut Source) -> Result<(), WhereError> {
+        if self.take_word("on") {
+            source.on = Some(self.expression(OR)?);
+            return Ok(());
+        }
+        self.expect_word("using")?;
+        self.expect_symbol("(")?;
+        loop {
+            let path = self.path()?;
+            let [name] = path.as_slice() else { return Err(self.unexpected()) };
+            source.using.push(name.clone());
+            if !self.take_symbol(",") {
+                return self.expect_symbol(")");
+            }
+        }
+    }
+
+    fn source(&mut self, first: usize) -> Result<Source, WhereError> {
+        let at = self.at();
+        if self.is_word(0, "only") {
+            return Err(self.unsupported(at, "FROM ONLY is"));
+        }
+        if self.is_word(0, "lateral") {
+            return Err(self.clause("this is"));
+        }
+        if self.is_symbol(0, "(") {
+            return Err(self.unsupported(at, "parentheses and subqueries in FROM are"));
+        }
+        let table = self.path()?;
+        if self.is_symbol(0, "(") {
+            return Err(self.unsupported(at, "functions in FROM are"));
+        }
+        let alias = self.alias()?;
+        let (optional, on, using) = (false, None, Vec::new());
+        Ok(Source { table, at, alias, optional, first, on, using })
+    }
+
     fn alias(&mut self) -> Result<Option<String>, WhereError> {
         let marked = self.take_word("as");
         let name = match self.peek() {
             Some(Token::Quoted(name)) => name.clone(),
-            Some(Token::Word(word)) if !super::keyword::is_reserved(word) => {
-                if let Some((_, what)) = CLAUSES.iter().find(|(known, _)| known == word) {
-                    return Err(self.unsupported(self.at(), what));
-                }
-                word.clone()
-            }
+            Some(Token::Word(word)) if !super::keyword::is_reserved(word) => word.clone(),
             _ if marked => return Err(self.unexpected()),
             _ => return Ok(None),
         };
         self.next += 1;
+        if self.is_symbol(0, "(") {
+            return Err(self.unsupported(self.at(), "names for the columns of a table are"));
+        }
         Ok(Some(name))
+    }
+
+    /// `ORDER BY columns`, which has no effect where there is no LIMIT. What it names is not looked at, so it may
+    /// be nothing that could fail.
+    fn order_by(&mut self, branches: &[Branch]) -> Result<(), WhereError> {
+        if !self.take_word("order") {
+            return Ok(());
+        }
+        self.expect_word("by")?;
+        loop {
+            let node = self.expression(OR)?;
+            let fine = match &node.syntax {
+                Syntax::Column(path) => branches.len() == 1 || path.len() == 1,
+                Syntax::Number(place) => {
+                    let width = branches.first().map_or(0, Branch::width);
+                    place.parse().is_ok_and(|place: usize| (1..=width).contains(&place))
+                }
+                _ => false,
+            };
+            if !fine {
+                let what = "in subqueries ORDER BY what is no column is";
+                return Err(self.unsupported(node.at, what));
+            }
+            _ = self.take_word("asc") || self.take_word("desc");
+            if self.take_word("nulls") && !self.take_word("first") {
+                self.expect_word("last")?;
+            }
+            if !self.take_symbol(",") {
+                return Ok(());
+            }
+        }
     }
 
     /// Refuses what stands here, by its name where it has one.
     fn clause(&self, otherwise: &str) -> WhereError {
-        if self.is_symbol(0, ",") {
-            return self.unsupported(self.at(), "more than one table in a subquery is");
-        }
         let known = CLAUSES.iter().find(|(word, _)| self.is_word(0, word));
         match known {
             Some((_, what)) => self.unsupported(self.at(), what),
@@ -143,7 +322,7 @@ impl Parser<'_> {
         if !self.begins_subquery(at)? {
             return Err(self.unexpected());
         }
-        let query = self.select()?;
+        let query = self.query()?;
         self.node(at, Syntax::Exists(Box::new(query)))
     }
 
@@ -163,7 +342,7 @@ impl Parser<'_> {
                 return Err(self.unsupported(at, what));
             }
         };
-        let query = Box::new(self.select()?);
+        let query = Box::new(self.query()?);
         Ok(Syntax::Member { left: Box::new(left), query, negated })
     }
 }

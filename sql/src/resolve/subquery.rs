@@ -4,103 +4,191 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Resolver;
+use super::collate::Derived;
+use super::joined::{Link, LinkKind, Part, Plan};
+use super::union::{check_kinds, check_width};
+use crate::data_type::DataType;
 use crate::expr::Expr;
-use crate::subquery::{self, Membership, Subquery};
-use crate::syntax::{Node, Select, Syntax};
-use crate::{Predicate, RelationName, TableSchema, WhereError, normalize};
+use crate::limits::SUBQUERY_LEVELS_MAX;
+use crate::oid::Oid;
+use crate::subquery::{self, Membership, Side, Subquery};
+use crate::syntax::{Branch, Node, Query, Select, Source, Syntax};
+use crate::{Collation, Column, Predicate, RelationName, TableSchema, WhereError, normalize};
 
 impl Resolver<'_> {
-    /// `left IN (SELECT …)`.
+    /// `left IN (query)`: of a UNION, whether it is in any of its branches, which is what SQL says of NULL, too.
     pub(super) fn member(
         &mut self,
         left: &Node,
-        query: &Select,
+        query: &Query,
         negated: bool,
     ) -> Result<Expr, WhereError> {
-        if let Some(found) = self.known(query) {
-            return Ok(if negated { normalize::not(found) } else { found });
+        let (mut found, mut kinds) = (Vec::new(), Vec::new());
+        for branch in &query.branches {
+            found.push(match branch {
+                Branch::Select(select) => self.member_of(left, select, &mut kinds)?,
+                Branch::Values(rows) => self.value_of(left, rows, query.at, &mut kinds)?,
+            });
         }
-        let table = self.inner_table(query)?;
-        // As Postgres does: what stands inside gives parameters their types first.
-        let subquery = self.subquery(query, &table, query.filter.iter().collect(), None)?;
+        check_kinds(&kinds, query.at)?;
+        let found = normalize::any(found);
+        Ok(if negated { normalize::not(found) } else { found })
+    }
+
+    /// `left IN (SELECT …)`. What is compared with the row outside is a column more on both sides, where it is not
+    /// NULL; so `NOT IN` has its three truth values.
+    fn member_of(
+        &mut self,
+        left: &Node,
+        select: &Select,
+        kinds: &mut Vec<Vec<Oid>>,
+    ) -> Result<Expr, WhereError> {
+        if select.items.is_empty() {
+            return Err(WhereError::at(select.at, "SELECT * is only supported in EXISTS"));
+        }
+        let plan = self.plan(select, &select.items)?;
+        let (outer, inner): (Vec<usize>, Vec<usize>) = plan.correlated.iter().copied().unzip();
+        let membership = match self.known(select) {
+            Some(known) => known,
+            None => {
+                // As Postgres does: what stands inside gives parameters their types first.
+                let subquery = self.subquery(&plan.root, &select.items, &inner, &inner)?;
+                let mut sides = self.fields(left, &subquery, select)?;
+                sides.extend(outer.iter().copied().map(Side::Column));
+                let membership = subquery::membership(self.table, sides, subquery, left.at)?;
+                self.note(select, membership)
+            }
+        };
+        let (query, width) = (&membership.subquery, select.items.len());
+        let kind = |side: &Side| Oid(side.like(&query.table).base_type_oid);
+        kinds.push(query.columns[..width].iter().map(kind).collect());
+        let mut parts = computable(&membership.left)?;
+        parts.push(self.link(membership));
+        parts.extend(outer.into_iter().map(|column| Expr::IsNull { column, negated: true }));
+        parts.extend(self.outside(&plan)?);
+        Ok(normalize::all(parts))
+    }
+
+    /// What stands on the left, as many as there are on the right; a string by itself is of the type there.
+    fn fields(
+        &mut self,
+        left: &Node,
+        subquery: &Subquery,
+        select: &Select,
+    ) -> Result<Vec<Side>, WhereError> {
         let fields = match &left.syntax {
             Syntax::Row(fields) => fields.iter().collect(),
             _ => vec![left],
         };
-        let columns: Vec<usize> =
-            fields.into_iter().map(|field| self.bare_column(field)).collect::<Result<_, _>>()?;
-        if columns.len() != subquery.columns.len() {
-            let few = subquery.columns.len() < columns.len();
-            let reason = format!("subquery has too {} columns", if few { "few" } else { "many" });
-            return Err(WhereError::at(query.at, reason));
-        }
-        let membership = subquery::membership(self.table, columns, subquery, left.at)?;
-        let found = self.note(query, membership);
-        Ok(if negated { normalize::not(found) } else { found })
+        check_width(fields.len(), select.items.len(), select.at)?;
+        let pairs = fields.into_iter().zip(&subquery.columns);
+        let side = |(field, right): (&Node, &Side)| {
+            self.side(field, DataType::of_column(right.like(&subquery.table)))
+        };
+        pairs.map(side).collect()
     }
 
-    /// `EXISTS (SELECT … FROM t WHERE t.a = b AND …)`: whether `b` is among `SELECT a FROM t WHERE …`.
-    pub(super) fn exists(&mut self, query: &Select) -> Result<Expr, WhereError> {
-        if let Some(found) = self.known(query) {
-            return Ok(normalize::test(found, Some(true), false));
+    /// A column or what is computed; `untyped` is the type of a bare string.
+    fn side(&mut self, node: &Node, untyped: Option<DataType>) -> Result<Side, WhereError> {
+        if let Syntax::Column(path) = &node.syntax {
+            return Ok(Side::Column(self.place(path, node.at)?));
         }
-        let table = self.inner_table(query)?;
-        let (mut left, mut right, mut rest) = (Vec::new(), Vec::new(), Vec::new());
-        for condition in query.filter.iter().flat_map(conjuncts) {
-            match self.correlation(condition, query, &table) {
-                Some((outer, inner)) => {
-                    left.push(outer);
-                    right.push(inner);
-                }
-                None => rest.push(condition),
+        let mut item = self.item(node)?;
+        self.refuse_opaque(&item)?;
+        if item.data_type.oid == Oid::UNKNOWN {
+            item = self.coerce(item, &untyped.unwrap_or_else(|| Oid::TEXT.into()))?;
+        }
+        let mut columns = Vec::new();
+        item.columns(&mut columns);
+        if columns.iter().any(|at| *at >= self.table.columns.len()) {
+            let reason = "subqueries in what is compared with a subquery are not supported";
+            return Err(WhereError::at(node.at, reason));
+        }
+        let collation = match self.derive(&item) {
+            Derived::Default => None,
+            Derived::Column(collation) => Some(collation.clone()),
+            Derived::Explicit => Some(Collation::c()),
+            Derived::Conflict => {
+                let reason = "columns of different collations cannot be compared with a subquery";
+                return Err(WhereError::at(node.at, reason));
             }
+        };
+        let DataType { oid, labels, element } = &item.data_type;
+        // These are compared by what a column says of them.
+        if labels.is_some() || element.is_some() || matches!(*oid, Oid::CITEXT | Oid::BPCHAR) {
+            let reason = format!(
+                "only bare columns of type {} can be compared with a subquery",
+                item.data_type.title()
+            );
+            return Err(WhereError::at(node.at, reason));
         }
-        let subquery = self.subquery(query, &table, rest, Some(right))?;
-        let membership = subquery::membership(self.table, left, subquery, query.at)?;
-        let found = self.note(query, membership);
-        Ok(normalize::test(found, Some(true), false))
+        let (type_oid, type_name) = (oid.0, item.data_type.title());
+        let gone = Column::gone();
+        let like = Column { type_oid, base_type_oid: type_oid, type_name, collation, ..gone };
+        Ok(Side::computed(item, like))
     }
 
-    /// An equality of a column of the row outside with one of the subquery's table.
-    fn correlation(
-        &self,
-        condition: &Node,
-        query: &Select,
-        table: &TableSchema,
-    ) -> Option<(usize, usize)> {
-        let Syntax::Binary { operator, left, right } = &condition.syntax else { return None };
-        let (Syntax::Column(left), Syntax::Column(right)) = (&left.syntax, &right.syntax) else {
-            return None;
-        };
-        let alias = query.alias.as_deref();
-        let inner = |path: &[String]| named(table, alias, path);
-        let outer = |path: &[String]| match inner(path) {
-            // The innermost table that has the name, as in Postgres.
-            Some(_) => None,
-            None => named(self.table, self.alias, path),
-        };
-        if operator != "=" {
-            return None;
+    /// `EXISTS (query)`: for `SELECT … FROM t WHERE t.a = b AND …` whether `b` is among `SELECT a FROM t WHERE …`.
+    pub(super) fn exists(&mut self, query: &Query) -> Result<Expr, WhereError> {
+        let mut found = Vec::new();
+        for branch in &query.branches {
+            let Branch::Select(select) = branch else {
+                found.push(Expr::Constant(Some(true)));
+                continue;
+            };
+            // An aggregate has a row where there is none, a set has none where there is one.
+            if let Some(call) = select.items.iter().find_map(call_in) {
+                let reason = "functions in the list of EXISTS are not supported, write SELECT 1";
+                return Err(WhereError::at(call.at, reason));
+            }
+            let plan = self.plan(select, &[])?;
+            let membership = match self.known(select) {
+                Some(known) => known,
+                None => {
+                    let (outer, inner) = plan.correlated.iter().copied().unzip();
+                    let (outer, inner): (Vec<usize>, Vec<usize>) = (outer, inner);
+                    let outer = outer.into_iter().map(Side::Column).collect();
+                    let subquery = self.subquery(&plan.root, &[], &inner, &[])?;
+                    let membership = subquery::membership(self.table, outer, subquery, select.at)?;
+                    self.note(select, membership)
+                }
+            };
+            let link = self.link(membership);
+            let mut parts = vec![normalize::test(link, Some(true), false)];
+            parts.extend(self.outside(&plan)?);
+            found.push(normalize::all(parts));
         }
-        match (outer(left), inner(right)) {
-            (Some(outer), Some(inner)) => Some((outer, inner)),
-            _ => Some((outer(right)?, inner(left)?)),
-        }
+        Ok(normalize::any(found))
     }
 
-    /// The subquery by itself: nothing in it may depend on the row outside. `columns` stand for its
-    /// items where these do not matter.
+    /// Conditions inside that are about the row outside: without them there is no row.
+    fn outside(&mut self, plan: &Plan) -> Result<Vec<Expr>, WhereError> {
+        let conditions = plan.outside.iter();
+        conditions
+            .map(|node| Ok(normalize::test(self.boolean(node, "WHERE")?, Some(true), false)))
+            .collect()
+    }
+
+    /// The rows of a part by themselves: nothing in it may depend on the row outside. Selected are `items`, then
+    /// `columns`; `known` are columns that must not be NULL.
     fn subquery(
         &mut self,
-        query: &Select,
-        table: &Arc<TableSchema>,
-        conditions: Vec<&Node>,
-        columns: Option<Vec<usize>>,
+        part: &Part,
+        items: &[Node],
+        columns: &[usize],
+        known: &[usize],
     ) -> Result<Subquery, WhereError> {
+        if self.level == SUBQUERY_LEVELS_MAX {
+            let reason = format!(
+                "subqueries and joins nested deeper than {SUBQUERY_LEVELS_MAX} levels are not supported"
+            );
+            return Err(WhereError::at(part.source.at, reason));
+        }
+        let table = &part.table;
         let mut inner = Resolver {
             table,
             tables: self.tables,
-            alias: query.alias.as_deref(),
+            alias: part.source.alias.as_deref(),
             within: Some(self.table),
             memberships: Vec::new(),
             resolved: HashMap::new(),
@@ -108,45 +196,75 @@ impl Resolver<'_> {
             fixed: std::mem::take(&mut self.fixed),
             lazy: self.lazy,
             copied: self.copied,
+            level: self.level + 1,
         };
-        let columns = match columns {
-            Some(columns) => columns,
-            None if query.items.is_empty() => {
-                return Err(WhereError::at(query.at, "SELECT * is only supported in EXISTS"));
+        let mut selected: Vec<Side> =
+            items.iter().map(|item| inner.side(item, None)).collect::<Result<_, _>>()?;
+        let computable = computable(&selected)?;
+        selected.extend(columns.iter().copied().map(Side::Column));
+        if let Some(column) = columns.iter().find(|at| table.columns[**at].generated) {
+            return Err(generated(&table.columns[*column].name, part.source.at));
+        }
+        let is_known = |column: &usize| Expr::IsNull { column: *column, negated: true };
+        let expr = inner.in_order(|inner| {
+            let own = part.conditions.iter().map(|one| inner.boolean(one, "WHERE"));
+            let mut parts: Vec<Expr> = own.collect::<Result<_, _>>()?;
+            for link in &part.links {
+                parts.push(inner.linked(link)?);
             }
-            None => {
-                query.items.iter().map(|item| inner.bare_column(item)).collect::<Result<_, _>>()?
-            }
-        };
-        let predicate = match conditions.is_empty() {
-            true => None,
-            false => {
-                let expr = inner.in_order(|inner| {
-                    let parts = conditions.iter().map(|one| inner.boolean(one, "WHERE"));
-                    parts.collect::<Result<_, _>>().map(normalize::all)
-                })?;
-                Some(Predicate::new(expr, table, std::mem::take(&mut inner.memberships)))
-            }
+            parts.extend(known.iter().map(is_known));
+            parts.extend(computable.iter().cloned());
+            Ok(normalize::all(parts))
+        })?;
+        let predicate = match expr {
+            Expr::Constant(Some(true)) => None,
+            expr => Some(Predicate::new(expr, table, std::mem::take(&mut inner.memberships))),
         };
         (self.fixed, self.copied) = (inner.fixed, inner.copied);
-        Ok(Subquery { table: Arc::clone(table), columns: columns.into(), predicate })
+        Ok(Subquery { table: Arc::clone(table), columns: selected.into(), predicate })
     }
 
-    fn inner_table(&self, query: &Select) -> Result<Arc<TableSchema>, WhereError> {
-        let refuse = |reason: String| WhereError::at(query.table_at, reason);
-        let name = super::relation_name(&query.table)
-            .ok_or_else(|| refuse(format!("invalid table name {}", query.table.join("."))))?;
+    /// The test that a join is to the table above it.
+    fn linked(&mut self, link: &Link) -> Result<Expr, WhereError> {
+        let has = self.link_test(link, None)?;
+        let LinkKind::NoneOrNull(column) = link.kind else {
+            // As it is printed, and as EXISTS is.
+            let exists = link.pairs.is_empty();
+            return Ok(if exists { normalize::test(has, Some(true), false) } else { has });
+        };
+        let is_null = self.link_test(link, Some(column))?;
+        let has_none = normalize::not(normalize::test(has, Some(true), false));
+        Ok(normalize::any(vec![has_none, is_null]))
+    }
+
+    /// The same; with `null` only of rows in which this column is NULL.
+    fn link_test(&mut self, link: &Link, null: Option<usize>) -> Result<Expr, WhereError> {
+        let key = (std::ptr::from_ref(link.part.source).addr(), null.is_some());
+        let membership = match self.resolved.get(&key) {
+            Some(known) => known.clone(),
+            None => {
+                let (above, below) = link.pairs.iter().copied().unzip();
+                let (above, below): (Vec<usize>, Vec<usize>) = (above, below);
+                let above = above.into_iter().map(Side::Column).collect();
+                let mut subquery = self.subquery(&link.part, &[], &below, &[])?;
+                if let Some(column) = null {
+                    subquery = subquery.and(Expr::IsNull { column, negated: false });
+                }
+                let membership = subquery::membership(self.table, above, subquery, link.at)?;
+                self.resolved.insert(key, membership.clone());
+                membership
+            }
+        };
+        Ok(self.link(membership))
+    }
+
+    /// The table that a name behind FROM means.
+    pub(super) fn inner_table(&self, source: &Source) -> Result<Arc<TableSchema>, WhereError> {
+        let refuse = |reason: String| WhereError::at(source.at, reason);
+        let name = super::relation_name(&source.table)
+            .ok_or_else(|| refuse(format!("invalid table name {}", source.table.join("."))))?;
         let found = self.tables.get(&name).cloned();
         found.ok_or_else(|| refuse(format!("table {name} does not exist or cannot be served")))
-    }
-
-    /// A column as it stands.
-    fn bare_column(&self, node: &Node) -> Result<usize, WhereError> {
-        let Syntax::Column(path) = &node.syntax else {
-            let reason = "only bare columns are supported here, on both sides of a subquery's IN";
-            return Err(WhereError::at(node.at, reason));
-        };
-        self.place(path, node.at)
     }
 
     /// The place of a column by its name.
@@ -165,9 +283,7 @@ impl Resolver<'_> {
         })?;
         let column = &self.table.columns[index];
         if column.generated {
-            let name = &column.name;
-            let reason = format!("column {name} is generated, which replication leaves out");
-            return Err(WhereError::at(at, reason));
+            return Err(generated(&column.name, at));
         }
         Ok(index)
     }
@@ -190,14 +306,14 @@ impl Resolver<'_> {
         resolve(self)
     }
 
-    fn known(&mut self, query: &Select) -> Option<Expr> {
-        let known = self.resolved.get(&std::ptr::from_ref(query).addr()).cloned()?;
-        Some(self.link(known))
+    fn known(&self, select: &Select) -> Option<Membership> {
+        self.resolved.get(&(std::ptr::from_ref(select).addr(), false)).cloned()
     }
 
-    fn note(&mut self, query: &Select, membership: Membership) -> Expr {
-        self.resolved.insert(std::ptr::from_ref(query).addr(), membership.clone());
-        self.link(membership)
+    fn note(&mut self, select: &Select, membership: Membership) -> Membership {
+        let key = (std::ptr::from_ref(select).addr(), false);
+        self.resolved.insert(key, membership.clone());
+        membership
     }
 
     /// The boolean column that a test is to the clause; equal tests are one.
@@ -212,14 +328,39 @@ impl Resolver<'_> {
     }
 }
 
-fn conjuncts(node: &Node) -> Vec<&Node> {
+/// What is true of a row for which these can be computed, and an error where that fails: the row is not selected then,
+/// nor does the test of it say anything else.
+fn computable(sides: &[Side]) -> Result<Vec<Expr>, WhereError> {
+    let computed = sides.iter().filter_map(Side::fallible);
+    let both = computed.map(|scalar| {
+        let is_null = |negated| super::is_null(scalar.clone(), negated);
+        Ok(normalize::any(vec![is_null(false)?, is_null(true)?]))
+    });
+    both.collect()
+}
+
+fn generated(column: &str, at: usize) -> WhereError {
+    let reason = format!("column {column} is generated, which replication leaves out");
+    WhereError::at(at, reason)
+}
+
+fn call_in(node: &Node) -> Option<&Node> {
+    match node.syntax {
+        Syntax::Call { .. } => Some(node),
+        _ => node.syntax.children().into_iter().find_map(call_in),
+    }
+}
+
+/// The parts of a condition under AND.
+pub(super) fn conjuncts(node: &Node) -> Vec<&Node> {
     match &node.syntax {
         Syntax::And(list) => list.iter().flat_map(conjuncts).collect(),
         _ => vec![node],
     }
 }
 
-fn named(table: &TableSchema, alias: Option<&str>, path: &[String]) -> Option<usize> {
+/// The column that a path means in a table.
+pub(super) fn named(table: &TableSchema, alias: Option<&str>, path: &[String]) -> Option<usize> {
     let relation = &table.name;
     let name = match (path, alias) {
         ([name], _) => name,

@@ -119,3 +119,171 @@ fn the_columns_of_a_clause_are_its_tables_own() {
     let names: Vec<String> = names.iter().map(RelationName::quoted).collect();
     assert_eq!(names, [r#""public"."z""#, r#""x"."y""#]);
 }
+
+/// Every other form is one that there is without it.
+#[test]
+fn forms_of_one_meaning_have_one_text() {
+    for (text, same) in [
+        (
+            "id IN (SELECT a FROM u UNION SELECT id FROM t UNION ALL VALUES (1), (2))",
+            "id IN (SELECT a FROM u) OR id IN (SELECT id FROM t) OR id = 1 OR id = 2",
+        ),
+        (
+            "id NOT IN (SELECT DISTINCT u.a AS x FROM u ORDER BY x, 1 DESC NULLS LAST)",
+            "id NOT IN (SELECT a FROM u)",
+        ),
+        (
+            "id IN (SELECT u.a FROM u JOIN t x ON x.id = u.id WHERE x.name = 'a' AND u.ok)",
+            "id IN (SELECT a FROM u WHERE ok AND id IN (SELECT id FROM t WHERE name = 'a'))",
+        ),
+        (
+            "id IN (SELECT x.id FROM u, t AS x, t y WHERE u.id = x.a AND x.n = u.n AND y.id = x.id AND y.ok)",
+            "id IN (SELECT id FROM t WHERE (a, n) IN (SELECT id, n FROM u) AND id IN (SELECT id FROM t WHERE ok))",
+        ),
+        (
+            "id IN (SELECT u.a FROM t JOIN u USING (id, name) WHERE id > 4)",
+            "id IN (SELECT u.a FROM t JOIN u ON t.id = u.id AND t.name = u.name AND t.id > 4)",
+        ),
+        (
+            "id IN (SELECT u.a FROM u CROSS JOIN t WHERE t.ok)",
+            "id IN (SELECT a FROM u WHERE EXISTS (SELECT 1 FROM t WHERE ok))",
+        ),
+        (
+            "id IN (SELECT u.a FROM u LEFT JOIN t ON t.a = u.id AND t.ok WHERE t.id IS NULL)",
+            "id IN (SELECT a FROM u WHERE NOT EXISTS (SELECT FROM t WHERE t.a = u.id AND ok)
+               OR id IN (SELECT a FROM t WHERE ok AND id IS NULL))",
+        ),
+        (
+            "id IN (SELECT u.a FROM u LEFT JOIN t ON t.a = u.id LEFT JOIN t x ON x.a = t.id WHERE x.n > 1)",
+            "id IN (SELECT u.a FROM u JOIN t ON t.a = u.id JOIN t x ON x.a = t.id WHERE x.n > 1)",
+        ),
+        (
+            "id NOT IN (SELECT u.a FROM u WHERE u.n = t.n AND ok)",
+            "NOT (n IS NOT NULL AND (id, n) IN (SELECT a, n FROM u WHERE ok AND n IS NOT NULL))",
+        ),
+        (
+            "id IN (SELECT u.a FROM u WHERE t.ok AND u.name = 'a')",
+            "ok IS TRUE AND id IN (SELECT u.a FROM u WHERE u.name = 'a')",
+        ),
+        (
+            "EXISTS (SELECT * FROM u JOIN t y ON y.id = u.a WHERE u.id = t.id AND y.ok)",
+            "EXISTS (SELECT 1 FROM u WHERE u.id = t.id AND u.a IN (SELECT id FROM t WHERE ok))",
+        ),
+        ("EXISTS (SELECT id FROM u UNION SELECT 1)", "true"),
+        // What can fail has a condition beside it that is true or an error.
+        (
+            "12 / id NOT IN (SELECT lower(name)::int8 FROM u)",
+            "NOT ((12 / id IS NULL OR 12 / id IS NOT NULL) AND 12 / id IN
+               (SELECT lower(name)::int8 FROM u WHERE lower(name)::int8 IS NULL OR lower(name)::int8 IS NOT NULL))",
+        ),
+        ("$1 IN (SELECT id FROM u WHERE u.a = t.id)", "'5'::int4 IN (SELECT id FROM u WHERE u.a = t.id)"),
+        ("(id, name) IN (VALUES (1, 'a'))", "id = 1 AND name = 'a'"),
+    ] {
+        let (one, other) = (compiled(text, &["5"]).unwrap(), compiled(same, &[]).unwrap());
+        assert_eq!(one.sql(), other.sql(), "{text}");
+    }
+}
+
+const REFUSED: &[(&str, usize, &str)] = &[
+    ("id IN (SELECT id FROM u, t)", 14, "column reference id is ambiguous"),
+    ("id IN (SELECT u.id FROM u, u)", 27, "table name u is specified more than once"),
+    (
+        "id IN (SELECT u.id FROM u JOIN t x ON x.a > u.a)",
+        42,
+        "joined by equalities of their columns",
+    ),
+    (
+        "(id, a) IN (SELECT u.id, x.a FROM u JOIN t x ON x.a = u.a)",
+        25,
+        "columns of more than one table",
+    ),
+    (
+        "id IN (SELECT u.id FROM u, t x, t y WHERE u.id = x.id AND x.a = y.a AND y.id = u.a)",
+        77,
+        "joined in a circle",
+    ),
+    (
+        "id IN (SELECT u.id FROM u JOIN t x ON x.id = u.a WHERE x.n = t.n)",
+        59,
+        "columns of one table of the subquery",
+    ),
+    (
+        "id IN (SELECT u.id FROM u LEFT JOIN t x ON x.id = u.a)",
+        36,
+        "LEFT JOIN in subqueries is only",
+    ),
+    (
+        "id IN (SELECT u.id FROM u LEFT JOIN t x ON x.id = u.a WHERE x.ok IS NOT TRUE)",
+        36,
+        "LEFT JOIN in subqueries is only",
+    ),
+    (
+        "id IN (SELECT u.id FROM u LEFT JOIN t x ON x.id = u.a AND u.ok WHERE x.id IS NULL)",
+        36,
+        "LEFT JOIN in subqueries is only",
+    ),
+    (
+        "id IN (SELECT u.id FROM u LEFT JOIN t x ON x.id = u.a AND x.id IN (SELECT id FROM t) WHERE x.id IS NULL)",
+        36,
+        "LEFT JOIN in subqueries is only",
+    ),
+    (
+        "id IN (SELECT x.id FROM u LEFT JOIN t x ON x.id = u.a WHERE x.id IS NULL)",
+        36,
+        "columns of a LEFT JOIN's table",
+    ),
+    (
+        "id IN (SELECT a.id FROM u a JOIN t b ON b.a = c.a JOIN t c ON c.a = a.a)",
+        46,
+        "unknown reference c.a",
+    ),
+    ("id IN (SELECT u.id FROM u JOIN t USING (foo))", 31, "column foo of USING does not exist"),
+    ("id IN (SELECT a FROM u UNION SELECT f FROM u)", 7, "columns of different types in a UNION"),
+    ("id IN (SELECT a FROM u UNION SELECT id, a FROM u)", 29, "subquery has too many columns"),
+    ("name IN (VALUES ('a'), (1))", 9, "columns of different types in a UNION"),
+    ("id IN (VALUES ('1'))", 7, "no operator = for integer and text"),
+    ("id IN (VALUES (1 + 1))", 17, "only supported for constants"),
+    ("EXISTS (SELECT max(a) FROM u WHERE u.id = t.id)", 15, "functions in the list of EXISTS"),
+    ("id IN (SELECT id FROM u WHERE u.n > t.n)", 36, "reference to t.n of the row outside"),
+];
+
+#[test]
+fn what_has_no_other_form_is_refused_at_its_place() {
+    for (text, at, reason) in REFUSED {
+        let error = compiled(text, &[]).unwrap_err();
+        assert!(error.reason.contains(reason), "{text}: {error}");
+        assert_eq!(error.location, Some(*at), "{text}: {error}");
+    }
+}
+
+/// What a restart reads must be read, however deep it has become: a level of joins is several of what is printed.
+#[test]
+fn what_cannot_be_read_again_is_refused() {
+    let tables = tables();
+    let table = tables.values().find(|table| table.oid == 1).unwrap();
+    let mut refused = 0;
+    for (open, close) in [
+        ("id IN (SELECT a FROM u WHERE ", ")"),
+        ("EXISTS (SELECT FROM u WHERE u.a = u.id AND ", ")"),
+        (
+            "id NOT IN (SELECT x.a FROM u x JOIN t y ON x.id = y.a JOIN t z ON y.id = z.a WHERE z.",
+            ")",
+        ),
+        ("id NOT IN (SELECT t.a FROM t WHERE ok UNION SELECT u.a FROM u WHERE ", ")"),
+    ] {
+        for depth in 1..130 {
+            let text = format!("{}ok{}", open.repeat(depth), close.repeat(depth));
+            match compiled(&text, &[]) {
+                Ok(predicate) => {
+                    let again = compile_printed(&predicate.sql(), table, &tables);
+                    assert!(again.as_ref() == Ok(&predicate), "{depth} of {open}");
+                }
+                Err(error) => {
+                    assert!(error.reason.contains("deep"), "{depth} of {open}: {error}");
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert!(refused > 0);
+}

@@ -4,6 +4,9 @@
 //! operations. Each case below says what a client is told of a transaction; after it, the client's rows are compared
 //! with Postgres' own.
 
+// All tables have the same columns, so that any may stand inside or outside of any.
+#[path = "../../../sql/tests/generate/subqueries.rs"]
+mod generate;
 mod life;
 mod oracle;
 mod position;
@@ -161,6 +164,82 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
+        filter: "parent_id IN (SELECT id FROM {p} WHERE active UNION SELECT parent_id FROM {m} UNION VALUES (9))",
+        rows: "INSERT INTO {p} VALUES (1, true), (2, false); INSERT INTO {m} VALUES (5, 1); INSERT INTO {c} VALUES (10, 1), (11, 2), (12, 9), (13, NULL)",
+        steps: &[
+            ("DELETE FROM {m}", ""),
+            ("UPDATE {p} SET active = NOT active", "delete 10, insert 11"),
+            ("INSERT INTO {m} VALUES (6, NULL), (7, 1)", "insert 10"),
+        ],
+    },
+    Case {
+        // One NULL in either branch, and nothing is known to be outside.
+        filter: "parent_id NOT IN (SELECT tag FROM {p} UNION ALL SELECT parent_id FROM {m})",
+        rows: "INSERT INTO {p} VALUES (1, true, 7); INSERT INTO {c} VALUES (10, 1), (11, 7), (12, NULL)",
+        steps: &[
+            ("INSERT INTO {m} VALUES (5, NULL)", "delete 10"),
+            ("UPDATE {m} SET parent_id = 8", "insert 10"),
+            ("DELETE FROM {p}; DELETE FROM {m}", "insert 11, insert 12"),
+        ],
+    },
+    Case {
+        filter: "parent_id IN (SELECT m.parent_id FROM {m} m JOIN {p} p ON p.id = m.id AND p.tag = m.parent_id WHERE p.active)",
+        rows: "INSERT INTO {p} VALUES (1, true, 7), (2, false, 8); INSERT INTO {m} VALUES (1, 7), (2, 8), (3, 9); INSERT INTO {c} VALUES (10, 7), (11, 8), (12, 9)",
+        steps: &[
+            ("UPDATE {p} SET active = NOT active", "delete 10, insert 11"),
+            ("UPDATE {p} SET tag = NULL", "delete 11"),
+            ("INSERT INTO {p} VALUES (3, true, 9)", "insert 12"),
+        ],
+    },
+    Case {
+        // What has no row in the other table.
+        filter: "parent_id IN (SELECT p.id FROM {p} p LEFT JOIN {m} m ON m.parent_id = p.id WHERE m.id IS NULL)",
+        rows: "INSERT INTO {p} VALUES (1), (2); INSERT INTO {m} VALUES (5, 2); INSERT INTO {c} VALUES (10, 1), (11, 2)",
+        steps: &[
+            ("UPDATE {m} SET parent_id = 1", "delete 10, insert 11"),
+            ("DELETE FROM {m}", "insert 10"),
+        ],
+    },
+    Case {
+        filter: "EXISTS (SELECT 1 FROM {m} m, {p} p WHERE p.id = m.parent_id AND p.active AND m.id = {c}.other)",
+        rows: "INSERT INTO {p} VALUES (1, false); INSERT INTO {m} VALUES (5, 1); INSERT INTO {c} VALUES (10, 0, 5), (11, 0, NULL)",
+        steps: &[
+            ("UPDATE {p} SET active = true", "insert 10"),
+            ("UPDATE {c} SET other = 5 WHERE other IS NULL", "insert 11"),
+            ("DELETE FROM {m}", "delete 10, delete 11"),
+        ],
+    },
+    Case {
+        // Within a group of their own: an empty group, one with a NULL, none at all.
+        filter: "parent_id NOT IN (SELECT p.tag FROM {p} p WHERE p.id = {c}.other AND p.active IS NOT FALSE)",
+        rows: "INSERT INTO {c} VALUES (10, 7, 1), (11, NULL, 1), (12, 7, 2), (13, 7, NULL)",
+        steps: &[
+            ("INSERT INTO {p} VALUES (1, true, 7)", "delete 10, delete 11"),
+            ("UPDATE {p} SET tag = 8", "insert 10"),
+            ("UPDATE {p} SET tag = NULL", "delete 10"),
+            ("UPDATE {p} SET active = false", "insert 10, insert 11"),
+            ("INSERT INTO {p} VALUES (2, NULL, 7)", "delete 12"),
+        ],
+    },
+    Case {
+        filter: "lower(name) IN (SELECT p.id::text || 'x' FROM {p} p WHERE p.active)",
+        rows: "INSERT INTO {p} VALUES (1, true); INSERT INTO {c} VALUES (10, 0, 0, '1X'), (11, 0, 0, '2X'), (12, 0, 0, NULL)",
+        steps: &[
+            ("UPDATE {p} SET id = 2", "delete 10, insert 11"),
+            ("UPDATE {c} SET name = '2x' WHERE id = 11", "update 11"),
+            ("UPDATE {p} SET active = false", "delete 11"),
+        ],
+    },
+    Case {
+        // What cannot be computed is not selected, and does not match.
+        filter: "12 / parent_id NOT IN (SELECT 12 / p.tag FROM {p} p)",
+        rows: "INSERT INTO {p} VALUES (1, true, 1); INSERT INTO {c} VALUES (10, 1), (11, 2), (12, NULL)",
+        steps: &[
+            ("UPDATE {p} SET tag = 2", "insert 10, delete 11"),
+            ("INSERT INTO {p} VALUES (2, true, NULL)", "delete 10"),
+        ],
+    },
+    Case {
         // Moves come after the transaction's own operations, by key.
         filter: "parent_id IN (SELECT id FROM {p} WHERE active)",
         rows: "INSERT INTO {p} VALUES (1, false), (2, true); INSERT INTO {c} VALUES (12, 1), (10, 1), (11, 2)",
@@ -170,6 +249,29 @@ const CASES: &[Case] = &[
         )],
     },
 ];
+
+/// Postgres fails where a row does; a stream cannot.
+#[tokio::test]
+async fn what_cannot_be_computed_is_not_selected_and_does_not_match() {
+    let world = World::new().await;
+    world
+        .sql(
+            "CREATE TABLE parent (id int PRIMARY KEY, n int); CREATE TABLE child (id int PRIMARY KEY, n int);
+             INSERT INTO parent VALUES (1, 0), (2, 3); INSERT INTO child VALUES (10, 0), (11, 3), (12, 4)",
+        )
+        .await;
+    let mut follower =
+        world.follow(Shape::of("child").filter("12 / n NOT IN (SELECT 12 / n FROM parent)")).await;
+    follower.until("what differs is there", |rows| rows.len() == 1).await;
+    assert!(follower.rows()[0]["id"].as_deref() == Some("12"));
+    world.sql("UPDATE parent SET n = 4 WHERE id = 1").await;
+    follower.until("nothing differs", |rows| rows.is_empty()).await;
+    world.sql("UPDATE parent SET n = 0 WHERE id = 2").await;
+    follower.until("one differs", |rows| rows.len() == 1).await;
+    assert!(follower.rows()[0]["id"].as_deref() == Some("11"));
+    world.sql("DELETE FROM child WHERE id = 10; DELETE FROM parent WHERE n = 0").await;
+    world.compare_all(std::slice::from_mut(&mut follower)).await;
+}
 
 #[tokio::test]
 async fn a_transaction_brings_its_net_effect() {

@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
+use super::generate::{COLUMNS, Filters};
 use crate::harness::{Following, Rng, Session, Shape, World, size};
 
 const IDS: i64 = 12;
 const TRANSACTIONS: usize = 120;
 const TABLES: [&str; 3] = ["people", "teams", "tasks"];
-
-/// All have the same columns, so that any may stand inside or outside of any.
-const COLUMNS: &str = "(id int PRIMARY KEY, a int, b int8, c numeric, name text, active bool)";
 
 #[tokio::test]
 async fn subqueries_agree_with_postgres() {
@@ -135,67 +133,7 @@ fn value(column: &str, rng: &mut Rng) -> String {
 
 fn shape(rng: &mut Rng) -> Shape {
     let table = *rng.pick(&TABLES);
-    let shape = Shape::of(table).filter(&tree(3, true, table, rng));
+    let filter = Filters::new(&TABLES, &mut |bound| rng.below(bound)).filter(table);
+    let shape = Shape::of(table).filter(&filter);
     if rng.percent(30) { shape.columns("id,name") } else { shape }
-}
-
-/// A predicate; at the top it has a subquery in any case.
-fn tree(depth: usize, subquery: bool, of: &str, rng: &mut Rng) -> String {
-    if depth == 0 {
-        return if subquery { membership(0, of, rng) } else { leaf(rng) };
-    }
-    if subquery && rng.percent(50) || rng.percent(25) {
-        return membership(depth - 1, of, rng);
-    }
-    match rng.below(if subquery { 3 } else { 5 }) {
-        0 => format!("NOT ({})", tree(depth - 1, subquery, of, rng)),
-        1 => {
-            let first = membership(depth - 1, of, rng);
-            format!("({first}) AND ({})", tree(depth - 1, false, of, rng))
-        }
-        2 => {
-            let first = tree(depth - 1, false, of, rng);
-            format!("({first}) OR ({})", membership(depth - 1, of, rng))
-        }
-        3 => format!("({}) IS NOT TRUE", tree(depth - 1, false, of, rng)),
-        _ => leaf(rng),
-    }
-}
-
-/// A test of the rows of the table `of`.
-fn membership(depth: usize, of: &str, rng: &mut Rng) -> String {
-    let table = *rng.pick(&TABLES);
-    let filter = match rng.below(4) {
-        0 => String::new(),
-        1 => " WHERE active".to_owned(),
-        _ => format!(" WHERE {}", tree(depth, false, table, rng)),
-    };
-    let columns = ["id", "a", "b", "c"];
-    let (left, right) = (*rng.pick(&columns), *rng.pick(&columns));
-    match rng.below(10) {
-        0..=2 => format!("{left} IN (SELECT {right} FROM {table}{filter})"),
-        3..=4 => format!("{left} NOT IN (SELECT {right} FROM {table}{filter})"),
-        5 => format!("({left}, name) IN (SELECT {right}, name FROM {table}{filter})"),
-        6 => format!("({left}, {right}) NOT IN (SELECT b, a FROM {table}{filter})"),
-        7 => format!("({left} IN (SELECT {right} FROM {table}{filter})) IS UNKNOWN"),
-        8 => format!("name = ANY (SELECT name FROM {table}{filter})"),
-        _ => {
-            let not = *rng.pick(&["", "NOT "]);
-            format!(
-                "{not}EXISTS (SELECT 1 FROM {table} inside WHERE inside.{right} = {of}.{left} AND inside.active)"
-            )
-        }
-    }
-}
-
-fn leaf(rng: &mut Rng) -> String {
-    match rng.below(7) {
-        // So that filters differ in a constant only.
-        5..=6 => format!("a = {}", rng.below(5)),
-        0 => "active".to_owned(),
-        1 => "name = 'a'".to_owned(),
-        2 => format!("a > {}", rng.below(5)),
-        3 => "b IS NULL".to_owned(),
-        _ => format!("c IN (1, 2.5, {})", rng.below(5)),
-    }
 }

@@ -1,0 +1,109 @@
+//! UNION and VALUES in subqueries: several ways to be among what is selected.
+//!
+//! *Invariant*: `x IN (A UNION B)` is `x IN (A) OR x IN (B)` where the common type of A and B, to which Postgres casts
+//! both, changes no comparison; other unions are refused.
+
+use super::Resolver;
+use crate::expr::Expr;
+use crate::oid::Oid;
+use crate::syntax::{Node, Syntax, TypeName};
+use crate::{WhereError, normalize};
+
+impl Resolver<'_> {
+    /// `left IN (VALUES …)`: whether it is one of these constants, which have types of their own: a bare string is
+    /// text to Postgres here.
+    pub(super) fn value_of(
+        &mut self,
+        left: &Node,
+        rows: &[Node],
+        at: usize,
+        kinds: &mut Vec<Vec<Oid>>,
+    ) -> Result<Expr, WhereError> {
+        let (width, is_row) = match &left.syntax {
+            Syntax::Row(fields) => (fields.len(), true),
+            _ => (1, false),
+        };
+        let mut list = Vec::with_capacity(rows.len());
+        for row in rows {
+            let fields = match &row.syntax {
+                Syntax::Row(fields) => fields.iter().collect(),
+                _ => vec![row],
+            };
+            check_width(width, fields.len(), row.at)?;
+            let mut found = Vec::with_capacity(width);
+            let mut of = Vec::with_capacity(width);
+            for field in fields {
+                let field = constant(field)?;
+                of.push(self.item(&field)?.data_type.oid);
+                found.push(field);
+            }
+            kinds.push(of);
+            list.extend(match is_row {
+                true => vec![Node { syntax: Syntax::Row(found), ..row.clone() }],
+                false => found,
+            });
+        }
+        check_kinds(kinds, at)?;
+        // Each by itself: a list of them would take a type from the left side, too.
+        let one = |field| self.is_in(left, std::slice::from_ref(field), at);
+        Ok(normalize::any(list.iter().map(one).collect::<Result<_, _>>()?))
+    }
+}
+
+/// A constant with the type that it has by itself.
+fn constant(node: &Node) -> Result<Node, WhereError> {
+    match &node.syntax {
+        Syntax::Number(_) | Syntax::Bool(_) | Syntax::Null => Ok(node.clone()),
+        Syntax::Text(_) | Syntax::Parameter(_) => {
+            let path = vec!["text".to_owned()];
+            let (modifiers, fields) = (Vec::new(), None);
+            let target = TypeName { path, modifiers, dimensions: 0, fields, at: node.at };
+            let syntax = Syntax::Cast { operand: Box::new(node.clone()), target };
+            Ok(Node { syntax, at: node.at, height: node.height + 1 })
+        }
+        Syntax::Cast { operand, .. } if is_literal(operand) => Ok(node.clone()),
+        _ => {
+            let reason = "VALUES and SELECT without FROM are only supported for constants";
+            Err(WhereError::at(node.at, reason))
+        }
+    }
+}
+
+fn is_literal(node: &Node) -> bool {
+    let literal = |syntax: &Syntax| matches!(syntax, Syntax::Text(_) | Syntax::Parameter(_));
+    literal(&node.syntax)
+        || matches!(node.syntax, Syntax::Number(_) | Syntax::Bool(_) | Syntax::Null)
+}
+
+/// Refuses columns of several branches that are cast before they are compared.
+pub(super) fn check_kinds(kinds: &[Vec<Oid>], at: usize) -> Result<(), WhereError> {
+    let Some((first, rest)) = kinds.split_first() else { return Ok(()) };
+    for other in rest {
+        if other.len() != first.len() {
+            return Err(WhereError::at(
+                at,
+                "each UNION query must have the same number of columns",
+            ));
+        }
+    }
+    for column in 0..first.len() {
+        let all = || kinds.iter().map(|kinds| kinds[column]).filter(|oid| *oid != Oid::UNKNOWN);
+        let one = all().next();
+        let whole = |oid: Oid| [Oid::INT2, Oid::INT4, Oid::INT8, Oid::NUMERIC].contains(&oid);
+        let text = |oid: Oid| [Oid::TEXT, Oid::VARCHAR].contains(&oid);
+        if !(all().all(|oid| Some(oid) == one) || all().all(whole) || all().all(text)) {
+            let reason = "columns of different types in a UNION are not supported, but for integers with numerics and text with varchar; write OR with two INs";
+            return Err(WhereError::at(at, reason));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses sides of different width.
+pub(super) fn check_width(left: usize, right: usize, at: usize) -> Result<(), WhereError> {
+    if left == right {
+        return Ok(());
+    }
+    let few = if right < left { "few" } else { "many" };
+    Err(WhereError::at(at, format!("subquery has too {few} columns")))
+}

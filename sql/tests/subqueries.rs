@@ -1,0 +1,118 @@
+//! Filters with subqueries and what they are rewritten to have one truth value for every row, in Postgres.
+
+// In a test a panic is the report.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::sync::Arc;
+
+use brooklet_sql::{
+    Collation, Column, RelationName, TableSchema, Tables, compile_printed, compile_with,
+};
+use tokio_postgres::{Client, NoTls};
+
+#[path = "generate/subqueries.rs"]
+mod generate;
+
+use generate::{COLUMNS, Filters};
+
+const TABLES: [&str; 3] = ["sub_people", "sub_teams", "sub_tasks"];
+
+async fn connect() -> Client {
+    let url = std::env::var("BROOKLET_TEST_DATABASE_URL").expect(
+        "this test compares with a real Postgres: set BROOKLET_TEST_DATABASE_URL, \
+         as the repository's test command does",
+    );
+    let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+fn tables() -> Tables {
+    let columns = [("id", 23), ("a", 23), ("b", 20), ("c", 1700), ("name", 25), ("active", 16)];
+    let table = |(oid, name): (usize, &&str)| {
+        let column = |(at, (name, oid)): (usize, &(&str, u32))| Column {
+            name: (*name).into(),
+            type_oid: *oid,
+            base_type_oid: *oid,
+            type_name: format!("type {oid}"),
+            key_position: (at == 0).then_some(0),
+            collation: (*oid == 25).then(Collation::c),
+            dropped: false,
+            ..Column::gone()
+        };
+        let columns = columns.iter().enumerate().map(column).collect();
+        let name = RelationName { schema: "public".into(), table: (*name).into() };
+        let oid = oid as u32;
+        (name.clone(), Arc::new(TableSchema { oid, name, columns, partitioned: false }))
+    };
+    TABLES.iter().enumerate().map(table).collect()
+}
+
+/// Splitmix.
+struct Rng(u64);
+
+impl Rng {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) % bound as u64) as usize
+    }
+
+    fn value(&mut self, of: &[&str]) -> String {
+        if self.below(5) == 0 { "NULL".into() } else { of[self.below(of.len())].into() }
+    }
+}
+
+/// Few rows of few values, so that everything meets everything.
+async fn fill(client: &Client, rng: &mut Rng) {
+    for table in TABLES {
+        client.batch_execute(&format!("TRUNCATE {table}")).await.unwrap();
+        for id in 0..rng.below(7) {
+            let number = ["0", "1", "2", "3", "4"];
+            let (a, b) = (rng.value(&number), rng.value(&number));
+            let c = rng.value(&["0", "1.0", "2.50", "2", "3.00"]);
+            let (name, active) = (rng.value(&["'a'", "'b'", "''"]), rng.value(&["true", "false"]));
+            let sql = format!("INSERT INTO {table} VALUES ({id}, {a}, {b}, {c}, {name}, {active})");
+            client.batch_execute(&sql).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_printed_has_the_truth_value_of_what_was_written() {
+    let client = connect().await;
+    for table in TABLES {
+        let sql = format!("DROP TABLE IF EXISTS {table}; CREATE TABLE {table} {COLUMNS}");
+        client.batch_execute(&sql).await.unwrap();
+    }
+    let seed = std::env::var("BROOKLET_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+    let mut rng = Rng(seed.unwrap_or(20));
+    let rounds = std::env::var("BROOKLET_TEST_ROUNDS").ok().and_then(|n| n.parse().ok());
+    let (tables, mut rows, mut unknown) = (tables(), 0, 0);
+    for number in 0..rounds.unwrap_or(1_500) {
+        if number % 25 == 0 {
+            fill(&client, &mut rng).await;
+        }
+        let table = TABLES[rng.below(TABLES.len())];
+        let text = Filters::new(&TABLES, &mut |bound| rng.below(bound)).filter(table);
+        let schema = tables.values().find(|known| known.name.table == table).unwrap();
+        let predicate = compile_with(&text, &[], schema, &tables)
+            .unwrap_or_else(|error| panic!("{table} WHERE {text}: {error}"));
+        let printed = predicate.sql();
+        let again = compile_printed(&printed, schema, &tables).unwrap();
+        assert_eq!(again.sql(), printed, "{text}");
+        let sql = format!("SELECT id, ({text}) AS x, ({printed}) AS y FROM {table}");
+        let found = client.query(&sql, &[]).await;
+        for row in found.unwrap_or_else(|error| panic!("{sql}: {error:?}")) {
+            let (written, rewritten): (Option<bool>, Option<bool>) = (row.get(1), row.get(2));
+            let id: i32 = row.get(0);
+            assert_eq!(written, rewritten, "of row {id}: {table} WHERE {text}\n{printed}");
+            rows += 1;
+            unknown += usize::from(written.is_none());
+        }
+    }
+    println!("{rows} truth values, {unknown} of them unknown");
+    assert!(unknown > rows / 100 && rows > 100, "nothing was compared");
+}
