@@ -30,7 +30,7 @@ mod plain_json;
 mod range;
 mod text;
 
-pub(crate) use calendar::check as check_constant;
+pub(crate) use calendar::{check as check_constant, check_offset};
 pub(crate) use conversion::{Conversion, Modifier, conversion, modifier, reads_every_form};
 pub(crate) use pattern::{Classes, Pattern, wants_expression};
 

@@ -213,7 +213,9 @@ impl Resolver<'_> {
         // NULL makes the result NULL, whatever else is there.
         let null = call.strict && items.iter().any(Scalar::is_null);
         if !null {
+            let zone = items.first().and_then(|item| item.constant()?.as_ref());
             routine::check_constant(call.code, first, items.get(1).and_then(constant_text))
+                .and_then(|()| routine::check_offset(call.code, zone))
                 .map_err(|reason| WhereError::at(at, reason))?;
         }
         if call.code == "initcap" && !self.is_ascii(items) {
