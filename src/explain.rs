@@ -7,10 +7,11 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use brooklet_sql::{Access, Predicate, RelationName, TableSchema, Want, compile};
+use brooklet_sql::{Access, Predicate, RelationName, TableSchema, Want, compile_with};
 
 use crate::replication::Database;
 use crate::replication::schema::Schemas;
+use crate::shapes::definition::FilterSource;
 
 /// Settings of `brooklet explain`.
 #[derive(clap::Args, Debug, Clone)]
@@ -41,8 +42,11 @@ pub async fn run(args: ExplainArgs) -> anyhow::Result<Result<String, String>> {
     let ca = args.database_ca_certificate_file.as_deref();
     let database = Database::new(&args.database_url, ca, 1)?;
     let table = RelationName::parse(&args.table)?;
-    let schema = Schemas::new(database, std::sync::Arc::default()).refresh(&table, true).await?;
-    Ok(match compile(&args.filter, &args.params, &schema) {
+    let schemas = Schemas::new(database, std::sync::Arc::default());
+    let schema = schemas.refresh(&table, true).await?;
+    let source = FilterSource { text: args.filter, params: args.params };
+    let tables = schemas.of_subqueries(Some(&source), true, true).await?;
+    Ok(match compile_with(&source.text, &source.params, &schema, &tables) {
         Ok(predicate) => Ok(explain(&predicate, &schema)),
         Err(refusal) => Err(refusal.to_string()),
     })

@@ -61,6 +61,7 @@ mod token;
 mod truth;
 mod value;
 mod where_error;
+pub mod zone;
 
 pub use access::{Access, Alternative, Found, MemberWay, Probe, Reading, Source, Want};
 pub use collation::{CaseMap, Collation, CollationFacts, Folding, TextOrder};
@@ -78,3 +79,4 @@ pub use server::{OrderBy, ServerFilter, compile_for_server, compile_order};
 pub use subquery::{MemberKey, Membership, Subquery, Tables};
 pub use truth::Truth;
 pub use where_error::WhereError;
+pub use zone::{Zone, Zones};

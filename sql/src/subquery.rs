@@ -9,6 +9,7 @@
 //! need no second spelling.
 
 use std::collections::HashMap;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use crate::name::quote;
@@ -18,10 +19,51 @@ use crate::resolve;
 use crate::sql_type::SqlType;
 use crate::syntax::{Node, Syntax};
 use crate::value::Value;
-use crate::{Column, Predicate, RelationName, Row, TableSchema, Truth, WhereError, key, token};
+use crate::{
+    Column, Predicate, RelationName, Row, TableSchema, Truth, WhereError, Zones, key, token,
+};
 
-/// The tables that subqueries may name.
-pub type Tables = HashMap<RelationName, Arc<TableSchema>>;
+/// What a clause may name besides its own table: the tables of its subqueries, and time zones.
+#[derive(Debug, Clone, Default)]
+pub struct Tables {
+    by_name: HashMap<RelationName, Arc<TableSchema>>,
+    /// By their names in lower case.
+    pub zones: Zones,
+}
+
+impl Tables {
+    /// None at all.
+    #[must_use]
+    pub fn new() -> Tables {
+        Tables::default()
+    }
+}
+
+impl Deref for Tables {
+    type Target = HashMap<RelationName, Arc<TableSchema>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.by_name
+    }
+}
+
+impl DerefMut for Tables {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.by_name
+    }
+}
+
+impl FromIterator<(RelationName, Arc<TableSchema>)> for Tables {
+    fn from_iter<I: IntoIterator<Item = (RelationName, Arc<TableSchema>)>>(tables: I) -> Tables {
+        Tables { by_name: tables.into_iter().collect(), zones: Zones::new() }
+    }
+}
+
+impl<const N: usize> From<[(RelationName, Arc<TableSchema>); N]> for Tables {
+    fn from(tables: [(RelationName, Arc<TableSchema>); N]) -> Tables {
+        tables.into_iter().collect()
+    }
+}
 
 /// A NULL in place of a length.
 const NULL: u32 = u32::MAX;
@@ -128,6 +170,8 @@ impl Subquery {
         }
         let nested = self.predicate.iter().flat_map(Predicate::memberships);
         nested.for_each(|one| text += &one.subquery.identity());
+        let zones = self.predicate.iter().flat_map(|predicate| predicate.form().own_zones());
+        zones.for_each(|zone| text += &zone.identity());
         text
     }
 

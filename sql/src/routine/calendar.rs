@@ -16,7 +16,7 @@ mod read;
 mod truncate;
 mod zone;
 
-pub(crate) use zone::check_offset;
+pub(crate) use zone::{check_offset, zone_argument};
 
 const DATE_OUT_OF_RANGE: EvaluationError = EvaluationError::OutOfRange("date out of range");
 
@@ -150,13 +150,12 @@ pub(crate) fn check(code: &str, first: Option<&str>, second: Option<&str>) -> Re
         "timestamp_to_char" | "timestamptz_to_char" => constant(second).and_then(format::check),
         "interval_to_char" => constant(second).and_then(elapsed::check),
         "to_date" | "to_timestamp" => constant(second).and_then(read::check),
-        "timestamp_zone" | "timestamptz_zone" | "timetz_zone" => zone::check(first),
         _ if field::function(code).is_some() => match first {
             Some(name) => field::check(code, name),
             None => Err("the field must be a constant".to_owned()),
         },
-        _ if truncate::function(code).is_some() => match first {
-            Some(name) => truncate::check(name),
+        _ if truncate::cuts(code) => match first {
+            Some(name) => truncate::check(code, name),
             None => Err("the field must be a constant".to_owned()),
         },
         _ => Ok(()),

@@ -30,7 +30,7 @@ pub(super) fn token_at<'p, 'a>(
     let inner = body.text.strip_prefix(quote).and_then(|inner| inner.strip_suffix(quote));
     let inner = inner.ok_or_else(|| invalid("invalid Unicode escape"))?;
     let inner = inner.replace(&format!("{quote}{quote}"), &quote.to_string());
-    let text = unescape(&inner, escape).map_err(|what| invalid(what))?;
+    let text = unescape(&inner, escape).map_err(invalid)?;
     if quote == '\'' {
         return Ok(Some((Token::Text(text), rest)));
     }

@@ -33,6 +33,38 @@ pub const FORMAT_TEMPLATES: &[(&str, &str, &[&str])] = &[
     ("numeric", "to_number(to_char({}, {}), {})", &["int4", "number format", "number format"]),
 ];
 
+/// Zones whose rules go wrong most easily: half an hour of summer, a day that was left out, months of winter,
+/// odd seconds, and none at all.
+pub const ZONES: [&str; 7] = [
+    "Europe/Berlin",
+    "America/New_York",
+    "Australia/Lord_Howe",
+    "Africa/Casablanca",
+    "Pacific/Apia",
+    "Asia/Kathmandu",
+    "Etc/GMT+3",
+];
+
+pub const ZONE_TEMPLATES: &[(&str, &str, &[&str])] = &[
+    ("timestamp", "({} AT TIME ZONE {})", &["timestamptz", "zone format"]),
+    ("timestamp", "(({} + {}) AT TIME ZONE {})", &["timestamptz", "interval", "zone format"]),
+    ("timestamptz", "({} AT TIME ZONE {})", &["timestamp", "zone format"]),
+    ("timestamptz", "timezone({}, {} + {})", &["zone format", "timestamp", "interval"]),
+    ("date", "({} AT TIME ZONE {})::date", &["timestamptz", "zone format"]),
+    ("timestamptz", "date_trunc('day', {}, {})", &["timestamptz", "zone format"]),
+    ("timestamptz", "date_trunc('hour', {}, {})", &["timestamptz", "zone format"]),
+    ("timestamptz", "date_trunc('week', {}, {})", &["timestamptz", "zone format"]),
+    ("timestamptz", "date_trunc('month', {}, {})", &["timestamptz", "zone format"]),
+    ("timestamptz", "date_trunc('century', {}, {})", &["timestamptz", "zone format"]),
+    ("timestamptz", "date_trunc('minute', {}, 'utc')", &["timestamptz"]),
+    ("interval", "date_trunc('hour', {})", &["interval"]),
+    ("interval", "date_trunc('day', {})", &["interval"]),
+    ("interval", "date_trunc('month', {} * 7)", &["interval"]),
+    ("interval", "date_trunc('quarter', {} * 7)", &["interval"]),
+    ("interval", "date_trunc('decade', {} * 7)", &["interval"]),
+    ("interval", "date_trunc('milliseconds', {} / 7)", &["interval"]),
+];
+
 const NUMBER_PIECES: [&str; 24] = [
     "9", "9", "9", "9", "0", "0", "0", "99", "999", "000", ".", ".", ".9", ",", ",", "MI", "PL",
     "SG", "PR", " ", "-", "$", "\"a b\"", "fm",
@@ -192,6 +224,7 @@ pub fn format(random: &mut Random, kind: &str) -> Option<String> {
         "number format" => &NUMBER_PIECES,
         "length format" => &LENGTH_PIECES,
         "read format" => &READ_PIECES,
+        "zone format" => return Some(brooklet_sql::name::literal(random.pick(&ZONES))),
         "damaged" => {
             let text = if random.chance(50) { damaged(random) } else { fitting(random) };
             return Some(brooklet_sql::name::literal(&text));
