@@ -32,7 +32,7 @@ mod text;
 
 pub(crate) use calendar::{check as check_constant, check_offset, zone_argument};
 pub(crate) use conversion::{Conversion, Modifier, conversion, modifier, reads_every_form};
-pub(crate) use pattern::{Classes, Pattern, wants_expression};
+pub(crate) use pattern::{Classes, Pattern, check_options, wants_expression};
 
 /// A call of an operator or a function.
 #[derive(Debug, Clone)]
@@ -188,8 +188,8 @@ impl Call {
                     | "array_position"
                     | "array_remove"
                     | "text_to_array"
-                    | "regexp_like_no_flags"
-            );
+            )
+            || wants_expression(self.code).is_some();
         match Comparison::from_symbol(self.name) {
             _ if folds => TextUse::Fold,
             Some(comparison) if comparison.needs_order() => TextUse::Order,

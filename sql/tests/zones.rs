@@ -66,7 +66,10 @@ async fn compare(client: &Client, zone: Zone, random: &mut Random) {
         format!("date_trunc('day', tz, '{name}') = day"),
     ];
     let predicates = clauses.each_ref().map(|clause| {
-        assert_eq!(named_zones(clause, &[]), [name.to_lowercase()], "{clause}");
+        // UTC needs no asking.
+        let asked =
+            Vec::from_iter((!name.ends_with("UTC") && name != "GMT").then(|| name.to_lowercase()));
+        assert_eq!(named_zones(clause, &[]), asked, "{clause}");
         compile_with(clause, &[], &table, &tables).unwrap()
     });
     let list: Vec<String> = instants.iter().map(i64::to_string).collect();

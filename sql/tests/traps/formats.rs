@@ -1,4 +1,4 @@
-//! Formats of intervals, texts read by formats, times of day and offsets.
+//! Formats of intervals, texts read by formats, times of day, offsets, and what patterns match.
 
 use super::Answer::{Error, False, Refused, True};
 use super::check;
@@ -78,5 +78,36 @@ fn offsets_as_intervals() {
             &[("ttz", "06:00:00+00"), ("iv", "100:00:00")],
             True,
         ),
+    ]);
+}
+
+#[test]
+fn what_a_pattern_matches() {
+    let of = [("t", "baac"), ("t2", "a")];
+    check(&[
+        // An empty match is found right behind another one.
+        ("regexp_replace(t, 'a*', 'X', 'g') = 'XbXXcX'", &of, True),
+        ("regexp_replace(t, 'a*', 'X') = 'Xbaac'", &of, True),
+        ("regexp_replace(t, '', '-', 'g') = '-b-a-a-c-'", &of, True),
+        (
+            "regexp_replace(t, '(a)(a)', E'[\\\\2\\\\&\\\\\\\\\\\\3\\\\x\\\\]') = E'b[aaa\\\\\\\\x\\\\]c'",
+            &of,
+            True,
+        ),
+        ("regexp_replace(t, 'x', 'y', NULL) IS NULL", &of, True),
+        ("regexp_replace(t, '^b', '', 'gg') = 'aac'", &of, True),
+        ("regexp_replace(t, 'A', '', 'gi') = 'bc'", &of, Refused),
+        ("regexp_replace(t, 'A', '', '2') = 'bc'", &of, Refused),
+        ("regexp_replace(t, t2, '') = 'bac'", &of, Refused),
+        ("regexp_replace(t, 'a|aa', '') = 'bc'", &of, Refused),
+        ("regexp_replace(t, '(a|b)+', '') = 'c'", &of, Refused),
+        ("regexp_replace(t, 'a+?', '') = 'bac'", &of, Refused),
+        ("regexp_match(t, 'a+') = '{aa}'", &of, True),
+        ("regexp_match(t, '(b)(a*)(a)(z?)') = '{b,a,a,\"\"}'", &of, True),
+        ("regexp_match(t, 'z') IS NULL", &of, True),
+        ("substring(t from 'a(.)c') = 'a'", &of, True),
+        ("substring(t, 'a.c') = 'aac'", &of, True),
+        ("regexp_count(t, 'a?') = 5", &of, True),
+        ("regexp_substr(t, '[ac]+$') = 'aac'", &of, True),
     ]);
 }
