@@ -290,6 +290,7 @@ fn refused(
         "formatting field",
         "in formatting string",
         "12-hour clock",
+        "cannot cast this jsonb value",
     ]
     .iter()
     .any(|words| refusal.contains(words));
