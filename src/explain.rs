@@ -44,9 +44,9 @@ pub async fn run(args: ExplainArgs) -> anyhow::Result<Result<String, String>> {
     let table = RelationName::parse(&args.table)?;
     let schemas = Schemas::new(database, std::sync::Arc::default());
     let schema = schemas.refresh(&table, true).await?;
-    let filter = FilterSource { text: args.filter, params: args.params };
-    let tables = schemas.of_subqueries(Some(&filter), true, true).await?;
-    Ok(match compile_with(&filter.text, &filter.params, &schema, &tables) {
+    let source = FilterSource { text: args.filter, params: args.params };
+    let tables = schemas.of_subqueries(Some(&source), true, true).await?;
+    Ok(match compile_with(&source.text, &source.params, &schema, &tables) {
         Ok(predicate) => Ok(explain(&predicate, &schema)),
         Err(refusal) => Err(refusal.to_string()),
     })

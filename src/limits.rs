@@ -110,6 +110,10 @@ pub const TABLE_WRITERS_MAX: Duration = Duration::from_secs(30);
 /// all of them; a table that changes and is written to is noticed at once, by the stream.
 pub const RECONCILE_INTERVAL: Duration = Duration::from_secs(10);
 
+/// For how long what the server says of a time zone is taken for true: it changes with packages of the
+/// machine, and asking takes a second.
+pub const ZONE_AGE_MAX: Duration = Duration::from_secs(3_600);
+
 /// How long after a table is announced again the catalogue is asked.
 pub const RECONCILE_PAUSE: Duration = Duration::from_millis(500);
 

@@ -245,7 +245,8 @@ pub(crate) fn time_text(time: i64) -> String {
 /// The text of an offset, given in seconds west.
 pub(crate) fn zone_text(west: i32) -> String {
     let sign = if west > 0 { '-' } else { '+' };
-    let (hour, minute, second) = (west.abs() / 3600, west.abs() / 60 % 60, west.abs() % 60);
+    let size = west.unsigned_abs();
+    let (hour, minute, second) = (size / 3600, size / 60 % 60, size % 60);
     match (minute, second) {
         (0, 0) => format!("{sign}{hour:02}"),
         (_, 0) => format!("{sign}{hour:02}:{minute:02}"),

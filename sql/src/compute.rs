@@ -32,7 +32,7 @@ pub(crate) fn value(scalar: &Scalar, row: &Row) -> Outcome {
         Kind::Call(call, arguments) => called(call, arguments, row),
         Kind::Cast { operand, conversion, modifier, .. } => {
             let Some(datum) = value(operand, row)? else { return Ok(None) };
-            let cast = conversion.run(&datum)?;
+            let Some(cast) = conversion.run(&datum)? else { return Ok(None) };
             match modifier {
                 Some(modifier) => modifier.apply(&cast).map(Some),
                 None => Ok(Some(cast)),

@@ -10,14 +10,17 @@
 //! of the form.
 
 use std::hash::{Hash, Hasher};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use crate::expr::{Comparison, Expr, Operand};
 use crate::plan::Plan;
+use crate::scalar::{Kind, Scalar};
 use crate::sql_type::SqlType;
 use crate::subquery::{Membership, Side};
 use crate::value::Constant;
-use crate::{Row, RowBuilder, RowError, TableSchema, Truth, literal, name, normalize, print};
+use crate::{
+    Row, RowBuilder, RowError, TableSchema, Truth, Zone, Zones, literal, name, normalize, print,
+};
 
 /// A predicate without the constants that are its own.
 #[derive(Debug)]
@@ -42,6 +45,8 @@ pub struct Form {
     positive: Box<[bool]>,
     /// And whether nothing is true without it.
     required: Box<[bool]>,
+    /// The time zones in it, not those in its subqueries.
+    zones: Box<[Arc<Zone>]>,
 }
 
 /// An equality whose constant is each predicate's own.
@@ -100,6 +105,9 @@ pub(crate) fn split(
     let shown = text.len();
     // A table of the same name may be another one.
     memberships.iter().for_each(|one| text += &one.subquery.identity());
+    let zones = zones(&rest);
+    // The rules of a zone may be others by now.
+    zones.iter().for_each(|zone| text += &zone.identity());
     let names = printed.iter().map(|at| called(*at)).collect();
     let (own, plan, columns) = (own.into(), Plan::new(&rest), columns.into());
     let (printed, memberships) = (printed.into(), memberships.into());
@@ -116,8 +124,24 @@ pub(crate) fn split(
         memberships,
         positive,
         required,
+        zones: zones.into(),
     };
     (form, constants)
+}
+
+/// The zones in an expression, each once.
+fn zones(expr: &Expr) -> Vec<Arc<Zone>> {
+    fn visit(scalar: &Scalar, found: &mut Vec<Arc<Zone>>) {
+        if let Kind::Call(call, _) = &scalar.kind {
+            found.extend(call.zone.iter().cloned());
+        }
+        scalar.for_each_child(&mut |child| visit(child, found));
+    }
+    let mut found = Vec::new();
+    expr.for_each_scalar(&mut |scalar| visit(scalar, &mut found));
+    found.sort_by(|one, other| one.name().cmp(other.name()));
+    found.dedup();
+    found
 }
 
 /// Whether an expression can only be true where the column is.
@@ -185,6 +209,23 @@ impl Form {
     #[must_use]
     pub fn memberships(&self) -> &[Membership] {
         &self.memberships
+    }
+
+    /// The time zones in it, but for those in its subqueries.
+    pub(crate) fn own_zones(&self) -> &[Arc<Zone>] {
+        &self.zones
+    }
+
+    /// The time zones in it and in its subqueries, by their names in lower case.
+    #[must_use]
+    pub fn zones(&self) -> Zones {
+        let mut zones: Zones =
+            self.zones.iter().map(|zone| (zone.key(), Arc::clone(zone))).collect();
+        for membership in &self.memberships {
+            let inner = membership.subquery.predicate.iter();
+            zones.extend(inner.flat_map(|predicate| predicate.form().zones()));
+        }
+        zones
     }
 
     /// Whether it is all the same to the predicate if a test of [`Form::memberships`] is false or NULL.

@@ -27,6 +27,9 @@ pub const PROBES_MAX: usize = 4_096;
 /// an AND of hundreds of parts is as well served by the best of its first ones.
 pub const ALTERNATIVES_MAX: usize = 8;
 
+/// Zones of one clause that the server is asked for: each takes it a second, once.
+pub const ZONES_MAX: usize = 8;
+
 /// Parts of one predicate that exist more than once: what BETWEEN, IN and CASE compare repeatedly is
 /// copied, and nesting them multiplies.
 pub const EXPRESSION_NODES_MAX: usize = 100_000;

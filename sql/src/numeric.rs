@@ -329,6 +329,25 @@ impl Numeric {
         }
     }
 
+    /// The square root, rounded to 16 digits or more, and to no fewer behind the point than it has.
+    pub(crate) fn square_root(&self) -> Result<Numeric, EvaluationError> {
+        if self.sign() < 0 {
+            let reason = "cannot take square root of a negative number";
+            return Err(EvaluationError::Other(reason));
+        }
+        let Numeric::Finite(number) = self else { return Ok(self.clone()) };
+        let whole = number.leading().0 * 2 + 1;
+        let scale = (QUOTIENT_DIGITS - whole).max(i64::from(number.scale));
+        let scale = scale.clamp(0, QUOTIENT_SCALE_MAX);
+        // One digit more than is kept decides the rounding: a root is never half way and more digits long.
+        let shift = 2 * (scale + 1) - i64::from(number.scale);
+        let by = power_of_ten(shift.unsigned_abs().min(300_000) as u32);
+        let square = if shift >= 0 { &number.unscaled * by } else { &number.unscaled / by };
+        let digits = u32::try_from(scale + 1).unwrap_or(0);
+        let root = Decimal { unscaled: square.sqrt(), scale: digits }.with_scale(scale, true);
+        Numeric::finite(root.unscaled, root.scale)
+    }
+
     /// `round(n, scale)`, or with `round` unset `trunc(n, scale)`.
     pub(crate) fn with_scale(&self, scale: i64, round: bool) -> Numeric {
         match self {
@@ -446,6 +465,10 @@ mod tests {
         assert_eq!(text(n("Infinity").subtract(&n("Infinity"))), "NaN");
         assert_eq!(n("1").divide(&n("0.0")).unwrap_err(), EvaluationError::DivisionByZero);
         assert_eq!(text(n("NaN").divide(&n("0"))), "NaN");
+        assert_eq!(text(n("2").square_root()), "1.414213562373095");
+        assert_eq!(text(n("1e100").square_root()), format!("1{}", "0".repeat(50)));
+        assert_eq!(text(n("7e-17").square_root()), "0.0000000083666002653407555");
+        assert_eq!(text(n("0.000").square_root()), "0.000000000000000");
         assert_eq!(n("1.005").with_scale(2, true).to_string(), "1.01");
         assert_eq!(n("-2.5").to_i64(), Some(-3));
         assert_eq!(n("-2.5").to_whole(true).to_string(), "-2");

@@ -9,11 +9,12 @@ use std::hash::{Hash, Hasher};
 use std::iter;
 use std::sync::Arc;
 
+use crate::Tables;
 use crate::access::MemberWay;
 use crate::expr::{Comparison, Expr};
 use crate::form::Form;
 use crate::limits::WHERE_BYTES_MAX;
-use crate::subquery::{Membership, Tables};
+use crate::subquery::Membership;
 use crate::syntax::Node;
 use crate::value::Constant;
 use crate::{Access, EvaluationError, Row, TableSchema, Truth, WhereError};

@@ -8,13 +8,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::Tables;
 use crate::data_type::DataType;
 use crate::datum::Datum;
 use crate::expr::Expr;
 use crate::limits::EXPRESSION_NODES_MAX;
 use crate::oid::Oid;
 use crate::scalar::{Kind, Scalar};
-use crate::subquery::{Membership, Tables};
+use crate::subquery::Membership;
 use crate::syntax::{Node, Syntax};
 use crate::{TableSchema, WhereError, normalize, server, text_form};
 

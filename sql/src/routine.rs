@@ -7,7 +7,6 @@
 
 use std::sync::Arc;
 
-use crate::CaseMap;
 use crate::data_type::DataType;
 use crate::datum::{Array, Datum};
 use crate::evaluation_error::EvaluationError;
@@ -18,6 +17,7 @@ use crate::network::Network;
 use crate::numeric::Numeric;
 use crate::oid::Oid;
 use crate::range::{Multirange, Range};
+use crate::{CaseMap, Zone};
 
 mod array;
 mod calendar;
@@ -30,9 +30,9 @@ mod plain_json;
 mod range;
 mod text;
 
-pub(crate) use calendar::check as check_constant;
+pub(crate) use calendar::{check as check_constant, check_offset, zone_argument};
 pub(crate) use conversion::{Conversion, Modifier, conversion, modifier, reads_every_form};
-pub(crate) use pattern::{Classes, Pattern, wants_expression};
+pub(crate) use pattern::{Classes, Pattern, check_options, wants_expression};
 
 /// A call of an operator or a function.
 #[derive(Debug, Clone)]
@@ -54,6 +54,8 @@ pub(crate) struct Call {
     pub(crate) fold: Option<Arc<CaseMap>>,
     /// The constant pattern of LIKE's and regular expressions' code.
     pub(crate) pattern: Option<Arc<Pattern>>,
+    /// The constant time zone; `None` is UTC, and code that asks for none.
+    pub(crate) zone: Option<Arc<Zone>>,
 }
 
 /// What a call gives; `None` is NULL.
@@ -186,8 +188,8 @@ impl Call {
                     | "array_position"
                     | "array_remove"
                     | "text_to_array"
-                    | "regexp_like_no_flags"
-            );
+            )
+            || wants_expression(self.code).is_some();
         match Comparison::from_symbol(self.name) {
             _ if folds => TextUse::Fold,
             Some(comparison) if comparison.needs_order() => TextUse::Order,

@@ -20,6 +20,9 @@ pub const COLUMNS: &str = include_str!("../statements/columns.sql");
 pub const CITEXT: u32 = 9998;
 /// `$1` collation oid.
 pub const COLLATION: &str = include_str!("../statements/collation.sql");
+/// `$1` a time zone's name; no row where it is none. What [`crate::Zone::new`] is made of, and `goes_on`:
+/// whether the zone is what that says before and behind the years that were looked at.
+pub const ZONE: &str = include_str!("../statements/zone.sql");
 /// `$1` publication name.
 pub const PUBLICATION: &str = include_str!("../statements/publication.sql");
 /// `$1` publication name, `$2` table oid, `$3` its partitions' oids.

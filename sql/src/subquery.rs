@@ -8,7 +8,6 @@
 //! sets fills in ([`crate::Predicate::matches_members`]). So the three truth values of AND, OR and NOT
 //! need no second spelling.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::expr::Expr;
@@ -23,9 +22,6 @@ use crate::syntax::{Node, Syntax};
 use crate::value::Value;
 use crate::{Column, Predicate, RelationName, Row, TableSchema, Truth, WhereError, key, token};
 use crate::{compute, print, text_form};
-
-/// The tables that subqueries may name.
-pub type Tables = HashMap<RelationName, Arc<TableSchema>>;
 
 /// A NULL in place of a length.
 const NULL: u32 = u32::MAX;
@@ -215,6 +211,8 @@ impl Subquery {
         }
         let nested = self.predicate.iter().flat_map(Predicate::memberships);
         nested.for_each(|one| text += &one.subquery.identity());
+        let zones = self.predicate.iter().flat_map(|predicate| predicate.form().own_zones());
+        zones.for_each(|zone| text += &zone.identity());
         text
     }
 

@@ -12,6 +12,7 @@ use sqlparser::tokenizer::{Location, Token as Cut, Tokenizer, Whitespace};
 use crate::WhereError;
 
 mod dialect;
+mod unicode;
 
 /// A token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +72,15 @@ pub(crate) fn tokenize(text: &str) -> Result<Vec<Lexeme>, WhereError> {
             split_operators(&run, piece.at, &mut lexemes)?;
             rest = &rest[more..];
             number_before = false;
+            continue;
+        }
+        let escaped = unicode::token_at(&pieces[pieces.len() - rest.len() - 1..])?;
+        if number_before && escaped.is_some() {
+            return Err(WhereError::at(piece.at, "trailing junk after numeric literal"));
+        }
+        if let Some((token, tail)) = escaped {
+            rest = tail;
+            lexemes.push(Lexeme { token, at: piece.at });
             continue;
         }
         let token = token(piece)?;
@@ -182,7 +192,6 @@ fn token(piece: &Piece<'_>) -> Result<Token, WhereError> {
         Cut::HexStringLiteral(_) => refuse("hexadecimal constants"),
         Cut::SingleQuotedByteStringLiteral(_) => refuse("bit strings"),
         Cut::NationalStringLiteral(_) => refuse("national strings"),
-        Cut::UnicodeStringLiteral(_) => unicode(piece).map(Token::Text),
         _ if matches!(piece.text, "," | "(" | ")" | "." | "::" | ";" | "[" | "]" | ":" | ":=") => {
             Ok(Token::Symbol(piece.text.to_owned()))
         }
@@ -240,37 +249,6 @@ fn unescape(piece: &Piece<'_>) -> Result<String, WhereError> {
     }
     let text = String::from_utf8(bytes).map_err(|_| refuse())?;
     if text.contains('\0') { Err(refuse()) } else { Ok(text) }
-}
-
-/// The value of `U&'…'`. Halves of surrogate pairs are refused, and so is UESCAPE: the parser finds no
-/// place for the word.
-fn unicode(piece: &Piece<'_>) -> Result<String, WhereError> {
-    let refuse = || WhereError::at(piece.at, "invalid Unicode escape");
-    let inner = piece.text.get(3..).and_then(|rest| rest.strip_suffix('\'')).ok_or_else(refuse)?;
-    let mut text = String::with_capacity(inner.len());
-    let mut rest = inner;
-    while let Some(c) = rest.chars().next() {
-        rest = &rest[c.len_utf8()..];
-        text.push(match c {
-            '\'' | '\\' if rest.starts_with(c) => {
-                rest = &rest[1..];
-                c
-            }
-            '\'' => return Err(refuse()),
-            '\\' => {
-                let (from, length) = if rest.starts_with('+') { (1, 6) } else { (0, 4) };
-                let digits = rest.get(from..from + length).ok_or_else(refuse)?;
-                if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-                    return Err(refuse());
-                }
-                rest = &rest[from + length..];
-                let number = u32::from_str_radix(digits, 16).map_err(|_| refuse())?;
-                char::from_u32(number).filter(|c| *c != '\0').ok_or_else(refuse)?
-            }
-            other => other,
-        });
-    }
-    Ok(text)
 }
 
 enum Escaped {
@@ -374,6 +352,13 @@ mod tests {
             texts(r"U&'d\0061t\+000061 ''\\é\+01f600' u&''"),
             [r"'data '\é😀'".to_owned(), "''".to_owned()]
         );
+        assert_eq!(
+            texts(r"U&'d!0061!!\!+000061' /* x */ uEscape '!' U&'\d83d\+00de00'"),
+            [r"'da!\a'", "'😀'"]
+        );
+        assert_eq!(texts("U&\"d$0061\"\"\" UESCAPE -- y\nE'$'"), ["\"da\"\""]);
+        let apart = texts("U &'a' U& 'b' xU&'c'");
+        assert_eq!(apart, ["u", "&", "'a'", "u", "&", "'b'", "xu", "&", "'c'"]);
         assert_eq!(texts("-- a\rb"), ["b"]);
         assert_eq!(texts("$$a'b$$ $q$x$q$"), ["'a'b'", "'x'"]);
         assert_eq!(texts("1.5e-3 5. 007"), ["1.5e-3", "5.", "007"]);
@@ -398,6 +383,21 @@ mod tests {
             r"U&'\+110000'",
             r"U&'\0000'",
             r"U&'\de00\d83d'",
+            r"U&'\d83dx'",
+            r"U&'\d83d\\'",
+            r"U&'\d83d\0061'",
+            r"E'\ud83d\ude00'",
+            r"U&'a' UESCAPE",
+            r"U&'a' UESCAPE 'ab'",
+            r"U&'a' UESCAPE '+'",
+            r"U&'a' UESCAPE 'f'",
+            r"U&'a' UESCAPE ' '",
+            r"U&'a' UESCAPE 'é'",
+            r"U&'a' UESCAPE U&'!'",
+            r"U&'!0061' UESCAPE $1",
+            "U&\"\"",
+            "1U&'a'",
+            "$1U&'a'",
             "X'41'",
             "B'1'",
             "N'a'",

@@ -101,7 +101,8 @@ const REST: &[&str] = &[
     "t::float8 = 1 AND t::bool AND t::uuid = u AND t::int4[] = ia AND ia::int8[] = '{1}'",
     "i4::bool AND b::int4 = 1 AND m::text = 'a' AND d::timestamp = ts AND d::timestamptz = tz",
     "i8::int4 = 1 AND f8::int4 = 1 AND i4::int2 = 1 AND i4::numeric = 1 AND ts::date = d",
-    "tz::date = d AND tz::timestamp = ts AND ts::timestamptz = tz",
+    "tz::date = d AND tz::timestamp = ts AND ts::timestamptz = tz AND tz::time = tm AND ts::time = tm",
+    "timezone(iv, tz) = ts AND timezone(iv, ts) = tz AND iv::time = tm AND tm::interval = iv",
     "b IS TRUE AND b IS NOT TRUE AND b IS FALSE AND (i4 = 1) IS UNKNOWN AND i4 ISNULL AND i4 NOTNULL",
     "i4 OPERATOR(pg_catalog.=) 1 AND pg_catalog.lower(t) = 'a'",
     "i4 = 1 -- a comment",
@@ -127,8 +128,6 @@ const REFUSED: &[&str] = &[
     "f8 ^ 2 = 1",
     "n ^ 2 = 1",
     "tz AT TIME ZONE 'Europe/Berlin' = ts",
-    "timezone(iv, tz) = ts",
-    "ts::time = tm",
 ];
 
 /// Forms that some types do not have: the order of `jsonb`, arrays of arrays.

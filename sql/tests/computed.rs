@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 
 use brooklet_sql::name::literal;
-use brooklet_sql::{Row, TableSchema, Truth, compile};
+use brooklet_sql::{Row, TableSchema, Tables, Truth, compile_with};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 mod generate;
@@ -45,6 +45,7 @@ enum Value {
 struct Oracle {
     client: Client,
     table: TableSchema,
+    tables: Tables,
     rows: Vec<Vec<Option<String>>>,
 }
 
@@ -62,7 +63,9 @@ async fn connect(locale: Locale, seed: u64) -> Option<Oracle> {
     );
     client.batch_execute(&setup).await.unwrap();
     let table = typed::table(&database::default_collation(&client).await, &schema);
-    Some(Oracle { client, table, rows: Vec::new() })
+    let mut tables = Tables::new();
+    tables.zones = database::zones(&client).await;
+    Some(Oracle { client, table, tables, rows: Vec::new() })
 }
 
 impl Oracle {
@@ -117,7 +120,7 @@ impl Oracle {
     async fn differs(&self, sql: &str, tally: Option<&mut Tally>) -> Option<String> {
         let theirs = self.ask(sql).await;
         let asked = format!("({sql})::text IS NOT DISTINCT FROM expected");
-        let predicate = match (compile(&asked, &[], &self.table), &theirs) {
+        let predicate = match (compile_with(&asked, &[], &self.table, &self.tables), &theirs) {
             (Ok(predicate), Ok(_)) => predicate,
             (Ok(predicate), Err(error)) => {
                 return Some(format!("we accept it as {}\nPostgres: {error}", predicate.sql()));
@@ -128,7 +131,7 @@ impl Oracle {
         if let Some(difference) = self.compare(&predicate, &theirs, sql) {
             return Some(difference);
         }
-        let again = match compile(&predicate.sql(), &[], &self.table) {
+        let again = match compile_with(&predicate.sql(), &[], &self.table, &self.tables) {
             Ok(again) => again,
             Err(error) => {
                 return Some(format!("we refuse our own text {}\n{error}", predicate.sql()));
@@ -149,7 +152,7 @@ impl Oracle {
 
     /// A row that matches and that no probe finds, where the expression is a predicate.
     fn missed_by_probes(&self, sql: &str) -> Option<String> {
-        let predicate = compile(sql, &[], &self.table).ok()?;
+        let predicate = compile_with(sql, &[], &self.table, &self.tables).ok()?;
         let access = predicate.access();
         for values in &self.rows {
             let row = Row::new(values.iter().map(Option::as_deref).collect::<Vec<_>>()).unwrap();
@@ -287,6 +290,7 @@ fn refused(
         "formatting field",
         "in formatting string",
         "12-hour clock",
+        "cannot cast this jsonb value",
     ]
     .iter()
     .any(|words| refusal.contains(words));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use brooklet_sql::{
     Access, Alternative, Collation, Column, MemberWay, RelationName, TableSchema, Tables,
-    TextOrder, compile_with,
+    TextOrder, Zone, compile_with,
 };
 
 const COLUMNS: [(&str, u32); 27] = [
@@ -97,7 +97,11 @@ fn every_example_is_as_the_page_says() {
     let page = std::fs::read_to_string(page).unwrap();
     let table = table();
     // Subqueries are about the same table.
-    let tables: Tables = [(table.name.clone(), Arc::new(table.clone()))].into();
+    let mut tables: Tables = [(table.name.clone(), Arc::new(table.clone()))].into();
+    for name in ["Europe/Berlin", "Asia/Tokyo"] {
+        let zone = Zone::new(name.into(), 3_600, &[]).unwrap();
+        tables.zones.insert(zone.key(), Arc::new(zone));
+    }
     let compile = |example: &str| compile_with(example, &[], &table, &tables);
     let (mut examples, mut wrong) = (0, Vec::new());
     for line in page.lines().filter(|line| line.starts_with("| ") && line.contains('`')) {

@@ -18,5 +18,6 @@ pub mod slot;
 pub mod snapshot;
 pub mod tls;
 pub mod ways;
+mod zones;
 
 pub use database::{Database, DatabaseError};

@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use brooklet_sql::{
     CaseMap, Collation, CollationFacts, Column, Folding, Relation, RelationColumn, RelationName,
-    ReplicaIdentity, TableSchema, Tables, statement, subquery::named_tables,
+    ReplicaIdentity, TableSchema, Tables, Zones, statement, subquery::named_tables,
+    zone::named_zones,
 };
 use deadpool_postgres::Object;
 use tokio_postgres::Row;
@@ -16,6 +17,7 @@ use super::database::{Database, DatabaseError};
 use super::layouts::Layouts;
 use super::partitions::partitions;
 use super::publication::Publication;
+use super::zones::KnownZones;
 use crate::shapes::definition::FilterSource;
 
 /// Why a table cannot be served.
@@ -52,6 +54,7 @@ pub struct Schemas {
     tables: Mutex<HashMap<(RelationName, bool), Known>>,
     collations: Arc<CollationNames>,
     case_maps: Mutex<HashMap<u32, Option<Arc<CaseMap>>>>,
+    zones: KnownZones,
     layouts: Arc<Layouts>,
     /// One look at a table at a time, and when the last one began: whoever asked before that takes
     /// its result. Async: held across statements.
@@ -74,6 +77,7 @@ impl Schemas {
             database,
             collations: Arc::default(),
             layouts,
+            zones: KnownZones::default(),
             looks: Mutex::default(),
             tables: Mutex::new(HashMap::new()),
             case_maps: Mutex::new(HashMap::new()),
@@ -123,8 +127,8 @@ impl Schemas {
         }
     }
 
-    /// The tables that the subqueries of a filter name, `fresh` from Postgres. Those that cannot be served
-    /// are left out: compiling the filter says where they stand.
+    /// The tables that the subqueries of a filter name, `fresh` from Postgres, and its time zones. Those that
+    /// cannot be served are left out: compiling the filter says where they stand.
     pub async fn of_subqueries(
         &self,
         filter: Option<&FilterSource>,
@@ -143,7 +147,14 @@ impl Schemas {
                 Err(error) => return Err(error),
             }
         }
+        let zones = filter.map_or(Vec::new(), |filter| named_zones(&filter.text, &filter.params));
+        tables.zones = self.zones(zones).await?;
         Ok(tables)
+    }
+
+    /// Time zones by their names in lower case, but for names that are none.
+    pub async fn zones(&self, names: Vec<String>) -> Result<Zones, DatabaseError> {
+        self.zones.named(&self.database, names).await
     }
 
     /// A table from Postgres. Keeps what is known if it is still so, so that shapes share it.

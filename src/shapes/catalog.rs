@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use brooklet_dataflows::ShapeId;
-use brooklet_sql::{Lsn, Predicate, TableSchema};
+use brooklet_sql::{Lsn, Predicate, TableSchema, Zones};
 use serde::{Deserialize, Serialize};
 
 use super::definition::Definition;
@@ -105,6 +105,9 @@ pub struct FormRecord {
     /// The tables of its subqueries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tables: Vec<Arc<TableSchema>>,
+    /// Its time zones.
+    #[serde(default, skip_serializing_if = "Zones::is_empty")]
+    pub zones: Zones,
 }
 
 /// What is shown of which table.
@@ -427,7 +430,8 @@ impl State {
                 self.forms.insert(key, number);
                 let example = predicate.sql();
                 let tables = predicate.subquery_tables();
-                let record = FormRecord { number, template, form, example, tables };
+                let zones = predicate.form().zones();
+                let record = FormRecord { number, template, form, example, tables, zones };
                 file.append(kind::FORM, &[&json(&record)]);
                 number
             }

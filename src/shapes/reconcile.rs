@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use brooklet_sql::Form;
+use brooklet_sql::{Form, Zones};
 
 use super::create::Workshop;
 use super::registry::Registry;
@@ -69,7 +69,34 @@ pub async fn reconcile(registry: &Arc<Registry>) -> Result<(), DatabaseError> {
         }
     }
     reconcile_partitions(workshop, &oids).await?;
+    reconcile_zones(registry).await?;
     crate::members::load::reconcile(registry, &out).await;
+    Ok(())
+}
+
+/// Ends the shapes that know a time zone otherwise than the server does by now.
+async fn reconcile_zones(registry: &Arc<Registry>) -> Result<(), DatabaseError> {
+    let mut used = Zones::new();
+    for template in registry.templates().all() {
+        template.forms().into_iter().flatten().for_each(|form| used.extend(form.zones()));
+    }
+    if used.is_empty() {
+        return Ok(());
+    }
+    let schemas = &registry.workshop().schemas;
+    let now = schemas.zones(used.into_keys().collect()).await?;
+    let zones = |shape: &Arc<Shape>| shape.plan.predicate.as_ref().map(|one| one.form().zones());
+    let mut wrong = registry.finished();
+    wrong.retain(|shape| {
+        zones(shape).is_some_and(|of| of.iter().any(|(name, zone)| now.get(name) != Some(zone)))
+    });
+    if !wrong.is_empty() {
+        tracing::warn!(
+            shapes = wrong.len(),
+            "the server's time zones have changed: shapes that use them end"
+        );
+        registry.remove(wrong).await;
+    }
     Ok(())
 }
 

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use brooklet_sql::{Form, Predicate, TableSchema, compile_printed};
+use brooklet_sql::{Form, Predicate, TableSchema, Tables, compile_printed};
 
 use super::catalog::{FormRecord, ShapeRecord, StoredTemplate};
 use super::definition::{Defined, key_columns};
@@ -38,7 +38,8 @@ impl Stored {
         let form = |(number, record): (&u32, &FormRecord)| {
             let template = Arc::clone(templates.get(&record.template)?);
             let tables = record.tables.iter().map(|table| (table.name.clone(), Arc::clone(table)));
-            let tables = tables.collect();
+            let mut tables: Tables = tables.collect();
+            tables.zones.clone_from(&record.zones);
             let predicate = match compile_printed(&record.example, template.table(), &tables) {
                 Ok(predicate) if predicate.form().text() == record.form => predicate,
                 compiled => {

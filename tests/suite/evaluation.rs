@@ -144,6 +144,64 @@ async fn citext_is_filtered_alike_in_the_snapshot_and_live() {
     assert!(schema.contains("\"email\":{\"type\":\"citext\""), "{schema}");
 }
 
+/// The zone's rules are the server's, and a restart has them before it has the server.
+#[tokio::test]
+async fn zones_are_the_server_s_in_the_snapshot_and_live() {
+    let mut world = World::new().await;
+    world
+        .sql(
+            "CREATE TABLE events (id int PRIMARY KEY, at timestamptz, wall timestamp);
+             INSERT INTO events VALUES (1, '2024-03-31 00:59:59+00', '2024-03-31 02:30'),
+               (2, '2024-03-30 23:00:00+00', '2024-10-27 02:30'), (3, NULL, NULL)",
+        )
+        .await;
+    let cases = [
+        ("(at AT TIME ZONE 'Europe/Berlin')::date = '2024-03-31'", vec!["1", "2"], vec!["1", "4"]),
+        (
+            "date_trunc('day', at, 'europe/berlin') = '2024-03-30 23:00+00'",
+            vec!["1", "2"],
+            vec!["1", "4"],
+        ),
+        ("wall AT TIME ZONE 'Europe/Berlin' = '2024-03-31 01:30+00'", vec!["1"], vec!["1", "4"]),
+        ("timezone('America/New_York', at) < '2024-03-30 19:00:01'", vec!["2"], vec!["2", "5"]),
+    ];
+    let mut followers = Vec::new();
+    for (filter, before, _) in &cases {
+        let follower = world.follow(Shape::of("events").filter(filter)).await;
+        assert_eq!(ids(&follower.rows()), *before, "{filter}");
+        followers.push(follower.through_outages());
+    }
+    world
+        .sql(
+            "INSERT INTO events VALUES (4, '2024-03-31 01:00+00', '2024-03-31 03:30'),
+               (5, '1883-11-18 12:00+00', '1893-04-01 00:03')",
+        )
+        .await;
+    for killed in [false, true] {
+        if killed {
+            world.server.crash().await;
+            world.sql("UPDATE events SET at = '2024-03-30 22:59:59+00' WHERE id = 2").await;
+        }
+        let position = world.mark().await;
+        for (follower, (filter, _, after)) in followers.iter_mut().zip(&cases) {
+            follower.reach(position).await;
+            if killed {
+                assert_eq!(ids(&follower.rows()), *after, "{filter}");
+            }
+            let new = world.follow(Shape::of("events").filter(filter)).await;
+            assert_eq!(new.rows(), follower.rows(), "{filter}");
+        }
+    }
+    for (filter, words) in [
+        ("wall AT TIME ZONE 'CEST' > '2024-01-01'", "no abbreviations"),
+        ("wall AT TIME ZONE 'Nowhere/Land' > '2024-01-01'", "Nowhere/Land"),
+    ] {
+        let target = Shape::of("events").filter(filter).target();
+        let refused = world.get(&format!("{target}&offset=-1")).await.expect(400);
+        assert!(refused.text().contains(words), "{filter}: {}", refused.shown());
+    }
+}
+
 #[tokio::test]
 async fn case_is_folded_as_each_column_s_collation_does() {
     let world = World::new().await;

@@ -357,18 +357,21 @@ pub(super) fn is_scalar(json: &Json) -> bool {
     !matches!(json, Json::Array(_) | Json::Object(_))
 }
 
-/// The text of a scalar over numbered columns, and the labels that its enums had when it was
-/// compiled: their order is a part of its meaning.
+/// The text of a scalar over numbered columns, the labels that its enums had when it was compiled, and the
+/// rules that its time zones had: these are a part of its meaning.
 fn identity(scalar: &Scalar) -> String {
     let mut text = print::scalar_by_name(scalar, &|column| format!("#{column}"));
-    add_labels(scalar, &mut text);
+    add_unsaid(scalar, &mut text);
     text
 }
 
-fn add_labels(scalar: &Scalar, text: &mut String) {
+fn add_unsaid(scalar: &Scalar, text: &mut String) {
     let data_type = scalar.data_type.element.as_deref().unwrap_or(&scalar.data_type);
     if let Some(labels) = &data_type.labels {
         *text += &format!(" {:?}", labels.labels);
     }
-    scalar.for_each_child(&mut |child| add_labels(child, text));
+    if let crate::scalar::Kind::Call(call, _) = &scalar.kind {
+        call.zone.iter().for_each(|zone| *text += &zone.identity());
+    }
+    scalar.for_each_child(&mut |child| add_unsaid(child, text));
 }

@@ -14,7 +14,7 @@ use crate::oid::Oid;
 use crate::routine::{self, Call};
 use crate::scalar::{Kind, Scalar};
 use crate::syntax::{Node, TypeName};
-use crate::{WhereError, normalize};
+use crate::{WhereError, Zone, normalize, zone};
 
 impl Resolver<'_> {
     /// An operator between two items, rows included.
@@ -129,6 +129,7 @@ impl Resolver<'_> {
             function,
             fold: None,
             pattern: None,
+            zone: None,
         })
     }
 
@@ -213,14 +214,46 @@ impl Resolver<'_> {
         // NULL makes the result NULL, whatever else is there.
         let null = call.strict && items.iter().any(Scalar::is_null);
         if !null {
+            let zone = items.first().and_then(|item| item.constant()?.as_ref());
             routine::check_constant(call.code, first, items.get(1).and_then(constant_text))
+                .and_then(|()| routine::check_offset(call.code, zone))
                 .map_err(|reason| WhereError::at(at, reason))?;
+        }
+        if let Some(place) = routine::zone_argument(call.code).filter(|_| !null) {
+            call.zone = self.zone(call, items.get(place).and_then(constant_text), at)?;
         }
         if call.code == "initcap" && !self.is_ascii(items) {
             let reason = "initcap is only supported under the collation \"C\"";
             return Err(WhereError::at(at, reason));
         }
         self.compile_pattern(call, items, at)
+    }
+
+    /// The zone of a call; `None` is UTC.
+    fn zone(
+        &self,
+        call: &Call,
+        name: Option<&str>,
+        at: usize,
+    ) -> Result<Option<Arc<Zone>>, WhereError> {
+        let refuse = |reason: String| Err(WhereError::at(at, reason));
+        let Some(name) = name else {
+            return refuse("a time zone that is no constant is not supported".to_owned());
+        };
+        if zone::is_utc(name) {
+            return Ok(None);
+        }
+        if call.code == "timetz_zone" {
+            let reason =
+                "of a time of day only the time zone UTC is supported: others depend on the date";
+            return refuse(reason.to_owned());
+        }
+        match self.tables.zones.get(&name.to_ascii_lowercase()) {
+            Some(zone) => Ok(Some(Arc::clone(zone))),
+            None => refuse(format!(
+                "time zone \"{name}\" is not supported: those are that the server's pg_timezone_names has, and no abbreviations"
+            )),
+        }
     }
 
     /// A call of settled arguments: computed if all are constants, else in its fastest form.

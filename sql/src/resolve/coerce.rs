@@ -62,8 +62,10 @@ impl Resolver<'_> {
             _ => None,
         };
         if let Some(value) = value {
-            let cast = value.as_ref().map(|datum| conversion.run(datum)).transpose();
+            let cast = value.as_ref().map_or(Ok(None), |datum| conversion.run(datum));
             match cast {
+                // To Postgres a cast that depends on settings is no constant NULL.
+                Ok(None) if value.is_some() && item.data_type.oid == Oid::TIMESTAMPTZ => {}
                 Ok(value) => {
                     let typed = Scalar::new(Kind::Constant(value), target.clone(), at);
                     return self.modify(typed, modifier);

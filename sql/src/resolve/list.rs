@@ -123,7 +123,7 @@ impl Resolver<'_> {
         let array = self.coerce(array, &wanted)?;
         let items = [left, array];
         self.check_collation(&mut call, &items, at)?;
-        if crate::routine::wants_expression(call.code) {
+        if crate::routine::wants_expression(call.code).is_some() {
             let reason = "regular expressions with ANY and ALL are not supported";
             return Err(WhereError::at(at, reason));
         }

@@ -54,12 +54,15 @@ impl Resolver<'_> {
         items: &[Scalar],
         at: usize,
     ) -> Result<(), WhereError> {
-        if !routine::wants_expression(call.code) {
-            return Ok(());
-        }
+        let Some(use_of) = routine::wants_expression(call.code) else { return Ok(()) };
         let Some(pattern) = items.get(1) else { return Ok(()) };
         if matches!(pattern.constant(), Some(None)) {
             return Ok(());
+        }
+        if call.code == "textregexreplace" {
+            let options = items.get(3).filter(|options| !options.is_null());
+            routine::check_options(options.map_or(Some(""), constant_text))
+                .map_err(|reason| WhereError::at(at, reason))?;
         }
         let Some(text) = constant_text(pattern) else {
             let reason = "regular expressions that are no constants are not supported";
@@ -71,7 +74,7 @@ impl Resolver<'_> {
             Derived::Column(collation) if collation.has_ascii_digits() => Classes::Digits,
             _ => Classes::None,
         };
-        let compiled = Pattern::expression(text, call.fold.as_deref(), classes);
+        let compiled = Pattern::expression(text, call.fold.as_deref(), classes, use_of);
         let compiled = compiled.map_err(|reason| WhereError::at(pattern.at, reason))?;
         call.pattern = Some(Arc::new(compiled));
         Ok(())

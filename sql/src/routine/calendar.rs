@@ -14,6 +14,9 @@ mod make;
 mod overlap;
 mod read;
 mod truncate;
+mod zone;
+
+pub(crate) use zone::{check_offset, zone_argument};
 
 const DATE_OUT_OF_RANGE: EvaluationError = EvaluationError::OutOfRange("date out of range");
 
@@ -65,8 +68,6 @@ pub(super) fn function(code: &str) -> Option<Function> {
             some(Datum::Bool(!matches!(*Arguments(list).timestamp(0)?, i64::MIN | i64::MAX)))
         },
         "interval_finite" => |_, _| some(Datum::Bool(true)),
-        // Only UTC is let through, in which both are the same number.
-        "timestamp_zone" | "timestamptz_zone" => |_, list| Ok(list[1].clone()),
         "float8_timestamptz" => from_epoch,
         _ => {
             return (of_lengths(code))
@@ -76,7 +77,8 @@ pub(super) fn function(code: &str) -> Option<Function> {
                 .or_else(|| overlap::function(code))
                 .or_else(|| format::function(code))
                 .or_else(|| elapsed::function(code))
-                .or_else(|| read::function(code));
+                .or_else(|| read::function(code))
+                .or_else(|| zone::function(code));
         }
     })
 }
@@ -148,20 +150,12 @@ pub(crate) fn check(code: &str, first: Option<&str>, second: Option<&str>) -> Re
         "timestamp_to_char" | "timestamptz_to_char" => constant(second).and_then(format::check),
         "interval_to_char" => constant(second).and_then(elapsed::check),
         "to_date" | "to_timestamp" => constant(second).and_then(read::check),
-        "timestamp_zone" | "timestamptz_zone" => match first {
-            Some(zone)
-                if ["utc", "etc/utc", "gmt", "z"].contains(&zone.to_ascii_lowercase().as_str()) =>
-            {
-                Ok(())
-            }
-            _ => Err("only the time zone UTC is supported here".to_owned()),
-        },
         _ if field::function(code).is_some() => match first {
             Some(name) => field::check(code, name),
             None => Err("the field must be a constant".to_owned()),
         },
-        _ if truncate::function(code).is_some() => match first {
-            Some(name) => truncate::check(name),
+        _ if truncate::cuts(code) => match first {
+            Some(name) => truncate::check(code, name),
             None => Err("the field must be a constant".to_owned()),
         },
         _ => Ok(()),

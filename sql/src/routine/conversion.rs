@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::UNEXPECTED;
+use super::{Outcome, UNEXPECTED, some};
 use crate::calendar;
 use crate::catalog::{CastContext, catalog};
 use crate::data_type::DataType;
@@ -27,6 +27,8 @@ pub(crate) enum Conversion {
     /// It stays what it is.
     Relabel,
     Code(Code),
+    /// To the time of day, which the infinities do not have.
+    TimeOfDay(Oid),
     /// By printing it.
     Output(DataType),
     /// By reading it.
@@ -56,6 +58,10 @@ pub(crate) fn conversion(
                 Oid::JSONB => Conversion::Output(from.clone()),
                 _ => Conversion::Input(to.clone()),
             });
+        }
+        let from_instant = matches!(from.oid, Oid::TIMESTAMP | Oid::TIMESTAMPTZ);
+        if from_instant && matches!(to.oid, Oid::TIME | Oid::TIMETZ) {
+            return Some(Conversion::TimeOfDay(to.oid));
         }
         return code(from.oid, to.oid).map(|code| match code {
             Some(code) => Conversion::Code(code),
@@ -134,6 +140,7 @@ fn code(from: Oid, to: Oid) -> Option<Option<Code>> {
         (Oid::DATE, Oid::TIMESTAMP | Oid::TIMESTAMPTZ) => Some(midnight),
         (Oid::TIMESTAMP | Oid::TIMESTAMPTZ, Oid::DATE) => Some(date),
         (Oid::TIMESTAMP, Oid::TIMESTAMPTZ) | (Oid::TIMESTAMPTZ, Oid::TIMESTAMP) => None,
+        (Oid::INTERVAL, Oid::TIME) => Some(interval_time),
         (Oid::TIME, Oid::INTERVAL) => Some(time_interval),
         (Oid::TIME, Oid::TIMETZ) => Some(time_timetz),
         (Oid::TIMETZ, Oid::TIME) => Some(timetz_time),
@@ -163,28 +170,29 @@ fn network_text(datum: &Datum) -> Result<Datum, EvaluationError> {
 }
 
 impl Conversion {
-    /// Casts a value.
-    pub(crate) fn run(&self, datum: &Datum) -> Result<Datum, EvaluationError> {
-        match self {
-            Conversion::Relabel => Ok(datum.clone()),
-            Conversion::Code(code) => code(datum),
-            Conversion::Output(from) => Ok(Datum::Text(text_form::output(from, datum).into())),
+    /// Casts a value; `None` is NULL.
+    pub(crate) fn run(&self, datum: &Datum) -> Outcome {
+        some(match self {
+            Conversion::Relabel => datum.clone(),
+            Conversion::Code(code) => code(datum)?,
+            Conversion::TimeOfDay(to) => return time_of_day(datum, *to),
+            Conversion::Output(from) => Datum::Text(text_form::output(from, datum).into()),
             Conversion::Input(to) => match datum {
                 Datum::Text(text) => {
                     let invalid = EvaluationError::Invalid(crate::data_type::title(to.oid));
-                    text_form::read(to, text).ok_or(invalid)
+                    text_form::read(to, text).ok_or(invalid)?
                 }
-                _ => Err(UNEXPECTED),
+                _ => return Err(UNEXPECTED),
             },
             Conversion::Elements(inner) => {
                 let Datum::Array(array) = datum else { return Err(UNEXPECTED) };
                 let elements = (array.elements.iter())
-                    .map(|element| element.as_ref().map(|datum| inner.run(datum)).transpose())
+                    .map(|element| element.as_ref().map_or(Ok(None), |datum| inner.run(datum)))
                     .collect::<Result<_, _>>()?;
                 let dimensions = array.dimensions.clone();
-                Ok(Datum::Array(Arc::new(Array { dimensions, elements })))
+                Datum::Array(Arc::new(Array { dimensions, elements }))
             }
-        }
+        })
     }
 }
 
@@ -336,6 +344,28 @@ fn time_interval(datum: &Datum) -> Result<Datum, EvaluationError> {
         }
         _ => Err(UNEXPECTED),
     }
+}
+
+/// What is left of its hours when whole days are taken away; its days and months do not count.
+fn interval_time(datum: &Datum) -> Result<Datum, EvaluationError> {
+    match datum {
+        Datum::Interval(interval) => {
+            Ok(Datum::Time(interval.micros.rem_euclid(calendar::DAY_MICROS)))
+        }
+        _ => Err(UNEXPECTED),
+    }
+}
+
+fn time_of_day(datum: &Datum, to: Oid) -> Outcome {
+    let time = match datum {
+        Datum::Timestamp(i64::MIN | i64::MAX) => return Ok(None),
+        Datum::Timestamp(micros) => micros.rem_euclid(calendar::DAY_MICROS),
+        _ => return Err(UNEXPECTED),
+    };
+    some(match to {
+        Oid::TIMETZ => Datum::TimeTz { time, zone: 0 },
+        _ => Datum::Time(time),
+    })
 }
 
 fn time_timetz(datum: &Datum) -> Result<Datum, EvaluationError> {

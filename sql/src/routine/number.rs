@@ -53,6 +53,7 @@ pub(super) fn function(code: &str) -> Option<Function> {
         ) => numeric_arithmetic,
         (_, "numeric_uminus") => |_, list| numeric(Arguments(list).numeric(0)?.negate()),
         (_, "numeric_abs") => |_, list| numeric(Arguments(list).numeric(0)?.abs()),
+        (_, "numeric_sqrt") => |_, list| numeric(Arguments(list).numeric(0)?.square_root()?),
         (_, "numeric_sign") => |_, list| numeric(Arguments(list).numeric(0)?.signum()),
         (_, "numeric_ceil") => |_, list| numeric(Arguments(list).numeric(0)?.to_whole(true)),
         (_, "numeric_floor") => |_, list| numeric(Arguments(list).numeric(0)?.to_whole(false)),

@@ -8,8 +8,10 @@ use crate::like::{self, LoneEscape};
 
 mod expression;
 mod similar;
+mod span;
 
-pub(crate) use expression::Classes;
+pub(crate) use expression::{Classes, Use};
+pub(crate) use span::check_options;
 
 /// A constant pattern, prepared once.
 #[derive(Debug)]
@@ -26,8 +28,9 @@ impl Pattern {
         text: &str,
         fold: Option<&CaseMap>,
         classes: Classes,
+        use_of: Use,
     ) -> Result<Pattern, String> {
-        let translated = expression::translate(text, fold, classes)?;
+        let translated = expression::translate(text, fold, classes, use_of)?;
         let regex = regex::RegexBuilder::new(&translated).size_limit(1 << 20).build();
         regex.map(Pattern).map_err(|_| "this regular expression is not supported".to_owned())
     }
@@ -71,13 +74,17 @@ pub(super) fn function(code: &str) -> Option<Function> {
                 _ => Err(EvaluationError::Other("invalid escape string")),
             }
         },
-        _ => return None,
+        _ => return span::function(code),
     })
 }
 
 /// Whether the code needs a constant pattern that has been compiled.
-pub(crate) fn wants_expression(code: &str) -> bool {
-    code.ends_with("regexeq") || code.ends_with("regexne") || code == "regexp_like_no_flags"
+pub(crate) fn wants_expression(code: &str) -> Option<Use> {
+    let whether = code.ends_with("regexeq") || code.ends_with("regexne");
+    match span::function(code) {
+        Some(_) => Some(Use::Span),
+        None => (whether || code == "regexp_like_no_flags").then_some(Use::Whether),
+    }
 }
 
 fn is_like(call: &Call, list: &[Option<Datum>]) -> Outcome {

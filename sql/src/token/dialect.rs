@@ -37,8 +37,9 @@ impl Dialect for Plain {
         POSTGRES.is_custom_operator_part(c)
     }
 
+    // It reads escapes before it knows of UESCAPE: `unicode` puts these together again.
     fn supports_unicode_string_literal(&self) -> bool {
-        POSTGRES.supports_unicode_string_literal()
+        false
     }
 
     fn supports_string_escape_constant(&self) -> bool {

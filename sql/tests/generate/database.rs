@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use brooklet_sql::{CaseMap, Collation, CollationFacts, Folding, statement};
+use brooklet_sql::{CaseMap, Collation, CollationFacts, Folding, Zone, Zones, statement};
 use tokio_postgres::{Client, Config, NoTls};
 
 /// Whose rules text obeys in a database.
@@ -95,6 +95,35 @@ pub async fn collation(client: &Client, oid: u32) -> Collation {
         }
     };
     collation
+}
+
+/// The zones that [`super::formats`] names, as the server knows them; asked for once.
+pub async fn zones(client: &Client) -> Zones {
+    static ZONES: tokio::sync::OnceCell<Zones> = tokio::sync::OnceCell::const_new();
+    let ask = async || {
+        let mut zones = Zones::new();
+        for name in super::formats::ZONES {
+            let zone = zone(client, name).await.unwrap();
+            zones.insert(zone.key(), Arc::new(zone));
+        }
+        zones
+    };
+    ZONES.get_or_init(ask).await.clone()
+}
+
+/// A zone as the server describes it.
+pub async fn zone(client: &Client, name: &str) -> Option<Zone> {
+    let row = client.query_opt(statement::ZONE, &[&name]).await.unwrap()?;
+    let (at, before): (Vec<i64>, Vec<i32>) = (row.get("at"), row.get("before"));
+    let after: Vec<i32> = row.get("after");
+    let changes: Vec<(i64, i32, i32)> = at
+        .into_iter()
+        .zip(before)
+        .zip(after)
+        .map(|((at, before), after)| (at, before, after))
+        .collect();
+    let goes_on: bool = row.get("goes_on");
+    Zone::new(row.get("name"), row.get("first"), &changes).filter(|_| goes_on)
 }
 
 /// The collation of columns without one of their own.

@@ -1,7 +1,7 @@
 //! Random expressions of every type, as trees, so that a failing one can be taken apart.
 
 use super::Random;
-use super::formats::{FORMAT_TEMPLATES, format};
+use super::formats::{FORMAT_TEMPLATES, SPAN_TEMPLATES, ZONE_TEMPLATES, format};
 use super::named::NAMED_TEMPLATES;
 use super::ranges::{self, RANGE_LITERALS, RANGE_TEMPLATES, RANGE_TYPES};
 use super::templates::TEMPLATES;
@@ -47,8 +47,15 @@ impl Expression {
 
 /// Every construct: result, text, operands.
 pub fn templates() -> impl Iterator<Item = &'static Template> {
-    let all =
-        [TEMPLATES, RANGE_TEMPLATES, ranges::JSON_TEMPLATES, NAMED_TEMPLATES, FORMAT_TEMPLATES];
+    let all = [
+        TEMPLATES,
+        RANGE_TEMPLATES,
+        ranges::JSON_TEMPLATES,
+        NAMED_TEMPLATES,
+        FORMAT_TEMPLATES,
+        ZONE_TEMPLATES,
+        SPAN_TEMPLATES,
+    ];
     all.into_iter().flatten()
 }
 

@@ -33,6 +33,72 @@ pub const FORMAT_TEMPLATES: &[(&str, &str, &[&str])] = &[
     ("numeric", "to_number(to_char({}, {}), {})", &["int4", "number format", "number format"]),
 ];
 
+/// Zones whose rules go wrong most easily: half an hour of summer, a day that was left out, months of winter,
+/// odd seconds, and none at all.
+pub const ZONES: [&str; 7] = [
+    "Europe/Berlin",
+    "America/New_York",
+    "Australia/Lord_Howe",
+    "Africa/Casablanca",
+    "Pacific/Apia",
+    "Asia/Kathmandu",
+    "Etc/GMT+3",
+];
+
+pub const ZONE_TEMPLATES: &[(&str, &str, &[&str])] = &[
+    ("timestamp", "({} AT TIME ZONE {})", &["timestamptz", "zone format"]),
+    ("timestamp", "(({} + {}) AT TIME ZONE {})", &["timestamptz", "interval", "zone format"]),
+    ("timestamptz", "({} AT TIME ZONE {})", &["timestamp", "zone format"]),
+    ("timestamptz", "timezone({}, {} + {})", &["zone format", "timestamp", "interval"]),
+    ("date", "({} AT TIME ZONE {})::date", &["timestamptz", "zone format"]),
+    ("timestamptz", "date_trunc('day', {}, {})", &["timestamptz", "zone format"]),
+    ("timestamptz", "date_trunc('hour', {}, {})", &["timestamptz", "zone format"]),
+    ("timestamptz", "date_trunc('week', {}, {})", &["timestamptz", "zone format"]),
+    ("timestamptz", "date_trunc('month', {}, {})", &["timestamptz", "zone format"]),
+    ("timestamptz", "date_trunc('century', {}, {})", &["timestamptz", "zone format"]),
+    ("timestamptz", "date_trunc('minute', {}, 'utc')", &["timestamptz"]),
+    ("interval", "date_trunc('hour', {})", &["interval"]),
+    ("interval", "date_trunc('day', {})", &["interval"]),
+    ("interval", "date_trunc('month', {} * 7)", &["interval"]),
+    ("interval", "date_trunc('quarter', {} * 7)", &["interval"]),
+    ("interval", "date_trunc('decade', {} * 7)", &["interval"]),
+    ("interval", "date_trunc('milliseconds', {} / 7)", &["interval"]),
+];
+
+/// What regular expressions match: patterns of which it is known, over texts of few letters.
+pub const SPAN_TEMPLATES: &[(&str, &str, &[&str])] = &[
+    ("text", "regexp_replace({}, {}, {})", &["letters format", "span format", "new format"]),
+    ("text", "regexp_replace({}, {}, {}, 'g')", &["letters format", "span format", "new format"]),
+    ("text", "regexp_replace({}, {}, {}, 'g')", &["text", "span format", "new format"]),
+    ("text", "regexp_replace({}, '[^0-9]+', '', 'g')", &["text"]),
+    ("text", "regexp_replace({}, {}, {})", &["text", "span format", "text"]),
+    ("text[]", "regexp_match({}, {})", &["letters format", "span format"]),
+    ("text[]", "regexp_match({}, {})", &["text", "span format"]),
+    ("text", "substring({} from {})", &["letters format", "span format"]),
+    ("text", "substring({}, {})", &["text", "span format"]),
+    ("text", "regexp_substr({}, {})", &["letters format", "span format"]),
+    ("int4", "regexp_count({}, {})", &["letters format", "span format"]),
+    ("int4", "regexp_count({}, {})", &["text", "span format"]),
+];
+
+const ATOMS: [&str; 10] = ["a", "b", "c", ".", "[ab]", "[^a]", "[bc]", "é", "[a-c]", "a"];
+const REPEATS: [&str; 12] = ["", "", "", "*", "+", "?", "{2}", "{1,2}", "{0,1}", "{2,}", "?", "*"];
+const NEW_PIECES: [&str; 10] = ["x", "\\1", "\\2", "\\&", "\\\\", "\\", "\\9", "é", "-", "\\q"];
+
+fn span(random: &mut Random, depth: usize) -> String {
+    let mut pattern = String::new();
+    for _ in 0..1 + random.below(4) {
+        if depth > 0 && random.chance(30) {
+            let open = random.pick(&["(", "(", "(?:"]);
+            pattern += &format!("{open}{})", span(random, depth - 1));
+        } else {
+            pattern += random.pick(&ATOMS);
+            pattern += random.pick(&REPEATS);
+        }
+    }
+    pattern
+}
+
 const NUMBER_PIECES: [&str; 24] = [
     "9", "9", "9", "9", "0", "0", "0", "99", "999", "000", ".", ".", ".9", ",", ",", "MI", "PL",
     "SG", "PR", " ", "-", "$", "\"a b\"", "fm",
@@ -192,6 +258,22 @@ pub fn format(random: &mut Random, kind: &str) -> Option<String> {
         "number format" => &NUMBER_PIECES,
         "length format" => &LENGTH_PIECES,
         "read format" => &READ_PIECES,
+        "span format" => {
+            let (start, end) = (random.pick(&["", "", "^"]), random.pick(&["", "", "$"]));
+            let pattern = format!("{start}{}{end}", span(random, 2));
+            return Some(brooklet_sql::name::literal(&pattern));
+        }
+        "new format" => {
+            let new: String = (0..random.below(4)).map(|_| random.pick(&NEW_PIECES)).collect();
+            return Some(brooklet_sql::name::literal(&new));
+        }
+        "letters format" => {
+            let letters = ["a", "b", "c", "a", "b", "é", "\n"];
+            let text: String = (0..random.below(12)).map(|_| random.pick(&letters)).collect();
+            let row = random.pick(&["t", "left(t, 3)", "left(t, 0)"]);
+            return Some(format!("({} || {row})", brooklet_sql::name::literal(&text)));
+        }
+        "zone format" => return Some(brooklet_sql::name::literal(random.pick(&ZONES))),
         "damaged" => {
             let text = if random.chance(50) { damaged(random) } else { fitting(random) };
             return Some(brooklet_sql::name::literal(&text));

@@ -1,6 +1,6 @@
-//! Formats of intervals, and texts read by formats.
+//! Formats of intervals, texts read by formats, times of day, offsets, and what patterns match.
 
-use super::Answer::{Error, Refused, True};
+use super::Answer::{Error, False, Refused, True};
 use super::check;
 
 #[test]
@@ -31,5 +31,89 @@ fn formats_of_lengths_and_texts() {
         ("to_timestamp('20240105 24', 'YYYYMMDD HH24') IS NULL", &[], Error),
         ("to_timestamp(t, 'YYYY MM DD TZH') IS NULL", &of, Refused),
         ("to_timestamp(NULL, 'YYYY') IS NULL", &[], True),
+    ]);
+}
+
+#[test]
+fn times_of_day() {
+    let of = [("iv", "-1 mons +2 days -25:00:01.5"), ("tm", "24:00:00"), ("ttz", "23:30:00-05:30")];
+    check(&[
+        ("ts::time = '00:00'", &[("ts", "2024-01-31 00:00:00")], True),
+        ("ts::time = '23:59:59.999999'", &[("ts", "1969-12-31 23:59:59.999999")], True),
+        ("ts::time(3) = '24:00'", &[("ts", "1969-12-31 23:59:59.999999")], True),
+        ("ts::time IS NULL", &[("ts", "infinity")], True),
+        ("'-infinity'::timestamptz::time IS NULL", &[], True),
+        ("ts::timetz IS NULL", &[("ts", "infinity")], Refused),
+        ("tz::timetz = '10:00+00'", &[("tz", "2024-01-31 10:00:00+00")], True),
+        ("tz::timetz = '12:00+02'", &[("tz", "2024-01-31 10:00:00+00")], False),
+        ("iv::time = '22:59:58.5'", &of, True),
+        ("iv::time = '00:00'", &[("iv", "48:00:00")], True),
+        ("tm::interval = '1 day'", &of, True),
+        ("tm::timetz = '24:00+00'", &of, True),
+        ("ttz::time = '23:30'", &of, True),
+        ("'10:00'::time::timestamp IS NULL", &[], Refused),
+        // Near the end Postgres subtracts floats.
+        (
+            "date_part('epoch', tz)::text = '9224318012399.502'",
+            &[("tz", "294276-12-31 22:59:59.5+00")],
+            True,
+        ),
+    ]);
+}
+
+#[test]
+fn offsets_as_intervals() {
+    let of = [
+        ("ts", "2024-01-31 10:00:00"),
+        ("tz", "2024-01-31 10:00:00+00"),
+        ("iv", "02:00:00.9"),
+        ("ttz", "23:30:00-05:30"),
+    ];
+    check(&[
+        ("timezone(iv, ts) = '2024-01-31 08:00+00'", &of, True),
+        ("timezone(iv, tz) = '2024-01-31 12:00'", &of, True),
+        ("tz AT TIME ZONE interval '-5:30' = '2024-01-31 04:30'", &of, True),
+        ("timezone(iv, ttz)::text = '07:00:00+02'", &of, True),
+        ("ttz AT TIME ZONE 'UTC' = '05:00+00'", &of, True),
+        ("tz AT TIME ZONE interval '1 day' IS NULL", &of, Error),
+        ("timezone(iv, ts) IS NULL", &[("ts", "infinity"), ("iv", "02:00:00")], False),
+        ("ts AT TIME ZONE interval '-8:00' = ts", &[("ts", "294276-12-31 23:00:00")], Error),
+        ("ttz AT TIME ZONE interval '16:00' = ttz", &of, Refused),
+        (
+            "timezone(iv, ttz)::text = '10:00:00+100'",
+            &[("ttz", "06:00:00+00"), ("iv", "100:00:00")],
+            True,
+        ),
+    ]);
+}
+
+#[test]
+fn what_a_pattern_matches() {
+    let of = [("t", "baac"), ("t2", "a")];
+    check(&[
+        // An empty match is found right behind another one.
+        ("regexp_replace(t, 'a*', 'X', 'g') = 'XbXXcX'", &of, True),
+        ("regexp_replace(t, 'a*', 'X') = 'Xbaac'", &of, True),
+        ("regexp_replace(t, '', '-', 'g') = '-b-a-a-c-'", &of, True),
+        (
+            "regexp_replace(t, '(a)(a)', E'[\\\\2\\\\&\\\\\\\\\\\\3\\\\x\\\\]') = E'b[aaa\\\\\\\\x\\\\]c'",
+            &of,
+            True,
+        ),
+        ("regexp_replace(t, 'x', 'y', NULL) IS NULL", &of, True),
+        ("regexp_replace(t, '^b', '', 'gg') = 'aac'", &of, True),
+        ("regexp_replace(t, 'A', '', 'gi') = 'bc'", &of, Refused),
+        ("regexp_replace(t, 'A', '', '2') = 'bc'", &of, Refused),
+        ("regexp_replace(t, t2, '') = 'bac'", &of, Refused),
+        ("regexp_replace(t, 'a|aa', '') = 'bc'", &of, Refused),
+        ("regexp_replace(t, '(a|b)+', '') = 'c'", &of, Refused),
+        ("regexp_replace(t, 'a+?', '') = 'bac'", &of, Refused),
+        ("regexp_match(t, 'a+') = '{aa}'", &of, True),
+        ("regexp_match(t, '(b)(a*)(a)(z?)') = '{b,a,a,\"\"}'", &of, True),
+        ("regexp_match(t, 'z') IS NULL", &of, True),
+        ("substring(t from 'a(.)c') = 'a'", &of, True),
+        ("substring(t, 'a.c') = 'aac'", &of, True),
+        ("regexp_count(t, 'a?') = 5", &of, True),
+        ("regexp_substr(t, '[ac]+$') = 'aac'", &of, True),
     ]);
 }

@@ -4,6 +4,28 @@ use super::Answer::{Error, False, Refused, True};
 use super::check;
 
 #[test]
+fn square_roots_of_numerics() {
+    let of = [("n", "2"), ("f8", "2")];
+    check(&[
+        ("sqrt(n)::text = '1.414213562373095'", &of, True),
+        ("sqrt(n + 0.00)::text = '1.414213562373095'", &of, True),
+        ("sqrt(0.0)::text = '0.000000000000000'", &[], True),
+        ("sqrt(0.00000002)::text = '0.0001414213562373095'", &[], True),
+        ("sqrt(1e-20)::text = '0.0000000001000000000000000'", &[], True),
+        ("sqrt(99999999::numeric)::text = '9999.9999499999999'", &[], True),
+        ("sqrt(9999.99)::text = '99.999949999987500'", &[], True),
+        ("sqrt(1e100) = 1e50", &[], True),
+        ("sqrt('NaN'::numeric) = 'NaN'", &[], True),
+        ("sqrt('Infinity'::numeric) = 'Infinity'", &[], True),
+        ("sqrt(- n) > 0", &of, Error),
+        ("sqrt(- '-Infinity'::numeric) > 0", &[], True),
+        ("|/ n = sqrt(f8)", &of, True),
+        ("power(n, 2) = 4", &of, Refused),
+        ("ln(n) > 0", &of, Refused),
+    ]);
+}
+
+#[test]
 fn integers() {
     check(&[
         ("2147483647 + 1 = 0", &[], Error),

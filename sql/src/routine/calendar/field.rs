@@ -135,13 +135,14 @@ fn extract(call: &Call, list: &[Option<Datum>]) -> Outcome {
         Field::Epoch if dated => whole((day + calendar::EPOCH_DAYS) * 86_400),
         Field::Epoch => {
             let since = micros + i128::from(calendar::EPOCH_DAYS) * i128::from(DAY_MICROS);
-            let exact = if since < i128::from(i64::MAX) {
-                Numeric::scaled_wide(since, 6)
+            let (exact, float) = if since < i128::from(i64::MAX) {
+                (Numeric::scaled_wide(since, 6), since as f64)
             } else {
-                // Here Postgres divides, and keeps the digits a quotient has.
-                Numeric::scaled_wide(since, 0).divide(&1_000_000.into())?.with_scale(6, true)
+                // Here Postgres divides, and keeps the digits a quotient has. Floats are subtracted.
+                let quotient = Numeric::scaled_wide(since, 0).divide(&1_000_000.into())?;
+                (quotient.with_scale(6, true), micros as f64 - (micros - since) as f64)
             };
-            Part::Fraction { exact, float: since as f64 / 1e6 }
+            Part::Fraction { exact, float: float / 1e6 }
         }
         Field::Timezone => whole(0),
         field if field.is_of_time() => of_clock(field, time),

@@ -19,6 +19,19 @@ pub(crate) enum Classes {
     Ascii,
 }
 
+/// What is asked of a match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// Whether there is one.
+    Whether,
+    /// Where it is, and where its groups are. Postgres takes the longest of the first ones, the other engine
+    /// what a search in the order of the pattern finds first. The two are the same for single characters
+    /// repeated greedily, one behind the other, with groups that are not repeated themselves: a
+    /// search that takes as much as it can is never ahead, in the pattern, of another one at the same place of
+    /// the text, so it can go on wherever the other one does. Everything else is refused.
+    Span,
+}
+
 /// Repetitions that Postgres allows.
 const REPETITIONS_MAX: u32 = 255;
 
@@ -29,6 +42,7 @@ struct Translator<'a> {
     fold: Option<&'a CaseMap>,
     classes: Classes,
     out: String,
+    use_of: Use,
     /// Whether something stands before that can be repeated.
     repeatable: bool,
     open: usize,
@@ -39,6 +53,7 @@ pub(super) fn translate(
     pattern: &str,
     fold: Option<&CaseMap>,
     classes: Classes,
+    use_of: Use,
 ) -> Result<String, String> {
     if pattern.starts_with("***") || pattern.starts_with("(?") && !pattern.starts_with("(?:") {
         return Err(refusal("options and directives"));
@@ -47,8 +62,9 @@ pub(super) fn translate(
         return Err("ignoring case is not supported under this collation".to_owned());
     }
     let rest = pattern.chars().peekable();
-    let out = "(?s)".to_owned();
-    let mut translator = Translator { rest, fold, classes, out, repeatable: false, open: 0 };
+    let out = BEGINNING.to_owned();
+    let mut translator =
+        Translator { rest, fold, classes, out, use_of, repeatable: false, open: 0 };
     while let Some(c) = translator.rest.next() {
         translator.one(c)?;
     }
@@ -56,6 +72,15 @@ pub(super) fn translate(
         return Err("invalid regular expression: parentheses () not balanced".to_owned());
     }
     Ok(translator.out)
+}
+
+/// A dot is every character.
+const BEGINNING: &str = "(?s)";
+
+fn refused_span(what: &str) -> String {
+    format!(
+        "{what} in regular expressions are only supported where it does not matter what they match"
+    )
 }
 
 fn refusal(what: &str) -> String {
@@ -67,9 +92,11 @@ impl Translator<'_> {
         match c {
             '.' => self.atom("."),
             '^' | '$' => {
+                self.anchor(c == '^')?;
                 self.out.push(c);
                 self.repeatable = false;
             }
+            '|' if self.use_of == Use::Span => return Err(refused_span("alternatives")),
             '|' => {
                 self.out.push('|');
                 self.repeatable = false;
@@ -81,6 +108,11 @@ impl Translator<'_> {
             ')' => {
                 self.open -= 1;
                 self.atom(")");
+                if self.use_of == Use::Span
+                    && matches!(self.rest.peek(), Some('*' | '+' | '?' | '{'))
+                {
+                    return Err(refused_span("repeated groups"));
+                }
             }
             '*' | '+' | '?' => self.quantify(&c.to_string())?,
             '{' if self.rest.peek().is_some_and(char::is_ascii_digit) => {
@@ -107,18 +139,29 @@ impl Translator<'_> {
         self.repeatable = true;
     }
 
+    /// A place that no character has; where spans count only around the whole.
+    fn anchor(&mut self, start: bool) -> Result<(), String> {
+        let outermost = if start { self.out == BEGINNING } else { self.rest.peek().is_none() };
+        match self.use_of {
+            Use::Span if !outermost => Err(refused_span("^ and $ within")),
+            _ => Ok(()),
+        }
+    }
+
     fn group(&mut self) -> Result<(), String> {
+        let mut opened = if self.use_of == Use::Span { "(" } else { "(?:" };
         if self.rest.peek() == Some(&'?') {
             self.rest.next();
             if self.rest.next() != Some(':') {
                 return Err(refusal("looking around and options"));
             }
+            opened = "(?:";
         }
         self.open += 1;
         if self.open > 100 {
             return Err(refusal("groups nested so deeply"));
         }
-        self.out += "(?:";
+        self.out += opened;
         self.repeatable = false;
         Ok(())
     }
@@ -129,6 +172,9 @@ impl Translator<'_> {
         }
         self.out += quantifier;
         if self.rest.peek() == Some(&'?') {
+            if self.use_of == Use::Span {
+                return Err(refused_span("repetitions that are not greedy"));
+            }
             // Whether a text matches does not depend on how much of it does.
             self.rest.next();
         }
@@ -164,11 +210,13 @@ impl Translator<'_> {
         match self.rest.next() {
             None => Err("invalid regular expression: invalid escape \\ sequence".to_owned()),
             Some('A') => {
+                self.anchor(true)?;
                 self.out += "\\A";
                 self.repeatable = false;
                 Ok(())
             }
             Some('Z') => {
+                self.anchor(false)?;
                 self.out += "\\z";
                 self.repeatable = false;
                 Ok(())
@@ -336,8 +384,19 @@ mod tests {
     use super::*;
 
     fn matches(pattern: &str, text: &str) -> Option<bool> {
-        let translated = translate(pattern, None, Classes::Ascii).ok()?;
+        let translated = translate(pattern, None, Classes::Ascii, Use::Whether).ok()?;
         Some(regex::Regex::new(&translated).ok()?.is_match(text))
+    }
+
+    #[test]
+    fn spans_are_refused_where_engines_differ() {
+        let span = |pattern| translate(pattern, None, Classes::Ascii, Use::Span);
+        for taken in ["^a+(b*)c?$", "(?:a)(b(c.*))", r"\d{2,3}-(\d+)\Z", "[^0-9]+", "()"] {
+            assert!(span(taken).is_ok(), "{taken}");
+        }
+        for refused in ["a|b", "a+?", "(a)*", "(?:ab){2}", "a^b", "a$b", "(^a)", "(a$)", "a??"] {
+            assert!(span(refused).is_err(), "{refused}");
+        }
     }
 
     #[test]
@@ -354,7 +413,8 @@ mod tests {
         {
             assert_eq!(matches(refused, "a"), None, "{refused}");
         }
-        let folded = translate("a[b-d]", Some(&CaseMap::ascii()), Classes::None).unwrap();
+        let folded =
+            translate("a[b-d]", Some(&CaseMap::ascii()), Classes::None, Use::Whether).unwrap();
         assert!(regex::Regex::new(&folded).unwrap().is_match("AC"));
         assert!(!regex::Regex::new(&folded).unwrap().is_match("AE"));
     }
