@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use crate::change_log::{ChangeLog, Replayed, Rolled, Writer};
 use crate::config::Settings;
 use crate::engine::Engine;
-use crate::epoch::{self, Epoch};
+use crate::epoch::{self, Epoch, MetaFile};
 use crate::ingest::{Entry, Ingest};
 use crate::limits::{SHAPES_PER_BATCH_MAX, SLICES_IN_FLIGHT_MAX, STOP_MAX};
 use crate::members::watch::Watch;
@@ -24,6 +24,7 @@ use crate::members::{concerns, load};
 use crate::repair::{Stream, first_place};
 use crate::replication::Database;
 use crate::replication::layouts::Layouts;
+use crate::replication::memberships::Memberships;
 use crate::replication::schema::Schemas;
 use crate::replication::session::{Cluster, Session, SessionError};
 use crate::replication::slot::Names;
@@ -214,6 +215,7 @@ async fn wire(
     ends: Ends,
 ) -> anyhow::Result<Arc<Core>> {
     let Epoch { storage, cluster, publication, dir, log, writer, commits, meta, lost } = epoch;
+    let meta = Arc::new(meta);
     let (mut stores, [appender, of_members]) = open_stores(&storage, &dir, &writer)?;
     spawn_thread("postings", ends.clone(), move || Ok(appender.run()?))?;
     spawn_thread("member postings", ends.clone(), move || Ok(of_members.run()?))?;
@@ -239,7 +241,7 @@ async fn wire(
     let told = (Arc::clone(&changed), connected_sender, stop);
     let session = session(database, &names, of_table, layouts, partitions, stream, told);
     let workshop = Workshop {
-        publication: schemas.publication(names.publication, tables(&shapes)),
+        publication: schemas.publication(names.publication, published(&shapes, &meta)),
         database: database.clone(),
         schemas,
         engine,
@@ -301,6 +303,13 @@ fn session(
 fn tables(shapes: &[Shape]) -> HashSet<u32> {
     let own = shapes.iter().map(|shape| shape.table().oid);
     own.chain(crate::members::tables(&member_plans(shapes))).collect()
+}
+
+/// How the tables of shapes are published, as far as they stand for that; what changes is noted.
+fn published(shapes: &[Shape], meta: &Arc<MetaFile>) -> Memberships {
+    let (known, meta) = (meta.published(), Arc::clone(meta));
+    let tables = tables(shapes).into_iter().map(|table| (table, known.get(&table).copied()));
+    Memberships::new(tables, move |table, membership| meta.note_published(table, membership))
 }
 
 /// The plans of shapes with subqueries.

@@ -3,6 +3,7 @@
 //! *Enters*: the database as it is found, the directory as it was left. *Leaves*: an open change log.
 //! *Invariant*: an epoch's positions all belong to one history of one cluster.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -32,6 +33,9 @@ struct Meta {
     /// The last loss of the slot, if there was one.
     #[serde(default)]
     repair: RepairState,
+    /// Which adding to the publication the shapes of a table stand for.
+    #[serde(default)]
+    published: BTreeMap<u32, u32>,
 }
 
 /// What is known on disk of the last loss of the slot.
@@ -130,6 +134,7 @@ pub async fn open(
         slot: names.slot.clone(),
         publication,
         repair: RepairState::default(),
+        published: BTreeMap::new(),
     };
     let meta = MetaFile::new(storage, settings, meta);
     meta.change(|_| {})?;
@@ -238,6 +243,24 @@ impl MetaFile {
     /// It is done.
     pub fn repair_done(&self) -> anyhow::Result<()> {
         self.change(|meta| meta.repair.due = false)
+    }
+
+    /// Which adding to the publication the shapes of each table stand for, if that is known.
+    #[must_use]
+    pub fn published(&self) -> BTreeMap<u32, u32> {
+        self.meta.lock().unwrap_or_else(PoisonError::into_inner).published.clone()
+    }
+
+    /// From now on they stand for this one: on disk when it returns. What cannot be written is noticed when
+    /// shapes are, so it is only logged.
+    pub fn note_published(&self, table: u32, membership: u32) {
+        if self.published().get(&table) == Some(&membership) {
+            return;
+        }
+        let noted = self.change(|meta| _ = meta.published.insert(table, membership));
+        if let Err(error) = noted {
+            tracing::error!(%error, table, "how a table is published cannot be noted");
+        }
     }
 
     fn change(&self, change: impl FnOnce(&mut Meta)) -> anyhow::Result<()> {

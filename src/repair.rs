@@ -43,7 +43,7 @@ pub struct Stream {
     /// The shapes.
     pub registry: Arc<Registry>,
     /// Remembers that a repair is due.
-    pub meta: MetaFile,
+    pub meta: Arc<MetaFile>,
     /// Told whether it is unknown what was missed.
     pub lost: watch::Sender<bool>,
 }

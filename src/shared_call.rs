@@ -113,21 +113,23 @@ mod tests {
     #[tokio::test]
     async fn in_a_rush_a_call_waits_for_more_who_ask() {
         let (shared, made) = (SharedCall::with_pause(Duration::from_secs(1)), AtomicU64::new(0));
-        let ask = async || {
-            let call = async || Ok::<_, ()>(made.fetch_add(1, Ordering::SeqCst));
-            shared.call(call).await.unwrap()
-        };
-        assert_eq!(ask().await, 0);
-        assert_eq!(ask().await, 1, "alone");
-        // Not at once: most ask while the first of them waits.
-        let later = async |turns: usize| {
+        // They ask one after the other, while the first call runs and while the second one waits.
+        let ask = async |turns: u64| {
             for _ in 0..turns {
                 tokio::task::yield_now().await;
             }
-            ask().await
+            let call = async || {
+                let number = made.fetch_add(1, Ordering::SeqCst);
+                tokio::task::yield_now().await;
+                Ok::<_, ()>(number)
+            };
+            shared.call(call).await.unwrap()
         };
-        let others = (0..10).map(|number| later(number / 2));
-        assert_eq!(futures_util::future::join_all(others).await, [2; 10]);
+        assert_eq!(ask(0).await, 0);
+        assert_eq!(ask(0).await, 1, "who is alone does not wait");
+        let answers = futures_util::future::join_all((0..10).map(|number| ask(number / 2))).await;
+        // The second one is alone, too, when its turn comes.
+        assert_eq!(answers, [2, 3, 4, 4, 4, 4, 4, 4, 4, 4]);
     }
 
     #[tokio::test]

@@ -9,6 +9,7 @@ pub mod assemble;
 pub mod collations;
 pub mod database;
 pub mod layouts;
+pub mod memberships;
 pub mod partitions;
 pub mod preflight;
 pub mod publication;

@@ -11,6 +11,7 @@ use tokio_postgres::types::ToSql;
 
 use super::collations::CollationNames;
 use super::database::{Database, DatabaseError};
+use super::memberships::Memberships;
 use super::partitions::{Partition, partitions};
 use super::ways::columns;
 use crate::limits::{INSPECT_PAUSE, TABLE_LOCK_TIMEOUT, TABLE_LOCK_TRIES, TABLE_WRITERS_MAX};
@@ -164,21 +165,10 @@ pub struct Publication {
     database: Database,
     name: String,
     /// Tables that shapes are about.
-    prepared: Mutex<HashMap<u32, Prepared>>,
-    /// Tables that were added once more: what was written before is missing from shapes that are there.
-    added_again: Mutex<HashSet<u32>>,
+    members: Memberships,
     /// Requests for one table wait for each other, and share what they ask.
     asked: Mutex<HashMap<u32, Arc<Asked>>>,
     collations: Arc<CollationNames>,
-}
-
-/// What is known of a table that was prepared, with no writer from before.
-#[derive(Clone, Copy)]
-struct Prepared {
-    /// Which adding of it to the publication holds, if this process has seen it.
-    membership: Option<u32>,
-    /// Whether it may still be so.
-    holds: bool,
 }
 
 /// What is asked about a table for every new shape.
@@ -194,21 +184,15 @@ impl Default for Asked {
 }
 
 impl Publication {
-    /// The publication of this name.
+    /// The publication of this name, and what is known of its tables.
     #[must_use]
-    ///
-    /// `prepared` are tables that finished shapes are about: what they wrote before they were
-    /// published was waited for then.
     pub fn new(
         database: Database,
         name: String,
-        prepared: HashSet<u32>,
+        members: Memberships,
         collations: Arc<CollationNames>,
     ) -> Publication {
-        let unseen = Prepared { membership: None, holds: true };
-        let prepared = Mutex::new(prepared.into_iter().map(|table| (table, unseen)).collect());
-        let (asked, added_again) = (Mutex::default(), Mutex::default());
-        Publication { database, name, prepared, added_again, asked, collations }
+        Publication { database, name, members, asked: Mutex::default(), collations }
     }
 
     /// Returns once every change of the table that commits after now is in the stream, with its
@@ -218,39 +202,16 @@ impl Publication {
     /// [`Publication::inspect_one`] has to come after: what has come undone is noticed there.
     pub async fn prepare(&self, table: &TableSchema) -> Result<u32, PublicationError> {
         if !table.partitioned
-            && let Some(membership) = self.holding(table.oid).and_then(|known| known.membership)
+            && let Some(Some(membership)) = self.members.holding(table.oid)
         {
             return Ok(membership);
         }
         self.asked(table.oid).prepare.call(|| self.prepare_now(table)).await
     }
 
-    fn holding(&self, table: u32) -> Option<Prepared> {
-        let prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
-        prepared.get(&table).copied().filter(|known| known.holds)
-    }
-
-    /// Whether shapes that are finished may lack what was written to a table: it was taken out of the publication,
-    /// and is back under this membership or not. Says so once.
+    /// See [`Memberships::was_out`].
     pub fn was_out(&self, table: u32, membership: Option<u32>) -> bool {
-        let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut again = self.added_again.lock().unwrap_or_else(PoisonError::into_inner);
-        if again.remove(&table) {
-            return true;
-        }
-        let Some(known) = prepared.get_mut(&table) else { return false };
-        // Of what was made before this process, what it finds first has to do.
-        let before = *known.membership.get_or_insert(membership.unwrap_or_default());
-        Some(before) != membership
-    }
-
-    fn is_prepared(&self, table: u32, membership: u32) {
-        let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Prepared { membership: Some(membership), holds: true };
-        let before = prepared.insert(table, now).and_then(|before| before.membership);
-        if before.is_some_and(|before| before != membership) {
-            self.added_again.lock().unwrap_or_else(PoisonError::into_inner).insert(table);
-        }
+        self.members.was_out(table, membership)
     }
 
     fn asked(&self, table: u32) -> Arc<Asked> {
@@ -275,10 +236,10 @@ impl Publication {
         }
         if let Some(membership) = membership
             && full
-            && let Some(known) = self.holding(table.oid)
-            && known.membership.is_none_or(|known| known == membership)
+            && let Some(known) = self.members.holding(table.oid)
+            && known.is_none_or(|known| known == membership)
         {
-            self.is_prepared(table.oid, membership);
+            self.members.prepared(table.oid, membership);
             return Ok(membership);
         }
         // Identity first: the other order lets the application's own UPDATE fail on a table without a
@@ -306,7 +267,7 @@ impl Publication {
         let row = self.published(&client, table.oid, &leaves).await?;
         let membership: Option<u32> = row.get("membership");
         let membership = membership.ok_or_else(|| PublicationError::Gone(table.name.quoted()))?;
-        self.is_prepared(table.oid, membership);
+        self.members.prepared(table.oid, membership);
         Ok(membership)
     }
 
@@ -325,8 +286,7 @@ impl Publication {
 
     /// What was prepared is no longer so; its membership is still what shapes stand for.
     pub fn forget(&self, table: u32) {
-        let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
-        prepared.get_mut(&table).into_iter().for_each(|known| known.holds = false);
+        self.members.forget(table);
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&table);
     }
 

@@ -1,6 +1,6 @@
 //! Tables as the catalogue describes them, and whether they can be served rightly.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -15,6 +15,7 @@ use tokio_postgres::Row;
 use super::collations::CollationNames;
 use super::database::{Database, DatabaseError};
 use super::layouts::Layouts;
+use super::memberships::Memberships;
 use super::partitions::partitions;
 use super::publication::Publication;
 use super::zones::KnownZones;
@@ -84,11 +85,10 @@ impl Schemas {
         }
     }
 
-    /// The publication of this name, which calls collations as these schemas do. `prepared`: see
-    /// [`Publication::new`].
+    /// The publication of this name, which calls collations as these schemas do.
     #[must_use]
-    pub fn publication(&self, name: String, prepared: HashSet<u32>) -> Publication {
-        Publication::new(self.database.clone(), name, prepared, Arc::clone(&self.collations))
+    pub fn publication(&self, name: String, members: Memberships) -> Publication {
+        Publication::new(self.database.clone(), name, members, Arc::clone(&self.collations))
     }
 
     /// A table that shapes already use is known without Postgres.

@@ -100,6 +100,25 @@ async fn a_table_taken_out_of_the_publication_while_the_server_is_down_is_not_se
 }
 
 #[tokio::test]
+async fn a_table_that_was_out_of_the_publication_while_the_server_was_down_is_not_served_stale() {
+    let (mut world, mut items) = world_with_a_client().await;
+    let publication = world.db.slot();
+    world.server.stop().await;
+    world.sql(&format!("ALTER PUBLICATION {publication} DROP TABLE items")).await;
+    world.sql("INSERT INTO items VALUES (2, 7, 'decoded by nobody')").await;
+    world.sql(&format!("ALTER PUBLICATION {publication} ADD TABLE items")).await;
+    world.server.restart().await;
+    items.until("both rows", |rows| rows.len() == 2).await;
+    // Under the new membership they stay what they are.
+    let handle = items.handle.clone();
+    world.server.stop().await;
+    world.sql("INSERT INTO items VALUES (3, 7, 'x')").await;
+    world.server.restart().await;
+    world.compare_all(std::slice::from_mut(&mut items)).await;
+    assert_eq!(items.handle, handle);
+}
+
+#[tokio::test]
 async fn a_table_that_was_out_of_the_publication_for_a_moment_is_not_served_stale() {
     let (world, mut items) = world_with_a_client().await;
     let publication = world.db.slot();

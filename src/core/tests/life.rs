@@ -15,7 +15,7 @@ use brooklet_sql::{Lsn, RelationName, Tables};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 
-use super::super::{members::MemberStores, open_stores, replay, restore, tables};
+use super::super::{members::MemberStores, open_stores, replay, restore};
 use super::postgres::{Postgres, Question, Stream, schema};
 use super::records::{Known, Records};
 use crate::change_log::{ChangeLog, Rolled, Writer};
@@ -25,6 +25,7 @@ use crate::ingest::Ingest;
 use crate::members::MembersHandle;
 use crate::members::watch::Watch;
 use crate::replication::Database;
+use crate::replication::memberships::Memberships;
 use crate::replication::schema::Schemas;
 use crate::shape_log::pack::PackError;
 use crate::shape_log::{Appender, Encoded, LogPoint, ShapeLog};
@@ -168,7 +169,7 @@ impl Life {
         let (shapes, left_out) =
             restore(stores.records, &stores.stored, stores.found, logs, &schemas, world.repaired);
         assert!(left_out.is_empty());
-        let publication = schemas.publication("p".into(), tables(&shapes));
+        let publication = schemas.publication("p".into(), Memberships::new([], |_, _| {}));
         let after = stores.position.max(world.repaired);
         world.runtime.block_on(replay(&log, after, &shapes, &engine))?;
         let (unsealed, begun_after) = (log.unsealed(&commits), writer.last_commit());

@@ -1,0 +1,120 @@
+//! Under which adding to the publication the changes of tables have been streamed.
+//!
+//! Every adding has a number of its own, so a table that was taken out and is back can be told from one that never
+//! was: nobody has decoded what was written in between.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Where what shapes stand for is noted, to outlive the process.
+type Noted = Box<dyn Fn(u32, u32) + Send + Sync>;
+
+/// What is known of the tables that shapes are about.
+pub struct Memberships {
+    known: Mutex<HashMap<u32, Known>>,
+    noted: Noted,
+}
+
+struct Known {
+    /// The adding that holds; `None` if shapes are older than that is noted.
+    membership: Option<u32>,
+    /// Whether the table was prepared under it, with no writer from before, and may still be so.
+    holds: bool,
+    /// Whether it was another one before that, under which there are shapes.
+    again: bool,
+}
+
+impl Memberships {
+    /// What finished shapes stand for by table, if that is known; `noted` is told of every change, and may wait for
+    /// the disk.
+    pub fn new(
+        tables: impl IntoIterator<Item = (u32, Option<u32>)>,
+        noted: impl Fn(u32, u32) + Send + Sync + 'static,
+    ) -> Memberships {
+        let known = |membership| Known { membership, holds: true, again: false };
+        let tables = tables.into_iter().map(|(table, membership)| (table, known(membership)));
+        Memberships { known: Mutex::new(tables.collect()), noted: Box::new(noted) }
+    }
+
+    /// The membership under which a table is prepared, if it is; `Some(None)` if only that one is not known.
+    pub fn holding(&self, table: u32) -> Option<Option<u32>> {
+        self.known().get(&table).filter(|known| known.holds).map(|known| known.membership)
+    }
+
+    /// It is prepared.
+    pub fn prepared(&self, table: u32, membership: u32) {
+        {
+            let mut known = self.known();
+            let before = known.get(&table);
+            let again = before.is_some_and(|before| {
+                before.again || before.membership.is_some_and(|before| before != membership)
+            });
+            known.insert(table, Known { membership: Some(membership), holds: true, again });
+        }
+        (self.noted)(table, membership);
+    }
+
+    /// It may no longer be prepared. What shapes stand for is the same.
+    pub fn forget(&self, table: u32) {
+        self.known().get_mut(&table).into_iter().for_each(|known| known.holds = false);
+    }
+
+    /// Whether finished shapes of a table may lack something, now that this is its membership: it was taken
+    /// out, and is back or not.
+    pub fn was_out(&self, table: u32, membership: Option<u32>) -> bool {
+        let adopted = {
+            let mut all = self.known();
+            let Some(known) = all.get_mut(&table) else { return false };
+            if std::mem::take(&mut known.again) {
+                return true;
+            }
+            if known.membership.is_some() {
+                return known.membership != membership;
+            }
+            known.membership = membership;
+            membership
+        };
+        // Of shapes from before it was noted, what is found first has to do.
+        adopted.into_iter().for_each(|membership| (self.noted)(table, membership));
+        adopted.is_none()
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<u32, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_table_that_is_back_is_told_from_one_that_never_was_out() {
+        let notes = Arc::new(Mutex::new(Vec::new()));
+        let noted = {
+            let notes = Arc::clone(&notes);
+            move |table, membership| notes.lock().unwrap().push((table, membership))
+        };
+        let members = Memberships::new([(1, Some(10)), (2, None)], noted);
+        assert_eq!(
+            (members.holding(1), members.holding(2), members.holding(3)),
+            (Some(Some(10)), Some(None), None)
+        );
+        assert!(
+            !members.was_out(1, Some(10))
+                && members.was_out(1, Some(11))
+                && members.was_out(1, None)
+        );
+        assert!(!members.was_out(2, Some(20)) && members.was_out(2, Some(21)));
+        assert!(!members.was_out(3, None));
+        members.forget(1);
+        assert_eq!(members.holding(1), None);
+        members.prepared(1, 12);
+        assert!(members.was_out(1, Some(12)), "its older shapes");
+        assert!(!members.was_out(1, Some(12)), "they have been told");
+        members.prepared(3, 30);
+        assert!(!members.was_out(3, Some(30)));
+        assert_eq!(*notes.lock().unwrap(), [(2, 20), (1, 12), (3, 30)]);
+    }
+}
