@@ -155,7 +155,7 @@ impl From<&DatabaseError> for CreateError {
         let later = |reason: String| CreateError::Unavailable { reason, retry_after: 10 };
         match error.code() {
             // The table, a column, or the name of a type is gone: what we know of them is out of date.
-            Some("42P01" | "42703" | "42704" | "42883" | "3F000") => CreateError::Ended,
+            Some("42P01" | "42703" | "42704" | "3F000") => CreateError::Ended,
             Some("42501") => later(format!("Unable to create initial snapshot: {text}")),
             // Division by zero, overflow and the like, in the filter.
             Some(code) if code.starts_with("22") => CreateError::Refused(text),

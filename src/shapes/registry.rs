@@ -253,16 +253,15 @@ impl Registry {
 
     async fn drop_failed(&self, shape: &Arc<Shape>, error: CreateError) {
         tracing::info!(handle = shape.handle(), table = %shape.table().name, %error, "shape not made");
-        if error == CreateError::Ended {
-            // What we know of its table may be the reason.
-            self.workshop.schemas.forget(&shape.table().name);
-        }
         if matches!(error, CreateError::Refused(_)) {
             let refused = &mut self.state().refused;
             refused.push_back((shape.newest().handle, number(shape.asked_for()), error.clone()));
             if refused.len() > REFUSED_HANDLES_MAX {
                 refused.pop_front();
             }
+        } else {
+            // What we know of its table may be the reason.
+            self.workshop.schemas.forget(&shape.table().name);
         }
         // Whoever is told must not find it again.
         self.state().maps.remove(shape.id);
