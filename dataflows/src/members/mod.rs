@@ -11,7 +11,7 @@
 //! states can be asked. Nobody is asked who is not found: rows find sets and shapes by their own values, or by
 //! the sets that have their key.
 //!
-//! [`transaction`] is what happens when something changes; [`store`], [`sets`] and [`keys`] are what is there.
+//! `transaction` is what happens when something changes; `store`, `sets` and `keys` are what is there.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
