@@ -157,7 +157,7 @@ const REFUSED: &[&str] = &[
     "id = 1 LIMIT 1",
     "id = 1 UNION SELECT 1",
     "id IN (SELECT id FROM items LIMIT 1)",
-    "EXISTS (SELECT 1)",
+    "EXISTS (SELECT 1 FROM nothing)",
     "count(*) > 1",
     "id IN ()",
     "others.id = 1",
