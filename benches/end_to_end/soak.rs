@@ -116,7 +116,8 @@ async fn follow(follower: Follower, done: Arc<AtomicBool>) -> Follower {
     let mut follower = follower.through_refetches();
     follower.catch_up().await;
     while !done.load(Ordering::Relaxed) {
-        follower.step(true).await;
+        // Whoever is behind the window begins anew, and has no position to wait at then.
+        follower.step(follower.offset != "-1").await;
         // Only what it holds is compared at the end.
         follower.log.changes.clear();
     }
