@@ -258,15 +258,16 @@ impl Publication {
         if !statements.is_empty() {
             self.alter(&mut client, &table.name, statements).await?;
         }
+        // Before they are waited for: those who came before another adding are not.
+        let row = self.published(&client, table.oid, &leaves).await?;
+        let membership: Option<u32> = row.get("membership");
+        let membership = membership.ok_or_else(|| PublicationError::Gone(table.name.quoted()))?;
         // ALTER TABLE waits for all writers itself. Where it was not needed, they may still be at
         // work, and what they wrote before is in neither the snapshot nor the stream.
         if full || table.partitioned {
             let tables = [leaves.as_slice(), &[table.oid]].concat();
             self.wait_for_writers(&client, &table.name, &tables).await?;
         }
-        let row = self.published(&client, table.oid, &leaves).await?;
-        let membership: Option<u32> = row.get("membership");
-        let membership = membership.ok_or_else(|| PublicationError::Gone(table.name.quoted()))?;
         self.members.prepared(table.oid, membership);
         Ok(membership)
     }
