@@ -291,6 +291,20 @@ fn refused(
         "in formatting string",
         "12-hour clock",
         "cannot cast this jsonb value",
+        "invalid range bound flags",
+        "would not be contiguous",
+        "cannot contain null members",
+        "negative substring length",
+        "invalid mask length",
+        "field position must not be zero",
+        "square root of a negative number",
+        "incompatible arrays",
+        "at most 6 dimensions",
+        "one-dimensional array",
+        "cannot get array length",
+        "stride must be greater than zero",
+        "not valid for encoding",
+        "cannot be NaN",
     ]
     .iter()
     .any(|words| refusal.contains(words));
