@@ -21,7 +21,7 @@ fn around(edges: &[usize]) -> impl Iterator<Item = usize> {
 
 #[tokio::test]
 async fn transactions_just_below_at_and_above_every_inner_batch_arrive_whole() {
-    let mut world = World::new().await;
+    let mut world = World::gated(Database::shared().await).await;
     world.sql(TABLE).await;
     let mut followers = vec![
         world.follow(Shape::of("items")).await,
@@ -53,7 +53,7 @@ async fn transactions_just_below_at_and_above_every_inner_batch_arrive_whole() {
     compare(&mut world, &mut followers).await;
     // Transactions that wait together.
     for count in around(&[1024]) {
-        let held = world.hold_stream().await;
+        let held = world.hold_stream();
         world.sql(&format!("DO $$ BEGIN FOR i IN 1..{count} LOOP UPDATE items SET n = i WHERE id = 1 + i % 50; COMMIT; END LOOP; END $$")).await;
         drop(held);
     }

@@ -187,7 +187,7 @@ async fn killed_while_its_slot_waits_to_be_made_the_server_makes_it_at_the_next_
     let first = world.db.value(orphan).await;
     world.server.kill().await;
     world.sql("UPDATE items SET n = n + 1 WHERE id < 50").await;
-    let World { server, db } = &mut world;
+    let World { server, db, .. } = &mut world;
     tokio::join!(server.restart(), async {
         eventually("the next one waits, and the first is gone", async || {
             let now = db
@@ -268,16 +268,18 @@ async fn nobody_is_told_to_be_up_to_date_while_the_slot_is_gone() {
 
 #[tokio::test]
 async fn a_slot_invalidated_behind_the_running_server_costs_no_handle() {
-    let mut world = world_of_its_own(&["max_slot_wal_keep_size=1MB", "max_wal_size=64MB"]).await;
+    let settings = ["max_slot_wal_keep_size=1MB", "max_wal_size=64MB"];
+    let cluster = Arc::new(Cluster::own(Locale::CUtf8, &settings));
+    let mut world = World::gated(Database::create(cluster).await).await;
     let rng = Rng::for_test("slot_invalidated");
     under_load(&mut world, rng, async |world, _| {
-        let held = world.hold_stream().await;
+        let held = world.hold_stream();
         world.sql("CREATE TABLE noise (n int)").await;
         for _ in 0..4 {
             world.sql("INSERT INTO noise VALUES (1)").await;
             world.db.value("SELECT pg_switch_wal()").await;
         }
-        // The checkpoint waits for the walsender, which is told to go.
+        // The checkpoint tells the walsender to go and waits until it has gone.
         let session = world.db.session().await;
         let checkpoint = tokio::spawn(async move { session.sql("CHECKPOINT").await });
         eventually("the walsender is told to go", async || {

@@ -99,7 +99,7 @@ async fn a_visible_commit_behind_an_unseen_one_in_the_stream_is_not_doubled() {
     // second, and both after the snapshot, because the walsender is held up meanwhile. A server that stops filtering
     // at the first id which the snapshot cannot have seen doubles the second.
     let cluster = Arc::new(Cluster::own(Locale::CUtf8, &[]));
-    let world = World::with(Database::create(cluster).await, |_| {}).await;
+    let world = World::gated(Database::create(cluster).await).await;
     world.sql("CREATE TABLE items (id int PRIMARY KEY)").await;
     let first = world.follow(Shape::of("items")).await;
     hold_commits(&world).await;
@@ -107,7 +107,7 @@ async fn a_visible_commit_behind_an_unseen_one_in_the_stream_is_not_doubled() {
     seen.sql("SET synchronous_commit = local; BEGIN; INSERT INTO items VALUES (1)").await;
     unseen.sql("BEGIN; INSERT INTO items VALUES (2)").await;
     let id: u64 = unseen.value("SELECT pg_current_xact_id()").await.parse().unwrap();
-    let held = world.hold_stream().await;
+    let held = world.hold_stream();
     let unseen = tokio::spawn(async move { unseen.sql("COMMIT").await });
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
     eventually("the commit waits", async || (world.db.value(waiting).await == "1").then_some(()))
@@ -134,7 +134,7 @@ async fn waiting_and_visible_commits_in_any_order_with_new_shapes_are_there_once
     // some interleaving breaks it unless it is the snapshot's own visibility.
     let mut rng = Rng::for_test("waiting_and_visible");
     let cluster = Arc::new(Cluster::own(Locale::CUtf8, &[]));
-    let world = World::with(Database::create(cluster).await, |_| {}).await;
+    let world = World::gated(Database::create(cluster).await).await;
     world.sql("CREATE TABLE items (id int PRIMARY KEY, n int)").await;
     world.sql("INSERT INTO items SELECT g, g FROM generate_series(0, 59) g").await;
     world.compare_all(&mut [world.follow(Shape::of("items")).await]).await;
@@ -157,7 +157,7 @@ async fn waiting_and_visible_commits_in_any_order_with_new_shapes_are_there_once
                 writer.finish(&mut rng).await;
             }));
         }
-        let held = if rng.percent(50) { Some(world.hold_stream().await) } else { None };
+        let held = if rng.percent(50) { Some(world.hold_stream()) } else { None };
         let begun = (0..4).map(|number| {
             let filter =
                 format!("n <> {} AND id > {}", rng.below(60), -1 - (round * 4 + number) as i64);
@@ -211,7 +211,7 @@ async fn commits_in_another_order_than_their_ids_are_there_once() {
 #[tokio::test]
 async fn random_interleavings_of_transactions_and_new_shapes_agree_with_postgres() {
     let mut rng = Rng::for_test("random_interleavings");
-    let world = World::new().await;
+    let world = World::gated(Database::shared().await).await;
     world.sql("CREATE TABLE items (id int PRIMARY KEY, n int)").await;
     world.sql("INSERT INTO items SELECT g, g FROM generate_series(0, 59) g").await;
     let mut followers = vec![world.follow(Shape::of("items")).await];
@@ -227,7 +227,7 @@ async fn random_interleavings_of_transactions_and_new_shapes_agree_with_postgres
     let mut held = None;
     for step in 0..size("BROOKLET_TEST_INTERLEAVINGS", 400) {
         if rng.percent(5) {
-            held = if held.is_none() { Some(world.hold_stream().await) } else { None };
+            held = if held.is_none() { Some(world.hold_stream()) } else { None };
         } else if rng.percent(8) {
             let filter = *rng.pick(&[
                 "n > 20",

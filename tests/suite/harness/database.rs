@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
-use super::postgres::{Cluster, Locale, program};
+use super::postgres::{Cluster, Locale, crashes, program};
 
 /// A row as clients see it: column to text or NULL.
 pub type Row = BTreeMap<String, Option<String>>;
@@ -132,7 +132,7 @@ impl Session {
     pub async fn connect(url: &str) -> Session {
         let (client, connection) = tokio_postgres::connect(url, NoTls)
             .await
-            .unwrap_or_else(|error| panic!("connect to {url}: {error}"));
+            .unwrap_or_else(|error| panic!("connect to {url}: {error}{}", crashes()));
         tokio::spawn(connection);
         client.batch_execute(DISPLAY).await.expect("display settings");
         Session { client }
@@ -141,7 +141,7 @@ impl Session {
     /// Runs statements; more than one in a string are one transaction.
     pub async fn sql(&self, sql: &str) {
         let shown: String = sql.chars().take(500).collect();
-        self.try_sql(sql).await.unwrap_or_else(|error| panic!("{shown}\n{error:?}"));
+        self.try_sql(sql).await.unwrap_or_else(|error| panic!("{shown}\n{error:?}{}", crashes()));
     }
 
     /// Runs statements that may be refused.
@@ -151,8 +151,11 @@ impl Session {
 
     /// The rows of a query, every value as its output function prints it.
     pub async fn rows(&self, sql: &str) -> Vec<Row> {
-        let messages =
-            self.client.simple_query(sql).await.unwrap_or_else(|error| panic!("{sql}\n{error:?}"));
+        let messages = self
+            .client
+            .simple_query(sql)
+            .await
+            .unwrap_or_else(|error| panic!("{sql}\n{error:?}{}", crashes()));
         let rows = messages.into_iter().filter_map(|message| match message {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,

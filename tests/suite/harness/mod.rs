@@ -7,6 +7,7 @@ pub mod connection;
 pub mod database;
 pub mod follower;
 pub mod following;
+pub mod gate;
 pub mod http;
 pub mod log;
 pub mod on_demand;

@@ -182,6 +182,25 @@ const USUAL_SETTINGS: &[&str] = &[
     "log_min_messages=warning",
 ];
 
+/// What the clusters of this run say of backends that crashed, for the message of a test whose connection was lost:
+/// Postgres then ends every connection of the cluster, and the log is gone with the run.
+pub fn crashes() -> String {
+    const SIGNS: [&str; 4] =
+        ["was terminated by", "PANIC", "Failed process was running", "No space left"];
+    let entries = fs::read_dir(run_dir::path()).into_iter().flatten().flatten();
+    let logs = entries.filter(|entry| entry.path().extension().is_some_and(|end| end == "log"));
+    let mut found = String::new();
+    for log in logs.filter_map(|entry| fs::read(entry.path()).ok()) {
+        let text = String::from_utf8_lossy(&log).into_owned();
+        let lines = text.lines().filter(|line| SIGNS.iter().any(|sign| line.contains(sign)));
+        lines.for_each(|line| {
+            found.push('\n');
+            found.extend(line.chars().take(1_000));
+        });
+    }
+    found
+}
+
 /// An initialised data directory to copy from, one per locale and run.
 fn template(locale: Locale) -> &'static Path {
     static C_UTF8: OnceLock<PathBuf> = OnceLock::new();

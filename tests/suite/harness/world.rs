@@ -2,8 +2,8 @@
 
 use super::database::{Database, Row};
 use super::follower::Follower;
+use super::gate::{Gate, HeldStream};
 use super::http::{Request, Response};
-use super::run_dir;
 use super::server::{Options, Server};
 use super::shape::Shape;
 
@@ -11,6 +11,7 @@ use super::shape::Shape;
 pub struct World {
     pub server: Server,
     pub db: Database,
+    gate: Option<Gate>,
 }
 
 impl World {
@@ -23,7 +24,15 @@ impl World {
     pub async fn with(db: Database, change: impl FnOnce(&mut Options)) -> World {
         let mut options = Options::of(&db);
         change(&mut options);
-        World { server: Server::start(options).await, db }
+        World { server: Server::start(options).await, db, gate: None }
+    }
+
+    /// The usual server over a database, with a gate on its stream: `hold_stream` works.
+    pub async fn gated(db: Database) -> World {
+        let gate = Gate::before(db.cluster.port);
+        let mut options = Options::of(&db);
+        options.database_url = format!("postgresql://postgres@127.0.0.1:{}/{}", gate.port, db.name);
+        World { server: Server::start(options).await, db, gate: Some(gate) }
     }
 
     /// Runs statements; more than one in a string are one transaction.
@@ -95,13 +104,9 @@ impl World {
         self.sql(&drop_it).await;
     }
 
-    /// Holds the stream up, so that a snapshot is taken ahead of it.
-    pub async fn hold_stream(&self) -> HeldStream {
-        let sender = "SELECT active_pid FROM pg_replication_slots WHERE slot_name = '";
-        let sender = self.db.value(&format!("{sender}{}'", self.db.slot())).await;
-        let held = HeldStream(sender.parse().expect("a process id"));
-        run_dir::signal(held.0, "STOP");
-        held
+    /// Holds the stream up, so that a snapshot is taken ahead of it. Only in a world with a gate.
+    pub fn hold_stream(&self) -> HeldStream {
+        self.gate.as_ref().expect("a world made by `gated`").hold()
     }
 
     /// Brings a client up to a position and compares its rows with Postgres'.
@@ -118,15 +123,6 @@ impl World {
                 without(&rows, &truth)
             );
         }
-    }
-}
-
-/// The server's walsender, stopped until this is dropped: what commits meanwhile is streamed later.
-pub struct HeldStream(u32);
-
-impl Drop for HeldStream {
-    fn drop(&mut self) {
-        run_dir::signal(self.0, "CONT");
     }
 }
 

@@ -31,7 +31,7 @@ async fn set_standby(world: &World, sql: &str, expected: &str) {
 #[tokio::test]
 async fn a_shape_begins_at_one_place_of_the_stream() {
     let cluster = Arc::new(Cluster::own(Locale::CUtf8, &[]));
-    let world = World::with(Database::create(cluster).await, |_| {}).await;
+    let world = World::gated(Database::create(cluster).await).await;
     world.sql(TABLES).await;
     world.sql("INSERT INTO parent VALUES (1, false), (2, true), (3, false); INSERT INTO child VALUES (10, 1), (11, 2), (12, 3)").await;
     // Both tables are streamed from now on.
@@ -52,7 +52,7 @@ async fn a_shape_begins_at_one_place_of_the_stream() {
         })
         .await;
     // Visible, but streamed only after the shapes have taken their snapshots.
-    let held = world.hold_stream().await;
+    let held = world.hold_stream();
     visible
         .sql("SET synchronous_commit = local; UPDATE child SET parent_id = 1 WHERE id = 12; UPDATE parent SET active = false WHERE id = 2")
         .await;
