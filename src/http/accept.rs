@@ -1,31 +1,55 @@
-//! The `Accept` header: in which form a client wants its answer.
+//! What a request's head says of the form of its answer.
 
 use axum::http::HeaderMap;
-use axum::http::header::ACCEPT;
+use axum::http::header::{ACCEPT, IF_NONE_MATCH};
 
 use super::refusal::Refusal;
 use super::request::{Live, ShapeRequest};
 use crate::shape_log::Form;
 
-/// The form of an answer. JSON unless Arrow is named and JSON is not wanted more; a client that
-/// takes neither gets JSON, as it always did.
-///
-/// # Errors
-/// Arrow is wanted of something that exists as JSON only.
-pub fn form(headers: &HeaderMap, request: &ShapeRequest) -> Result<Form, Refusal> {
-    let form = wanted(headers);
-    if form == Form::Json {
-        return Ok(form);
+/// Copied out of the head: whoever holds a header holds the 8 KiB that the connection has read it into, and
+/// thousands wait for news.
+pub struct Accepted {
+    wanted: Form,
+    /// Tags of the answers that the client has, without quotes.
+    known: Box<[Box<str>]>,
+}
+
+impl Accepted {
+    /// Of a request's headers.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Accepted {
+        let lines = headers.get_all(IF_NONE_MATCH).iter().filter_map(|line| line.to_str().ok());
+        let tags = lines.flat_map(|line| line.split(','));
+        let known = tags.map(|tag| tag.trim().trim_matches('"').into()).collect();
+        Accepted { wanted: wanted(headers), known }
     }
-    if request.live == Some(Live::Events) {
-        return Err(Refusal::NotAcceptable(
-            "Server-sent events are JSON only: leave live_sse out, or accept text/event-stream",
-        ));
+
+    /// Whether the client has the answer of this tag already.
+    #[must_use]
+    pub fn has(&self, tag: &str) -> bool {
+        self.known.iter().any(|known| **known == *tag.trim_matches('"'))
     }
-    if request.subset.is_some() {
-        return Err(Refusal::NotAcceptable("Subsets are JSON only: accept application/json"));
+
+    /// The form of an answer. JSON unless Arrow is named and JSON is not wanted more; a client that
+    /// takes neither gets JSON, as it always did.
+    ///
+    /// # Errors
+    /// Arrow is wanted of something that exists as JSON only.
+    pub fn form(&self, request: &ShapeRequest) -> Result<Form, Refusal> {
+        if self.wanted == Form::Json {
+            return Ok(Form::Json);
+        }
+        if request.live == Some(Live::Events) {
+            return Err(Refusal::NotAcceptable(
+                "Server-sent events are JSON only: leave live_sse out, or accept text/event-stream",
+            ));
+        }
+        if request.subset.is_some() {
+            return Err(Refusal::NotAcceptable("Subsets are JSON only: accept application/json"));
+        }
+        Ok(self.wanted)
     }
-    Ok(form)
 }
 
 fn wanted(headers: &HeaderMap) -> Form {

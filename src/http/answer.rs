@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 
+use super::accept::Accepted;
 use super::request::Live;
 use crate::config::Settings;
 use crate::limits::EVENTS_MAX;
@@ -58,12 +59,8 @@ impl Answer<'_> {
 
     /// Whether the client has this answer already: one of the tags it sent is ours.
     #[must_use]
-    pub fn is_known(&self, headers: &HeaderMap) -> bool {
-        let etag = self.etag();
-        let plain = etag.trim_matches('"');
-        let lines = headers.get_all("if-none-match").iter().filter_map(|line| line.to_str().ok());
-        let mut tags = lines.flat_map(|line| line.split(','));
-        self.has_data && tags.any(|tag| tag.trim().trim_matches('"') == plain)
+    pub fn is_known(&self, accepted: &Accepted) -> bool {
+        self.has_data && accepted.has(&self.etag())
     }
 
     /// The response around a body.

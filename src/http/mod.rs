@@ -245,7 +245,8 @@ fn set(headers: &mut HeaderMap, name: &'static str, value: &'static str) {
 /// The client's own if it is of a sensible length.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
     let own = headers.get("x-request-id").filter(|id| (20..=200).contains(&id.len()));
-    own.cloned().unwrap_or_else(|| {
+    // A copy: a header is a part of what the connection has read, and keeps all of it.
+    own.and_then(|own| HeaderValue::from_bytes(own.as_bytes()).ok()).unwrap_or_else(|| {
         let text = format!("{:016x}{:016x}", fresh(), fresh());
         HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("-"))
     })

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use brooklet_sql::Lsn;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::accept::Accepted;
 use super::answer::Answer;
 use super::refusal::Refusal;
 use super::request::{Live, ShapeRequest};
@@ -26,8 +27,8 @@ use crate::shapes::base::{Base, Stage};
 pub struct Reading<'a> {
     /// The server.
     pub http: &'a Http,
-    /// The request's headers.
-    pub headers: &'a HeaderMap,
+    /// What the client accepts.
+    pub accepted: &'a Accepted,
     /// In which form.
     pub form: Form,
     /// What is asked.
@@ -90,7 +91,7 @@ impl Reading<'_> {
         body: impl FnOnce() -> io::Result<Body>,
     ) -> Result<Response, Refusal> {
         let settings = &self.http.settings;
-        if answer.is_known(self.headers) {
+        if answer.is_known(self.accepted) {
             return Ok(answer.response(settings, StatusCode::NOT_MODIFIED, Body::empty()));
         }
         Ok(answer.response(settings, StatusCode::OK, body().map_err(unwritten)?))
@@ -191,7 +192,7 @@ impl Reading<'_> {
     async fn data(&self, slice: Slice, unsure: bool, processed: Lsn) -> Result<Response, Refusal> {
         let answer = Answer { up_to_date: slice.up_to_date, ..self.head(slice.end) };
         let settings = &self.http.settings;
-        if !unsure && answer.is_known(self.headers) {
+        if !unsure && answer.is_known(self.accepted) {
             return Ok(answer.response(settings, StatusCode::NOT_MODIFIED, Body::empty()));
         }
         let end = Lsn(slice.end.tx);
@@ -207,7 +208,7 @@ impl Reading<'_> {
 
     fn events(&self, slice: Slice, changed: watch::Receiver<()>) -> Result<Response, Refusal> {
         let answer = Answer { up_to_date: slice.up_to_date, ..self.head(slice.end) };
-        if !slice.blocks.is_empty() && answer.is_known(self.headers) {
+        if !slice.blocks.is_empty() && answer.is_known(self.accepted) {
             return self.respond(&answer, || Ok(Body::empty()));
         }
         let stopped = self.http.stopped.clone();

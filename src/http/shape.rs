@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use brooklet_sql::subquery::named_tables;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 
-use super::accept;
+use super::accept::Accepted;
 use super::admission::Permit;
 use super::parameters::Parameters;
 use super::query::Query;
@@ -37,20 +37,22 @@ pub async fn answer(http: &Http, query: &Query, request: Request) -> Response {
         Ok(permit) => permit,
         Err(refusal) => return refusal.response(&head.method),
     };
-    let answered = if head.method == Method::DELETE {
+    let (method, accepted) = (head.method.clone(), Accepted::of(&head.headers));
+    drop(head);
+    let answered = if method == Method::DELETE {
         delete(http, query).await
     } else {
-        let post = head.method == Method::POST;
-        read(http, query, &head.headers, post.then_some(body), known, &mut permit).await
+        let body = (method == Method::POST).then_some(body);
+        read(http, query, &accepted, body, known, &mut permit).await
     };
-    let response = answered.unwrap_or_else(|refusal| refusal.response(&head.method));
+    let response = answered.unwrap_or_else(|refusal| refusal.response(&method));
     permit.hold(response)
 }
 
 async fn read(
     http: &Http,
     query: &Query,
-    headers: &HeaderMap,
+    accepted: &Accepted,
     body: Option<Body>,
     known: bool,
     permit: &mut Permit,
@@ -62,7 +64,7 @@ async fn read(
     };
     let core = core(http).await?;
     let request = ShapeRequest::parse(&Parameters::new(query, body))?;
-    let form = accept::form(headers, &request)?;
+    let form = accepted.form(&request)?;
     // Boxed is what comes before the wait for news, so that those who wait do not carry its room along.
     let defined = Box::pin(define(&core, &request.question, false)).await?;
     let part = request.subset.as_ref().map(|subset| subset::Part::check(subset, &defined));
@@ -92,7 +94,7 @@ async fn read(
         return Box::pin(answer).await;
     }
     let (core, shape, request) = (&core, &shape, &request);
-    let reading = Reading { http, headers, form, request, cacheable, core, shape, handle, base };
+    let reading = Reading { http, accepted, form, request, cacheable, core, shape, handle, base };
     let answer = reading.answer().await;
     match answer {
         Err(Refusal::MustRefetch(None)) => {
