@@ -72,7 +72,8 @@ fn connection(socket: TcpStream, http: &Http, builder: &Builder, graceful: &Grac
     socket.set_timeout(Some(WRITE_STALL_MAX));
     let http = http.clone();
     let answer = move |request: axum::extract::Request| {
-        let http = http.clone();
+        // Boxed: a future has room for every argument at each of its levels, and thousands wait in it.
+        let (http, request) = (http.clone(), Box::new(request));
         async move { Ok::<Response<Body>, Infallible>(dispatch(http, request).await) }
     };
     // Chosen by the client; never for events, which must not be held back.

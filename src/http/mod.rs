@@ -75,7 +75,7 @@ enum Route {
     Unknown,
 }
 
-async fn dispatch(http: Http, request: Request) -> Response {
+async fn dispatch(http: Http, request: Box<Request>) -> Response {
     let begun = Instant::now();
     let id = request_id(request.headers());
     let route = route(request.uri().path());
@@ -143,7 +143,7 @@ impl Told {
 }
 
 /// The answer, and whether a browser of another origin may read it: a 401 says nothing at all.
-async fn answer(http: &Http, route: Route, request: Request) -> (Response, bool) {
+async fn answer(http: &Http, route: Route, request: Box<Request>) -> (Response, bool) {
     let method = request.method().clone();
     let reads = method == Method::GET || method == Method::HEAD;
     match route {
@@ -157,7 +157,7 @@ async fn answer(http: &Http, route: Route, request: Request) -> (Response, bool)
             };
             // No page of another origin has any business here.
             match route {
-                Route::Engine => (admin::engine(http).await, false),
+                Route::Engine => (Box::pin(admin::engine(http)).await, false),
                 _ => (listing::shapes(http, &query), false),
             }
         }

@@ -27,7 +27,7 @@ use crate::shapes::definition::Question;
 use crate::shapes::{Defined, Shape};
 
 /// Answers any method of the route.
-pub async fn answer(http: &Http, query: &Query, request: Request) -> Response {
+pub async fn answer(http: &Http, query: &Query, request: Box<Request>) -> Response {
     let (head, body) = request.into_parts();
     let known = query.get("handle").is_some_and(|handle| {
         let core = http.core.borrow();
@@ -40,10 +40,10 @@ pub async fn answer(http: &Http, query: &Query, request: Request) -> Response {
     let (method, accepted) = (head.method.clone(), Accepted::of(&head.headers));
     drop(head);
     let answered = if method == Method::DELETE {
-        delete(http, query).await
+        Box::pin(delete(http, query)).await
     } else {
         let body = (method == Method::POST).then_some(body);
-        read(http, query, &accepted, body, known, &mut permit).await
+        Box::pin(read(http, query, &accepted, body, known, &mut permit)).await
     };
     let response = answered.unwrap_or_else(|refusal| refusal.response(&method));
     permit.hold(response)
