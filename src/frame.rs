@@ -11,7 +11,7 @@ use crate::storage::{FileHandle, Storage, StorageFile, StorageHandle};
 
 const MAGIC: &[u8; 8] = b"BROOKLET";
 /// The version of every format in this release.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 /// Bytes before the first frame.
 pub const FILE_HEAD: u64 = 16;
 /// Bytes of a frame before its payload.

@@ -17,7 +17,7 @@ use crate::members::watch::Watch;
 use crate::members::{Input, MembersHandle, tables};
 use crate::shape_log::posting_files::PostingFiles;
 use crate::shape_log::{Appender, AppenderHandle, ShapeLogs};
-use crate::shapes::catalog::{FormRecord, ShapeRecord};
+use crate::shapes::catalog::{ShapeRecord, StoredForm};
 use crate::storage::StorageHandle;
 
 /// Their logs, beside those of the others.
@@ -32,7 +32,7 @@ pub(super) struct MemberStores {
 /// The records of shapes with subqueries, and the others.
 pub(super) fn divide<'a>(
     records: &'a [ShapeRecord],
-    forms: &BTreeMap<u32, FormRecord>,
+    forms: &BTreeMap<u32, StoredForm>,
 ) -> (Vec<&'a ShapeRecord>, Vec<&'a ShapeRecord>) {
     let concerns = |record: &&ShapeRecord| {
         let form = record.filter.as_ref().and_then(|filter| forms.get(&filter.form));

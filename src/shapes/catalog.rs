@@ -1,7 +1,7 @@
 //! The finished shapes, on disk: what survives a restart.
 //!
-//! What shapes have in common is written once: tables, templates, the forms of filters. A shape's own
-//! record refers to them by number.
+//! What shapes have in common is written once: tables, time zones, templates, the forms of filters. Records
+//! refer to them by number.
 
 #[cfg(test)]
 use std::collections::HashSet;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use brooklet_dataflows::ShapeId;
-use brooklet_sql::{Lsn, Predicate, TableSchema, Zones};
+use brooklet_sql::{Lsn, Predicate, TableSchema, Zone, Zones};
 use serde::{Deserialize, Serialize};
 
 use super::definition::Definition;
@@ -38,6 +38,7 @@ mod kind {
     pub const TEMPLATE: u8 = 5;
     pub const FORM: u8 = 6;
     pub const NO_PARTITIONS: u8 = 7;
+    pub const ZONE: u8 = 8;
 }
 
 /// A finished shape.
@@ -91,25 +92,6 @@ pub struct FilterRecord {
     pub constants: Vec<String>,
 }
 
-/// What filters have in common that differ in constants only.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FormRecord {
-    /// Its number in the catalogue.
-    number: u32,
-    /// The template of its shapes.
-    pub template: u32,
-    /// Its text.
-    pub form: String,
-    /// A filter of this form, printed: what a restart compiles again.
-    pub example: String,
-    /// The tables of its subqueries.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub tables: Vec<Arc<TableSchema>>,
-    /// Its time zones.
-    #[serde(default, skip_serializing_if = "Zones::is_empty")]
-    pub zones: Zones,
-}
-
 /// What is shown of which table.
 #[derive(Debug, Clone)]
 pub struct StoredTemplate {
@@ -117,6 +99,21 @@ pub struct StoredTemplate {
     pub table: Arc<TableSchema>,
     /// What is shown.
     pub definition: Definition,
+}
+
+/// What filters have in common that differ in constants only.
+#[derive(Debug, Clone)]
+pub struct StoredForm {
+    /// The template of its shapes.
+    pub template: u32,
+    /// Its text.
+    pub text: String,
+    /// A filter of this form, printed: what a restart compiles again.
+    pub example: String,
+    /// The tables of its subqueries.
+    pub tables: Vec<Arc<TableSchema>>,
+    /// Its time zones.
+    pub zones: Zones,
 }
 
 /// What a record is made of, but for what the catalogue adds.
@@ -156,10 +153,12 @@ struct State {
     path: PathBuf,
     /// What the file has already, by number.
     tables: BTreeMap<u32, Arc<TableSchema>>,
+    zones: BTreeMap<u32, Arc<Zone>>,
     templates: HashMap<(u32, Definition), u32>,
     forms: HashMap<(u32, String), u32>,
     /// Numbers above all that were given.
     next_table: u32,
+    next_zone: u32,
     next_template: u32,
     next_form: u32,
     /// The length of the file at which is looked for what is dead in it.
@@ -176,6 +175,24 @@ struct PartitionsRecord {
 struct TableRecord {
     number: u32,
     schema: TableSchema,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ZoneRecord {
+    number: u32,
+    zone: Zone,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FormRecord {
+    number: u32,
+    template: u32,
+    text: String,
+    example: String,
+    /// Numbers of the tables of its subqueries,
+    tables: Vec<u32>,
+    /// and of its time zones. One table or zone is in thousands of forms.
+    zones: Vec<u32>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -234,9 +251,11 @@ impl Catalog {
             storage: Arc::clone(storage),
             path: path.to_owned(),
             tables: BTreeMap::new(),
+            zones: BTreeMap::new(),
             templates: HashMap::new(),
             forms: HashMap::new(),
             next_table: 0,
+            next_zone: 0,
             next_template: templates.last_key_value().map_or(0, |(last, _)| last + 1),
             next_form: forms.last_key_value().map_or(0, |(last, _)| last + 1),
             look_at: 0,
@@ -245,8 +264,7 @@ impl Catalog {
             state.known_template(*number, template, &mut file);
         }
         for (number, form) in forms {
-            state.forms.insert((form.template, form.form.clone()), *number);
-            file.append(kind::FORM, &[&json(form)]);
+            state.known_form(*number, form, &mut file);
         }
         for shape in shapes {
             file.append(kind::SHAPE, &[&json(shape)]);
@@ -413,6 +431,29 @@ impl State {
         file.append(kind::TEMPLATE, &[&json(&record)]);
     }
 
+    /// The number of a time zone, which is written once.
+    fn zone(&mut self, zone: &Arc<Zone>, file: &mut FrameFile) -> u32 {
+        if let Some((number, _)) = self.zones.iter().rev().find(|(_, known)| *known == zone) {
+            return *number;
+        }
+        let number = self.next_zone;
+        self.next_zone += 1;
+        self.zones.insert(number, Arc::clone(zone));
+        let zone = Zone::clone(zone);
+        file.append(kind::ZONE, &[&json(&ZoneRecord { number, zone })]);
+        number
+    }
+
+    /// Writes a form under its number.
+    fn known_form(&mut self, number: u32, form: &StoredForm, file: &mut FrameFile) {
+        let StoredForm { template, text, example, tables, zones } = form.clone();
+        let tables = tables.iter().map(|table| self.table(table, file)).collect();
+        let zones = zones.values().map(|zone| self.zone(zone, file)).collect();
+        self.forms.insert((template, text.clone()), number);
+        let record = FormRecord { number, template, text, example, tables, zones };
+        file.append(kind::FORM, &[&json(&record)]);
+    }
+
     /// The record of a filter, whose form is written once.
     fn filter(
         &mut self,
@@ -420,19 +461,16 @@ impl State {
         predicate: &Predicate,
         file: &mut FrameFile,
     ) -> FilterRecord {
-        let form = predicate.form().text().to_owned();
-        let key = (template, form.clone());
+        let key = (template, predicate.form().text().to_owned());
         let number = match self.forms.get(&key) {
             Some(number) => *number,
             None => {
                 let number = self.next_form;
                 self.next_form += 1;
-                self.forms.insert(key, number);
-                let example = predicate.sql();
-                let tables = predicate.subquery_tables();
-                let zones = predicate.form().zones();
-                let record = FormRecord { number, template, form, example, tables, zones };
-                file.append(kind::FORM, &[&json(&record)]);
+                let (tables, zones) = (predicate.subquery_tables(), predicate.form().zones());
+                let (text, example) = (key.1, predicate.sql());
+                let form = StoredForm { template, text, example, tables, zones };
+                self.known_form(number, &form, file);
                 number
             }
         };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use brooklet_sql::{Form, Predicate, TableSchema, Tables, compile_printed};
 
-use super::catalog::{FormRecord, ShapeRecord, StoredTemplate};
+use super::catalog::{ShapeRecord, StoredForm, StoredTemplate};
 use super::definition::{Defined, key_columns};
 use super::template::{Template, Templates};
 
@@ -23,7 +23,7 @@ impl Stored {
     #[must_use]
     pub fn compile(
         found: &BTreeMap<u32, StoredTemplate>,
-        forms: &BTreeMap<u32, FormRecord>,
+        forms: &BTreeMap<u32, StoredForm>,
         shared: &Templates,
     ) -> Stored {
         let template = |(number, stored): (&u32, &StoredTemplate)| {
@@ -35,16 +35,16 @@ impl Stored {
             (*number, defined.template)
         };
         let templates: HashMap<u32, Arc<Template>> = found.iter().map(template).collect();
-        let form = |(number, record): (&u32, &FormRecord)| {
+        let form = |(number, record): (&u32, &StoredForm)| {
             let template = Arc::clone(templates.get(&record.template)?);
             let tables = record.tables.iter().map(|table| (table.name.clone(), Arc::clone(table)));
             let mut tables: Tables = tables.collect();
             tables.zones.clone_from(&record.zones);
             let predicate = match compile_printed(&record.example, template.table(), &tables) {
-                Ok(predicate) if predicate.form().text() == record.form => predicate,
+                Ok(predicate) if predicate.form().text() == record.text => predicate,
                 compiled => {
                     let error = compiled.err().map(|error| error.to_string());
-                    tracing::warn!(filter = record.form, error, "a stored filter is left out");
+                    tracing::warn!(filter = record.text, error, "a stored filter is left out");
                     return None;
                 }
             };

@@ -32,10 +32,12 @@ struct Place {
 struct Survey {
     /// With the numbers of the template and the form.
     shapes: HashMap<ShapeId, (Place, u32, Option<u32>)>,
-    forms: BTreeMap<u32, Place>,
+    /// With the numbers of the tables and zones.
+    forms: BTreeMap<u32, (Place, FormHead)>,
     /// With the number of the table.
     templates: BTreeMap<u32, (Place, u32)>,
     tables: BTreeMap<u32, Place>,
+    zones: BTreeMap<u32, Place>,
     partitions: BTreeMap<u32, Place>,
     /// The highest shape ever.
     highest: Option<ShapeId>,
@@ -57,6 +59,13 @@ struct FilterHead {
 struct TemplateHead {
     number: u32,
     table: u32,
+}
+
+#[derive(Deserialize)]
+struct FormHead {
+    number: u32,
+    tables: Vec<u32>,
+    zones: Vec<u32>,
 }
 
 #[derive(Deserialize)]
@@ -99,13 +108,17 @@ impl Survey {
                 let head: Numbered = serde_json::from_slice(frame.payload).ok()?;
                 self.tables.insert(head.number, place);
             }
+            kind::ZONE => {
+                let head: Numbered = serde_json::from_slice(frame.payload).ok()?;
+                self.zones.insert(head.number, place);
+            }
             kind::TEMPLATE => {
                 let head: TemplateHead = serde_json::from_slice(frame.payload).ok()?;
                 self.templates.insert(head.number, (place, head.table));
             }
             kind::FORM => {
-                let head: Numbered = serde_json::from_slice(frame.payload).ok()?;
-                self.forms.insert(head.number, place);
+                let head: FormHead = serde_json::from_slice(frame.payload).ok()?;
+                self.forms.insert(head.number, (place, head));
             }
             kind::PARTITIONS => {
                 let known: PartitionsRecord = serde_json::from_slice(frame.payload).ok()?;
@@ -126,15 +139,22 @@ impl Survey {
         let forms: HashSet<u32> = self.shapes.values().filter_map(|shape| shape.2).collect();
         self.templates.retain(|number, _| templates.contains(number));
         self.forms.retain(|number, _| forms.contains(number));
-        let tables: HashSet<u32> = self.templates.values().map(|template| template.1).collect();
+        let mut tables: HashSet<u32> = self.templates.values().map(|template| template.1).collect();
+        let mut zones: HashSet<u32> = HashSet::new();
+        for (_, form) in self.forms.values() {
+            tables.extend(&form.tables);
+            zones.extend(&form.zones);
+        }
         self.tables.retain(|number, _| tables.contains(number));
+        self.zones.retain(|number, _| zones.contains(number));
     }
 
     fn places(&self) -> impl Iterator<Item = Place> {
         let shapes = self.shapes.values().map(|shape| shape.0);
         let templates = self.templates.values().map(|template| template.0);
-        let rest = [&self.forms, &self.tables, &self.partitions].into_iter();
-        shapes.chain(templates).chain(rest.flat_map(|places| places.values().copied()))
+        let forms = self.forms.values().map(|form| form.0);
+        let rest = [&self.tables, &self.zones, &self.partitions].into_iter();
+        shapes.chain(templates).chain(forms).chain(rest.flat_map(|places| places.values().copied()))
     }
 
     fn bytes(&self) -> u64 {
@@ -187,6 +207,7 @@ impl Catalog {
             }
             // Whoever needs one of those that go writes it anew, behind this place.
             state.tables.retain(|number, _| survey.tables.contains_key(number));
+            state.zones.retain(|number, _| survey.zones.contains_key(number));
             state.templates.retain(|_, number| survey.templates.contains_key(number));
             state.forms.retain(|_, number| survey.forms.contains_key(number));
             end

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use brooklet_dataflows::ShapeId;
-use brooklet_sql::TableSchema;
+use brooklet_sql::{TableSchema, Zone};
 
 use super::super::partitions::KnownPartitions;
 use super::super::visibility::Visibility;
 use super::{
-    FormRecord, PartitionsRecord, ShapeRecord, StoredTemplate, TableRecord, TemplateRecord, kind,
+    FormRecord, PartitionsRecord, ShapeRecord, StoredForm, StoredTemplate, TableRecord,
+    TemplateRecord, ZoneRecord, kind,
 };
 
 /// What was found at a start.
@@ -19,7 +20,7 @@ pub struct Recovered {
     /// What they show, by number.
     pub templates: BTreeMap<u32, StoredTemplate>,
     /// What their filters look like, by number.
-    pub forms: BTreeMap<u32, FormRecord>,
+    pub forms: BTreeMap<u32, StoredForm>,
     /// A number above every shape's.
     pub next_id: u64,
     /// Partitions whose rows shapes may hold, by partitioned table.
@@ -46,6 +47,7 @@ impl Recovered {
 #[derive(Default)]
 pub(super) struct Found {
     tables: BTreeMap<u32, Arc<TableSchema>>,
+    zones: BTreeMap<u32, Arc<Zone>>,
     templates: BTreeMap<u32, TemplateRecord>,
     forms: BTreeMap<u32, FormRecord>,
     shapes: BTreeMap<ShapeId, ShapeRecord>,
@@ -62,13 +64,22 @@ impl Found {
 
     /// What is left: shapes that have not ended, and what they refer to.
     pub(super) fn alive(self) -> Recovered {
-        let Found { tables, templates, forms, mut shapes, partitions, next_id, .. } = self;
+        let Found { tables, zones, templates, forms, mut shapes, partitions, next_id, .. } = self;
         let stored = |(number, record): (u32, TemplateRecord)| {
             let table = Arc::clone(tables.get(&record.table)?);
             Some((number, StoredTemplate { table, definition: record.definition }))
         };
         let templates: BTreeMap<u32, StoredTemplate> =
             templates.into_iter().filter_map(stored).collect();
+        let stored = |(number, record): (u32, FormRecord)| {
+            let FormRecord { template, text, example, .. } = record;
+            let table = |number: &u32| tables.get(number).cloned();
+            let zone = |number: &u32| zones.get(number).map(|zone| (zone.key(), zone.clone()));
+            let tables = record.tables.iter().map(table).collect::<Option<_>>()?;
+            let zones = record.zones.iter().map(zone).collect::<Option<_>>()?;
+            Some((number, StoredForm { template, text, example, tables, zones }))
+        };
+        let forms: BTreeMap<u32, StoredForm> = forms.into_iter().filter_map(stored).collect();
         // One of an earlier generation was about to end when the process did.
         let current = |shape: &ShapeRecord, template: &StoredTemplate| {
             let known = partitions.get(&template.definition.table);
@@ -100,6 +111,10 @@ impl Found {
             kind::TABLE => {
                 let table: TableRecord = serde_json::from_slice(payload).ok()?;
                 self.tables.insert(table.number, Arc::new(table.schema));
+            }
+            kind::ZONE => {
+                let zone: ZoneRecord = serde_json::from_slice(payload).ok()?;
+                self.zones.insert(zone.number, Arc::new(zone.zone));
             }
             kind::TEMPLATE => {
                 let template: TemplateRecord = serde_json::from_slice(payload).ok()?;

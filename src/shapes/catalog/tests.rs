@@ -1,6 +1,6 @@
 //! What a catalogue says after restarts.
 
-use brooklet_sql::{Column, RelationName, compile};
+use brooklet_sql::{Column, RelationName, Tables, compile, compile_with};
 
 use super::super::definition::{LogMode, Replica};
 use super::super::stored::Stored;
@@ -239,6 +239,52 @@ async fn written_again_while_it_is_in_use_it_says_the_same_and_what_comes_meanwh
     // Nobody has them, and still no number is given twice.
     catalog.remove(ShapeId(1)).await.unwrap();
     assert_eq!((found(&path).0.len(), found(&path).3), (0, 1060));
+}
+
+/// Constants of a subquery are a part of the form: one of its own for each user.
+#[tokio::test]
+async fn a_table_of_thousands_of_forms_and_a_zone_are_written_once() {
+    const NAME: &str = "a_name_that_is_found_easily";
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("catalog.log");
+    let (catalog, _) = Catalog::open(&Directory::handle(), &path, &HashSet::new()).unwrap();
+    let (catalog, outer, log) = (Arc::new(catalog), table(), log());
+    let mut inner = TableSchema::clone(&outer);
+    inner.name.table = "inside".into();
+    (inner.oid, inner.columns[0].enum_name) = (8, NAME.into());
+    let mut tables: Tables = [(inner.name.clone(), Arc::new(inner))].into_iter().collect();
+    let zone = Zone::new("Europe/Berlin".into(), 3_600, &[(1_234_567, 3_600, 7_200)]).unwrap();
+    tables.zones.insert(zone.key(), Arc::new(zone));
+    let shape = |id: u64| {
+        let local = "to_timestamp(n) AT TIME ZONE 'Europe/Berlin' > timestamp '2020-01-01'";
+        let filter = format!("n IN (SELECT n FROM inside WHERE n = {id} AND {local})");
+        let predicate = Some(compile_with(&filter, &[], &outer, &tables).unwrap());
+        Finished { predicate, ..finished(id, &outer) }
+    };
+    for id in 1..=100 {
+        catalog.finish(shape(id), &log).await.unwrap();
+    }
+    for id in 1..=80 {
+        catalog.remove(ShapeId(id)).await.unwrap();
+    }
+    let begun = catalog.begin().unwrap().expect("there is much that is dead");
+    catalog.replace(begun).map_err(|_| "failed").unwrap();
+    // Written once more only by what comes after nobody had it.
+    catalog.finish(shape(101), &log).await.unwrap();
+    let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
+    assert_eq!((text.matches(NAME).count(), text.matches("1234567").count()), (1, 1));
+    drop(catalog);
+    for _ in 0..2 {
+        let (_, recovered) = Catalog::open(&Directory::handle(), &path, &HashSet::new()).unwrap();
+        assert_eq!(recovered.forms.len(), 21);
+        let shared = Templates::default();
+        let stored = Stored::compile(&recovered.templates, &recovered.forms, &shared);
+        for record in &recovered.shapes {
+            assert_eq!(stored.question(record).unwrap().predicate, shape(record.id.0).predicate);
+        }
+        let tables: Vec<_> = recovered.forms.values().map(|form| &form.tables[0]).collect();
+        assert!(tables.iter().all(|table| Arc::ptr_eq(table, tables[0])), "one in memory as well");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
