@@ -23,6 +23,8 @@ pub const COLLATION: &str = include_str!("../statements/collation.sql");
 /// `$1` a time zone's name; no row where it is none. What [`crate::Zone::new`] is made of, and `goes_on`:
 /// whether the zone is what that says before and behind the years that were looked at.
 pub const ZONE: &str = include_str!("../statements/zone.sql");
+/// The names that [`ZONE`] knows, in lower case, and more.
+pub const ZONE_NAMES: &str = include_str!("../statements/zone_names.sql");
 /// `$1` publication name.
 pub const PUBLICATION: &str = include_str!("../statements/publication.sql");
 /// `$1` publication name, `$2` table oid, `$3` its partitions' oids.

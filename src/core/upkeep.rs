@@ -11,7 +11,7 @@ use crate::limits::{EVICT_INTERVAL, POSTING_SYNC_INTERVAL, RECONCILE_INTERVAL, R
 use crate::shape_log::{AppenderHandle, ShapeLogs};
 use crate::shapes::create::{Workshop, prune_recent};
 use crate::shapes::evict::{ShapeLimits, evict};
-use crate::shapes::reconcile::reconcile;
+use crate::shapes::reconcile::{reconcile, reconcile_zones};
 use crate::shapes::registry::Registry;
 use crate::shapes::retention::Retention;
 
@@ -28,6 +28,7 @@ pub(super) fn keep_going(
     let retention = Retention::new(Arc::clone(registry), settings.storage_limit);
     tasks.spawn(retention.run(settings.retention_interval));
     tasks.spawn(keep_reconciled(Arc::clone(registry), changed));
+    tasks.spawn(keep_zones(Arc::clone(registry)));
     tasks.spawn(keep_pruned(Arc::clone(workshop)));
     tasks.spawn(keep_synced(Arc::clone(workshop), appender));
     tasks
@@ -81,6 +82,17 @@ async fn keep_reconciled(registry: Arc<Registry>, changed: Arc<Notify>) {
         }
         if let Err(error) = reconcile(&registry).await {
             tracing::debug!(%error, "cannot look after the tables");
+        }
+    }
+}
+
+/// Looks after the time zones at intervals, and once at a start.
+async fn keep_zones(registry: Arc<Registry>) {
+    let mut interval = tokio::time::interval(RECONCILE_INTERVAL);
+    loop {
+        interval.tick().await;
+        if let Err(error) = reconcile_zones(&registry).await {
+            tracing::warn!(%error, "the server's time zones cannot be asked for: shapes that use them stay as they are until they can");
         }
     }
 }

@@ -139,6 +139,11 @@ impl Database {
         })
     }
 
+    /// Lets the pool's connections go that nobody uses at the moment.
+    pub fn renew_idle(&self) {
+        self.pool.retain(|_, _| false);
+    }
+
     /// Cancels what runs on a connection; says nothing if there is nothing, or it cannot.
     pub fn cancel(&self, client: &Client) -> impl Future<Output = ()> + Send + use<> {
         let (token, tls) = (client.cancel_token(), self.tls.clone());

@@ -69,13 +69,13 @@ pub async fn reconcile(registry: &Arc<Registry>) -> Result<(), DatabaseError> {
         }
     }
     reconcile_partitions(workshop, &oids).await?;
-    reconcile_zones(registry).await?;
     crate::members::load::reconcile(registry, &out).await;
     Ok(())
 }
 
-/// Ends the shapes that know a time zone otherwise than the server does by now.
-async fn reconcile_zones(registry: &Arc<Registry>) -> Result<(), DatabaseError> {
+/// Ends the shapes that know a time zone otherwise than the server does by now. Apart from the rest, which shall
+/// not wait: the server takes up to a second for a zone.
+pub async fn reconcile_zones(registry: &Arc<Registry>) -> Result<(), DatabaseError> {
     let mut used = Zones::new();
     for template in registry.templates().all() {
         template.forms().into_iter().flatten().for_each(|form| used.extend(form.zones()));
