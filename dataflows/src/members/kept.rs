@@ -11,7 +11,7 @@ use super::counts::{Counted, Counts};
 use super::indexes::{By, Indexes};
 
 /// Fewer empty places than these are kept for what comes next.
-const ROOM_KEPT: usize = 1_024;
+const ROOM_KEPT: usize = if cfg!(test) { 4 } else { 1_024 };
 
 /// Whether so many places are too many for what is in them. Then they are made anew, which costs as much as there is,
 /// and three times as many have gone since.

@@ -12,7 +12,7 @@ use super::kept::mostly_empty;
 
 /// Bytes of a block of more than one record: its allocation is large beside what is kept of it, and half-filled ones are
 /// small beside a store.
-const BLOCK_BYTES: usize = 256 << 10;
+const BLOCK_BYTES: usize = if cfg!(test) { 4 << 10 } else { 256 << 10 };
 
 /// The bits of a number that count within a block.
 const PLACE_BITS: u32 = 12;
