@@ -294,5 +294,5 @@ const fn or_in_tests(limit: u64, small: u64) -> u64 {
 pub const NUDGE_AFTER: Duration = Duration::from_millis(500);
 
 /// Bytes of memory for the rows of tables that shapes with subqueries are about, unless configured: some
-/// four million rows of a hundred bytes.
+/// eight million rows of a hundred bytes.
 pub const SUBQUERY_BYTES_DEFAULT: u64 = 1 << 30;

@@ -78,7 +78,7 @@ fn memberships(users: usize) -> Vec<Row> {
 }
 
 fn count<'a>(name: &KeptName, rows: impl Iterator<Item = &'a Row>) -> Counts {
-    let mut counts = Counts::new();
-    rows.for_each(|row| *counts.entry(name.project(row).unwrap()).or_default() += 1);
+    let mut counts = Counts::new(name);
+    rows.for_each(|row| counts.add(&name.project(row).unwrap(), 1));
     counts
 }

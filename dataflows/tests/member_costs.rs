@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use brooklet_dataflows::members::{Costs, Counts, Members, needs};
+use brooklet_dataflows::members::{Costs, Counts, Members, Sizes, needs};
 use brooklet_dataflows::{Change, Selection, ShapeId, ShapePlan};
 use brooklet_sql::{Collation, Column, RelationName, Row, TableSchema, Tables, compile_with};
 
@@ -40,6 +40,8 @@ struct World {
     rows: BTreeMap<(u32, u64), Row>,
     members: Members,
     template: &'static str,
+    /// What stands for a user in it.
+    user: fn(u64) -> String,
     selection: Arc<Selection>,
     seq: u64,
 }
@@ -57,23 +59,30 @@ fn membership(id: u64, user: u64, project: u64) -> Row {
 }
 
 impl World {
-    /// So many users, each with a shape.
-    fn new(template: &'static str, users: u64) -> World {
+    /// Tables without rows, whose users and projects are of these types.
+    fn empty(
+        template: &'static str,
+        user: fn(u64) -> String,
+        (users, projects): (u32, u32),
+    ) -> World {
+        let memberships = [("id", 23), ("user_id", users), ("project_id", projects)];
+        let issues = [("id", 23), ("project_id", projects), ("title", 25), ("owner", users)];
         let tables = [
-            table(PROJECTS, "projects", &[("id", 23), ("active", 16)]),
-            table(MEMBERSHIPS, "memberships", &[("id", 23), ("user_id", 23), ("project_id", 20)]),
-            table(
-                ISSUES,
-                "issues",
-                &[("id", 23), ("project_id", 23), ("title", 25), ("owner", 23)],
-            ),
+            table(PROJECTS, "projects", &[("id", projects), ("active", 16)]),
+            table(MEMBERSHIPS, "memberships", &memberships),
+            table(ISSUES, "issues", &issues),
         ];
         let issues = Arc::clone(&tables[2]);
         let (columns, key) = ([0, 1, 2, 3].into(), [0].into());
         let selection = Arc::new(Selection { table: issues, columns, key, listed: true });
         let tables: Tables = tables.map(|table| (table.name.clone(), table)).into();
         let (rows, members) = (BTreeMap::new(), Members::default());
-        let mut world = World { tables, rows, members, template, selection, seq: 0 };
+        World { tables, rows, members, template, user, selection, seq: 0 }
+    }
+
+    /// So many users, each with a shape.
+    fn new(template: &'static str, users: u64) -> World {
+        let mut world = World::empty(template, |user| user.to_string(), (23, 20));
         // Some users have no shape.
         for user in 0..users + 10 {
             for number in 0..PROJECTS_EACH {
@@ -91,12 +100,15 @@ impl World {
                 world.rows.insert((MEMBERSHIPS, id), membership(id, user, 0));
             }
         }
-        (0..users).for_each(|user| world.add(user));
+        for user in 0..users {
+            world.add(user);
+            assert!(world.members.rows(ShapeId(user)).count() >= 3);
+        }
         world
     }
 
     fn plan(&self, user: u64) -> Arc<ShapePlan> {
-        let filter = self.template.replace("{user}", &user.to_string());
+        let filter = self.template.replace("{user}", &(self.user)(user));
         let table = &self.selection.table;
         let predicate = Some(compile_with(&filter, &[], table, &self.tables).unwrap());
         let selection = Arc::clone(&self.selection);
@@ -108,12 +120,12 @@ impl World {
         for (name, _) in needs(&plan) {
             if !self.members.keeps(&name) {
                 let rows = self.rows.range((name.table, 0)..(name.table + 1, 0));
-                let rows: Counts = rows.map(|(_, row)| (name.project(row).unwrap(), 1)).collect();
-                self.members.keep(name, rows).unwrap();
+                let mut counts = Counts::new(&name);
+                rows.for_each(|(_, row)| counts.add(&name.project(row).unwrap(), 1));
+                self.members.keep(name, counts).unwrap();
             }
         }
         self.members.add(plan);
-        assert!(self.members.rows(ShapeId(user)).count() >= 3);
     }
 
     /// A transaction of one change; told how many shapes it concerns.
@@ -249,6 +261,77 @@ fn what_is_seen_says_how_shapes_are_found() {
     assert!(one.filter.contains('?') && !one.filter.contains("19"), "{}", one.filter);
 }
 
+const PLAIN: &str = "project_id IN (SELECT project_id FROM memberships WHERE user_id = '{user}')";
+
+fn number(of: u64) -> String {
+    (1_000_000 + of).to_string()
+}
+
+fn uuid(of: u64) -> String {
+    let random = of.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    format!("{:08x}-{:04x}-4{:03x}-8000-{of:012x}", random >> 32, random & 0xFFFF, random >> 52)
+}
+
+const USERS: u64 = 200;
+const MEMBERSHIPS_EACH: u64 = 100;
+
+/// What is kept for 20,000 memberships, half of which were there before the shapes and half of which come later, and
+/// for four issues of each project.
+fn kept(template: &'static str, id: fn(u64) -> String, type_oid: u32, projects: u64) -> Sizes {
+    let mut world = World::empty(template, id, (type_oid, type_oid));
+    let member = |number: u64| {
+        let user = number % USERS;
+        let project = (user * MEMBERSHIPS_EACH + number / USERS) * 7_919 % projects;
+        row(&[&(9_000_000 + number).to_string(), &id(user), &id(project)])
+    };
+    for project in 0..projects {
+        world.rows.insert((PROJECTS, project), row(&[&id(project), "t"]));
+        for at in 4 * project..4 * project + 4 {
+            let title = format!("issue number {at} of a project, of some length");
+            let issue = row(&[&at.to_string(), &id(project), &title, &id(at % USERS)]);
+            world.rows.insert((ISSUES, at), issue);
+        }
+    }
+    let all = USERS * MEMBERSHIPS_EACH;
+    (0..all / 2).for_each(|at| drop(world.rows.insert((MEMBERSHIPS, at), member(at))));
+    (0..USERS).for_each(|user| world.add(user));
+    for at in all / 2..all {
+        let moved = world.change(MEMBERSHIPS, at, Some(member(at)));
+        assert!(moved <= 1, "a membership concerns its user alone");
+    }
+    world.members.sizes()
+}
+
+/// By the accounting of what is kept, which the test below compares with what the process takes.
+#[test]
+fn a_membership_takes_at_most_64_bytes() {
+    const NESTED: &str = "project_id IN (SELECT project_id FROM memberships WHERE user_id = '{user}' AND project_id IN (SELECT id FROM projects WHERE active))";
+    const EXISTS: &str = "EXISTS (SELECT 1 FROM memberships m WHERE m.project_id = issues.project_id AND m.user_id = '{user}')";
+    const JOINED: &str = "project_id IN (SELECT p.id FROM memberships m JOIN projects p ON p.id = m.project_id WHERE m.user_id = '{user}' AND p.active)";
+    let shared = 2_000;
+    let own = USERS * MEMBERSHIPS_EACH;
+    for (what, template, id, type_oid, projects, most, most_outer) in [
+        ("whole numbers", PLAIN, number as fn(u64) -> String, 20, shared, 40, 130),
+        ("whole numbers, a project each", PLAIN, number, 20, own, 64, 130),
+        ("UUIDs", PLAIN, uuid, 2_950, shared, 64, 150),
+        ("EXISTS, UUIDs", EXISTS, uuid, 2_950, shared, 64, 150),
+        // What more than one subquery asks for is beside it, for each project.
+        ("UUIDs, a project each", PLAIN, uuid, 2_950, own, 110, 150),
+        ("nested", NESTED, number, 20, shared, 64, 130),
+        ("joined", JOINED, number, 20, shared, 64, 130),
+    ] {
+        let Sizes { outer, inner, keys, .. } = kept(template, id, type_oid, projects);
+        let all = (USERS * MEMBERSHIPS_EACH) as usize;
+        let outer = outer / (4 * projects as usize);
+        println!(
+            "{what}: {} bytes a membership, {} of them its keys; {outer} an issue",
+            (inner + keys) / all,
+            keys / all,
+        );
+        assert!(inner + keys <= most * all && outer <= most_outer, "{what}");
+    }
+}
+
 fn resident() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages: usize = statm.split(' ').nth(1).unwrap().parse().unwrap();
@@ -268,7 +351,8 @@ fn what_is_kept_takes_as_much_memory_as_is_said() {
     let plans: Vec<Arc<ShapePlan>> = (0..USERS).map(|user| world.plan(user)).collect();
     println!("a plan, which the shape has in any case: {} bytes", (resident() - bare) / 10_000);
     for (name, _) in needs(&plans[0]).into_iter().filter(|(name, _)| name.table != MEMBERSHIPS) {
-        world.members.keep(name, Counts::new()).unwrap();
+        let none = Counts::new(&name);
+        world.members.keep(name, none).unwrap();
     }
     let (name, _) =
         needs(&plans[0]).into_iter().find(|(name, _)| name.table == MEMBERSHIPS).unwrap();
@@ -280,7 +364,8 @@ fn what_is_kept_takes_as_much_memory_as_is_said() {
         last = (now, said);
     };
     // Row by row, so that no list of them is left behind.
-    world.members.keep(name.clone(), Counts::new()).unwrap();
+    let none = Counts::new(&name);
+    world.members.keep(name, none).unwrap();
     world.members.add(Arc::clone(&plans[0]));
     for user in 0..USERS {
         let changes: Vec<Change> = (0..EACH)

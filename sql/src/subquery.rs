@@ -148,6 +148,20 @@ impl MemberKey {
         })
     }
 
+    /// The values; equal bytes, equal keys.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The key that has these bytes.
+    #[must_use]
+    pub fn of_bytes(bytes: &[u8]) -> MemberKey {
+        let key = MemberKey { bytes: bytes.into(), has_null: false };
+        let has_null = key.parts().any(|part| part.is_none());
+        MemberKey { has_null, ..key }
+    }
+
     /// Bytes of it.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -302,7 +302,7 @@ impl Lane {
             return Err(Some(TooLarge(self.bytes_max)));
         }
         BYTES.store(bytes as u64, Ordering::Relaxed);
-        Ok(self.members.rows(plan.id).cloned().collect())
+        Ok(self.members.rows(plan.id).collect())
     }
 
     /// Takes an input while rows are awaited: the stream is put off, but says how far it is.

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use brooklet_dataflows::members::{Counts, KEPT_ROW_OVERHEAD, KeptName, count, inner_needs, needs};
+use brooklet_dataflows::members::{Counts, KeptName, count, inner_needs, needs};
 use brooklet_dataflows::{Change, ShapePlan};
 use brooklet_sql::{Lsn, TableSchema, statement};
 
@@ -46,19 +46,19 @@ pub async fn rows(
     needs: &[Need],
     bytes_max: usize,
 ) -> Result<Vec<(KeptName, Counts)>, CreateError> {
-    let (mut all, mut bytes) = (Vec::new(), 0);
+    let (mut all, mut before) = (Vec::new(), 0);
     for (name, table) in needs {
         let statement = statement::copy(table, &name.columns, None, None);
         let mut rows = snapshot.rows(&statement, name.columns.len()).await?;
-        let mut counts = Counts::new();
+        let mut counts = Counts::new(name);
         while let Some(row) = rows.next().await? {
             let Some(row) = name.place(&row) else { continue };
-            bytes += row.as_bytes().len() + KEPT_ROW_OVERHEAD;
-            if bytes > bytes_max {
+            counts.add(&row, 1);
+            if before + counts.bytes() > bytes_max {
                 return Err(CreateError::Refused(TooLarge(bytes_max).to_string()));
             }
-            *counts.entry(row).or_default() += 1;
         }
+        before += counts.bytes();
         all.push((name.clone(), counts));
     }
     Ok(all)

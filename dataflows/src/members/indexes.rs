@@ -4,14 +4,13 @@
 //! *Invariant*: a key finds every row that has it, and may find others; a row of which cannot be said what it
 //! has is found by every value.
 
-use std::collections::{BTreeSet, HashMap, hash_map::Entry};
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, Hash};
 
 use brooklet_sql::{Found, Membership, Reading, Row, Source};
 use hashbrown::DefaultHashBuilder;
 
-/// Bytes of a key in an index: its place in the map, and the least that a list of rows takes.
-const ENTRY_BYTES: usize = 48;
+use super::pairs::{Pairs, pair};
 
 /// Indexes of the same rows, under numbers.
 #[derive(Default)]
@@ -34,16 +33,19 @@ struct Index {
     by: By,
     name: String,
     users: usize,
-    by_key: HashMap<u64, Ids>,
+    /// The hash of a key, and a row that has it. Two keys of one hash find each other's rows.
+    by_key: Pairs,
     /// Rows with a NULL in one of several columns; of a source, those of which nothing can be said.
-    partial: BTreeSet<u32>,
-    entries: usize,
+    partial: Pairs,
 }
 
-enum Ids {
-    One(u32),
-    Many(BTreeSet<u32>),
+/// All that is kept of a key.
+fn hash<K: Hash + ?Sized>(hasher: &DefaultHashBuilder, key: &K) -> u32 {
+    (hasher.hash_one(key) >> 32) as u32
 }
+
+/// What rows that are partial are under.
+const PARTIAL: u32 = 0;
 
 impl Indexes {
     /// One user more of an index; also says whether it is new, and has to be filled.
@@ -58,8 +60,8 @@ impl Indexes {
             index.users += 1;
             return (*at, false);
         }
-        let (by_key, partial) = (HashMap::new(), BTreeSet::new());
-        let index = Index { by, name: name.clone(), users: 1, by_key, partial, entries: 0 };
+        let (by_key, partial) = (Pairs::default(), Pairs::default());
+        let index = Index { by, name: name.clone(), users: 1, by_key, partial };
         let at = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
         match self.slots.get_mut(at) {
             Some(slot) => *slot = Some(index),
@@ -85,8 +87,7 @@ impl Indexes {
     /// No row is there any more.
     pub(super) fn clear(&mut self) {
         for index in self.slots.iter_mut().flatten() {
-            (index.by_key, index.partial) = (HashMap::new(), BTreeSet::new());
-            index.entries = 0;
+            (index.by_key, index.partial) = (Pairs::default(), Pairs::default());
         }
     }
 
@@ -117,31 +118,21 @@ impl Indexes {
         into: &mut BTreeSet<u32>,
     ) {
         let Some(Some(index)) = self.slots.get(at as usize) else { return };
-        match index.by_key.get(&self.hasher.hash_one(key)) {
-            None => {}
-            Some(Ids::One(id)) => _ = into.insert(*id),
-            Some(Ids::Many(ids)) => into.extend(ids),
-        }
+        into.extend(index.by_key.of(hash(&self.hasher, key)));
         if partial {
-            into.extend(&index.partial);
+            into.extend(index.partial.of(PARTIAL));
         }
     }
 
     /// How many rows a key finds, without those that are partial.
     pub(super) fn count<K: Hash + ?Sized>(&self, at: u32, key: &K) -> usize {
         let Some(Some(index)) = self.slots.get(at as usize) else { return 0 };
-        match index.by_key.get(&self.hasher.hash_one(key)) {
-            None => 0,
-            Some(Ids::One(_)) => 1,
-            Some(Ids::Many(ids)) => ids.len(),
-        }
+        index.by_key.count(hash(&self.hasher, key))
     }
 
-    /// Bytes, by estimate.
+    /// Bytes in memory.
     pub(super) fn bytes(&self) -> usize {
-        let bytes = |index: &Index| {
-            ENTRY_BYTES * index.by_key.len() + 8 * (index.entries + index.partial.len())
-        };
+        let bytes = |index: &Index| index.by_key.bytes() + index.partial.bytes();
         self.slots.iter().flatten().map(bytes).sum()
     }
 }
@@ -153,7 +144,7 @@ impl Index {
         row: &Row,
         hasher: &DefaultHashBuilder,
         reading: &mut Reading,
-        mut each: impl FnMut(u64),
+        mut each: impl FnMut(u32),
     ) -> bool {
         match &self.by {
             By::Link(membership) => {
@@ -163,13 +154,13 @@ impl Index {
                     // else.
                     return membership.left.len() > 1;
                 }
-                each(hasher.hash_one(&key));
+                each(hash(hasher, &key));
                 false
             }
             By::Source(source) => {
                 source.read(row, reading);
                 if reading.found == Found::Keys {
-                    reading.keys().for_each(|key| each(hasher.hash_one(key)));
+                    reading.keys().for_each(|key| each(hash(hasher, key)));
                 }
                 reading.found == Found::Unknown
             }
@@ -179,43 +170,16 @@ impl Index {
     fn insert(&mut self, id: u32, row: &Row, hasher: &DefaultHashBuilder, reading: &mut Reading) {
         let mut hashes = Vec::with_capacity(1);
         if self.read(row, hasher, reading, |hash| hashes.push(hash)) {
-            self.partial.insert(id);
+            self.partial.insert(pair(PARTIAL, id));
         }
-        for hash in hashes {
-            let is_new = match self.by_key.entry(hash) {
-                Entry::Vacant(entry) => {
-                    entry.insert(Ids::One(id));
-                    true
-                }
-                Entry::Occupied(mut entry) => match entry.get_mut() {
-                    Ids::One(one) if *one == id => false,
-                    Ids::One(one) => {
-                        let both = BTreeSet::from([*one, id]);
-                        entry.insert(Ids::Many(both));
-                        true
-                    }
-                    Ids::Many(ids) => ids.insert(id),
-                },
-            };
-            self.entries += usize::from(is_new);
-        }
+        hashes.into_iter().for_each(|hash| _ = self.by_key.insert(pair(hash, id)));
     }
 
     fn remove(&mut self, id: u32, row: &Row, hasher: &DefaultHashBuilder, reading: &mut Reading) {
         let mut hashes = Vec::with_capacity(1);
         if self.read(row, hasher, reading, |hash| hashes.push(hash)) {
-            self.partial.remove(&id);
+            self.partial.remove(pair(PARTIAL, id));
         }
-        for hash in hashes {
-            let (was_there, is_empty) = match self.by_key.get_mut(&hash) {
-                Some(Ids::One(one)) => (*one == id, *one == id),
-                Some(Ids::Many(ids)) => (ids.remove(&id), ids.is_empty()),
-                None => (false, false),
-            };
-            self.entries -= usize::from(was_there);
-            if is_empty {
-                self.by_key.remove(&hash);
-            }
-        }
+        hashes.into_iter().for_each(|hash| _ = self.by_key.remove(pair(hash, id)));
     }
 }

@@ -4,19 +4,14 @@
 //! whose key is not NULL by that key, and may find others.
 
 use std::collections::BTreeSet;
-use std::hash::BuildHasher;
 
 use brooklet_sql::{MemberKey, Membership, Row, RowBuilder, Source};
-use hashbrown::{DefaultHashBuilder, HashTable};
 
+use super::counts::{Counted, Counts};
 use super::indexes::{By, Indexes};
 
-/// What a row costs besides its bytes: its slot, its place in the table, its own allocation. Measured with an
-/// index over five rows a key: 500,000 rows of 85 bytes and 100,000 of 24 took 230 bytes a row.
-pub const KEPT_ROW_OVERHEAD: usize = 144;
-
 /// Fewer empty places than these are kept for what comes next.
-const ROOM_KEPT: usize = 1_024;
+const ROOM_KEPT: usize = if cfg!(test) { 4 } else { 1_024 };
 
 /// Whether so many places are too many for what is in them. Then they are made anew, which costs as much as there is,
 /// and three times as many have gone since.
@@ -60,115 +55,68 @@ impl KeptName {
 }
 
 /// The rows.
-#[derive(Default)]
-pub struct Kept {
-    slots: Vec<Option<Slot>>,
-    free: Vec<u32>,
-    by_row: HashTable<u32>,
-    hasher: DefaultHashBuilder,
+pub(super) struct Kept {
+    rows: Counts,
     indexes: Indexes,
-    bytes: usize,
 }
 
-struct Slot {
-    row: Row,
-    count: u32,
-}
-
-/// More rows were taken away than there are.
+/// More rows were taken away than there are, or there are more than can be numbered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Missing;
 
 impl Kept {
-    /// Adds or takes copies of a row.
-    pub fn change(&mut self, row: &Row, delta: i64) -> Result<(), Missing> {
-        let hash = self.hasher.hash_one(row.as_bytes());
-        let slots = &mut self.slots;
-        let same = |id: &u32| slots[*id as usize].as_ref().is_some_and(|slot| slot.row == *row);
-        let found = self.by_row.find(hash, same).copied();
-        let before = found.map_or(0, |id| slots[id as usize].as_ref().map_or(0, |slot| slot.count));
-        let after = u32::try_from(i64::from(before) + delta).map_err(|_| Missing)?;
-        match (found, after) {
-            (None, 0) => {}
-            (None, count) => self.insert(row.clone(), count, hash),
-            (Some(id), 0) => self.remove(id, hash),
-            (Some(id), count) => {
-                self.slots[id as usize].iter_mut().for_each(|slot| slot.count = count);
-            }
-        }
-        Ok(())
+    /// Rows of this name, none yet.
+    pub(super) fn new(name: &KeptName) -> Kept {
+        Kept { rows: Counts::new(name), indexes: Indexes::default() }
     }
 
-    fn insert(&mut self, row: Row, count: u32, hash: u64) {
-        self.bytes += row.as_bytes().len() + KEPT_ROW_OVERHEAD;
-        let id = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            // More rows than that are more bytes than are ever allowed.
-            u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
-        });
-        self.indexes.insert(id, &row);
-        self.slots[id as usize] = Some(Slot { row, count });
-        let (slots, hasher) = (&self.slots, &self.hasher);
-        let rehash = |id: &u32| match &slots[*id as usize] {
-            Some(slot) => hasher.hash_one(slot.row.as_bytes()),
-            None => 0,
-        };
-        self.by_row.insert_unique(hash, id, rehash);
+    /// These rows.
+    pub(super) fn of(rows: Counts) -> Result<Kept, Missing> {
+        let indexes = Indexes::default();
+        if rows.is_whole() { Ok(Kept { rows, indexes }) } else { Err(Missing) }
     }
 
-    fn remove(&mut self, id: u32, hash: u64) {
-        let Some(slot) = self.slots[id as usize].take() else { return };
-        self.bytes -= slot.row.as_bytes().len() + KEPT_ROW_OVERHEAD;
-        if let Ok(entry) = self.by_row.find_entry(hash, |one| *one == id) {
-            entry.remove();
+    /// Adds or takes copies of a row, which has no other columns than those that are kept. After an error nothing
+    /// here is right any more.
+    pub(super) fn change(&mut self, row: &Row, delta: i64) -> Result<(), Missing> {
+        let Counted { id, before, after } = self.rows.change(row, delta).ok_or(Missing)?;
+        match (before, after) {
+            (0, 0) => {}
+            (0, _) => self.indexes.insert(id, row),
+            (_, 0) => self.indexes.remove(id, row),
+            _ => {}
         }
-        self.indexes.remove(id, &slot.row);
-        self.free.push(id);
+        u32::try_from(after).map(|_| ()).map_err(|_| Missing)
     }
 
     /// Gives back the room of rows that are gone, if they were most of all. Numbers of rows change.
     pub(super) fn give_back(&mut self) {
-        if !mostly_empty(self.slots.len(), self.by_row.len()) {
-            return;
-        }
-        let rows: Vec<Slot> = std::mem::take(&mut self.slots).into_iter().flatten().collect();
-        (self.free, self.by_row, self.bytes) = (Vec::new(), HashTable::new(), 0);
-        self.indexes.clear();
-        for Slot { row, count } in rows {
-            let hash = self.hasher.hash_one(row.as_bytes());
-            self.insert(row, count, hash);
+        if self.rows.give_back() {
+            self.indexes.clear();
+            for (id, row, _) in self.rows.numbered() {
+                self.indexes.insert(id, &row);
+            }
         }
     }
 
     /// Every row with how often it is there.
-    pub fn rows(&self) -> impl Iterator<Item = (u32, &Row, u32)> {
-        let slots = self.slots.iter().enumerate();
-        slots.filter_map(|(id, slot)| slot.as_ref().map(|slot| (id as u32, &slot.row, slot.count)))
+    pub(super) fn rows(&self) -> impl Iterator<Item = (Row, u32)> {
+        self.rows.rows().map(|(row, count)| (row, times(count)))
     }
 
     /// One of them.
-    #[must_use]
-    pub fn row(&self, id: u32) -> Option<(&Row, u32)> {
-        let slot = self.slots.get(id as usize)?.as_ref()?;
-        Some((&slot.row, slot.count))
+    pub(super) fn row(&self, id: u32) -> Option<(Row, u32)> {
+        self.rows.row(id).map(|(row, count)| (row, times(count)))
     }
 
     /// How many different rows there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.by_row.len()
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
     }
 
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.by_row.is_empty()
-    }
-
-    /// Bytes that the rows take, by estimate.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.bytes + self.indexes.bytes()
+    /// Bytes in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.rows.bytes() + self.indexes.bytes()
     }
 
     /// From now on rows are found by what this tests; told by which number. Whoever asks lets go of it
@@ -187,9 +135,9 @@ impl Kept {
     }
 
     fn fill(&mut self, index: u32, is_new: bool) {
-        for (id, slot) in self.slots.iter().enumerate().filter(|_| is_new) {
-            if let Some(slot) = slot {
-                self.indexes.insert_into(index, id as u32, &slot.row);
+        if is_new {
+            for (id, row, _) in self.rows.numbered() {
+                self.indexes.insert_into(index, id, &row);
             }
         }
     }
@@ -222,6 +170,11 @@ impl Kept {
     }
 }
 
+/// No count is less than zero, or more than that; see [`Kept::change`].
+fn times(count: i64) -> u32 {
+    u32::try_from(count).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,21 +183,24 @@ mod tests {
     #[test]
     fn room_of_rows_that_are_gone_is_given_back_and_the_others_are_found() {
         let row = |number: i64| row(&[Some(number), Some(number)]);
-        let mut kept = Kept::default();
+        let name = KeptName { table: 2, columns: [0, 1].into() };
+        let mut kept = Kept::new(&name);
         let index = kept.add_link(&membership("parent_id IN (SELECT id FROM parent)"));
         (0..10_000).for_each(|number| kept.change(&row(number), 2).unwrap());
         (0..10_000).filter(|n| n % 1_000 != 7).for_each(|n| kept.change(&row(n), -2).unwrap());
         kept.give_back();
-        assert_eq!((kept.len(), kept.slots.len(), kept.free.len()), (10, 10, 0));
+        assert_eq!(kept.len(), 10);
+        assert!(kept.bytes() < 2_000, "{}", kept.bytes());
         for number in 0..10_000 {
             let mut found = BTreeSet::new();
             kept.find(index, &key(Some(number)), false, &mut found);
             let rows: Vec<_> = found.iter().map(|id| kept.row(*id).unwrap()).collect();
             let there = number % 1_000 == 7;
             let row = row(number);
-            assert_eq!(rows, if there { vec![(&row, 2)] } else { vec![] });
+            assert_eq!(rows, if there { vec![(row, 2)] } else { vec![] });
         }
         kept.change(&row(7), -2).unwrap();
         assert_eq!(kept.len(), 9);
+        assert_eq!(kept.change(&row(7), -1), Err(Missing));
     }
 }

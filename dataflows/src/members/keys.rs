@@ -4,20 +4,15 @@
 //! it, which keys a set has. *Invariant*: each key is there once, whoever has it; a pair whose last row the
 //! open transaction took away stays, with none, until it is settled.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasher;
 
 use brooklet_sql::MemberKey;
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
 use super::kept::mostly_empty;
+use super::pairs::{Pairs, other, pair};
 use super::sets::SetId;
-
-/// Bytes of a key besides its own: its slot, its allocation, its place in the table.
-const KEY_BYTES: usize = 64;
-
-/// Bytes of a key in a set, in both orders.
-const PAIR_BYTES: usize = 44;
+use super::slabs::Slabs;
 
 /// A key's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,124 +20,149 @@ pub(super) struct KeyId(u32);
 
 #[derive(Default)]
 pub(super) struct Keys {
-    slots: Vec<Option<MemberKey>>,
-    free: Vec<KeyId>,
-    by_bytes: HashTable<KeyId>,
+    /// A mark, and the key.
+    slabs: Slabs,
+    by_bytes: HashTable<u32>,
     hasher: DefaultHashBuilder,
-    /// How many rows of a set have a key.
-    by_key: BTreeMap<(KeyId, SetId), u64>,
-    by_set: BTreeSet<(SetId, KeyId)>,
-    bytes: usize,
+    /// A key, and a set that has it.
+    by_key: Pairs,
+    /// A set, and a key of it.
+    by_set: Pairs,
+    /// How many rows of a set have a key, where that is not one; by key and set.
+    counts: HashMap<u64, u64>,
+}
+
+/// A record without its mark.
+fn content(record: &[u8]) -> &[u8] {
+    record.get(1..).unwrap_or_default()
 }
 
 impl Keys {
     /// A key's number, if any set has it or has just lost it.
     pub(super) fn find(&self, key: &MemberKey) -> Option<KeyId> {
-        let same = |id: &KeyId| self.key(*id) == Some(key);
-        self.by_bytes.find(self.hasher.hash_one(key), same).copied()
+        let same = |id: &u32| self.slabs.get(*id).is_some_and(|one| content(one) == key.as_bytes());
+        self.by_bytes.find(self.hasher.hash_one(key.as_bytes()), same).copied().map(KeyId)
     }
 
-    pub(super) fn key(&self, id: KeyId) -> Option<&MemberKey> {
-        self.slots.get(id.0 as usize)?.as_ref()
+    pub(super) fn key(&self, id: KeyId) -> Option<MemberKey> {
+        self.slabs.get(id.0).map(|record| MemberKey::of_bytes(content(record)))
     }
 
-    /// Counts rows of a set in or out; says under which number.
-    pub(super) fn change(&mut self, set: SetId, key: MemberKey, delta: i64) -> KeyId {
-        let id = self.find(&key).unwrap_or_else(|| self.insert(key));
-        self.by_set.insert((set, id));
-        let count = self.by_key.entry((id, set)).or_default();
-        *count = count.saturating_add_signed(delta);
-        id
+    /// Counts rows of a set in or out; says under which number, and whether the set had none. `None` if there are
+    /// more keys than can be numbered: before that, there are more rows than that.
+    pub(super) fn change(
+        &mut self,
+        set: SetId,
+        key: &MemberKey,
+        delta: i64,
+    ) -> Option<(KeyId, bool)> {
+        let id = match self.find(key) {
+            Some(id) => id,
+            None => self.insert(key.as_bytes())?,
+        };
+        let (by_key, by_set) = (pair(id.0, set.0), pair(set.0, id.0));
+        let is_new = self.by_set.insert(by_set);
+        let count = match is_new {
+            true => 0,
+            false => self.counts.get(&by_key).copied().unwrap_or(1),
+        };
+        if is_new {
+            self.by_key.insert(by_key);
+        }
+        match count.saturating_add_signed(delta) {
+            1 => _ = self.counts.remove(&by_key),
+            count => _ = self.counts.insert(by_key, count),
+        }
+        Some((id, is_new))
     }
 
-    fn insert(&mut self, key: MemberKey) -> KeyId {
-        let hash = self.hasher.hash_one(&key);
-        self.bytes += KEY_BYTES + key.len();
-        let id = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            // More keys than that are more bytes than are ever allowed.
-            KeyId(u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX))
-        });
-        self.slots[id.0 as usize] = Some(key);
-        let (slots, hasher) = (&self.slots, &self.hasher);
-        let rehash =
-            |id: &KeyId| slots[id.0 as usize].as_ref().map_or(0, |key| hasher.hash_one(key));
-        self.by_bytes.insert_unique(hash, id, rehash);
-        id
+    fn insert(&mut self, key: &[u8]) -> Option<KeyId> {
+        let record: Vec<u8> = std::iter::once(1).chain(key.iter().copied()).collect();
+        let id = self.slabs.insert(&record)?;
+        let (slabs, hasher) = (&self.slabs, &self.hasher);
+        let rehash = |id: &u32| hasher.hash_one(slabs.get(*id).map_or(&[][..], content));
+        self.by_bytes.insert_unique(hasher.hash_one(key), id, rehash);
+        Some(KeyId(id))
     }
 
     /// Forgets a pair that has no rows left.
     pub(super) fn settle(&mut self, set: SetId, id: KeyId) {
-        if self.count(set, id) > 0 {
-            return;
+        if self.count(set, id) == 0 {
+            self.forget_pair(set, id);
         }
-        self.by_key.remove(&(id, set));
-        self.by_set.remove(&(set, id));
+    }
+
+    fn forget_pair(&mut self, set: SetId, id: KeyId) {
+        self.by_key.remove(pair(id.0, set.0));
+        self.by_set.remove(pair(set.0, id.0));
+        self.counts.remove(&pair(id.0, set.0));
         if self.sets(id).next().is_some() {
             return;
         }
-        let Some(key) = self.slots[id.0 as usize].take() else { return };
-        self.bytes -= KEY_BYTES + key.len();
-        let hash = self.hasher.hash_one(&key);
-        if let Ok(entry) = self.by_bytes.find_entry(hash, |one| *one == id) {
+        let hash = self.slabs.get(id.0).map(|record| self.hasher.hash_one(content(record)));
+        if let Some(hash) = hash
+            && let Ok(entry) = self.by_bytes.find_entry(hash, |one| *one == id.0)
+        {
             entry.remove();
         }
-        self.free.push(id);
+        self.slabs.remove(id.0);
     }
 
     /// A set is gone.
     pub(super) fn forget(&mut self, set: SetId) {
         let keys: Vec<KeyId> = self.of_set(set).collect();
-        for id in keys {
-            self.by_key.remove(&(id, set));
-            self.settle(set, id);
+        keys.into_iter().for_each(|id| self.forget_pair(set, id));
+        if self.by_set.is_empty() {
+            // Tables that are empty keep their room.
+            *self = Keys::default();
         }
     }
 
     /// Gives back the room of keys that are gone, if they were most of all; none may be waiting to be settled.
     /// Numbers of keys change.
     pub(super) fn give_back(&mut self) {
-        if !mostly_empty(self.slots.len(), self.by_bytes.len()) {
+        if mostly_empty(self.counts.capacity(), self.counts.len()) {
+            self.counts.shrink_to_fit();
+        }
+        if !mostly_empty(self.by_bytes.capacity(), self.by_bytes.len())
+            && !self.slabs.is_mostly_empty()
+        {
             return;
         }
         let old = std::mem::take(self);
-        for ((id, set), count) in &old.by_key {
-            if let Some(key) = old.key(*id) {
-                let id = self.change(*set, key.clone(), 0);
-                self.by_key.insert((id, *set), *count);
+        for both in old.by_key.iter() {
+            let (id, set) = (KeyId((both >> 32) as u32), SetId(other(both)));
+            if let Some(key) = old.key(id) {
+                self.change(set, &key, old.count(set, id) as i64);
             }
         }
     }
 
     /// Rows of a set that have a key, now.
     pub(super) fn count(&self, set: SetId, id: KeyId) -> u64 {
-        self.by_key.get(&(id, set)).copied().unwrap_or_default()
+        let known = self.counts.get(&pair(id.0, set.0)).copied();
+        known.unwrap_or_else(|| u64::from(self.has(set, id)))
     }
 
     /// Whether a set has a key, or has just lost it.
     pub(super) fn has(&self, set: SetId, id: KeyId) -> bool {
-        self.by_key.contains_key(&(id, set))
+        self.by_key.contains(pair(id.0, set.0))
     }
 
     /// The sets that have a key, or have just lost it.
     pub(super) fn sets(&self, id: KeyId) -> impl Iterator<Item = SetId> {
-        let pairs = self.by_key.range((id, SetId::MIN)..=(id, SetId::MAX));
-        pairs.map(|((_, set), _)| *set)
+        self.by_key.of(id.0).map(SetId)
     }
 
     /// The keys that a set has, or has just lost.
     pub(super) fn of_set(&self, set: SetId) -> impl Iterator<Item = KeyId> {
-        let pairs = self.by_set.range((set, KeyId(u32::MIN))..=(set, KeyId(u32::MAX)));
-        pairs.map(|(_, id)| *id)
+        self.by_set.of(set.0).map(KeyId)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.by_set.is_empty()
-    }
-
-    /// Bytes, by estimate.
+    /// Bytes in memory.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes + PAIR_BYTES * self.by_set.len()
+        let tables = self.by_bytes.allocation_size() + self.counts.allocation_size();
+        self.slabs.bytes() + self.by_key.bytes() + self.by_set.bytes() + tables
     }
 }
 
@@ -157,17 +177,21 @@ mod tests {
         let mut all = Vec::new();
         for number in 0..10_000 {
             for set in sets {
-                all.push((set, number, keys.change(set, key(Some(number)), 3)));
+                all.push((set, number, keys.change(set, &key(Some(number)), 3).unwrap().0));
             }
         }
         for (set, number, id) in all {
             if number % 1_000 != 7 {
-                keys.change(set, key(Some(number)), -3);
+                keys.change(set, &key(Some(number)), -3);
                 keys.settle(set, id);
             }
         }
         keys.give_back();
-        assert_eq!((keys.slots.len(), keys.free.len(), keys.by_set.len()), (10, 0, 20));
+        assert_eq!(
+            (keys.by_bytes.len(), keys.by_set.iter().count(), keys.counts.len()),
+            (10, 20, 20)
+        );
+        assert!(keys.bytes() < 4_000, "{}", keys.bytes());
         for number in 0..10_000 {
             let id = keys.find(&key(Some(number)));
             assert_eq!(id.is_some(), number % 1_000 == 7);

@@ -23,6 +23,7 @@ use crate::index::view::View;
 use crate::plan::{ShapeId, ShapePlan};
 use crate::posting::Posting;
 
+mod counts;
 mod filter;
 mod indexes;
 mod kept;
@@ -30,17 +31,22 @@ mod keys;
 mod kinds;
 mod needs;
 mod net;
+mod packing;
+mod pairs;
 mod set;
 mod sets;
+mod slabs;
 mod store;
 mod transaction;
 
+pub use counts::Counts;
 pub use filter::Costs;
-pub use kept::{KEPT_ROW_OVERHEAD, Kept, KeptName, Missing};
+pub use kept::{KeptName, Missing};
 pub use needs::{inner_needs, needs, outdated};
-pub use net::{Counts, count};
+pub use net::count;
 
 use filter::{Filter, Test};
+use kept::Kept;
 use kinds::Kinds;
 use needs::{selected, source};
 use set::When;
@@ -59,6 +65,19 @@ pub struct MemberNews {
     pub own: Vec<Posting>,
     /// Rows that came or went for another table's sake, by key; they have no place in the change log.
     pub moved: Vec<(Change, Posting)>,
+}
+
+/// Bytes of what is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// Of rows that shapes hold or may come to hold, with the indexes that find them.
+    pub outer: usize,
+    /// Of what only subqueries read of rows, with its indexes.
+    pub inner: usize,
+    /// Of the keys that subqueries select, in both orders.
+    pub keys: usize,
+    /// Of shapes and sets themselves, by estimate.
+    pub others: usize,
 }
 
 /// Everything that shapes with subqueries need.
@@ -106,11 +125,26 @@ impl Members {
         self.shapes.is_empty()
     }
 
-    /// Bytes in memory, by estimate.
+    /// Bytes in memory; of shapes and sets by estimate.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let kept: usize = self.stores.values().map(|store| store.kept.bytes()).sum();
-        kept + self.sets.bytes() + SHAPE_BYTES * self.shapes.len()
+        let Sizes { outer, inner, keys, others } = self.sizes();
+        outer + inner + keys + others
+    }
+
+    /// Bytes in memory, by what they are for.
+    #[must_use]
+    pub fn sizes(&self) -> Sizes {
+        let others = self.sets.other_bytes() + SHAPE_BYTES * self.shapes.len();
+        let keys = self.sets.key_bytes();
+        let mut sizes = Sizes { outer: 0, inner: 0, keys, others };
+        for store in self.stores.values() {
+            match store.outer_users {
+                0 => sizes.inner += store.kept.bytes(),
+                _ => sizes.outer += store.kept.bytes(),
+            }
+        }
+        sizes
     }
 
     /// What has been done so far: for tests of what changes and shapes cost.
@@ -151,10 +185,7 @@ impl Members {
     /// # Errors
     /// A row is there less than never: what was counted is not what Postgres has.
     pub fn keep(&mut self, name: KeptName, rows: Counts) -> Result<(), Missing> {
-        let mut kept = Kept::default();
-        for (row, count) in rows {
-            kept.change(&row, count)?;
-        }
+        let kept = Kept::of(rows)?;
         self.put(name, kept);
         Ok(())
     }
@@ -170,7 +201,10 @@ impl Members {
     fn store(&mut self, name: KeptName) -> StoreId {
         match self.names.get(&name) {
             Some(id) => *id,
-            None => self.put(name, Kept::default()),
+            None => {
+                let kept = Kept::new(&name);
+                self.put(name, kept)
+            }
         }
     }
 
@@ -214,7 +248,7 @@ impl Members {
         }
         let rows = self.inside(source, &filter);
         let keys: Vec<_> =
-            rows.map(|(row, count)| (membership.inner_key(row), i64::from(count))).collect();
+            rows.map(|(row, count)| (membership.inner_key(&row), i64::from(count))).collect();
         keys.into_iter().for_each(|(key, count)| self.sets.add(id, key, count));
         self.sets.close();
         id
@@ -238,15 +272,14 @@ impl Members {
     }
 
     /// The rows that a filter lets in now.
-    fn inside(&self, source: StoreId, filter: &Filter) -> impl Iterator<Item = (&Row, u32)> {
+    fn inside(&self, source: StoreId, filter: &Filter) -> impl Iterator<Item = (Row, u32)> {
         let store = self.stores.get(&source);
         let near = store.and_then(|store| store.near(filter, &self.sets));
         let is_all = near.is_none();
         let some = near.unwrap_or_default().into_iter();
         let some = some.filter_map(move |id| store.and_then(|store| store.kept.row(id)));
         let all = store.into_iter().filter(move |_| is_all).flat_map(|store| store.kept.rows());
-        let rows = some.chain(all.map(|(_, row, count)| (row, count)));
-        rows.filter(|(row, _)| {
+        some.chain(all).filter(|(row, _)| {
             self.sets.costs.count(&self.sets.costs.rows);
             filter.holds(row, When::After, &self.sets)
         })
@@ -294,7 +327,7 @@ impl Members {
     }
 
     /// The rows that a shape holds, with the columns that are kept, each as often as it is there.
-    pub fn rows(&self, shape: ShapeId) -> impl Iterator<Item = &Row> {
+    pub fn rows(&self, shape: ShapeId) -> impl Iterator<Item = Row> {
         let held = self.shapes.get(&shape);
         let rows = held.into_iter().flat_map(|held| self.inside(held.source, &held.filter));
         rows.flat_map(|(row, count)| std::iter::repeat_n(row, count as usize))

@@ -4,17 +4,14 @@ use std::collections::HashMap;
 
 use brooklet_sql::Row;
 
-use super::KeptName;
+use super::{Counts, KeptName};
 use crate::change::Change;
-
-/// How often rows are there, or how much more often than before.
-pub type Counts = HashMap<Row, i64>;
 
 /// What a transaction does to the rows kept under one name.
 #[derive(Default)]
 pub(super) struct Net {
     /// How much more often each row is there.
-    pub(super) delta: Counts,
+    pub(super) delta: HashMap<Row, i64>,
     /// Rows that it made, also if it unmade them again.
     pub(super) made: HashMap<Row, u32>,
     /// By place in the transaction: whether its old row is one that it made itself.
@@ -44,6 +41,6 @@ impl Net {
 /// Adds what a transaction does to rows, or takes it away.
 pub fn count(name: &KeptName, changes: &[Change], sign: i64, into: &mut Counts) {
     for (row, delta) in Net::of(name, changes).delta {
-        *into.entry(row).or_default() += sign * delta;
+        into.add(&row, sign * delta);
     }
 }

@@ -149,10 +149,6 @@ impl Sets {
         self.by_name.remove(&selected.name);
         if let Some(keys) = self.families.get_mut(selected.family) {
             keys.forget(id);
-            if keys.is_empty() {
-                // Maps that are empty keep their room.
-                *keys = Keys::default();
-            }
         }
         if let Some(count) = self.depths.get_mut(&selected.depth) {
             *count -= 1;
@@ -275,10 +271,14 @@ impl Sets {
         self.askers.contains(&(set, asker))
     }
 
-    /// Bytes, by estimate.
-    pub(super) fn bytes(&self) -> usize {
-        let keys: usize = self.families.iter().map(Keys::bytes).sum();
-        keys + self.overhead + ASKER_BYTES * self.askers.len()
+    /// Bytes of their keys, in memory.
+    pub(super) fn key_bytes(&self) -> usize {
+        self.families.iter().map(Keys::bytes).sum()
+    }
+
+    /// Bytes of what else they are, by estimate.
+    pub(super) fn other_bytes(&self) -> usize {
+        self.overhead + ASKER_BYTES * self.askers.len()
     }
 
     /// How many there are.

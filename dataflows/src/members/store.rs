@@ -32,6 +32,8 @@ pub(super) struct Store {
     pub(super) kept: Kept,
     /// Shapes and sets over these rows.
     pub(super) users: usize,
+    /// The shapes among them.
+    pub(super) outer_users: usize,
     pub(super) sets: ShapeIndex,
     pub(super) shapes: ShapeIndex,
     /// By name.
@@ -58,6 +60,7 @@ impl Store {
             name,
             kept,
             users: 0,
+            outer_users: 0,
             sets: ShapeIndex::default(),
             shapes: ShapeIndex::default(),
             links: BTreeMap::new(),
@@ -134,6 +137,7 @@ impl Store {
         access: &Access,
     ) {
         self.users += 1;
+        self.outer_users += usize::from(matches!(asker, Asker::Shape(_)));
         let words = way.map(|way| self.describe(plan, way));
         let access = way.map_or(access, |way| &way.rest);
         let index = match asker {
@@ -179,6 +183,7 @@ impl Store {
             }
         }
         self.users -= 1;
+        self.outer_users -= usize::from(matches!(asker, Asker::Shape(_)));
     }
 
     /// Somebody will want the rows that a filter lets in: makes an index for the second one that would
@@ -256,7 +261,7 @@ impl Store {
             let Some(view) = sets.view(test.set) else { continue };
             for key in view.keys.of_set(test.set).filter_map(|id| view.keys.key(id)) {
                 sets.costs.count(&sets.costs.entries);
-                self.kept.find(test.index, key, false, &mut found);
+                self.kept.find(test.index, &key, false, &mut found);
                 if found.len() >= most {
                     return None;
                 }

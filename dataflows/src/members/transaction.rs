@@ -219,8 +219,7 @@ impl Members {
             let Some(selected) = self.sets.get(set) else { continue };
             let family = selected.family;
             let view = self.sets.view(set);
-            let keys: Vec<MemberKey> =
-                view.into_iter().flat_map(|view| view.moved()).cloned().collect();
+            let keys: Vec<MemberKey> = view.into_iter().flat_map(|view| view.moved()).collect();
             let stores: Vec<StoreId> = self.stores.keys().copied().collect();
             for id in stores {
                 let mut rows = BTreeSet::new();
@@ -246,7 +245,7 @@ impl Members {
         let Some(store) = self.stores.get_mut(&id) else { return };
         let Some((row, _)) = store.kept.row(at) else { return };
         self.sets.costs.count(&self.sets.costs.rows);
-        let (table, row) = (store.name.table, row.clone());
+        let table = store.name.table;
         let (mut found, mut askers) = (Vec::new(), Vec::new());
         let (index, range) = match depth {
             Some(_) => (&mut store.sets, SETS),
@@ -320,7 +319,7 @@ impl Members {
             if busy.contains(&test.set) {
                 continue;
             }
-            set.moved().for_each(|key| store.kept.find(test.index, key, !positive, &mut found));
+            set.moved().for_each(|key| store.kept.find(test.index, &key, !positive, &mut found));
         }
         let mut judge = |row: &Row, count: u32| {
             self.sets.costs.count(&self.sets.costs.rows);
@@ -331,10 +330,10 @@ impl Members {
             }
         };
         match all {
-            true => store.kept.rows().for_each(|(_, row, count)| judge(row, count)),
+            true => store.kept.rows().for_each(|(row, count)| judge(&row, count)),
             false => {
                 let rows = found.into_iter().filter_map(|id| store.kept.row(id));
-                rows.for_each(|(row, count)| judge(row, count));
+                rows.for_each(|(row, count)| judge(&row, count));
             }
         }
     }

@@ -218,3 +218,41 @@ async fn what_nobody_can_follow_ends_the_shape() {
     .await;
     world.compare_all(std::slice::from_mut(&mut follower)).await;
 }
+
+#[tokio::test]
+async fn an_old_row_says_what_it_counted_for_and_must_be_whole() {
+    let world = World::new().await;
+    world.sql(TABLES).await;
+    // Out of line, and not sent again while it stays the same.
+    world.sql("ALTER TABLE parent ADD COLUMN note text; ALTER TABLE parent ALTER note SET STORAGE EXTERNAL").await;
+    world.sql("INSERT INTO parent SELECT g, true, repeat('x', 10000) FROM generate_series(1, 2) g; INSERT INTO child VALUES (10, 1), (11, 2), (12, 3)").await;
+    let filter = "parent_id IN (SELECT id FROM parent WHERE active AND note LIKE 'x%')";
+    let mut follower = world.client(Shape::of("child").filter(filter)).through_refetches();
+    follower.catch_up().await;
+    for (sql, rows) in [
+        ("UPDATE parent SET active = false WHERE id = 1", 1),
+        ("UPDATE parent SET active = true", 2),
+        ("UPDATE parent SET id = id + 2", 1),
+        ("UPDATE parent SET active = NOT active; UPDATE parent SET active = NOT active", 1),
+        ("UPDATE parent SET note = 'y' || note WHERE id = 3", 0),
+        ("UPDATE parent SET note = substr(note, 2), id = 1 WHERE id = 3", 1),
+        ("DELETE FROM parent WHERE id = 1", 0),
+    ] {
+        world.sql(sql).await;
+        world.compare_all(std::slice::from_mut(&mut follower)).await;
+        assert_eq!(follower.rows().len(), rows, "{sql}");
+    }
+    assert_eq!(follower.refetches, 0);
+    world.sql("ALTER TABLE parent REPLICA IDENTITY DEFAULT; UPDATE parent SET id = 2").await;
+    eventually("the shape is made anew", async || {
+        follower.step(false).await;
+        (follower.refetches == 1).then_some(())
+    })
+    .await;
+    world.compare_all(std::slice::from_mut(&mut follower)).await;
+    let identity = "SELECT relreplident FROM pg_class WHERE relname = 'parent'";
+    assert_eq!(world.db.value(identity).await, "f");
+    world.sql("UPDATE parent SET id = 1").await;
+    world.compare_all(std::slice::from_mut(&mut follower)).await;
+    assert_eq!((follower.rows().len(), follower.refetches), (1, 1));
+}

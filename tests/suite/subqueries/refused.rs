@@ -96,7 +96,7 @@ async fn more_than_may_be_kept_is_refused() {
     world
         .sql(
             "CREATE TABLE parent (id int PRIMARY KEY); CREATE TABLE child (id int PRIMARY KEY, parent_id int);
-             INSERT INTO child SELECT g, g FROM generate_series(1, 5000) g",
+             INSERT INTO child SELECT g, g FROM generate_series(1, 10000) g",
         )
         .await;
     let shape = Shape::of("child").filter("parent_id IN (SELECT id FROM parent)");
