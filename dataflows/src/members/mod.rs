@@ -213,8 +213,9 @@ impl Members {
             }
         }
         let rows = self.inside(source, &filter);
-        let keys: Vec<_> =
-            rows.map(|(row, count)| (membership.inner_key(row), i64::from(count))).collect();
+        let counted =
+            |(row, count)| membership.inner_keys(row).map(move |key| (key, i64::from(count)));
+        let keys: Vec<_> = rows.flat_map(counted).collect();
         keys.into_iter().for_each(|(key, count)| self.sets.add(id, key, count));
         self.sets.close();
         id
