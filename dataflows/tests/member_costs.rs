@@ -22,7 +22,7 @@ fn table(oid: u32, name: &str, columns: &[(&str, u32)]) -> Arc<TableSchema> {
     };
     let columns = columns.iter().enumerate().map(column).collect();
     let name = RelationName { schema: "public".into(), table: name.into() };
-    Arc::new(TableSchema { oid, name, columns, partitioned: false })
+    Arc::new(TableSchema { oid, name, columns, partitioned: false, unique: Vec::new() })
 }
 
 const PROJECTS: u32 = 1;

@@ -52,7 +52,7 @@ fn table(oid: u32) -> Arc<TableSchema> {
         column("s", 25, None, true),
     ];
     let name = RelationName { schema: "public".into(), table: format!("t{oid}") };
-    Arc::new(TableSchema { oid, name, columns, partitioned: false })
+    Arc::new(TableSchema { oid, name, columns, partitioned: false, unique: Vec::new() })
 }
 
 fn plan(id: u64, table: &Arc<TableSchema>, filter: Option<&str>) -> Arc<ShapePlan> {

@@ -87,6 +87,7 @@ pub fn table() -> TableSchema {
     };
     TableSchema {
         partitioned: false,
+        unique: Vec::new(),
         oid: 1,
         name: RelationName { schema: "public".into(), table: "every".into() },
         columns: COLUMNS.into_iter().map(column).collect(),

@@ -36,7 +36,8 @@ const COLLATE: u8 = 12;
 
 /// Parses a whole clause; `end` is its length in characters. `subqueries` may be refused.
 pub(crate) fn parse(lexemes: &[Lexeme], end: usize, subqueries: bool) -> Result<Node, WhereError> {
-    let mut parser = Parser { lexemes, next: 0, end, depth: 0, subqueries };
+    let closing = subquery::closing(lexemes);
+    let mut parser = Parser { lexemes, closing, next: 0, end, depth: 0, subqueries };
     let node = parser.expression(OR)?;
     match parser.peek() {
         None => Ok(node),
@@ -54,7 +55,8 @@ pub(crate) struct OrderItem {
 
 /// Parses `expression [ASC|DESC] [NULLS FIRST|LAST], …`.
 pub(crate) fn parse_order(lexemes: &[Lexeme], end: usize) -> Result<Vec<OrderItem>, WhereError> {
-    let mut parser = Parser { lexemes, next: 0, end, depth: 0, subqueries: false };
+    let closing = Box::default();
+    let mut parser = Parser { lexemes, closing, next: 0, end, depth: 0, subqueries: false };
     let mut items = Vec::new();
     loop {
         let node = parser.expression(OR)?;
@@ -82,6 +84,8 @@ pub(crate) fn parse_order(lexemes: &[Lexeme], end: usize) -> Result<Vec<OrderIte
 
 struct Parser<'a> {
     lexemes: &'a [Lexeme],
+    /// Where parentheses are closed.
+    closing: Box<[usize]>,
     next: usize,
     end: usize,
     depth: usize,

@@ -33,6 +33,8 @@ mod overload;
 mod pattern;
 mod polymorphic;
 mod row;
+mod side;
+mod single;
 mod subquery;
 mod uncased;
 mod union;
@@ -48,7 +50,7 @@ pub(crate) fn resolve(
 ) -> Result<(Expr, Vec<Membership>), WhereError> {
     let fixed = vec![None; params.len()];
     let (alias, within, memberships, resolved) = (None, None, Vec::new(), HashMap::new());
-    let (lazy, copied, level) = (0, 0, 0);
+    let (lazy, copied, again, level, decides) = (0, 0, 0, 0, false);
     let mut resolver = Resolver {
         table,
         tables,
@@ -60,7 +62,9 @@ pub(crate) fn resolve(
         fixed,
         lazy,
         copied,
+        again,
         level,
+        decides,
     };
     let expr = resolver.in_order(|resolver| resolver.whole(node))?;
     Ok((expr, resolver.memberships))
@@ -76,9 +80,8 @@ struct Resolver<'a> {
     within: Option<&'a TableSchema>,
     /// What the boolean columns behind the table's own stand for.
     memberships: Vec<Membership>,
-    /// Those of subqueries that were resolved already, by where they are in the tree; of a table that must be absent
-    /// there are two.
-    resolved: HashMap<(usize, bool), Membership>,
+    /// Those of subqueries that were resolved already, by where they are in the tree.
+    resolved: HashMap<(usize, Use), Membership>,
     params: &'a [String],
     /// The type a parameter's first use has given it.
     fixed: Vec<Option<DataType>>,
@@ -86,12 +89,32 @@ struct Resolver<'a> {
     lazy: usize,
     /// Expressions that exist more than once because Postgres compares them more than once.
     copied: usize,
+    /// Parts of subqueries that were resolved more than once.
+    again: usize,
     /// Subqueries around this one.
     level: usize,
+    /// Whether the next item decides over a row by itself or under AND and OR, so that NULL is as good as false.
+    decides: bool,
+}
+
+/// What a subquery is asked; of some there are several tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Use {
+    /// What is written.
+    Member,
+    /// Of a table that must be absent: whether a row has NULL.
+    HasNull,
+    /// Of a value: what it is, compared with nothing.
+    Selected,
+    /// Whether there is one.
+    HasRow,
+    /// The same, and that it is not NULL.
+    HasValue,
 }
 
 impl Resolver<'_> {
     fn whole(&mut self, node: &Node) -> Result<Expr, WhereError> {
+        self.decides = true;
         let item = self.item(node)?;
         let boolean = item.data_type.oid == Oid::BOOL || item.data_type.oid == Oid::UNKNOWN;
         if boolean && !matches!(item.kind, Kind::Opaque(_) | Kind::Row(_)) {
@@ -103,7 +126,17 @@ impl Resolver<'_> {
 
     fn item(&mut self, node: &Node) -> Result<Scalar, WhereError> {
         let at = node.at;
+        let decides = std::mem::take(&mut self.decides);
+        if let Some(expr) = self.single(node, decides)? {
+            return Ok(as_scalar(expr, at));
+        }
         match &node.syntax {
+            Syntax::And(list) => {
+                Ok(as_scalar(normalize::all(self.operands(list, "AND", decides)?), at))
+            }
+            Syntax::Or(list) => {
+                Ok(as_scalar(normalize::any(self.operands(list, "OR", decides)?), at))
+            }
             Syntax::Column(parts) => self.column(parts, at),
             Syntax::Number(digits) => number(digits, at),
             Syntax::Text(text) => {
@@ -148,6 +181,19 @@ impl Resolver<'_> {
             }
             _ => self.predicate(node).map(|expr| as_scalar(expr, at)),
         }
+    }
+
+    fn operands(
+        &mut self,
+        list: &[Node],
+        of: &str,
+        decides: bool,
+    ) -> Result<Vec<Expr>, WhereError> {
+        let operands = list.iter().map(|one| {
+            self.decides = decides;
+            self.boolean(one, of)
+        });
+        operands.collect()
     }
 
     fn column(&self, parts: &[String], at: usize) -> Result<Scalar, WhereError> {
@@ -217,14 +263,6 @@ impl Resolver<'_> {
         let at = node.at;
         match &node.syntax {
             Syntax::Not(operand) => self.boolean(operand, "NOT").map(normalize::not),
-            Syntax::And(list) => {
-                let list: Result<_, _> = list.iter().map(|one| self.boolean(one, "AND")).collect();
-                list.map(normalize::all)
-            }
-            Syntax::Or(list) => {
-                let list: Result<_, _> = list.iter().map(|one| self.boolean(one, "OR")).collect();
-                list.map(normalize::any)
-            }
             Syntax::Distinct { left, right, negated } => {
                 let (left, right) = (self.item(left)?, self.item(right)?);
                 self.distinct(left, right, *negated, at)

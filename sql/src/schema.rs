@@ -59,6 +59,9 @@ pub struct TableSchema {
     /// Partitioned: its rows are those of its partitions.
     #[serde(default)]
     pub partitioned: bool,
+    /// The keys of which no two rows have one value, but for NULLs: each the places of its columns, sorted.
+    #[serde(default)]
+    pub unique: Vec<Vec<usize>>,
 }
 
 impl Column {

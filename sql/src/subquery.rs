@@ -10,18 +10,22 @@
 
 use std::sync::Arc;
 
+use crate::datum::Datum;
 use crate::expr::Expr;
 use crate::name::quote;
 use crate::normalize;
-use crate::oid::Oid;
 use crate::parse;
 use crate::resolve;
+use crate::routine::Conversion;
 use crate::scalar::{Kind, Scalar};
-use crate::sql_type::SqlType;
 use crate::syntax::{Node, Syntax};
-use crate::value::Value;
-use crate::{Column, Predicate, RelationName, Row, TableSchema, Truth, WhereError, key, token};
+use crate::{Column, Predicate, RelationName, Row, TableSchema, Truth, WhereError, token};
 use crate::{compute, print, text_form};
+
+mod compared;
+
+use compared::Compared;
+pub(crate) use compared::{compares_apart, keeps_apart};
 
 /// A NULL in place of a length.
 const NULL: u32 = u32::MAX;
@@ -55,6 +59,9 @@ pub enum Side {
     Column(usize),
     /// What is computed from the row.
     Computed(Arc<Computed>),
+    /// The elements of an array that is computed from the row, each by itself; of a NULL there are none. Only one of
+    /// what is selected is this.
+    Elements(Arc<Computed>),
 }
 
 /// A value that is computed from a row.
@@ -63,13 +70,6 @@ pub struct Computed {
     columns: Vec<usize>,
     /// A column that would have such values.
     like: Column,
-}
-
-/// The type that both sides of a comparison are read as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Compared {
-    Plain(SqlType),
-    Other(Oid),
 }
 
 /// The values of some columns under SQL's equality.
@@ -88,23 +88,57 @@ impl std::fmt::Debug for Side {
             Side::Computed(computed) => {
                 f.write_str(&print::scalar_by_name(&computed.scalar, &|at| format!("#{at}")))
             }
+            Side::Elements(computed) => {
+                let array = print::scalar_by_name(&computed.scalar, &|at| format!("#{at}"));
+                write!(f, "unnest({array})")
+            }
         }
+    }
+}
+
+impl Computed {
+    fn new(scalar: Scalar, like: Column) -> Arc<Computed> {
+        let mut columns = Vec::new();
+        scalar.columns(&mut columns);
+        Arc::new(Computed { scalar, columns, like })
+    }
+
+    pub(crate) fn scalar(&self) -> &Scalar {
+        &self.scalar
+    }
+
+    /// The elements of the row's array, in all its dimensions; none of a NULL, nor where it cannot be computed: such
+    /// a row is not selected.
+    fn elements(&self, row: &Row) -> Vec<Option<String>> {
+        let (Ok(Some(Datum::Array(array))), Some(element)) =
+            (compute::value(&self.scalar, row), &self.scalar.data_type.element)
+        else {
+            return Vec::new();
+        };
+        let text =
+            |value: &Option<Datum>| value.as_ref().map(|one| text_form::output(element, one));
+        array.elements.iter().map(text).collect()
     }
 }
 
 impl Side {
     /// What is computed; `like` is a column that would have such values.
     pub(crate) fn computed(scalar: Scalar, like: Column) -> Side {
-        let mut columns = Vec::new();
-        scalar.columns(&mut columns);
-        Side::Computed(Arc::new(Computed { scalar, columns, like }))
+        Side::Computed(Computed::new(scalar, like))
+    }
+
+    /// The elements of what is computed; `like` is a column that would have such elements.
+    pub(crate) fn elements(scalar: Scalar, like: Column) -> Side {
+        Side::Elements(Computed::new(scalar, like))
     }
 
     /// What is computed, where that can fail.
     pub(crate) fn fallible(&self) -> Option<&Scalar> {
         match self {
             Side::Column(_) => None,
-            Side::Computed(computed) => Some(&computed.scalar).filter(|one| !never_fails(one)),
+            Side::Computed(computed) | Side::Elements(computed) => {
+                Some(&computed.scalar).filter(|one| !never_fails(one))
+            }
         }
     }
 
@@ -113,7 +147,7 @@ impl Side {
     pub fn columns(&self) -> &[usize] {
         match self {
             Side::Column(at) => std::slice::from_ref(at),
-            Side::Computed(computed) => &computed.columns,
+            Side::Computed(computed) | Side::Elements(computed) => &computed.columns,
         }
     }
 
@@ -121,7 +155,7 @@ impl Side {
     pub(crate) fn like<'t>(&'t self, table: &'t TableSchema) -> &'t Column {
         match self {
             Side::Column(at) => &table.columns[*at],
-            Side::Computed(computed) => &computed.like,
+            Side::Computed(computed) | Side::Elements(computed) => &computed.like,
         }
     }
 
@@ -132,6 +166,9 @@ impl Side {
         match self {
             Side::Column(at) => name(*at),
             Side::Computed(computed) => print::scalar_by_name(&computed.scalar, &name),
+            Side::Elements(computed) => {
+                format!("unnest({})", print::scalar_by_name(&computed.scalar, &name))
+            }
         }
     }
 }
@@ -209,8 +246,13 @@ impl Subquery {
             parts.push(predicate.expr());
             memberships.extend(predicate.memberships().iter().cloned());
         }
-        let predicate = Predicate::new(normalize::all(parts), &self.table, memberships);
-        Subquery { predicate: Some(predicate), ..self }
+        let predicate = match normalize::all(parts) {
+            Expr::Constant(Some(true)) => None,
+            // What it asked makes no difference.
+            none @ Expr::Constant(_) => Some(Predicate::new(none, &self.table, Vec::new())),
+            expr => Some(Predicate::new(expr, &self.table, memberships)),
+        };
+        Subquery { predicate, ..self }
     }
 
     /// What its text does not say: which table it is, and which columns of it these are. One that was
@@ -277,13 +319,21 @@ impl Membership {
     /// The key of a row that is tested.
     #[must_use]
     pub fn outer_key(&self, row: &Row) -> MemberKey {
-        self.key(&self.left, row)
+        self.key(&self.left, row, None)
     }
 
-    /// The key of a row that is selected.
-    #[must_use]
-    pub fn inner_key(&self, row: &Row) -> MemberKey {
-        self.key(&self.subquery.columns, row)
+    /// The keys of a row that is selected: one, but where elements are.
+    pub fn inner_keys(&self, row: &Row) -> impl Iterator<Item = MemberKey> {
+        let sides = &self.subquery.columns;
+        let arrays = sides.iter().filter_map(|side| match side {
+            Side::Elements(computed) => Some(computed.elements(row)),
+            Side::Column(_) | Side::Computed(_) => None,
+        });
+        let elements: Option<Vec<Option<String>>> = arrays.fold(None, |_, one| Some(one));
+        let one = elements.is_none().then(|| self.key(sides, row, None));
+        let keys = elements.into_iter().flatten();
+        let keys = keys.map(|element| self.key(sides, row, element.as_deref()));
+        one.into_iter().chain(keys.collect::<Vec<_>>())
     }
 
     /// Which columns are compared how: keys of equal ones can be compared.
@@ -293,7 +343,7 @@ impl Membership {
     }
 
     /// Of a row for which something cannot be computed it is all NULL.
-    fn key(&self, sides: &[Side], row: &Row) -> MemberKey {
+    fn key(&self, sides: &[Side], row: &Row, element: Option<&str>) -> MemberKey {
         let (mut bytes, mut has_null) = (Vec::with_capacity(12 * sides.len()), false);
         let mut failed = false;
         for (side, compared) in sides.iter().zip(&self.compared) {
@@ -311,6 +361,9 @@ impl Membership {
                     let text =
                         text.map(|value| text_form::output(&computed.scalar.data_type, &value));
                     text.is_some_and(|text| compared.write(text.as_bytes(), &mut bytes))
+                }
+                Side::Elements(_) => {
+                    element.is_some_and(|text| compared.write(text.as_bytes(), &mut bytes))
                 }
             };
             let length = match written {
@@ -330,67 +383,6 @@ impl Membership {
     }
 }
 
-impl Compared {
-    fn write(self, text: &[u8], bytes: &mut Vec<u8>) -> bool {
-        match self {
-            Compared::Plain(sql_type) => match Value::read(sql_type, text) {
-                Some(value) => {
-                    key::write(value, bytes);
-                    true
-                }
-                None => false,
-            },
-            Compared::Other(oid) => key::write_other(oid, text, bytes),
-        }
-    }
-
-    /// How two columns are compared; `None` where Postgres has no `=` for them, or we none that is the
-    /// same.
-    fn of(left: &Column, right: &Column) -> Option<Compared> {
-        if left.element_type_oid != 0 || right.element_type_oid != 0 {
-            return None;
-        }
-        let deterministic =
-            |column: &Column| column.collation.as_ref().is_none_or(|c| c.deterministic);
-        let collated = left.collation.is_some() || right.collation.is_some();
-        let one_collation = || match (&left.collation, &right.collation) {
-            (Some(left), Some(right)) => left.name == right.name,
-            // What is computed from no column's text has none to insist on.
-            _ => true,
-        };
-        if collated && !(deterministic(left) && deterministic(right) && one_collation()) {
-            return None;
-        }
-        use SqlType::{Enum, Float4, Float8, Int2, Int4, Int8, Numeric};
-        let same = left.base_type_oid == right.base_type_oid;
-        match (SqlType::of_column(left)?, SqlType::of_column(right)?) {
-            (Enum, Enum) => same.then_some(Compared::Plain(Enum)),
-            (Int2 | Int4 | Int8, Int2 | Int4 | Int8) => Some(Compared::Plain(Int8)),
-            (Int2 | Int4 | Int8 | Numeric, Int2 | Int4 | Int8 | Numeric) => {
-                Some(Compared::Plain(Numeric))
-            }
-            (one, other) if one == other => Some(Compared::Plain(one)),
-            // Postgres compares these as float8, too. A float4 has other text as a float8.
-            (one, other) if [one, other].iter().all(|t| *t != Float4) => {
-                let number = |t| matches!(t, Int2 | Int4 | Int8 | Numeric | Float8);
-                (number(one) && number(other)).then_some(Compared::Plain(Float8))
-            }
-            _ => None,
-        }
-    }
-
-    /// The same for types that are compared by computing.
-    fn of_other(left: &Column, right: &Column) -> Option<Compared> {
-        let plain = left.element_type_oid == 0 && right.element_type_oid == 0;
-        let same = left.base_type_oid == right.base_type_oid && left.collation == right.collation;
-        let deterministic = left.collation.as_ref().is_none_or(|c| c.deterministic);
-        let known =
-            [Oid::BPCHAR, Oid::BYTEA, Oid::TIME, Oid::INET, Oid::CIDR, Oid::OID, Oid::INTERVAL];
-        let oid = Oid(left.base_type_oid);
-        (plain && same && deterministic && known.contains(&oid)).then_some(Compared::Other(oid))
-    }
-}
-
 /// A test of these columns of two tables.
 pub(crate) fn membership(
     table: &TableSchema,
@@ -401,8 +393,7 @@ pub(crate) fn membership(
     let mut compared = Vec::with_capacity(left.len());
     for (one, other) in left.iter().zip(&subquery.columns) {
         let (one, other) = (one.like(table), other.like(&subquery.table));
-        let found = Compared::of(one, other).or_else(|| Compared::of_other(one, other));
-        compared.push(found.ok_or_else(|| {
+        compared.push(Compared::of(one, other).ok_or_else(|| {
             let reason = format!(
                 "{} of type {} cannot be compared exactly with {} of type {} of the subquery",
                 titled(one),
@@ -421,6 +412,7 @@ pub(crate) fn membership(
 fn never_fails(scalar: &Scalar) -> bool {
     let fine = match &scalar.kind {
         Kind::Column(_) | Kind::Constant(_) | Kind::Collate(_) | Kind::Coalesce(_) => true,
+        Kind::Cast { conversion: Conversion::Relabel, modifier: None, .. } => true,
         Kind::Call(call, _) => matches!(
             call.code,
             "lower"
@@ -461,7 +453,9 @@ pub fn named_tables(text: &str) -> Vec<RelationName> {
 }
 
 fn walk(node: &Node, found: &mut Vec<RelationName>) {
-    if let Syntax::Member { query, .. } | Syntax::Exists(query) = &node.syntax {
+    if let Syntax::Member { query, .. } | Syntax::Exists(query) | Syntax::Single(query) =
+        &node.syntax
+    {
         let sources = query.selects().flat_map(|select| &select.sources);
         found.extend(sources.filter_map(|source| resolve::relation_name(&source.table)));
     }

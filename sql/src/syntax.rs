@@ -77,6 +77,8 @@ pub(crate) enum Syntax {
         negated: bool,
     },
     Exists(Box<Query>),
+    /// `(SELECT …)` in the place of a value.
+    Single(Box<Query>),
     Between {
         operand: Box<Node>,
         low: Box<Node>,
@@ -275,7 +277,7 @@ impl Syntax {
             Syntax::Member { left, query, .. } => {
                 std::iter::once(left.as_ref()).chain(query.nodes()).collect()
             }
-            Syntax::Exists(query) => query.nodes(),
+            Syntax::Exists(query) | Syntax::Single(query) => query.nodes(),
             Syntax::Between { operand, low, high, .. } => vec![operand, low, high],
             Syntax::Like { operand, pattern, escape, .. } => {
                 [operand, pattern].into_iter().chain(escape).map(AsRef::as_ref).collect()
@@ -303,7 +305,7 @@ impl Syntax {
             Syntax::Moment(_) => "SQLValueFunction",
             Syntax::Unary { .. } | Syntax::Binary { .. } | Syntax::Quantified { .. } => "A_Expr",
             Syntax::Distinct { .. } | Syntax::In { .. } => "A_Expr",
-            Syntax::Member { .. } | Syntax::Exists(_) => "SubLink",
+            Syntax::Member { .. } | Syntax::Exists(_) | Syntax::Single(_) => "SubLink",
             Syntax::Between { .. } | Syntax::Like { .. } => "A_Expr",
             Syntax::Cast { .. } => "TypeCast",
             Syntax::Not(_) | Syntax::And(_) | Syntax::Or(_) => "BoolExpr",

@@ -49,7 +49,17 @@ SELECT c.oid,
           FROM pg_index i
           JOIN pg_attribute k ON k.attrelid = i.indrelid AND k.attnum = ANY (i.indkey::int2[])
           WHERE i.indrelid = c.oid AND i.indisprimary),
-         '{}') AS key
+         '{}') AS key,
+       -- As of one table alone.
+       ARRAY(SELECT (SELECT string_agg(k::text, ' ' ORDER BY k)
+                     FROM unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) k)
+             FROM pg_index i
+             WHERE i.indrelid = c.oid AND i.indisunique AND i.indimmediate AND i.indisvalid
+               AND i.indpred IS NULL AND i.indexprs IS NULL
+               AND NOT EXISTS (
+                 SELECT FROM pg_opclass o
+                 WHERE o.oid = ANY (i.indclass::oid[]) AND NOT o.opcdefault)
+             ORDER BY 1) AS unique_keys
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_attribute a

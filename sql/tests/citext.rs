@@ -221,7 +221,7 @@ async fn described(client: &Client, schema: &str) -> TableSchema {
         });
     }
     let name = RelationName { schema: schema.to_owned(), table: "items".into() };
-    TableSchema { oid, name, columns, partitioned: false }
+    TableSchema { oid, name, columns, partitioned: false, unique: Vec::new() }
 }
 
 /// The extension is installed into a schema of its own, once in a database.

@@ -254,7 +254,7 @@ async fn described(client: &Client, schema: &str) -> TableSchema {
         });
     }
     let name = RelationName { schema: schema.to_owned(), table: "texts".into() };
-    TableSchema { oid, name, columns, partitioned: false }
+    TableSchema { oid, name, columns, partitioned: false, unique: Vec::new() }
 }
 
 async fn run(locale: Locale) {

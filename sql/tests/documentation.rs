@@ -79,6 +79,7 @@ fn table() -> TableSchema {
     };
     TableSchema {
         partitioned: false,
+        unique: vec![vec![0]],
         oid: 1,
         name: RelationName { schema: "public".into(), table: "items".into() },
         columns: COLUMNS.into_iter().map(column).collect(),

@@ -26,7 +26,7 @@ fn table() -> Arc<TableSchema> {
     };
     let columns = [("a", 23), ("b", 20), ("name", 25), ("ok", 16)].map(column).into();
     let name = RelationName { schema: "public".into(), table: "t".into() };
-    Arc::new(TableSchema { oid: 1, name, columns, partitioned: false })
+    Arc::new(TableSchema { oid: 1, name, columns, partitioned: false, unique: Vec::new() })
 }
 
 const LEAVES: [&str; 12] = [

@@ -29,6 +29,7 @@ fn table() -> TableSchema {
     };
     TableSchema {
         partitioned: false,
+        unique: Vec::new(),
         oid: 1,
         name: RelationName { schema: "public".into(), table: "zoned".into() },
         columns: [("ts", 1114), ("tz", 1184), ("wall", 1114), ("back", 1184), ("day", 1184)]

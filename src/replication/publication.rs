@@ -71,6 +71,8 @@ pub struct PreparedTable {
     key: Vec<String>,
     columns: Vec<PreparedColumn>,
     collations: Arc<CollationNames>,
+    /// Its unique keys, each the numbers of its columns.
+    pub unique: Vec<String>,
 }
 
 struct PreparedColumn {
@@ -105,6 +107,7 @@ impl PreparedTable {
             key: row.get("key"),
             columns: columns.map(column).collect(),
             collations: Arc::clone(names),
+            unique: row.get("unique_keys"),
         }
     }
 

@@ -17,7 +17,7 @@ use super::database::{Database, DatabaseError};
 use super::layouts::Layouts;
 use super::memberships::Memberships;
 use super::partitions::partitions;
-use super::publication::Publication;
+use super::publication::{PreparedTable, Publication};
 use super::zones::KnownZones;
 use crate::shapes::definition::FilterSource;
 
@@ -204,6 +204,15 @@ impl Schemas {
         tables.retain(|(known, _), _| known != name);
     }
 
+    /// Forgets tables that have other unique keys by now: filters that rely on one are looked at again.
+    pub fn compare_keys(&self, found: &HashMap<u32, PreparedTable>) {
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        tables.retain(|_, Known { table, .. }| {
+            let now = found.get(&table.oid);
+            now.is_none_or(|now| table.unique == unique(&table.columns, &now.unique))
+        });
+    }
+
     async fn load(
         &self,
         client: &Object,
@@ -236,15 +245,16 @@ impl Schemas {
         let fold =
             fold || rows.iter().any(|row| row.get::<_, u32>("base_type_oid") == statement::CITEXT);
         let (mut columns, mut collations) = (Vec::with_capacity(rows.len()), HashMap::new());
-        for row in rows {
+        for row in &rows {
             let oid: u32 = row.get("collation");
             if oid != 0 && !collations.contains_key(&oid) {
                 collations.insert(oid, self.collation(client, oid, fold).await?);
             }
-            columns.push(column(&row, collations.get(&oid).cloned()));
+            columns.push(column(row, collations.get(&oid).cloned()));
         }
         let columns = self.placed(oid, name, columns);
-        Ok(TableSchema { oid, name: name.clone(), columns, partitioned })
+        let unique = unique(&columns, &row.get::<_, Vec<String>>("unique_keys"));
+        Ok(TableSchema { oid, name: name.clone(), columns, partitioned, unique })
     }
 
     /// Columns at the places that they have in rows; generated ones, which are in none, last.
@@ -354,6 +364,23 @@ fn column(row: &Row, collation: Option<Collation>) -> Column {
         enum_schema: row.get("enum_schema"),
         enum_name: row.get("enum_name"),
     }
+}
+
+/// Unique keys by the numbers of their columns, as their places.
+fn unique(columns: &[Column], keys: &[String]) -> Vec<Vec<usize>> {
+    let place = |number: &str| {
+        let number: i16 = number.parse().ok()?;
+        columns.iter().position(|column| !column.dropped && column.number == number)
+    };
+    let key = |key: &String| {
+        let mut places = key.split(' ').map(place).collect::<Option<Vec<usize>>>()?;
+        places.sort_unstable();
+        Some(places)
+    };
+    let mut unique: Vec<Vec<usize>> = keys.iter().filter_map(key).collect();
+    unique.sort_unstable();
+    unique.dedup();
+    unique
 }
 
 /// Snapshots and stream must agree on what the table's rows are.

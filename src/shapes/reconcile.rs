@@ -35,6 +35,7 @@ pub async fn reconcile(registry: &Arc<Registry>) -> Result<(), DatabaseError> {
     let found = workshop.publication.inspect(&all.iter().copied().collect::<Vec<_>>()).await?;
     let found: HashMap<u32, PreparedTable> =
         found.into_iter().map(|table| (table.oid, table)).collect();
+    workshop.schemas.compare_keys(&found);
     let was_out = |oid: &u32| {
         let membership = found.get(oid).and_then(|now| now.membership);
         workshop.publication.was_out(*oid, membership)

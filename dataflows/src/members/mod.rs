@@ -247,8 +247,10 @@ impl Members {
             }
         }
         let rows = self.inside(source, &filter);
-        let keys: Vec<_> =
-            rows.map(|(row, count)| (membership.inner_key(&row), i64::from(count))).collect();
+        let mut keys = Vec::new();
+        for (row, count) in rows {
+            keys.extend(membership.inner_keys(&row).map(|key| (key, i64::from(count))));
+        }
         keys.into_iter().for_each(|(key, count)| self.sets.add(id, key, count));
         self.sets.close();
         id

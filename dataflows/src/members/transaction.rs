@@ -286,14 +286,15 @@ impl Members {
         for (row, delta) in rows {
             let when = if *delta > 0 { When::After } else { When::Before };
             if filter.holds(row, when, &self.sets) {
-                keys.push((membership.inner_key(row), *delta));
+                keys.extend(membership.inner_keys(row).map(|key| (key, *delta)));
             }
         }
         self.moved(selected.source, filter, (concern, busy), |row, enters, count| {
             // Of these the transaction's own are counted already.
             let added = source.and_then(|source| source.net.delta.get(row));
             let count = i64::from(count) - added.copied().unwrap_or_default().max(0);
-            keys.push((membership.inner_key(row), if enters { count } else { -count }));
+            let count = if enters { count } else { -count };
+            keys.extend(membership.inner_keys(row).map(|key| (key, count)));
         });
         keys
     }

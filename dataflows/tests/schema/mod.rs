@@ -26,5 +26,5 @@ pub fn table(
     };
     let columns = columns.iter().enumerate().map(column).collect();
     let name = RelationName { schema: "public".into(), table: name.into() };
-    Arc::new(TableSchema { oid, name, columns, partitioned: false })
+    Arc::new(TableSchema { oid, name, columns, partitioned: false, unique: Vec::new() })
 }

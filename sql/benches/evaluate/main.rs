@@ -161,6 +161,7 @@ fn table() -> TableSchema {
     };
     TableSchema {
         partitioned: false,
+        unique: Vec::new(),
         oid: 1,
         name: RelationName { schema: "public".into(), table: "items".into() },
         columns: COLUMNS.into_iter().map(column).collect(),

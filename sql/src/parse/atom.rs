@@ -116,7 +116,8 @@ impl Parser<'_> {
         let at = self.at();
         self.expect_symbol("(")?;
         if self.begins_subquery(at)? {
-            return Err(self.unsupported(at, "a subquery as a value, write IN (SELECT …); it is"));
+            let query = Box::new(self.query()?);
+            return self.node(at, Syntax::Single(query));
         }
         let node = self.expression(OR)?;
         if self.take_symbol(",") {

@@ -8,7 +8,7 @@ use super::{OR, Parser, too_deep};
 use crate::WhereError;
 use crate::limits::{IN_LIST_ELEMENTS_MAX, JOINED_TABLES_MAX, WHERE_NESTING_MAX};
 use crate::syntax::{Branch, Node, Query, Select, Source, Syntax};
-use crate::token::Token;
+use crate::token::{Lexeme, Token};
 
 /// How every subquery is refused where none may stand.
 pub(crate) const SUBQUERY: &str = "subqueries are not supported here";
@@ -34,15 +34,29 @@ const CLAUSES: [(&str, &str); 14] = [
 impl Parser<'_> {
     /// Whether a subquery begins here, behind an opening parenthesis; refuses what is none of ours.
     pub(super) fn begins_subquery(&self, at: usize) -> Result<bool, WhereError> {
-        let mut ahead = 0;
+        let (mut ahead, mut whole) = (0, true);
         while self.is_symbol(ahead, "(") {
+            // Inside may be a subquery that is only the beginning of an expression or a list.
+            whole = whole && self.ends_query(ahead);
             ahead += 1;
         }
         let known = ["select", "values", "with", "table"];
         match known.iter().find(|word| self.is_word(ahead, word)) {
             None => Ok(false),
             Some(_) if !self.subqueries => Err(WhereError::at(at, SUBQUERY)),
-            Some(_) => Ok(true),
+            Some(_) => Ok(whole),
+        }
+    }
+
+    /// Whether what stands behind the parenthesis that closes this one can follow a subquery that is, or begins, a whole one.
+    fn ends_query(&self, ahead: usize) -> bool {
+        let words = ["union", "intersect", "except", "order", "limit", "offset", "fetch", "for"];
+        let closing = self.closing.get(self.next + ahead).copied().unwrap_or_default();
+        match self.lexemes.get(closing + 1).map(|lexeme| &lexeme.token) {
+            None => true,
+            Some(Token::Symbol(symbol)) => symbol == ")",
+            Some(Token::Word(word)) => words.contains(&word.as_str()),
+            Some(_) => false,
         }
     }
 
@@ -345,4 +359,20 @@ impl Parser<'_> {
         let query = Box::new(self.query()?);
         Ok(Syntax::Member { left: Box::new(left), query, negated })
     }
+}
+
+/// Of every opening parenthesis the place of the one that closes it; of the rest, and where there is none, the end.
+pub(super) fn closing(lexemes: &[Lexeme]) -> Box<[usize]> {
+    let mut closing = vec![lexemes.len(); lexemes.len()];
+    let mut open = Vec::new();
+    for (at, lexeme) in lexemes.iter().enumerate() {
+        match &lexeme.token {
+            Token::Symbol(symbol) if symbol == "(" => open.push(at),
+            Token::Symbol(symbol) if symbol == ")" => {
+                open.pop().into_iter().for_each(|opened: usize| closing[opened] = at);
+            }
+            _ => {}
+        }
+    }
+    closing.into()
 }

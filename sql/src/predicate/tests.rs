@@ -57,6 +57,7 @@ fn table() -> TableSchema {
     };
     TableSchema {
         partitioned: false,
+        unique: Vec::new(),
         oid: 1,
         name: RelationName { schema: "public".into(), table: "items".into() },
         columns: columns.into_iter().map(column).collect(),

@@ -314,7 +314,9 @@ impl Resolver<'_> {
                 self.named_in(left, scope, sees, nested, found)?;
                 self.named_in_query(query, scope, sees, nested, found)
             }
-            Syntax::Exists(query) => self.named_in_query(query, scope, sees, nested, found),
+            Syntax::Exists(query) | Syntax::Single(query) => {
+                self.named_in_query(query, scope, sees, nested, found)
+            }
             syntax => {
                 let mut children = syntax.children().into_iter();
                 children.try_for_each(|child| self.named_in(child, scope, sees, nested, found))

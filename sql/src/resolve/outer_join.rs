@@ -96,7 +96,7 @@ fn rejects(
 }
 
 fn has_subquery(node: &Node) -> bool {
-    matches!(node.syntax, Syntax::Member { .. } | Syntax::Exists(_))
+    matches!(node.syntax, Syntax::Member { .. } | Syntax::Exists(_) | Syntax::Single(_))
         || node.syntax.children().into_iter().any(has_subquery)
 }
 

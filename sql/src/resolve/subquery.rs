@@ -3,17 +3,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Resolver;
-use super::collate::Derived;
 use super::joined::{Link, LinkKind, Part, Plan};
-use super::union::{check_kinds, check_width};
-use crate::data_type::DataType;
+use super::side::one_array;
+use super::union::check_kinds;
+use super::{Resolver, Use};
 use crate::expr::Expr;
 use crate::limits::SUBQUERY_LEVELS_MAX;
 use crate::oid::Oid;
 use crate::subquery::{self, Membership, Side, Subquery};
 use crate::syntax::{Branch, Node, Query, Select, Source, Syntax};
-use crate::{Collation, Column, Predicate, RelationName, TableSchema, WhereError, normalize};
+use crate::{Predicate, RelationName, TableSchema, WhereError, normalize};
 
 impl Resolver<'_> {
     /// `left IN (query)`: of a UNION, whether it is in any of its branches, which is what SQL says of NULL, too.
@@ -47,85 +46,48 @@ impl Resolver<'_> {
             return Err(WhereError::at(select.at, "SELECT * is only supported in EXISTS"));
         }
         let plan = self.plan(select, &select.items)?;
-        let (outer, inner): (Vec<usize>, Vec<usize>) = plan.correlated.iter().copied().unzip();
-        let membership = match self.known(select) {
-            Some(known) => known,
-            None => {
-                // As Postgres does: what stands inside gives parameters their types first.
-                let subquery = self.subquery(&plan.root, &select.items, &inner, &inner)?;
-                let mut sides = self.fields(left, &subquery, select)?;
-                sides.extend(outer.iter().copied().map(Side::Column));
-                let membership = subquery::membership(self.table, sides, subquery, left.at)?;
-                self.note(select, membership)
-            }
-        };
+        let membership = self.tested(left, select, &plan)?;
         let (query, width) = (&membership.subquery, select.items.len());
         let kind = |side: &Side| Oid(side.like(&query.table).base_type_oid);
         kinds.push(query.columns[..width].iter().map(kind).collect());
         let mut parts = computable(&membership.left)?;
-        parts.push(self.link(membership));
-        parts.extend(outer.into_iter().map(|column| Expr::IsNull { column, negated: true }));
-        parts.extend(self.outside(&plan)?);
+        parts.push(self.in_selected(membership, &plan)?);
         Ok(normalize::all(parts))
     }
 
-    /// What stands on the left, as many as there are on the right; a string by itself is of the type there.
-    fn fields(
+    /// The test of `left IN (SELECT …)`.
+    pub(super) fn tested(
         &mut self,
         left: &Node,
-        subquery: &Subquery,
         select: &Select,
-    ) -> Result<Vec<Side>, WhereError> {
-        let fields = match &left.syntax {
-            Syntax::Row(fields) => fields.iter().collect(),
-            _ => vec![left],
+        plan: &Plan,
+    ) -> Result<Membership, WhereError> {
+        if let Some(known) = self.known(select, Use::Member) {
+            return Ok(known);
+        }
+        let (outer, inner): (Vec<usize>, Vec<usize>) = plan.correlated.iter().copied().unzip();
+        // As Postgres does: what stands inside gives parameters their types first.
+        let subquery = match self.known(select, Use::Selected) {
+            Some(known) => (*known.subquery).clone(),
+            None => self.subquery(&plan.root, &select.items, &inner, &inner)?,
         };
-        check_width(fields.len(), select.items.len(), select.at)?;
-        let pairs = fields.into_iter().zip(&subquery.columns);
-        let side = |(field, right): (&Node, &Side)| {
-            self.side(field, DataType::of_column(right.like(&subquery.table)))
-        };
-        pairs.map(side).collect()
+        let mut sides = self.fields(left, &subquery, select)?;
+        sides.extend(self.column_sides(outer, left.at)?);
+        let membership = subquery::membership(self.table, sides, subquery, left.at)?;
+        Ok(self.note(select, Use::Member, membership))
     }
 
-    /// A column or what is computed; `untyped` is the type of a bare string.
-    fn side(&mut self, node: &Node, untyped: Option<DataType>) -> Result<Side, WhereError> {
-        if let Syntax::Column(path) = &node.syntax {
-            return Ok(Side::Column(self.place(path, node.at)?));
-        }
-        let mut item = self.item(node)?;
-        self.refuse_opaque(&item)?;
-        if item.data_type.oid == Oid::UNKNOWN {
-            item = self.coerce(item, &untyped.unwrap_or_else(|| Oid::TEXT.into()))?;
-        }
-        let mut columns = Vec::new();
-        item.columns(&mut columns);
-        if columns.iter().any(|at| *at >= self.table.columns.len()) {
-            let reason = "subqueries in what is compared with a subquery are not supported";
-            return Err(WhereError::at(node.at, reason));
-        }
-        let collation = match self.derive(&item) {
-            Derived::Default => None,
-            Derived::Column(collation) => Some(collation.clone()),
-            Derived::Explicit => Some(Collation::c()),
-            Derived::Conflict => {
-                let reason = "columns of different collations cannot be compared with a subquery";
-                return Err(WhereError::at(node.at, reason));
-            }
-        };
-        let DataType { oid, labels, element } = &item.data_type;
-        // These are compared by what a column says of them.
-        if labels.is_some() || element.is_some() || matches!(*oid, Oid::CITEXT | Oid::BPCHAR) {
-            let reason = format!(
-                "only bare columns of type {} can be compared with a subquery",
-                item.data_type.title()
-            );
-            return Err(WhereError::at(node.at, reason));
-        }
-        let (type_oid, type_name) = (oid.0, item.data_type.title());
-        let gone = Column::gone();
-        let like = Column { type_oid, base_type_oid: type_oid, type_name, collation, ..gone };
-        Ok(Side::computed(item, like))
+    /// What it says of a row, where what is compared can be computed.
+    pub(super) fn in_selected(
+        &mut self,
+        membership: Membership,
+        plan: &Plan,
+    ) -> Result<Expr, WhereError> {
+        let mut parts = vec![self.link(membership)];
+        let outer = plan.correlated.iter().map(|(outer, _)| *outer);
+        parts.extend(outer.map(|column| Expr::IsNull { column, negated: true }));
+        parts.extend(self.outside(plan)?);
+        Ok(normalize::all(parts))
     }
 
     /// `EXISTS (query)`: for `SELECT … FROM t WHERE t.a = b AND …` whether `b` is among `SELECT a FROM t WHERE …`.
@@ -142,27 +104,40 @@ impl Resolver<'_> {
                 return Err(WhereError::at(call.at, reason));
             }
             let plan = self.plan(select, &[])?;
-            let membership = match self.known(select) {
-                Some(known) => known,
-                None => {
-                    let (outer, inner) = plan.correlated.iter().copied().unzip();
-                    let (outer, inner): (Vec<usize>, Vec<usize>) = (outer, inner);
-                    let outer = outer.into_iter().map(Side::Column).collect();
-                    let subquery = self.subquery(&plan.root, &[], &inner, &[])?;
-                    let membership = subquery::membership(self.table, outer, subquery, select.at)?;
-                    self.note(select, membership)
-                }
-            };
-            let link = self.link(membership);
-            let mut parts = vec![normalize::test(link, Some(true), false)];
-            parts.extend(self.outside(&plan)?);
-            found.push(normalize::all(parts));
+            found.push(self.has_row(select, &plan, Use::Member, None)?);
         }
         Ok(normalize::any(found))
     }
 
+    /// Whether there is a row; `and` is asked of it, too.
+    pub(super) fn has_row(
+        &mut self,
+        select: &Select,
+        plan: &Plan,
+        of: Use,
+        and: Option<Expr>,
+    ) -> Result<Expr, WhereError> {
+        let membership = match self.known(select, of) {
+            Some(known) => known,
+            None => {
+                let (outer, inner) = plan.correlated.iter().copied().unzip();
+                let (outer, inner): (Vec<usize>, Vec<usize>) = (outer, inner);
+                let outer = self.column_sides(outer, select.at)?;
+                let mut subquery = self.subquery(&plan.root, &[], &inner, &[])?;
+                if let Some(condition) = and {
+                    subquery = subquery.and(condition);
+                }
+                let membership = subquery::membership(self.table, outer, subquery, select.at)?;
+                self.note(select, of, membership)
+            }
+        };
+        let mut parts = vec![normalize::test(self.link(membership), Some(true), false)];
+        parts.extend(self.outside(plan)?);
+        Ok(normalize::all(parts))
+    }
+
     /// Conditions inside that are about the row outside: without them there is no row.
-    fn outside(&mut self, plan: &Plan) -> Result<Vec<Expr>, WhereError> {
+    pub(super) fn outside(&mut self, plan: &Plan) -> Result<Vec<Expr>, WhereError> {
         let conditions = plan.outside.iter();
         conditions
             .map(|node| Ok(normalize::test(self.boolean(node, "WHERE")?, Some(true), false)))
@@ -171,7 +146,7 @@ impl Resolver<'_> {
 
     /// The rows of a part by themselves: nothing in it may depend on the row outside. Selected are `items`, then
     /// `columns`; `known` are columns that must not be NULL.
-    fn subquery(
+    pub(super) fn subquery(
         &mut self,
         part: &Part,
         items: &[Node],
@@ -196,18 +171,26 @@ impl Resolver<'_> {
             fixed: std::mem::take(&mut self.fixed),
             lazy: self.lazy,
             copied: self.copied,
+            again: self.again,
             level: self.level + 1,
+            decides: false,
         };
         let mut selected: Vec<Side> =
-            items.iter().map(|item| inner.side(item, None)).collect::<Result<_, _>>()?;
+            items.iter().map(|item| inner.item_side(item)).collect::<Result<_, _>>()?;
+        one_array(&selected, items)?;
         let computable = computable(&selected)?;
-        selected.extend(columns.iter().copied().map(Side::Column));
+        for column in columns {
+            selected.push(inner.column_side(*column, part.source.at)?);
+        }
         if let Some(column) = columns.iter().find(|at| table.columns[**at].generated) {
             return Err(generated(&table.columns[*column].name, part.source.at));
         }
         let is_known = |column: &usize| Expr::IsNull { column: *column, negated: true };
         let expr = inner.in_order(|inner| {
-            let own = part.conditions.iter().map(|one| inner.boolean(one, "WHERE"));
+            let own = part.conditions.iter().map(|one| {
+                inner.decides = true;
+                inner.boolean(one, "WHERE")
+            });
             let mut parts: Vec<Expr> = own.collect::<Result<_, _>>()?;
             for link in &part.links {
                 parts.push(inner.linked(link)?);
@@ -220,7 +203,7 @@ impl Resolver<'_> {
             Expr::Constant(Some(true)) => None,
             expr => Some(Predicate::new(expr, table, std::mem::take(&mut inner.memberships))),
         };
-        (self.fixed, self.copied) = (inner.fixed, inner.copied);
+        (self.fixed, self.copied, self.again) = (inner.fixed, inner.copied, inner.again);
         Ok(Subquery { table: Arc::clone(table), columns: selected.into(), predicate })
     }
 
@@ -239,13 +222,14 @@ impl Resolver<'_> {
 
     /// The same; with `null` only of rows in which this column is NULL.
     fn link_test(&mut self, link: &Link, null: Option<usize>) -> Result<Expr, WhereError> {
-        let key = (std::ptr::from_ref(link.part.source).addr(), null.is_some());
+        let of = if null.is_some() { Use::HasNull } else { Use::Member };
+        let key = (std::ptr::from_ref(link.part.source).addr(), of);
         let membership = match self.resolved.get(&key) {
             Some(known) => known.clone(),
             None => {
                 let (above, below) = link.pairs.iter().copied().unzip();
                 let (above, below): (Vec<usize>, Vec<usize>) = (above, below);
-                let above = above.into_iter().map(Side::Column).collect();
+                let above = self.column_sides(above, link.at)?;
                 let mut subquery = self.subquery(&link.part, &[], &below, &[])?;
                 if let Some(column) = null {
                     subquery = subquery.and(Expr::IsNull { column, negated: false });
@@ -290,34 +274,41 @@ impl Resolver<'_> {
 
     /// Resolves; if there are several tests, again with them in the order of their text, so that the order
     /// in which they were written, which is that of their columns, does not show. Each subquery is
-    /// resolved once.
+    /// resolved once. Tests that make no difference to it (`… AND false`) are left out.
     pub(super) fn in_order(
         &mut self,
         mut resolve: impl FnMut(&mut Self) -> Result<Expr, WhereError>,
     ) -> Result<Expr, WhereError> {
         let copied = self.copied;
         let expr = resolve(self)?;
-        let table = self.table;
-        if self.memberships.is_sorted_by_key(|one| one.sql(table)) {
+        let (table, mut columns, all) = (self.table, Vec::new(), self.memberships.len());
+        expr.columns(&mut columns);
+        let mut at = table.columns.len()..;
+        self.memberships.retain(|_| at.next().is_some_and(|at| columns.contains(&at)));
+        let used = self.memberships.len();
+        if used == all && self.memberships.is_sorted_by_key(|one| one.sql(table)) {
             return Ok(expr);
         }
         self.memberships.sort_by_cached_key(|one| one.sql(table));
         self.copied = copied;
-        resolve(self)
+        let expr = resolve(self);
+        // The others are behind them now.
+        self.memberships.truncate(used);
+        expr
     }
 
-    fn known(&self, select: &Select) -> Option<Membership> {
-        self.resolved.get(&(std::ptr::from_ref(select).addr(), false)).cloned()
+    pub(super) fn known(&self, select: &Select, of: Use) -> Option<Membership> {
+        self.resolved.get(&(std::ptr::from_ref(select).addr(), of)).cloned()
     }
 
-    fn note(&mut self, select: &Select, membership: Membership) -> Membership {
-        let key = (std::ptr::from_ref(select).addr(), false);
+    pub(super) fn note(&mut self, select: &Select, of: Use, membership: Membership) -> Membership {
+        let key = (std::ptr::from_ref(select).addr(), of);
         self.resolved.insert(key, membership.clone());
         membership
     }
 
     /// The boolean column that a test is to the clause; equal tests are one.
-    fn link(&mut self, membership: Membership) -> Expr {
+    pub(super) fn link(&mut self, membership: Membership) -> Expr {
         let sql = membership.sql(self.table);
         let known = self.memberships.iter().position(|known| known.sql(self.table) == sql);
         let at = known.unwrap_or_else(|| {
@@ -330,7 +321,7 @@ impl Resolver<'_> {
 
 /// What is true of a row for which these can be computed, and an error where that fails: the row is not selected then,
 /// nor does the test of it say anything else.
-fn computable(sides: &[Side]) -> Result<Vec<Expr>, WhereError> {
+pub(super) fn computable(sides: &[Side]) -> Result<Vec<Expr>, WhereError> {
     let computed = sides.iter().filter_map(Side::fallible);
     let both = computed.map(|scalar| {
         let is_null = |negated| super::is_null(scalar.clone(), negated);

@@ -146,7 +146,7 @@ impl Resolver<'_> {
 
     /// `citext` is folded by the default collation, whatever its own. Text has to be of that one too:
     /// what we print is `lower`, which folds by the collation of what it is given.
-    fn lowered(&mut self, item: Scalar) -> Result<Scalar, WhereError> {
+    pub(super) fn lowered(&mut self, item: Scalar) -> Result<Scalar, WhereError> {
         let at = item.at;
         let refuse = |reason: String| WhereError::at(at, reason);
         let default = self.default_collation();

@@ -26,6 +26,7 @@ fn table() -> TableSchema {
         [("id", "int4"), ("t", "text"), ("odd \"na%me", "text"), ("m", "mood"), ("g", "int4")];
     TableSchema {
         partitioned: false,
+        unique: Vec::new(),
         oid: 1,
         name: RelationName { schema: "public".into(), table: "items".into() },
         columns: columns.into_iter().map(column).collect(),

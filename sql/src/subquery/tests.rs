@@ -17,12 +17,26 @@ fn table(oid: u32, name: &str, columns: &[(&str, u32)]) -> Arc<TableSchema> {
     };
     let columns = columns.iter().enumerate().map(column).collect();
     let name = RelationName { schema: "public".into(), table: name.into() };
-    Arc::new(TableSchema { oid, name, columns, partitioned: false })
+    Arc::new(TableSchema {
+        oid,
+        name,
+        columns,
+        partitioned: false,
+        unique: vec![vec![0], vec![1, 2]],
+    })
 }
 
 fn tables() -> Tables {
-    let columns =
-        [("id", 23), ("a", 20), ("n", 1700), ("f", 701), ("g", 700), ("name", 25), ("ok", 16)];
+    let columns = [
+        ("id", 23),
+        ("a", 20),
+        ("n", 1700),
+        ("f", 701),
+        ("g", 700),
+        ("name", 25),
+        ("ok", 16),
+        ("tags", 1007),
+    ];
     let tables = [table(1, "t", &columns), table(2, "u", &columns)];
     tables.into_iter().map(|table| (table.name.clone(), table)).collect()
 }
@@ -75,6 +89,8 @@ fn equal_clauses_have_equal_text() {
         "n IN (SELECT n FROM t WHERE a IN (SELECT id FROM t) OR id IN (SELECT a FROM t))",
         "f = ANY (SELECT id FROM u)",
         "EXISTS (SELECT 1 FROM u WHERE u.id = t.a)",
+        "NOT id = (SELECT a FROM u WHERE id = 5) OR ok IS DISTINCT FROM (SELECT ok FROM t WHERE id = 5)",
+        "a NOT IN (SELECT unnest(tags) FROM u)",
     ];
     for one in tests {
         for two in tests {
@@ -121,10 +137,8 @@ fn the_columns_of_a_clause_are_its_tables_own() {
     assert_eq!(names, [r#""public"."z""#, r#""x"."y""#]);
 }
 
-/// Every other form is one that there is without it.
-#[test]
-fn forms_of_one_meaning_have_one_text() {
-    for (text, same) in [
+/// Forms and what they are without them.
+const SAME: &[(&str, &str)] = &[
         (
             "id IN (SELECT a FROM u UNION SELECT id FROM t UNION ALL VALUES (1), (2))",
             "id IN (SELECT a FROM u) OR id IN (SELECT id FROM t) OR id = 1 OR id = 2",
@@ -179,13 +193,87 @@ fn forms_of_one_meaning_have_one_text() {
         ),
         ("$1 IN (SELECT id FROM u WHERE u.a = t.id)", "'5'::int4 IN (SELECT id FROM u WHERE u.a = t.id)"),
         ("(id, name) IN (VALUES (1, 'a'))", "id = 1 AND name = 'a'"),
-    ] {
+        ("ok AND (id IN (SELECT a FROM u) IS NULL AND false OR id NOT IN (SELECT id FROM u))", "ok AND id NOT IN (SELECT id FROM u)"),
+        (
+            "a = ANY (SELECT pg_catalog.unnest(x.tags) AS tag FROM u x ORDER BY tag)",
+            "a IN (SELECT unnest(tags) FROM u)",
+        ),
+];
+
+/// Subqueries as values.
+const SINGLE: &[(&str, &str)] = &[
+    // Where NULL is as good as false, it does not show whether there is a row.
+    ("id = (SELECT a FROM u WHERE id = 5)", "id IN (SELECT a FROM u WHERE id = 5)"),
+    (
+        "ok OR ($1 = id AND ((SELECT a FROM u WHERE id = 2 + 3)) = t.id)",
+        "ok OR (id = 5 AND t.id IN (SELECT a FROM u WHERE id = 5))",
+    ),
+    (
+        "name = (SELECT u.name FROM u WHERE u.id = t.a)",
+        "name IN (SELECT u.name FROM u WHERE u.id = t.a)",
+    ),
+    (
+        "id <> (SELECT a FROM u WHERE id = 5)",
+        "id NOT IN (SELECT a FROM u WHERE id = 5) AND EXISTS (SELECT FROM u WHERE id = 5)",
+    ),
+    (
+        "NOT id = (SELECT u.id FROM u WHERE u.n = t.n AND t.ok AND a = 5)",
+        "NOT (id IN (SELECT u.id FROM u WHERE u.n = t.n AND t.ok AND a = 5)
+               OR NOT EXISTS (SELECT FROM u WHERE u.n = t.n AND t.ok AND a = 5) AND NULL)",
+    ),
+    (
+        "id IS DISTINCT FROM (SELECT a FROM u WHERE id = 5)",
+        "NOT ((id IN (SELECT a FROM u WHERE id = 5)) IS TRUE
+               OR id IS NULL AND NOT EXISTS (SELECT FROM u WHERE id = 5 AND a IS NOT NULL))",
+    ),
+    (
+        "(SELECT a FROM u WHERE id = 5) IS NULL AND (SELECT ok FROM u WHERE id = 5)",
+        "NOT EXISTS (SELECT FROM u WHERE id = 5 AND a IS NOT NULL)
+               AND true IN (SELECT ok FROM u WHERE id = 5)",
+    ),
+    (
+        "(SELECT NULL::int FROM u WHERE id = 5 AND a IN (SELECT id FROM t)) IS NOT NULL",
+        "EXISTS (SELECT FROM u WHERE false)",
+    ),
+    ("(SELECT 2 FROM u WHERE u.id = t.a) IS NOT NULL", "EXISTS (SELECT FROM u WHERE u.id = t.a)"),
+    (
+        "id IN (SELECT u.id FROM u WHERE (a, n) = (SELECT a, n FROM t x WHERE x.id = u.id))",
+        "id IN (SELECT u.id FROM u WHERE (a, n) IN (SELECT a, n FROM t x WHERE x.id = u.id))",
+    ),
+];
+
+/// Every other form is one that there is without it.
+#[test]
+fn forms_of_one_meaning_have_one_text() {
+    for (text, same) in SAME.iter().chain(SINGLE) {
         let (one, other) = (compiled(text, &["5"]).unwrap(), compiled(same, &[]).unwrap());
         assert_eq!(one.sql(), other.sql(), "{text}");
+        assert_eq!(one, other, "{text}");
     }
 }
 
 const REFUSED: &[(&str, usize, &str)] = &[
+    ("id = (SELECT a FROM u)", 6, "must be of one row at most"),
+    ("id = (SELECT a FROM u WHERE a = 5)", 6, "must be of one row at most"),
+    ("id = (SELECT a FROM u WHERE id = 5 OR id = 6)", 6, "must be of one row at most"),
+    ("id = (SELECT a FROM u WHERE id = 5 UNION VALUES (5))", 6, "must be of one row at most"),
+    ("id = (SELECT unnest(tags) FROM u WHERE id = 5)", 6, "must be of one row at most"),
+    // Several numbers are one float.
+    ("id = (SELECT id FROM u WHERE a = 5::float8 AND n = 1)", 6, "must be of one row at most"),
+    ("id = (SELECT u.id FROM u WHERE u.a = t.f AND n = 1)", 6, "must be of one row at most"),
+    ("id = (SELECT u.a FROM u JOIN t x ON x.id = u.id WHERE u.id = 5)", 6, "of several tables"),
+    ("id = (SELECT max(a) FROM u)", 6, "the aggregate max in a subquery is not supported"),
+    ("id < (SELECT a FROM u WHERE id = 5)", 6, "supported next to =, <>"),
+    ("id = (SELECT a FROM u WHERE id = 5) + 1", 6, "supported next to =, <>"),
+    ("(SELECT a FROM u WHERE id = 5) = (SELECT a FROM u WHERE id = 5)", 0, "next to =, <>"),
+    ("id IN (1, (SELECT a FROM u WHERE id = 5))", 10, "supported next to =, <>"),
+    ("id = (SELECT id, a FROM u WHERE id = 5)", 6, "subquery has too many columns"),
+    ("(SELECT id, a FROM u WHERE id = 5) IS NULL", 1, "subquery has too many columns"),
+    ("(SELECT id, a FROM u WHERE id = 5) = (1, 2)", 1, "subquery must return only one column"),
+    ("(id, a) IS DISTINCT FROM (SELECT id, a FROM u WHERE id = 5)", 26, "only one column"),
+    ("(id, a) IN (SELECT unnest(tags), unnest(tags) FROM u)", 33, "a second unnest"),
+    ("id IN (SELECT unnest(name) FROM u)", 14, "unnest of text is not supported"),
+    ("id IN (SELECT unnest(tags) + 1 FROM u)", 14, "unnest"),
     ("id IN (SELECT id FROM u, t)", 14, "column reference id is ambiguous"),
     ("id IN (SELECT u.id FROM u, u)", 27, "table name u is specified more than once"),
     (
@@ -287,4 +375,34 @@ fn what_cannot_be_read_again_is_refused() {
         }
     }
     assert!(refused > 0);
+}
+
+/// What a value is asked twice is there twice, and once more for what stands in it.
+#[test]
+fn what_grows_without_bound_is_refused() {
+    let nested = |depth: usize| {
+        let (open, close) = ("NOT id = (SELECT a FROM u WHERE id = 5 AND ", ")");
+        compiled(&format!("{}ok{}", open.repeat(depth), close.repeat(depth)), &[])
+    };
+    assert!(nested(3).is_ok());
+    let error = nested(20).unwrap_err();
+    assert!(error.reason.contains("not supported"), "{error}");
+}
+
+#[test]
+fn elements_are_keys_of_their_own() {
+    let predicate = compiled("(a, n) IN (SELECT unnest(tags), n FROM u)", &[]).unwrap();
+    let test = &predicate.memberships()[0];
+    let keys = |tags: Option<&str>| {
+        let row = [Some("1"), None, Some("2.0"), None, None, None, None, tags];
+        test.inner_keys(&Row::new(row).unwrap()).collect::<Vec<_>>()
+    };
+    let outer = |a: &str| {
+        let row = [Some("1"), Some(a), Some("2"), None, None, None, None, None];
+        test.outer_key(&Row::new(row).unwrap())
+    };
+    assert_eq!(keys(Some("{{7,8},{7,9}}")), ["7", "8", "7", "9"].map(outer));
+    let [one, null] = &keys(Some("{7,NULL}"))[..] else { panic!() };
+    assert!(!one.has_null && null.has_null && null.may_equal(&outer("7")));
+    assert!(keys(Some("{}")).is_empty() && keys(None).is_empty());
 }

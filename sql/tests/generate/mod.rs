@@ -112,6 +112,7 @@ pub fn table(default: &Collation) -> TableSchema {
     };
     TableSchema {
         partitioned: false,
+        unique: Vec::new(),
         oid: 1,
         name: RelationName { schema: "public".into(), table: "oracle".into() },
         columns: COLUMNS.iter().map(column).collect(),

@@ -2,7 +2,8 @@
 //! follow shapes of them, those of this package compare what they are rewritten to.
 
 /// What every table has.
-pub const COLUMNS: &str = "(id int PRIMARY KEY, a int, b int8, c numeric, name text, active bool)";
+pub const COLUMNS: &str =
+    "(id int PRIMARY KEY, a int, b int8, c numeric, name text, active bool, tags int[], ci citext)";
 
 /// Columns that may be compared with one another.
 const NUMBERS: [&str; 4] = ["id", "a", "b", "c"];
@@ -14,6 +15,8 @@ pub struct Filters<'a> {
     below: &'a mut dyn FnMut(usize) -> usize,
     /// Tables that have been given a name.
     named: usize,
+    /// The column of text that is compared.
+    text: &'static str,
 }
 
 /// A table inside, how it is called, and whether it is alone there, so that its columns need no table's name.
@@ -31,7 +34,7 @@ impl Inside {
 impl<'a> Filters<'a> {
     /// Of these tables, by these numbers.
     pub fn new(tables: &'a [&'a str], below: &'a mut dyn FnMut(usize) -> usize) -> Filters<'a> {
-        Filters { tables, below, named: 0 }
+        Filters { tables, below, named: 0, text: "name" }
     }
 
     /// A filter over a table with at least one subquery.
@@ -86,10 +89,18 @@ impl<'a> Filters<'a> {
 
     /// A test of the rows of a table.
     fn membership(&mut self, depth: usize, of: &Inside) -> String {
+        let text = std::mem::replace(&mut self.text, ["name", "name", "ci"][(self.below)(3)]);
+        let found = self.test(depth, of);
+        self.text = text;
+        found
+    }
+
+    fn test(&mut self, depth: usize, of: &Inside) -> String {
         let (left, other) = (self.pick(&NUMBERS), self.pick(&NUMBERS));
         let (x, y) = (self.computed(of.column(left), of), of.column(other));
-        let name = self.computed_name(of.column("name"));
-        match (self.below)(11) {
+        let name = self.computed_name(of);
+        match (self.below)(14) {
+            11..=13 => self.single(depth, of),
             0..=2 => format!("{x} IN ({})", self.query(1, false, depth, of)),
             3..=4 => format!("{x} NOT IN ({})", self.query(1, false, depth, of)),
             5 => format!("({x}, {name}) IN ({})", self.query(1, true, depth, of)),
@@ -102,6 +113,47 @@ impl<'a> Filters<'a> {
                 format!("{not}EXISTS ({})", self.query(0, false, depth, of))
             }
         }
+    }
+
+    /// A condition on the value of a subquery that has one row at most.
+    fn single(&mut self, depth: usize, of: &Inside) -> String {
+        let column = of.column(self.pick(&NUMBERS));
+        let x = self.computed(column, of);
+        let name = self.computed_name(of);
+        let (equal, not) = (self.pick(&["=", "=", "<>"]), self.pick(&["", "NOT "]));
+        match (self.below)(9) {
+            0..=1 => format!("{x} {equal} ({})", self.one_row(1, false, depth, of)),
+            2 => format!("({}) {equal} {x}", self.one_row(1, false, depth, of)),
+            3 => format!("{name} {equal} ({})", self.one_row(0, true, depth, of)),
+            4 => format!("({x}, {name}) {equal} ({})", self.one_row(1, true, depth, of)),
+            5 => format!("{x} IS {not}DISTINCT FROM ({})", self.one_row(1, false, depth, of)),
+            6 => format!("({}) IS {not}NULL", self.one_row(1, false, depth, of)),
+            7 => format!("({x} {equal} ({})) IS UNKNOWN", self.one_row(1, false, depth, of)),
+            _ => {
+                let query = self.one_row(0, false, depth, of);
+                format!("({})", query.replacen("SELECT 1", "SELECT active", 1))
+            }
+        }
+    }
+
+    /// A subquery that pins its table's key.
+    fn one_row(&mut self, numbers: usize, name: bool, depth: usize, of: &Inside) -> String {
+        let (from, inner) = self.table();
+        let one = Inside { name: inner, alone: true };
+        let mut items: Vec<String> = (0..numbers).map(|_| self.number(&one)).collect();
+        items.extend(name.then(|| self.computed_name(&one)));
+        if items.is_empty() {
+            items.push("1".to_owned());
+        }
+        let pinned = match self.percent(50) {
+            true => format!("{}.{}", of.name, self.pick(&NUMBERS)),
+            false => (self.below)(6).to_string(),
+        };
+        let mut filter = format!("{}.id = {pinned}", one.name);
+        if self.percent(40) {
+            filter = format!("{filter} AND ({})", self.tree(depth.min(1), false, &one));
+        }
+        format!("SELECT {} FROM {from} WHERE {filter}", items.join(", "))
     }
 
     fn number(&mut self, of: &Inside) -> String {
@@ -122,7 +174,12 @@ impl<'a> Filters<'a> {
         }
     }
 
-    fn computed_name(&mut self, name: String) -> String {
+    fn computed_name(&mut self, of: &Inside) -> String {
+        let name = of.column(self.text);
+        if self.text == "ci" {
+            // What else is computed of it is text.
+            return if self.percent(20) { format!("coalesce({name}, 'B')") } else { name };
+        }
         match (self.below)(8) {
             0 => format!("upper({name})"),
             1 => format!("{name} || ''"),
@@ -140,7 +197,9 @@ impl<'a> Filters<'a> {
         }
         let first = self.select(numbers, name, depth.min(1), of);
         let union = self.pick(&["UNION", "UNION ALL", "UNION DISTINCT"]);
-        if numbers + usize::from(name) > 0 && self.percent(40) {
+        // Of constants beside `citext` the type would be text.
+        let text = name && self.text == "ci";
+        if numbers + usize::from(name) > 0 && !text && self.percent(40) {
             let row = |filters: &mut Self| {
                 let mut fields: Vec<&str> = Vec::new();
                 fields.extend((0..numbers).map(|_| filters.pick(&["1", "2.5", "4", "NULL::int"])));
@@ -167,13 +226,19 @@ impl<'a> Filters<'a> {
     fn select(&mut self, numbers: usize, name: bool, depth: usize, of: &Inside) -> String {
         let (from, one, mut conditions) = self.from(depth);
         let mut items: Vec<String> = (0..numbers).map(|_| self.number(&one)).collect();
-        items.extend(name.then(|| self.computed_name(one.column("name"))));
+        items.extend(name.then(|| self.computed_name(&one)));
+        if numbers > 0 && self.percent(15) {
+            items[0] = format!("unnest({})", one.column("tags"));
+        }
         if items.is_empty() {
             items.push("1".to_owned());
         }
         if self.percent(25) {
             let (inner, outer) = (self.pick(&NUMBERS), self.pick(&NUMBERS));
             conditions.push(format!("{}.{inner} = {}.{outer}", one.name, of.name));
+        }
+        if self.percent(5) {
+            conditions.push(format!("{}.ci = {}.ci", of.name, one.name));
         }
         if self.percent(8) {
             conditions.push(format!("{}.active", of.name));
@@ -216,7 +281,8 @@ impl<'a> Filters<'a> {
                 format!("{first} JOIN {second} ON {equal}{}", local(self, &two))
             }
             2 => {
-                let more = format!(" AND {} = {}", two.column("name"), one.column("name"));
+                let text = self.text;
+                let more = format!(" AND {} = {}", two.column(text), one.column(text));
                 format!("{second} INNER JOIN {first} ON {equal}{more}{}", local(self, &one))
             }
             3 => {
@@ -230,7 +296,7 @@ impl<'a> Filters<'a> {
             5 => {
                 conditions.push(format!("({})", self.tree(depth.min(1), false, &one)));
                 conditions.push(self.leaf(&two));
-                let column = self.pick(&["a", "b", "name"]);
+                let column = self.pick(&["a", "b", "name", "ci"]);
                 format!("{first} JOIN {second} USING ({column})")
             }
             _ => {

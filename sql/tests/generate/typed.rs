@@ -327,6 +327,7 @@ pub fn table(default: &Collation, schema: &str) -> TableSchema {
     };
     TableSchema {
         partitioned: false,
+        unique: Vec::new(),
         oid: 1,
         name: RelationName { schema: schema.to_owned(), table: "typed".into() },
         columns: COLUMNS.iter().map(column).collect(),

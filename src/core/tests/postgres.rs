@@ -137,7 +137,13 @@ pub(super) fn schema(table: usize, added: usize) -> Arc<TableSchema> {
         name,
     };
     let columns = names(added).into_iter().enumerate().map(column).collect();
-    Arc::new(TableSchema { oid: oid(table), name: table_name(table), columns, partitioned: false })
+    Arc::new(TableSchema {
+        oid: oid(table),
+        name: table_name(table),
+        columns,
+        partitioned: false,
+        unique: Vec::new(),
+    })
 }
 
 impl Question {

@@ -26,7 +26,13 @@ fn table(name: &str, columns: &[(&str, Option<usize>)]) -> TableSchema {
         enum_name: String::new(),
     };
     let name = RelationName { schema: "my.schema".into(), table: name.into() };
-    TableSchema { oid: 1, name, columns: columns.iter().map(column).collect(), partitioned: false }
+    TableSchema {
+        oid: 1,
+        name,
+        columns: columns.iter().map(column).collect(),
+        partitioned: false,
+        unique: Vec::new(),
+    }
 }
 
 fn new_posting(change: &Change, verdict: Verdict) -> Posting {

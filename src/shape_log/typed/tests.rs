@@ -18,7 +18,13 @@ fn table(columns: &[(&str, u32)]) -> TableSchema {
         ..Column::gone()
     };
     let name = RelationName { schema: "public".into(), table: "t".into() };
-    TableSchema { oid: 1, name, columns: columns.iter().map(column).collect(), partitioned: false }
+    TableSchema {
+        oid: 1,
+        name,
+        columns: columns.iter().map(column).collect(),
+        partitioned: false,
+        unique: Vec::new(),
+    }
 }
 
 fn read(parts: &[&[u8]]) -> Vec<RecordBatch> {

@@ -55,7 +55,13 @@ fn table() -> Arc<TableSchema> {
         dropped: false,
         ..Column::gone()
     };
-    Arc::new(TableSchema { oid: 7, name, columns: vec![number], partitioned: false })
+    Arc::new(TableSchema {
+        oid: 7,
+        name,
+        columns: vec![number],
+        partitioned: false,
+        unique: Vec::new(),
+    })
 }
 
 #[tokio::test]

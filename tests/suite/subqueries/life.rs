@@ -88,3 +88,47 @@ async fn a_lost_slot_ends_them_and_they_begin_anew() {
     .await;
     world.compare_all(std::slice::from_mut(&mut follower)).await;
 }
+
+/// What is of one row for certain, and no longer.
+#[tokio::test]
+async fn a_value_is_refused_once_there_may_be_several_rows() {
+    let world = World::new().await;
+    world
+        .sql(
+            "CREATE TABLE parent (id int, n int, CONSTRAINT parent_key PRIMARY KEY (id));
+             CREATE TABLE child (id int PRIMARY KEY, n int);
+             INSERT INTO parent VALUES (1, 5); INSERT INTO child VALUES (10, 5), (11, 6)",
+        )
+        .await;
+    let shape = Shape::of("child").filter("n = (SELECT n FROM parent WHERE id = 1)");
+    let mut follower = world.follow(shape.clone()).await;
+    world.compare_all(std::slice::from_mut(&mut follower)).await;
+    assert!(follower.rows()[0]["id"].as_deref() == Some("10"));
+    let target = format!("{}&offset=-1", shape.target());
+    world
+        .sql("ALTER TABLE parent DROP CONSTRAINT parent_key; INSERT INTO parent VALUES (1, 6)")
+        .await;
+    let answer = eventually("the filter to be refused", async || {
+        let answer = world.get(&target).await;
+        (answer.status == 400).then_some(answer)
+    })
+    .await;
+    assert!(answer.json().to_string().contains("one row at most"), "{}", answer.json());
+    let other = Shape::of("child").filter("n IN (SELECT n FROM parent WHERE id = 1)");
+    let mut other = world.follow(other).await;
+    world.compare_all(std::slice::from_mut(&mut other)).await;
+    assert_eq!(other.rows().len(), 2);
+    // Not of these: two rows may have one of them each.
+    for index in ["(id) WHERE n > 5", "(id, n)", "((id + n))", "(n) INCLUDE (id)"] {
+        world
+            .sql(&format!("DROP INDEX IF EXISTS i; CREATE UNIQUE INDEX i ON parent {index}"))
+            .await;
+        world.get(&target).await.expect(400);
+    }
+    world
+        .sql("DELETE FROM parent WHERE n = 6; CREATE UNIQUE INDEX j ON parent (id) INCLUDE (n)")
+        .await;
+    let mut follower = world.follow(shape).await;
+    world.compare_all(std::slice::from_mut(&mut follower)).await;
+    assert_eq!(follower.rows().len(), 1);
+}

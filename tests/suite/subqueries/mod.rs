@@ -16,9 +16,9 @@ use crate::harness::{Follower, Shape, World};
 
 /// The tables of a case; `{p}` and `{c}` stand for `parent` and `child` with the case's number.
 const TABLES: &str = "
-    CREATE TABLE {p} (id int PRIMARY KEY, active bool, tag int8, amount numeric);
+    CREATE TABLE {p} (id int PRIMARY KEY, active bool, tag int8, amount numeric, tags int[], mail citext);
     CREATE TABLE {m} (id int PRIMARY KEY, parent_id int);
-    CREATE TABLE {c} (id int PRIMARY KEY, parent_id int, other int, name text, price numeric)";
+    CREATE TABLE {c} (id int PRIMARY KEY, parent_id int, other int, name text, price numeric, mail citext)";
 
 /// A filter over `{c}`, first rows, and transactions with what each brings.
 struct Case {
@@ -240,6 +240,58 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
+        filter: "parent_id = (SELECT tag FROM {p} WHERE id = 1)",
+        rows: "INSERT INTO {p} VALUES (1, true, 7), (2, true, 8); INSERT INTO {c} VALUES (10, 7), (11, 8), (12, NULL)",
+        steps: &[
+            ("UPDATE {p} SET tag = 8 WHERE id = 1", "delete 10, insert 11"),
+            ("UPDATE {p} SET tag = NULL WHERE id = 1", "delete 11"),
+            ("UPDATE {p} SET tag = 7 WHERE id = 1", "insert 10"),
+            ("DELETE FROM {p} WHERE id = 1", "delete 10"),
+        ],
+    },
+    Case {
+        // No row, a NULL, and a value.
+        filter: "(parent_id = (SELECT p.tag FROM {p} p WHERE p.id = {c}.other)) IS UNKNOWN",
+        rows: "INSERT INTO {p} VALUES (1, true, 7); INSERT INTO {c} VALUES (10, 7, 1), (11, 8, 1), (12, NULL, 1), (13, 7, 2), (14, 7, NULL)",
+        steps: &[
+            ("INSERT INTO {p} VALUES (2, true, NULL)", ""),
+            ("UPDATE {p} SET tag = 7 WHERE id = 2", "delete 13"),
+            ("DELETE FROM {p} WHERE id = 1", "insert 10, insert 11"),
+        ],
+    },
+    Case {
+        filter: "parent_id <> (SELECT tag FROM {p} WHERE id = 1) OR parent_id IS NOT DISTINCT FROM (SELECT tag FROM {p} WHERE id = 2)",
+        rows: "INSERT INTO {p} VALUES (1, true, 7); INSERT INTO {c} VALUES (10, 7), (11, 8), (12, NULL)",
+        steps: &[
+            ("DELETE FROM {p} WHERE id = 1", "delete 11"),
+            ("INSERT INTO {p} VALUES (2, true, 8)", "insert 11, delete 12"),
+            ("UPDATE {p} SET tag = NULL", "delete 11, insert 12"),
+        ],
+    },
+    Case {
+        filter: "mail IN (SELECT mail FROM {p}) AND NOT EXISTS (SELECT 1 FROM {m} m JOIN {p} p ON p.id = m.id WHERE p.mail = {c}.mail)",
+        rows: "INSERT INTO {p} (id, mail) VALUES (1, 'A@b'), (2, NULL); INSERT INTO {c} (id, mail) VALUES (10, 'a@B'), (11, 'a@c'), (12, NULL)",
+        steps: &[
+            ("UPDATE {p} SET mail = 'a@B' WHERE id = 1", ""),
+            ("UPDATE {p} SET mail = 'A@C' WHERE id = 2", "insert 11"),
+            ("INSERT INTO {m} VALUES (1)", "delete 10"),
+            ("UPDATE {c} SET mail = 'A@c' WHERE id = 10", "insert 10"),
+        ],
+    },
+    Case {
+        // Several of a row, a NULL among them, none.
+        filter: "parent_id NOT IN (SELECT unnest(tags) FROM {p} WHERE active)",
+        rows: "INSERT INTO {p} VALUES (1, true, 0, 0, '{1,2}'); INSERT INTO {c} VALUES (10, 1), (11, 2), (12, 3), (13, NULL)",
+        steps: &[
+            ("UPDATE {p} SET tags = '{2,2,3}'", "insert 10, delete 12"),
+            ("UPDATE {p} SET tags = '{{3},{2}}'", ""),
+            ("INSERT INTO {p} VALUES (2, true, 0, 0, '{NULL}')", "delete 10"),
+            ("DELETE FROM {p} WHERE id = 2", "insert 10"),
+            ("UPDATE {p} SET tags = '{}'", "insert 11, insert 12, insert 13"),
+            ("UPDATE {p} SET tags = NULL", ""),
+        ],
+    },
+    Case {
         // Moves come after the transaction's own operations, by key.
         filter: "parent_id IN (SELECT id FROM {p} WHERE active)",
         rows: "INSERT INTO {p} VALUES (1, false), (2, true); INSERT INTO {c} VALUES (12, 1), (10, 1), (11, 2)",
@@ -276,7 +328,7 @@ async fn what_cannot_be_computed_is_not_selected_and_does_not_match() {
 #[tokio::test]
 async fn a_transaction_brings_its_net_effect() {
     let world = World::new().await;
-    world.sql("CREATE TABLE suite_other (id int PRIMARY KEY)").await;
+    world.sql("CREATE EXTENSION citext; CREATE TABLE suite_other (id int PRIMARY KEY)").await;
     for (number, case) in CASES.iter().enumerate() {
         let named = |text: &str| {
             let named = text.replace("{p}", &format!("parent{number}"));

@@ -21,6 +21,7 @@ async fn subqueries_agree_with_postgres() {
 }
 
 async fn play(world: &mut World, rng: &mut Rng) -> (usize, usize, usize) {
+    world.sql("CREATE EXTENSION IF NOT EXISTS citext").await;
     for table in TABLES {
         world.sql(&format!("CREATE TABLE {table} {COLUMNS}")).await;
         for id in 0..IDS / 2 {
@@ -107,15 +108,17 @@ fn statement(rng: &mut Rng) -> String {
             rng.pick(&["true", "false", "NULL"])
         ),
         _ => {
-            let column = *rng.pick(&["a", "b", "c", "name"]);
+            let column = *rng.pick(&["a", "b", "c", "name", "tags", "ci"]);
             format!("UPDATE {table} SET {column} = {} WHERE id = {id}", value(column, rng))
         }
     }
 }
 
 fn values(rng: &mut Rng) -> String {
-    let list: Vec<String> =
-        ["a", "b", "c", "name", "active"].iter().map(|column| value(column, rng)).collect();
+    let list: Vec<String> = ["a", "b", "c", "name", "active", "tags", "ci"]
+        .iter()
+        .map(|column| value(column, rng))
+        .collect();
     list.join(", ")
 }
 
@@ -125,7 +128,11 @@ fn value(column: &str, rng: &mut Rng) -> String {
     }
     match column {
         "c" => (*rng.pick(&["0", "1", "1.0", "2.50", "2.5", "3.00", "5"])).to_owned(),
+        "ci" => (*rng.pick(&["'a'", "'A'", "'b'", "'B'"])).to_owned(),
         "name" => (*rng.pick(&["'a'", "'b'", "'A'", "''"])).to_owned(),
+        "tags" => {
+            (*rng.pick(&["'{}'", "'{1}'", "'{2,NULL,3}'", "'{{0,1},{2,4}}'", "'{3,3}'"])).to_owned()
+        }
         "active" => (*rng.pick(&["true", "false"])).to_owned(),
         _ => rng.below(IDS as usize / 2).to_string(),
     }

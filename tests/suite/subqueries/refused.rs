@@ -50,7 +50,18 @@ const REFUSED: &[(&str, &str)] = &[
         "EXISTS (SELECT max(id) FROM parent)",
         "functions in the list of EXISTS are not supported, write SELECT 1",
     ),
-    ("parent_id = (SELECT id FROM parent)", "write IN (SELECT …)"),
+    (
+        "parent_id = (SELECT tag FROM parent)",
+        "At location 13: a subquery as a value must be of one row",
+    ),
+    (
+        "parent_id = (SELECT max(id) FROM parent)",
+        "the aggregate max in a subquery is not supported",
+    ),
+    (
+        "parent_id < (SELECT id FROM parent WHERE id = 5)",
+        "a subquery as a value is supported next to",
+    ),
     ("parent_id < ANY (SELECT id FROM parent)", "but for = ANY and <> ALL"),
     (
         "parent_id IN (SELECT id FROM parent WHERE tag > other)",
