@@ -11,6 +11,9 @@ use num_bigint::{BigInt, Sign};
 use crate::decimal::is_c_space;
 use crate::evaluation_error::EvaluationError;
 
+mod digits;
+mod power;
+
 /// Digits that a quotient has at least (`NUMERIC_MIN_SIG_DIGITS`).
 const QUOTIENT_DIGITS: i64 = 16;
 /// The largest display scale of a quotient (`NUMERIC_MAX_DISPLAY_SCALE`).

@@ -148,6 +148,11 @@ pub(crate) fn is_comparable(data_type: &DataType, ordered: bool) -> bool {
     }
 }
 
+/// Whether the digits of a result depend on the version of Postgres.
+pub(crate) fn is_power(code: &str) -> bool {
+    number::is_power(code)
+}
+
 /// Whether code on arrays asks which elements are equal.
 pub(crate) fn finds_elements(code: &str) -> bool {
     matches!(

@@ -210,6 +210,11 @@ impl Resolver<'_> {
     /// What depends on collations and constants: case folding, compiled patterns, known fields.
     fn prepare(&self, call: &mut Call, items: &[Scalar], at: usize) -> Result<(), WhereError> {
         self.check_collation(call, items, at)?;
+        if routine::is_power(call.code) && !self.tables.has_powers() {
+            let reason = "powers and logarithms of numerics are only supported of Postgres 15: \
+                          others have other digits";
+            return Err(WhereError::at(at, reason));
+        }
         let first = items.first().and_then(constant_text);
         // NULL makes the result NULL, whatever else is there.
         let null = call.strict && items.iter().any(Scalar::is_null);
