@@ -32,7 +32,7 @@ mod text;
 
 pub(crate) use calendar::{check as check_constant, check_offset, zone_argument};
 pub(crate) use conversion::{Conversion, Modifier, conversion, modifier, reads_every_form};
-pub(crate) use pattern::{Classes, Pattern, check_options, wants_expression};
+pub(crate) use pattern::{Classes, Pattern, check_options, options_argument, wants_expression};
 
 /// A call of an operator or a function.
 #[derive(Debug, Clone)]
@@ -50,6 +50,8 @@ pub(crate) struct Call {
     /// Depends on settings to Postgres: not computed before there is a row.
     pub(crate) stable: bool,
     pub(crate) function: Function,
+    /// Options that say that case does not count.
+    pub(crate) ignores_case: bool,
     /// How the collation folds case, for code that asks for it.
     pub(crate) fold: Option<Arc<CaseMap>>,
     /// The constant pattern of LIKE's and regular expressions' code.
@@ -179,7 +181,8 @@ impl Call {
 
     /// What the code asks of its text's collation.
     pub(crate) fn text_use(&self) -> TextUse {
-        let folds = matches!(self.code, "lower" | "upper" | "initcap")
+        let folds = self.ignores_case
+            || matches!(self.code, "lower" | "upper" | "initcap")
             || self.code.contains("iclike")
             || self.code.contains("icnlike")
             || self.code.contains("icregex");

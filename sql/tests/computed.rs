@@ -307,6 +307,7 @@ fn refused(
         "to a non-integer power",
         "to a negative power",
         "a power of so many digits",
+        "invalid value for parameter",
         "incompatible arrays",
         "at most 6 dimensions",
         "one-dimensional array",
