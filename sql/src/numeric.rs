@@ -395,6 +395,12 @@ impl Numeric {
         }
     }
 
+    /// Whether it has more digits than a constant may have.
+    pub(crate) fn is_long(&self) -> bool {
+        let limit = crate::limits::NUMERIC_CONSTANT_DIGITS_MAX;
+        self.to_string().bytes().filter(u8::is_ascii_digit).count() > limit
+    }
+
     /// Whether the value has more digits before the point than that.
     pub(crate) fn exceeds(&self, digits: i32) -> bool {
         match self {

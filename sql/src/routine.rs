@@ -2,7 +2,7 @@
 //!
 //! *Enters*: a resolved overload. *Leaves*: a function from data to a datum or an error.
 //! *Invariant*: what has no code here has no exact evaluation and is refused when the clause is
-//! compiled. Left out on purpose: whatever depends on the C library (`power`, `exp`, `ln`,
+//! compiled. Left out on purpose: whatever depends on the C library (`power`, `exp`, `ln` of floats,
 //! trigonometry), on the clock, on the session.
 
 use std::sync::Arc;

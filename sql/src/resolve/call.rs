@@ -291,6 +291,8 @@ impl Resolver<'_> {
             match call.run(&constants) {
                 // To Postgres this is no constant NULL, which would hide what it meets.
                 Ok(None) if call.stable => {}
+                // Its text could not be read again.
+                Ok(Some(Datum::Numeric(number))) if number.is_long() => {}
                 Ok(value) => {
                     let value = Scalar::new(Kind::Constant(value), call.result, at);
                     return Ok(self.computed(derived, value));

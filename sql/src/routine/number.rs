@@ -11,22 +11,34 @@ mod template;
 
 pub(super) use format::check as check_format;
 
-/// Powers and logarithms of `numeric`, whose digits depend on the version of Postgres.
+/// The code of powers and logarithms of `numeric`.
+fn power(code: &str) -> Option<Function> {
+    Some(match code {
+        "numeric_exp" => |_, list| numeric(Arguments(list).numeric(0)?.exponential()?),
+        "numeric_ln" => |_, list| numeric(Arguments(list).numeric(0)?.logarithm()?),
+        "log/1/1741" | "log10/1/1481" => {
+            |_, list| numeric(Numeric::from(10).logarithm_of(Arguments(list).numeric(0)?)?)
+        }
+        "numeric_log" => |_, list| {
+            let arguments = Arguments(list);
+            numeric(arguments.numeric(0)?.logarithm_of(arguments.numeric(1)?)?)
+        },
+        "numeric_power" => |_, list| {
+            let arguments = Arguments(list);
+            numeric(arguments.numeric(0)?.power(arguments.numeric(1)?)?)
+        },
+        _ => return None,
+    })
+}
+
+/// Whether it is one of these, whose digits depend on the version of Postgres.
 pub(super) fn is_power(code: &str) -> bool {
-    matches!(
-        code,
-        "numeric_exp"
-            | "numeric_ln"
-            | "numeric_log"
-            | "log/1/1741"
-            | "log10/1/1481"
-            | "numeric_power"
-    )
+    power(code).is_some()
 }
 
 /// The code by Postgres' name.
 pub(super) fn function(code: &str) -> Option<Function> {
-    if let Some(function) = format::function(code) {
+    if let Some(function) = format::function(code).or_else(|| power(code)) {
         return Some(function);
     }
     let integer = |code: &str| {
@@ -66,19 +78,6 @@ pub(super) fn function(code: &str) -> Option<Function> {
         ) => numeric_arithmetic,
         (_, "numeric_uminus") => |_, list| numeric(Arguments(list).numeric(0)?.negate()),
         (_, "numeric_abs") => |_, list| numeric(Arguments(list).numeric(0)?.abs()),
-        (_, "numeric_exp") => |_, list| numeric(Arguments(list).numeric(0)?.exponential()?),
-        (_, "numeric_ln") => |_, list| numeric(Arguments(list).numeric(0)?.logarithm()?),
-        (_, "log/1/1741" | "log10/1/1481") => {
-            |_, list| numeric(Numeric::from(10).logarithm_of(Arguments(list).numeric(0)?)?)
-        }
-        (_, "numeric_log") => |_, list| {
-            let arguments = Arguments(list);
-            numeric(arguments.numeric(0)?.logarithm_of(arguments.numeric(1)?)?)
-        },
-        (_, "numeric_power") => |_, list| {
-            let arguments = Arguments(list);
-            numeric(arguments.numeric(0)?.power(arguments.numeric(1)?)?)
-        },
         (_, "numeric_sqrt") => |_, list| numeric(Arguments(list).numeric(0)?.square_root()?),
         (_, "numeric_sign") => |_, list| numeric(Arguments(list).numeric(0)?.signum()),
         (_, "numeric_ceil") => |_, list| numeric(Arguments(list).numeric(0)?.to_whole(true)),

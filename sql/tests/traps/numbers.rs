@@ -39,8 +39,8 @@ fn powers_and_logarithms_of_numerics() {
         ("((- n) ^ 3.0)::text = '-8.0000000000000000'", &two, True),
         ("(- n) ^ 0.5 > 0", &two, Error),
         ("n ^ 2147483647 > 0", &two, Error),
-        ("n ^ 30000 > 0", &two, True),
-        ("n ^ 60000 > 0", &two, Error),
+        ("n ^ 13000 > 0", &two, True),
+        ("n ^ 14000 > 0", &two, Error),
         ("(n ^ -60000)::text = '0.0000000000000000'", &two, True),
         ("(- n - 2 ^ 2.0)::text = '-6.0000000000000000'", &two, True),
         ("(n ^ 3 ^ 2)::text = '64.0000000000000000'", &two, True),
@@ -59,6 +59,7 @@ fn powers_and_logarithms_of_numerics() {
         ("log(n, 10)::text = '3.3219280948873623'", &two, True),
         ("log(n - 1, 10) > 0", &two, Error),
         ("log('Infinity', n) = 0", &two, True),
+        ("(3.5 ^ 1900)::text <> n::text AND 1e999 * 1e999 > n", &two, True),
         // Of integers and floats the C library decides.
         ("i4 ^ 2 = 4", &two, Refused),
         ("ln(i4) > 0", &two, Refused),
