@@ -261,3 +261,26 @@ async fn shapes_end_whose_zones_the_server_has_changed() {
         assert_eq!(refetches, expected, "{change}");
     }
 }
+
+#[tokio::test]
+async fn powers_have_the_digits_of_the_server_or_are_refused() {
+    let mut world = World::new().await;
+    world.sql("CREATE TABLE prices (id int PRIMARY KEY, price numeric)").await;
+    world.sql("INSERT INTO prices VALUES (1, 12.5), (2, 3), (3, NULL)").await;
+    let filter = "price ^ 2.5 = 552.42717280199025 AND ln(price) = 2.5257286443082554";
+    let shape = Shape::of("prices").filter(filter);
+    let version: u32 =
+        world.db.value("SELECT current_setting('server_version_num')").await.parse().unwrap();
+    if !(150_000..160_000).contains(&version) {
+        let refused = world.get(&format!("{}&offset=-1", shape.target())).await.expect(400);
+        assert!(refused.text().contains("only supported of Postgres 15"), "{}", refused.shown());
+        return;
+    }
+    let mut follower = world.follow(shape.clone()).await.through_outages();
+    assert_eq!(ids(&follower.rows()), ["1"]);
+    world.server.crash().await;
+    world.sql("INSERT INTO prices VALUES (4, 12.5), (5, 12.6)").await;
+    follower.reach(world.mark().await).await;
+    assert_eq!(ids(&follower.rows()), ["1", "4"]);
+    assert_eq!(world.follow(shape).await.rows(), follower.rows());
+}

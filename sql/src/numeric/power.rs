@@ -17,8 +17,12 @@ const EXPONENT_MAX: f64 = 6_000.0;
 const WEIGHT_MAX: i64 = 32_767;
 /// Digits that are computed behind those that are wanted.
 const GUARD: i64 = 8;
+// To as many digits as Postgres has them.
+#[allow(clippy::approx_constant)]
 const LOG10_OF_E: f64 = 0.434_294_481_903_252;
+#[allow(clippy::approx_constant)]
 const LOG10_OF_2: f64 = 0.301_029_995_663_981;
+#[allow(clippy::approx_constant)]
 const LN_OF_10: f64 = 2.302_585_092_994_046;
 
 const DIGITS: EvaluationError =

@@ -102,8 +102,8 @@ fn count(
 fn start(list: &[Option<Datum>], at: usize) -> Result<Option<usize>, EvaluationError> {
     let text = Arguments(list).text(0)?;
     let start = count(list, at, 1, (1, START))?;
-    let places = text.char_indices().map(|(at, _)| at).chain([text.len()]);
-    Ok(usize::try_from(start - 1).ok().and_then(|skipped| places.skip(skipped).next()))
+    let mut places = text.char_indices().map(|(at, _)| at).chain([text.len()]);
+    Ok(usize::try_from(start - 1).ok().and_then(|skipped| places.nth(skipped)))
 }
 
 /// The bytes of the match that is asked for, or of one of its groups.
