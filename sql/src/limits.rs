@@ -40,3 +40,7 @@ pub const JOINED_TABLES_MAX: usize = 16;
 /// Subqueries within one another, tables that they join included: each is three levels of what is printed, which
 /// has to be read after a restart, and a large frame of a recursive walk.
 pub const SUBQUERY_LEVELS_MAX: usize = 24;
+
+/// Digits of a whole power and of what is raised to it, about as many as exponentials have at most. Postgres
+/// computes up to 131,072, for seconds; a row for which it takes more than this is an error here.
+pub const POWER_DIGITS_MAX: usize = 4_000;

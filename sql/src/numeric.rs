@@ -11,6 +11,9 @@ use num_bigint::{BigInt, Sign};
 use crate::decimal::is_c_space;
 use crate::evaluation_error::EvaluationError;
 
+mod digits;
+mod power;
+
 /// Digits that a quotient has at least (`NUMERIC_MIN_SIG_DIGITS`).
 const QUOTIENT_DIGITS: i64 = 16;
 /// The largest display scale of a quotient (`NUMERIC_MAX_DISPLAY_SCALE`).
@@ -390,6 +393,12 @@ impl Numeric {
             Numeric::Finite(number) => Some(number.scale),
             _ => None,
         }
+    }
+
+    /// Whether it has more digits than a constant may have.
+    pub(crate) fn is_long(&self) -> bool {
+        let limit = crate::limits::NUMERIC_CONSTANT_DIGITS_MAX;
+        self.to_string().bytes().filter(u8::is_ascii_digit).count() > limit
     }
 
     /// Whether the value has more digits before the point than that.

@@ -2,7 +2,7 @@
 //!
 //! *Enters*: a resolved overload. *Leaves*: a function from data to a datum or an error.
 //! *Invariant*: what has no code here has no exact evaluation and is refused when the clause is
-//! compiled. Left out on purpose: whatever depends on the C library (`power`, `exp`, `ln`,
+//! compiled. Left out on purpose: whatever depends on the C library (`power`, `exp`, `ln` of floats,
 //! trigonometry), on the clock, on the session.
 
 use std::sync::Arc;
@@ -32,7 +32,7 @@ mod text;
 
 pub(crate) use calendar::{check as check_constant, check_offset, zone_argument};
 pub(crate) use conversion::{Conversion, Modifier, conversion, modifier, reads_every_form};
-pub(crate) use pattern::{Classes, Pattern, check_options, wants_expression};
+pub(crate) use pattern::{Classes, Pattern, check_options, options_argument, wants_expression};
 
 /// A call of an operator or a function.
 #[derive(Debug, Clone)]
@@ -50,6 +50,8 @@ pub(crate) struct Call {
     /// Depends on settings to Postgres: not computed before there is a row.
     pub(crate) stable: bool,
     pub(crate) function: Function,
+    /// Options that say that case does not count.
+    pub(crate) ignores_case: bool,
     /// How the collation folds case, for code that asks for it.
     pub(crate) fold: Option<Arc<CaseMap>>,
     /// The constant pattern of LIKE's and regular expressions' code.
@@ -148,6 +150,11 @@ pub(crate) fn is_comparable(data_type: &DataType, ordered: bool) -> bool {
     }
 }
 
+/// Whether the digits of a result depend on the version of Postgres.
+pub(crate) fn is_power(code: &str) -> bool {
+    number::is_power(code)
+}
+
 /// Whether code on arrays asks which elements are equal.
 pub(crate) fn finds_elements(code: &str) -> bool {
     matches!(
@@ -174,7 +181,8 @@ impl Call {
 
     /// What the code asks of its text's collation.
     pub(crate) fn text_use(&self) -> TextUse {
-        let folds = matches!(self.code, "lower" | "upper" | "initcap")
+        let folds = self.ignores_case
+            || matches!(self.code, "lower" | "upper" | "initcap")
             || self.code.contains("iclike")
             || self.code.contains("icnlike")
             || self.code.contains("icregex");

@@ -8,6 +8,8 @@ use crate::{OrderBy, Predicate, RelationName, ServerFilter, TableSchema};
 
 /// What a server must be: version, settings, the role's rights.
 pub const PREFLIGHT: &str = include_str!("../statements/preflight.sql");
+/// Which Postgres it is: [`crate::Tables::version`].
+pub const VERSION: &str = "SELECT current_setting('server_version_num')::int4";
 /// `$1` slot name.
 pub const SLOT: &str = include_str!("../statements/slot.sql");
 /// `$1` schema, `$2` table.

@@ -6,15 +6,38 @@ use std::sync::Arc;
 
 use crate::{RelationName, TableSchema, Zones};
 
-/// The tables of its subqueries, and time zones.
+/// The tables of its subqueries, time zones, and which Postgres it is.
 #[derive(Debug, Clone, Default)]
 pub struct Tables {
     by_name: HashMap<RelationName, Arc<TableSchema>>,
     /// By their names in lower case.
     pub zones: Zones,
+    /// `server_version_num`; 0 where nobody has asked, which refuses what depends on it.
+    pub version: i32,
+}
+
+/// The version whose powers and logarithms are known.
+const KNOWN: std::ops::Range<i32> = 150_000..160_000;
+
+/// Whether a clause may have a function whose digits depend on the version of Postgres.
+#[must_use]
+pub fn depends_on_version(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    ["^", "pow", "exp", "ln", "log"].iter().any(|part| lower.contains(part))
 }
 
 impl Tables {
+    /// Whether the powers and logarithms of `numeric` have our digits.
+    #[must_use]
+    pub fn has_powers(&self) -> bool {
+        KNOWN.contains(&self.version)
+    }
+
+    /// The same for what was compiled before, on this very server.
+    pub(crate) fn as_before(&self) -> Tables {
+        Tables { version: KNOWN.start, ..self.clone() }
+    }
+
     /// None at all.
     #[must_use]
     pub fn new() -> Tables {
@@ -38,7 +61,7 @@ impl DerefMut for Tables {
 
 impl FromIterator<(RelationName, Arc<TableSchema>)> for Tables {
     fn from_iter<I: IntoIterator<Item = (RelationName, Arc<TableSchema>)>>(tables: I) -> Tables {
-        Tables { by_name: tables.into_iter().collect(), zones: Zones::new() }
+        Tables { by_name: tables.into_iter().collect(), ..Tables::default() }
     }
 }
 

@@ -132,7 +132,7 @@ pub fn named_zones(text: &str, params: &[String]) -> Vec<String> {
     let mut found = Vec::new();
     // Nearly no clause has one, and nobody should parse it twice to learn that.
     let lower = text.to_ascii_lowercase();
-    if !["zone", "date_trunc"].iter().any(|word| lower.contains(word)) {
+    if !["zone", "date_trunc", "make_timestamptz"].iter().any(|word| lower.contains(word)) {
         return found;
     }
     let parsed = token::tokenize(text)
@@ -156,6 +156,8 @@ fn walk(node: &Node, params: &[String], found: &mut Vec<String>) {
         let place = match name.last().map(String::as_str) {
             Some("timezone") => arguments.first(),
             Some("date_trunc") => arguments.get(2),
+            // The only text among them, which may have a name before it.
+            Some("make_timestamptz") => arguments.last(),
             _ => None,
         };
         place.into_iter().for_each(|zone| texts(zone, params, found));

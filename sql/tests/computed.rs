@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 
 use brooklet_sql::name::literal;
-use brooklet_sql::{Row, TableSchema, Tables, Truth, compile_with};
+use brooklet_sql::{Row, TableSchema, Tables, Truth, compile_with, statement};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 mod generate;
@@ -65,6 +65,7 @@ async fn connect(locale: Locale, seed: u64) -> Option<Oracle> {
     let table = typed::table(&database::default_collation(&client).await, &schema);
     let mut tables = Tables::new();
     tables.zones = database::zones(&client).await;
+    tables.version = client.query_one(statement::VERSION, &[]).await.unwrap().get(0);
     Some(Oracle { client, table, tables, rows: Vec::new() })
 }
 
@@ -185,6 +186,10 @@ impl Oracle {
                 (Err(error), Value::Text(_)) if error.to_string() == "interval out of range" => {
                     true
                 }
+                // What has more digits than our limit.
+                (Err(error), Value::Text(_)) if error.to_string().contains("so many digits") => {
+                    true
+                }
                 // OVERLAPS with a length is a function in SQL to Postgres, put in as its body, in which a
                 // constant NULL hides what it is added to.
                 (Err(_), Value::Text(None)) if sql.contains(" OVERLAPS ") => true,
@@ -298,6 +303,11 @@ fn refused(
         "invalid mask length",
         "field position must not be zero",
         "square root of a negative number",
+        "cannot take logarithm",
+        "to a non-integer power",
+        "to a negative power",
+        "a power of so many digits",
+        "invalid value for parameter",
         "incompatible arrays",
         "at most 6 dimensions",
         "one-dimensional array",

@@ -5,7 +5,9 @@
 use std::sync::Arc;
 
 use brooklet_sql::statement::CITEXT;
-use brooklet_sql::{CaseMap, Collation, Column, Row, TableSchema, TextOrder, Truth, compile};
+use brooklet_sql::{
+    CaseMap, Collation, Column, Row, TableSchema, Tables, TextOrder, Truth, compile_with,
+};
 
 #[path = "traps/citext.rs"]
 mod citext;
@@ -52,7 +54,9 @@ fn table() -> TableSchema {
 }
 
 fn answer(clause: &str, values: &[(&str, &str)]) -> (Answer, String) {
-    let predicate = match compile(clause, &[], &table()) {
+    let mut tables = Tables::new();
+    tables.version = 150_000;
+    let predicate = match compile_with(clause, &[], &table(), &tables) {
         Ok(predicate) => predicate,
         Err(error) => {
             let unsupported = error.reason.contains("supported");

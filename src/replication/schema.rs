@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use brooklet_sql::{
     CaseMap, Collation, CollationFacts, Column, Folding, Relation, RelationColumn, RelationName,
-    ReplicaIdentity, TableSchema, Tables, Zones, statement, subquery::named_tables,
-    zone::named_zones,
+    ReplicaIdentity, TableSchema, Tables, Zones, depends_on_version, statement,
+    subquery::named_tables, zone::named_zones,
 };
 use deadpool_postgres::Object;
 use tokio_postgres::Row;
@@ -149,6 +149,10 @@ impl Schemas {
         }
         let zones = filter.map_or(Vec::new(), |filter| named_zones(&filter.text, &filter.params));
         tables.zones = self.zones(zones).await?;
+        if filter.is_some_and(|filter| depends_on_version(&filter.text)) {
+            let client = self.database.pooled().await?;
+            tables.version = client.query_one(statement::VERSION, &[]).await?.get(0);
+        }
         Ok(tables)
     }
 

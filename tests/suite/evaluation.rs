@@ -223,3 +223,64 @@ async fn case_is_folded_as_each_column_s_collation_does() {
         assert_eq!(ids(&names.rows()), after, "{filter}");
     }
 }
+
+/// Lets the server's answers about zones change: to whoever asks, every change of an offset comes an hour sooner.
+const SOONER: &str = "
+    CREATE SCHEMA answers;
+    CREATE FUNCTION answers.to_timestamp(bigint) RETURNS timestamptz LANGUAGE sql
+      RETURN pg_catalog.to_timestamp(($1 + 3600)::float8);
+    DO $$ BEGIN
+      EXECUTE format('ALTER DATABASE %I SET search_path = answers, pg_catalog, public', current_database());
+    END $$";
+
+#[tokio::test]
+async fn shapes_end_whose_zones_the_server_has_changed() {
+    let mut world = World::new().await;
+    world
+        .sql(
+            "CREATE TABLE events (id int PRIMARY KEY, at timestamptz);
+             INSERT INTO events VALUES (1, '2024-03-31 00:59:59+00'), (2, '2024-07-01 00:00+00')",
+        )
+        .await;
+    let zoned = Shape::of("events").filter("at AT TIME ZONE 'Europe/Berlin' < '2024-04-01'");
+    let plain = Shape::of("events").filter("at < '2024-04-01'");
+    let mut followers = Vec::new();
+    for shape in [zoned, plain] {
+        followers.push(world.follow(shape).await.through_outages().through_refetches());
+    }
+    for (change, expected) in [("SELECT 1", [0, 0]), (SOONER, [1, 0])] {
+        world.server.stop().await;
+        world.sql(change).await;
+        world.server.restart().await;
+        world.sql("UPDATE events SET at = at - interval '1 second' WHERE id = 1").await;
+        let position = world.mark().await;
+        for follower in &mut followers {
+            follower.reach(position).await;
+        }
+        let refetches: Vec<usize> = followers.iter().map(|follower| follower.refetches).collect();
+        assert_eq!(refetches, expected, "{change}");
+    }
+}
+
+#[tokio::test]
+async fn powers_have_the_digits_of_the_server_or_are_refused() {
+    let mut world = World::new().await;
+    world.sql("CREATE TABLE prices (id int PRIMARY KEY, price numeric)").await;
+    world.sql("INSERT INTO prices VALUES (1, 12.5), (2, 3), (3, NULL)").await;
+    let filter = "price ^ 2.5 = 552.42717280199025 AND ln(price) = 2.5257286443082554";
+    let shape = Shape::of("prices").filter(filter);
+    let version: u32 =
+        world.db.value("SELECT current_setting('server_version_num')").await.parse().unwrap();
+    if !(150_000..160_000).contains(&version) {
+        let refused = world.get(&format!("{}&offset=-1", shape.target())).await.expect(400);
+        assert!(refused.text().contains("only supported of Postgres 15"), "{}", refused.shown());
+        return;
+    }
+    let mut follower = world.follow(shape.clone()).await.through_outages();
+    assert_eq!(ids(&follower.rows()), ["1"]);
+    world.server.crash().await;
+    world.sql("INSERT INTO prices VALUES (4, 12.5), (5, 12.6)").await;
+    follower.reach(world.mark().await).await;
+    assert_eq!(ids(&follower.rows()), ["1", "4"]);
+    assert_eq!(world.follow(shape).await.rows(), follower.rows());
+}

@@ -127,6 +127,7 @@ impl Resolver<'_> {
             strict: routine.strict,
             stable: routine.stable,
             function,
+            ignores_case: false,
             fold: None,
             pattern: None,
             zone: None,
@@ -209,7 +210,19 @@ impl Resolver<'_> {
 
     /// What depends on collations and constants: case folding, compiled patterns, known fields.
     fn prepare(&self, call: &mut Call, items: &[Scalar], at: usize) -> Result<(), WhereError> {
+        if let Some(options) = routine::options_argument(call.code).and_then(|at| items.get(at)) {
+            call.ignores_case = match options.is_null() {
+                true => false,
+                false => routine::check_options(call.code, constant_text(options))
+                    .map_err(|reason| WhereError::at(options.at, reason))?,
+            };
+        }
         self.check_collation(call, items, at)?;
+        if routine::is_power(call.code) && !self.tables.has_powers() {
+            let reason = "powers and logarithms of numerics are only supported of Postgres 15: \
+                          others have other digits";
+            return Err(WhereError::at(at, reason));
+        }
         let first = items.first().and_then(constant_text);
         // NULL makes the result NULL, whatever else is there.
         let null = call.strict && items.iter().any(Scalar::is_null);
@@ -278,6 +291,8 @@ impl Resolver<'_> {
             match call.run(&constants) {
                 // To Postgres this is no constant NULL, which would hide what it meets.
                 Ok(None) if call.stable => {}
+                // Its text could not be read again.
+                Ok(Some(Datum::Numeric(number))) if number.is_long() => {}
                 Ok(value) => {
                     let value = Scalar::new(Kind::Constant(value), call.result, at);
                     return Ok(self.computed(derived, value));

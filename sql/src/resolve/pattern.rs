@@ -59,11 +59,6 @@ impl Resolver<'_> {
         if matches!(pattern.constant(), Some(None)) {
             return Ok(());
         }
-        if call.code == "textregexreplace" {
-            let options = items.get(3).filter(|options| !options.is_null());
-            routine::check_options(options.map_or(Some(""), constant_text))
-                .map_err(|reason| WhereError::at(at, reason))?;
-        }
         let Some(text) = constant_text(pattern) else {
             let reason = "regular expressions that are no constants are not supported";
             return Err(WhereError::at(at, reason));

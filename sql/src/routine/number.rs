@@ -11,9 +11,34 @@ mod template;
 
 pub(super) use format::check as check_format;
 
+/// The code of powers and logarithms of `numeric`.
+fn power(code: &str) -> Option<Function> {
+    Some(match code {
+        "numeric_exp" => |_, list| numeric(Arguments(list).numeric(0)?.exponential()?),
+        "numeric_ln" => |_, list| numeric(Arguments(list).numeric(0)?.logarithm()?),
+        "log/1/1741" | "log10/1/1481" => {
+            |_, list| numeric(Numeric::from(10).logarithm_of(Arguments(list).numeric(0)?)?)
+        }
+        "numeric_log" => |_, list| {
+            let arguments = Arguments(list);
+            numeric(arguments.numeric(0)?.logarithm_of(arguments.numeric(1)?)?)
+        },
+        "numeric_power" => |_, list| {
+            let arguments = Arguments(list);
+            numeric(arguments.numeric(0)?.power(arguments.numeric(1)?)?)
+        },
+        _ => return None,
+    })
+}
+
+/// Whether it is one of these, whose digits depend on the version of Postgres.
+pub(super) fn is_power(code: &str) -> bool {
+    power(code).is_some()
+}
+
 /// The code by Postgres' name.
 pub(super) fn function(code: &str) -> Option<Function> {
-    if let Some(function) = format::function(code) {
+    if let Some(function) = format::function(code).or_else(|| power(code)) {
         return Some(function);
     }
     let integer = |code: &str| {

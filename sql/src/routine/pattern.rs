@@ -11,7 +11,7 @@ mod similar;
 mod span;
 
 pub(crate) use expression::{Classes, Use};
-pub(crate) use span::check_options;
+pub(crate) use span::{check_options, options_argument};
 
 /// A constant pattern, prepared once.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub(super) fn function(code: &str) -> Option<Function> {
         .or_else(|| code.strip_prefix("name"));
     Some(match (bare, code) {
         (Some("like" | "nlike" | "iclike" | "icnlike"), _) => is_like,
-        (Some("regexeq" | "icregexeq"), _) | (_, "regexp_like_no_flags") => {
+        (Some("regexeq" | "icregexeq"), _) | (_, "regexp_like_no_flags" | "regexp_like") => {
             |call, list| matches_expression(call, list).map(|found| Some(Datum::Bool(found)))
         }
         (Some("regexne" | "icregexne"), _) => {
@@ -83,7 +83,8 @@ pub(crate) fn wants_expression(code: &str) -> Option<Use> {
     let whether = code.ends_with("regexeq") || code.ends_with("regexne");
     match span::function(code) {
         Some(_) => Some(Use::Span),
-        None => (whether || code == "regexp_like_no_flags").then_some(Use::Whether),
+        None => (whether || matches!(code, "regexp_like_no_flags" | "regexp_like"))
+            .then_some(Use::Whether),
     }
 }
 

@@ -169,6 +169,9 @@ fn literal(random: &mut Random, wanted: &str) -> String {
     if random.chance(4) {
         return format!("NULL::{wanted}");
     }
+    if wanted == "small" {
+        return small(random);
+    }
     if wanted == "k" {
         return random.pick(&["0", "1", "2", "-1", "3", "5"]).to_owned();
     }
@@ -185,5 +188,28 @@ fn literal(random: &mut Random, wanted: &str) -> String {
         // Untyped: the context decides.
         _ if random.chance(20) => quoted,
         _ => format!("{quoted}::{wanted}"),
+    }
+}
+
+/// A number whose powers and logarithms are of a size that can be looked at.
+fn small(random: &mut Random) -> String {
+    let whole = match random.below(6) {
+        0 => 0,
+        1 | 2 => random.below(10),
+        3 | 4 => random.below(300),
+        _ => random.below(2_000),
+    };
+    let sign = if random.chance(30) { "-" } else { "" };
+    let most = if random.chance(10) { 40 } else { 9 };
+    let places = random.below(most);
+    let mut fraction = String::new();
+    for _ in 0..places {
+        let digit = if random.chance(40) { 0 } else { random.below(10) as u8 };
+        fraction.push(char::from(b'0' + digit));
+    }
+    let near = random.pick(&["0.999999", "1.00000001", "1.1", "0.9", "1.0", "10", "0.1"]);
+    match random.below(8) {
+        0 => format!("'{sign}{near}'::numeric"),
+        _ => format!("'{sign}{whole}.{fraction}'::numeric"),
     }
 }

@@ -56,6 +56,17 @@ pub const ZONE_TEMPLATES: &[(&str, &str, &[&str])] = &[
     ("timestamptz", "date_trunc('week', {}, {})", &["timestamptz", "zone format"]),
     ("timestamptz", "date_trunc('month', {}, {})", &["timestamptz", "zone format"]),
     ("timestamptz", "date_trunc('century', {}, {})", &["timestamptz", "zone format"]),
+    (
+        "timestamptz",
+        "make_timestamptz({}, {}, {}, {}, 30, {}, {})",
+        &["year", "k", "k", "k", "float8", "zone format"],
+    ),
+    (
+        "timestamptz",
+        "make_timestamptz(2024, {}, {}, {}, 15, 7.5, timezone => {})",
+        &["k", "k", "k", "zone format"],
+    ),
+    ("timestamptz", "make_timestamptz({}, 3, 31, {}, 30, 0, {})", &["year", "k", "zone format"]),
     ("timestamptz", "date_trunc('minute', {}, 'utc')", &["timestamptz"]),
     ("interval", "date_trunc('hour', {})", &["interval"]),
     ("interval", "date_trunc('day', {})", &["interval"]),
@@ -79,6 +90,65 @@ pub const SPAN_TEMPLATES: &[(&str, &str, &[&str])] = &[
     ("text", "regexp_substr({}, {})", &["letters format", "span format"]),
     ("int4", "regexp_count({}, {})", &["letters format", "span format"]),
     ("int4", "regexp_count({}, {})", &["text", "span format"]),
+    ("int4", "regexp_count({}, {}, {})", &["letters format", "span format", "k"]),
+    (
+        "int4",
+        "regexp_count({}, {}, {}, {})",
+        &["letters format", "span format", "place", "option format"],
+    ),
+    ("text", "regexp_substr({}, {}, {})", &["letters format", "span format", "place"]),
+    ("text", "regexp_substr({}, {}, {}, {})", &["letters format", "span format", "place", "place"]),
+    (
+        "text",
+        "regexp_substr({}, {}, {}, {}, {})",
+        &["letters format", "span format", "place", "place", "option format"],
+    ),
+    (
+        "text",
+        "regexp_substr({}, {}, {}, {}, {}, {})",
+        &["letters format", "span format", "place", "place", "option format", "place"],
+    ),
+    ("int4", "regexp_instr({}, {})", &["letters format", "span format"]),
+    ("int4", "regexp_instr({}, {}, {})", &["text", "span format", "k"]),
+    ("int4", "regexp_instr({}, {}, {}, {})", &["letters format", "span format", "place", "place"]),
+    (
+        "int4",
+        "regexp_instr({}, {}, {}, {}, {})",
+        &["letters format", "span format", "place", "place", "place"],
+    ),
+    (
+        "int4",
+        "regexp_instr({}, {}, {}, {}, 1, {})",
+        &["letters format", "span format", "place", "place", "option format"],
+    ),
+    (
+        "int4",
+        "regexp_instr({}, {}, {}, {}, 0, {}, {})",
+        &["letters format", "span format", "place", "place", "option format", "place"],
+    ),
+    (
+        "text",
+        "regexp_replace({}, {}, {}, {})",
+        &["letters format", "span format", "new format", "option format"],
+    ),
+    (
+        "text",
+        "regexp_replace({}, {}, {}, {})",
+        &["letters format", "span format", "new format", "place"],
+    ),
+    (
+        "text",
+        "regexp_replace({}, {}, {}, {}, {})",
+        &["letters format", "span format", "new format", "place", "place"],
+    ),
+    (
+        "text",
+        "regexp_replace({}, {}, {}, {}, {}, {})",
+        &["letters format", "span format", "new format", "place", "place", "option format"],
+    ),
+    ("text[]", "regexp_match({}, {}, {})", &["letters format", "span format", "option format"]),
+    ("bool", "regexp_like({}, {}, {})", &["letters format", "span format", "option format"]),
+    ("bool", "regexp_like({}, '^[a-c]|Bc$', 'i')", &["text"]),
 ];
 
 const ATOMS: [&str; 10] = ["a", "b", "c", ".", "[ab]", "[^a]", "[bc]", "é", "[a-c]", "a"];
@@ -268,10 +338,19 @@ pub fn format(random: &mut Random, kind: &str) -> Option<String> {
             return Some(brooklet_sql::name::literal(&new));
         }
         "letters format" => {
-            let letters = ["a", "b", "c", "a", "b", "é", "\n"];
+            let letters = ["a", "b", "c", "a", "b", "é", "\n", "A", "B"];
             let text: String = (0..random.below(12)).map(|_| random.pick(&letters)).collect();
             let row = random.pick(&["t", "left(t, 3)", "left(t, 0)"]);
             return Some(format!("({} || {row})", brooklet_sql::name::literal(&text)));
+        }
+        "option format" => {
+            let options = ["", "i", "g", "gi", "ic", "ci", "s", "ti", "i"];
+            return Some(brooklet_sql::name::literal(random.pick(&options)));
+        }
+        "place" => return Some(random.pick(&["1", "1", "2", "3", "4", "7", "0", "-1"]).to_owned()),
+        "year" => {
+            let years = ["2024", "2011", "1893", "1883", "-44", "1", "2600", "294276", "0"];
+            return Some(random.pick(&years).to_owned());
         }
         "zone format" => return Some(brooklet_sql::name::literal(random.pick(&ZONES))),
         "damaged" => {

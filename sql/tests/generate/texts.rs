@@ -71,7 +71,7 @@ pub fn kind(sql_type: &str) -> Of {
 
 use Needs::{Case, Classes, Digits, Equality, Nothing, Order};
 
-const ON_TEXT: [(Needs, &str); 62] = [
+const ON_TEXT: [(Needs, &str); 64] = [
     (Nothing, "({} IS NULL)"),
     (Nothing, "length({})"),
     (Nothing, "octet_length({})"),
@@ -131,6 +131,8 @@ const ON_TEXT: [(Needs, &str); 62] = [
     (Case, "({} ILIKE 'É%')"),
     (Case, "({} NOT ILIKE '%ſ_')"),
     (Case, "({} ~* '^[a-k]|Ks|i')"),
+    (Case, "regexp_like({}, '^[a-k]|Ks|i', 'i')"),
+    (Case, "regexp_replace({}, 'a', 'ß', 'gi')"),
     (Case, "lower({})"),
     (Case, "upper({})"),
     (Classes, "initcap({})"),

@@ -102,7 +102,10 @@ fn what_a_pattern_matches() {
         ),
         ("regexp_replace(t, 'x', 'y', NULL) IS NULL", &of, True),
         ("regexp_replace(t, '^b', '', 'gg') = 'aac'", &of, True),
-        ("regexp_replace(t, 'A', '', 'gi') = 'bc'", &of, Refused),
+        ("regexp_replace(t, 'A', '', 'gi') = 'bc'", &of, True),
+        ("regexp_replace(t, 'A', '', 'gic') = 'baac'", &of, True),
+        ("regexp_replace(t, 'a', '', 'n') = 'bac'", &of, Refused),
+        ("regexp_count(t, 'a', 1, 'g') = 2", &of, Refused),
         ("regexp_replace(t, 'A', '', '2') = 'bc'", &of, Refused),
         ("regexp_replace(t, t2, '') = 'bac'", &of, Refused),
         ("regexp_replace(t, 'a|aa', '') = 'bc'", &of, Refused),
@@ -115,5 +118,44 @@ fn what_a_pattern_matches() {
         ("substring(t, 'a.c') = 'aac'", &of, True),
         ("regexp_count(t, 'a?') = 5", &of, True),
         ("regexp_substr(t, '[ac]+$') = 'aac'", &of, True),
+    ]);
+}
+
+#[test]
+fn places_and_options_of_regular_expressions() {
+    let of = [("t", "éaAaB"), ("t2", "i")];
+    check(&[
+        ("regexp_replace(t, 'a', 'x', 3) = 'éaAxB'", &of, True),
+        ("regexp_replace(t, 'a', 'x', 1, 2) = 'éaAxB'", &of, True),
+        ("regexp_replace(t, 'a', 'x', 2, 0, 'i') = 'éxxxB'", &of, True),
+        ("regexp_replace(t, 'a', 'x', 1, 1, 'g') = 'éxAaB'", &of, True),
+        ("regexp_replace(t, 'a', 'x', 9) = t", &of, True),
+        ("regexp_replace(t, 'a', 'x', 0) = t", &of, Error),
+        ("regexp_replace(t, 'a', 'x', 1, -1) = t", &of, Error),
+        ("regexp_substr(t, '([a-z])(b)', 1, 1, 'i', 2) = 'B'", &of, True),
+        ("regexp_substr(t, 'a', 1, 1, '', 1) = 'a'", &of, True),
+        ("regexp_substr(t, 'a', 1, 1, '', 2) IS NULL", &of, True),
+        ("regexp_substr(t, 'a', 1, 3) IS NULL", &of, True),
+        ("regexp_substr(t, 'a', 1, 0) IS NULL", &of, Error),
+        ("regexp_instr(t, 'a', 3) = 4 AND regexp_instr(t, 'a', 1, 1, 1) = 3", &of, True),
+        ("regexp_instr(t, 'x') = 0 AND regexp_instr(t, '(a)(B)', 1, 1, 0, '', 2) = 5", &of, True),
+        ("regexp_instr(t, 'a', 1, 1, 2) = 3", &of, Error),
+        ("regexp_count(t, 'a', 2, 'i') = 3 AND regexp_count(t, '^é', 2) = 0", &of, True),
+        ("regexp_count(t, 'x*', 6) = 1 AND regexp_count(t, 'x*', 7) = 0", &of, True),
+        ("regexp_match(t, '(b)', 'i') = '{B}' AND regexp_like(t, 'AAAB', 'i')", &of, True),
+        ("regexp_like(t, 'AAAB', 'ic')", &of, False),
+        ("regexp_like(t, 'AAAB', t2)", &of, Refused),
+        ("regexp_like(t, 'AAAB', NULL) IS NULL", &of, True),
+    ]);
+}
+
+#[test]
+fn instants_of_a_zone() {
+    let of = [("i4", "2024")];
+    check(&[
+        ("make_timestamptz(i4, 1, 5, 10, 0, 0, 'utc') = '2024-01-05 10:00Z'", &of, True),
+        ("make_timestamptz(i4, 13, 5, 10, 0, 0, 'utc') > '2024-01-05'", &of, Error),
+        ("make_timestamptz(i4, 1, 5, 10, 0, 0, 'CEST') > '2024-01-05'", &of, Refused),
+        ("make_timestamptz(i4, 1, 5, 10, 0, 0, '+02') > '2024-01-05'", &of, Refused),
     ]);
 }

@@ -20,8 +20,51 @@ fn square_roots_of_numerics() {
         ("sqrt(- n) > 0", &of, Error),
         ("sqrt(- '-Infinity'::numeric) > 0", &[], True),
         ("|/ n = sqrt(f8)", &of, True),
-        ("power(n, 2) = 4", &of, Refused),
-        ("ln(n) > 0", &of, Refused),
+    ]);
+}
+
+#[test]
+fn powers_and_logarithms_of_numerics() {
+    let two = [("n", "2"), ("i4", "2")];
+    let zero = [("n", "0.0")];
+    check(&[
+        ("(n ^ 2.00)::text = '4.0000000000000000'", &two, True),
+        ("(12.0 ^ 2)::text = '144.0000000000000000'", &[], True),
+        ("power(n, -1)::text = '0.5000000000000000'", &two, True),
+        ("pow(n, 0.5)::text = '1.4142135623730950'", &two, True),
+        ("(n ^ 0)::text = '1.0000000000000000'", &zero, True),
+        ("(n ^ -3)::text = '0.1250000000000000'", &two, True),
+        ("(n ^ n)::text = '1.0000000000000000'", &zero, True),
+        ("(n ^ -1) = 0", &zero, Error),
+        ("((- n) ^ 3.0)::text = '-8.0000000000000000'", &two, True),
+        ("(- n) ^ 0.5 > 0", &two, Error),
+        ("n ^ 2147483647 > 0", &two, Error),
+        ("n ^ 13000 > 0", &two, True),
+        ("n ^ 14000 > 0", &two, Error),
+        ("(n ^ -60000)::text = '0.0000000000000000'", &two, True),
+        ("(- n - 2 ^ 2.0)::text = '-6.0000000000000000'", &two, True),
+        ("(n ^ 3 ^ 2)::text = '64.0000000000000000'", &two, True),
+        ("'NaN'::numeric ^ 0 = 1 AND 1::numeric ^ 'NaN' = 1", &[], True),
+        ("(-1.0) ^ 'Infinity'::numeric = 1 AND '-Infinity'::numeric ^ 3 = '-Infinity'", &[], True),
+        ("0.5 ^ '-Infinity'::numeric = 'Infinity' AND exp('-Infinity'::numeric) = 0", &[], True),
+        ("exp(n - 1)::text = '2.7182818284590452'", &two, True),
+        ("exp(n - 2)::text = '1.0000000000000000'", &two, True),
+        ("exp(n * 3000) > 0", &two, Error),
+        ("exp(n * -3000) = 0", &two, True),
+        ("ln(n)::text = '0.6931471805599453'", &two, True),
+        ("ln(n - 1)::text = '0.0000000000000000'", &two, True),
+        ("ln(n) > 0 OR ln(- n - 1) > 0", &zero, Error),
+        ("log(n * 50)::text = '2.0000000000000000'", &two, True),
+        ("log10(n)::text = '0.3010299956639812'", &two, True),
+        ("log(n, 10)::text = '3.3219280948873623'", &two, True),
+        ("log(n - 1, 10) > 0", &two, Error),
+        ("log('Infinity', n) = 0", &two, True),
+        ("(3.5 ^ 1900)::text <> n::text AND 1e999 * 1e999 > n", &two, True),
+        // Of integers and floats the C library decides.
+        ("i4 ^ 2 = 4", &two, Refused),
+        ("ln(i4) > 0", &two, Refused),
+        ("power(n, 2::float8) = 4", &two, Refused),
+        ("exp(f8) > 0", &[("f8", "1")], Refused),
     ]);
 }
 

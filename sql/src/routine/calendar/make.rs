@@ -22,11 +22,10 @@ pub(super) fn function(code: &str) -> Option<Function> {
         },
         "make_time" => |_, list| some(Datum::Time(clock(&Arguments(list), 0)?)),
         // The session's zone is UTC, in which both are the same number.
-        "make_timestamp" | "make_timestamptz" => |_, list| {
-            let arguments = Arguments(list);
-            let (day, time) = (day(&arguments)?, clock(&arguments, 3)?);
-            some(Datum::Timestamp(calendar::instant_of(day, time)?))
-        },
+        "make_timestamp" | "make_timestamptz" => |_, list| made(list).and_then(some),
+        "make_timestamptz_at_timezone" => {
+            |call, list| super::zone::elsewhere(call, &Some(made(list)?), true)
+        }
         "make_interval" => make_interval,
         "timestamp_age" | "timestamptz_age" => age,
         "timestamp_bin" | "timestamptz_bin" => bin,
@@ -35,6 +34,13 @@ pub(super) fn function(code: &str) -> Option<Function> {
         }
         _ => return None,
     })
+}
+
+/// The instant or wall clock of the first six arguments.
+fn made(list: &[Option<Datum>]) -> Result<Datum, EvaluationError> {
+    let arguments = Arguments(list);
+    let (day, time) = (day(&arguments)?, clock(&arguments, 3)?);
+    Ok(Datum::Timestamp(calendar::instant_of(day, time)?))
 }
 
 /// The day that the first three arguments name. Years before Christ are negative; there is no

@@ -17,8 +17,8 @@ const OFFSET_END: i64 = 16 * 3600 * SECOND_MICROS;
 /// The code by Postgres' name.
 pub(super) fn function(code: &str) -> Option<Function> {
     Some(match code {
-        "timestamp_zone" => |call, list| elsewhere(call, list, true),
-        "timestamptz_zone" => |call, list| elsewhere(call, list, false),
+        "timestamp_zone" => |call, list| elsewhere(call, &list[1], true),
+        "timestamptz_zone" => |call, list| elsewhere(call, &list[1], false),
         "timestamptz_trunc_zone" => truncated,
         // Only UTC is let through.
         "timetz_zone" => |_, list| time_there(&list[1], 0),
@@ -34,13 +34,14 @@ pub(crate) fn zone_argument(code: &str) -> Option<usize> {
     match code {
         "timestamp_zone" | "timestamptz_zone" | "timetz_zone" => Some(0),
         "timestamptz_trunc_zone" => Some(2),
+        "make_timestamptz_at_timezone" => Some(6),
         _ => None,
     }
 }
 
 /// The wall clock of an instant, or with `back` the other way round.
-fn elsewhere(call: &Call, list: &[Option<Datum>], back: bool) -> Outcome {
-    let micros = *Arguments(list).timestamp(1)?;
+pub(super) fn elsewhere(call: &Call, from: &Option<Datum>, back: bool) -> Outcome {
+    let Some(Datum::Timestamp(micros)) = *from else { return Err(UNEXPECTED) };
     match &call.zone {
         None => some(Datum::Timestamp(micros)),
         Some(_) if matches!(micros, i64::MIN | i64::MAX) => some(Datum::Timestamp(micros)),
