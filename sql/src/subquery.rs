@@ -8,8 +8,10 @@
 //! sets fills in ([`crate::Predicate::matches_members`]). So the three truth values of AND, OR and NOT
 //! need no second spelling.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::access;
 use crate::expr::Expr;
 use crate::name::quote;
 use crate::normalize;
@@ -85,9 +87,7 @@ impl std::fmt::Debug for Side {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Side::Column(at) => write!(f, "{at}"),
-            Side::Computed(computed) => {
-                f.write_str(&print::scalar_by_name(&computed.scalar, &|at| format!("#{at}")))
-            }
+            Side::Computed(computed) => f.write_str(&access::identity(&computed.scalar)),
         }
     }
 }
@@ -100,12 +100,17 @@ impl Side {
         Side::Computed(Arc::new(Computed { scalar, columns, like }))
     }
 
-    /// What is computed, where that can fail.
-    pub(crate) fn fallible(&self) -> Option<&Scalar> {
+    /// What is computed.
+    pub(crate) fn scalar(&self) -> Option<&Scalar> {
         match self {
             Side::Column(_) => None,
-            Side::Computed(computed) => Some(&computed.scalar).filter(|one| !never_fails(one)),
+            Side::Computed(computed) => Some(&computed.scalar),
         }
+    }
+
+    /// What is computed, where that can fail.
+    pub(crate) fn fallible(&self) -> Option<&Scalar> {
+        self.scalar().filter(|one| !never_fails(one))
     }
 
     /// The places of the columns that it reads.
@@ -213,20 +218,16 @@ impl Subquery {
         Subquery { predicate: Some(predicate), ..self }
     }
 
-    /// What its text does not say: which table it is, and which columns of it these are. One that was
-    /// renamed, and another one added under its name, is not the same.
+    /// What its text does not say: which table it is, which columns of it these are, and what is computed of them.
+    /// One that was renamed, and another one added under its name, is not the same.
     pub(crate) fn identity(&self) -> String {
-        let mut text = format!(" #{}", self.table.oid);
-        for at in self.reads() {
-            let column = &self.table.columns[at];
-            let Column { number, type_oid, type_modifier, labels, .. } = column;
-            text += &format!(" {at}:{number}:{type_oid}:{type_modifier}:{}", labels.join(","));
-            text += column.collation.as_ref().map_or("", |collation| &collation.name);
-        }
+        let mut text = self.table.identity(&self.reads());
         let nested = self.predicate.iter().flat_map(Predicate::memberships);
-        nested.for_each(|one| text += &one.subquery.identity());
-        let zones = self.predicate.iter().flat_map(|predicate| predicate.form().own_zones());
-        zones.for_each(|zone| text += &zone.identity());
+        nested.for_each(|one| text += &one.identity());
+        let mut unsaid = unsaid(&self.columns);
+        let filter = self.predicate.iter().map(|predicate| predicate.form());
+        filter.for_each(|form| form.unsaid(&mut unsaid));
+        text.extend(unsaid);
         text
     }
 
@@ -262,16 +263,25 @@ impl Membership {
         }
     }
 
-    /// What tells the set of its keys from others: equal text, equal keys.
+    /// What its text does not say, but for which columns of the row stand on the left.
+    pub(crate) fn identity(&self) -> String {
+        let mut text = self.subquery.identity();
+        text.extend(unsaid(&self.left));
+        text
+    }
+
+    /// What tells the set of its keys from others: equal text, equal keys, whatever became of the tables.
     #[must_use]
     pub fn set_name(&self) -> String {
-        format!("{:?} {} {}", self.compared, self.subquery.table.oid, self.subquery.sql())
+        format!("{:?} {}{}", self.compared, self.subquery.sql(), self.subquery.identity())
     }
 
     /// What sets have in common whose keys are the same columns, compared the same way.
     #[must_use]
     pub fn family_name(&self) -> String {
-        format!("{:?} {} {:?}", self.compared, self.subquery.table.oid, self.subquery.columns)
+        let Subquery { table, columns, .. } = &*self.subquery;
+        let places: Vec<usize> = columns.iter().flat_map(Side::columns).copied().collect();
+        format!("{:?} {columns:?}{}", self.compared, table.identity(&places))
     }
 
     /// The key of a row that is tested.
@@ -286,7 +296,7 @@ impl Membership {
         self.key(&self.subquery.columns, row)
     }
 
-    /// Which columns are compared how: keys of equal ones can be compared.
+    /// Which columns are compared how: keys of equal ones can be compared, among the rows of one definition.
     #[must_use]
     pub fn link_name(&self) -> String {
         format!("{:?} {:?}", self.compared, self.left)
@@ -415,6 +425,15 @@ pub(crate) fn membership(
     }
     let (left, compared) = (left.into(), compared.into());
     Ok(Membership { left, subquery: Arc::new(subquery), compared })
+}
+
+/// What the text of some sides does not say, each once.
+fn unsaid(sides: &[Side]) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for scalar in sides.iter().filter_map(Side::scalar) {
+        access::for_each_unsaid(scalar, &mut |part| _ = found.insert(part));
+    }
+    found
 }
 
 /// Whether this is known to have a value for every row; of what is most often compared it is.
