@@ -288,3 +288,23 @@ fn what_cannot_be_read_again_is_refused() {
     }
     assert!(refused > 0);
 }
+
+/// What is said of two other tables decides whether a row finds a match, not whether it stays.
+#[test]
+fn an_absent_table_is_joined_by_its_own_columns_only() {
+    for (on, fine) in [
+        ("y.a = x.a", true),
+        ("y.a = x.a AND y.ok", true),
+        ("y.a = x.a AND x.n = z.n", false),
+        ("x.n = z.n AND y.a = x.a", false),
+        ("y.a = x.a AND x.ok", false),
+    ] {
+        let joined = format!("u x JOIN t z ON z.a = x.a LEFT JOIN u y ON {on}");
+        // Where there must be a match it is an inner join.
+        for (filter, fine) in [("y.id IS NULL", fine), ("y.id > 0", true)] {
+            let text = format!("a IN (SELECT x.id FROM {joined} WHERE {filter})");
+            let said = compiled(&text, &[]).map(|one| one.sql());
+            assert_eq!(said.is_ok(), fine, "{text}: {said:?}");
+        }
+    }
+}
