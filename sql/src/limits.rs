@@ -40,3 +40,7 @@ pub const JOINED_TABLES_MAX: usize = 16;
 /// Subqueries within one another, tables that they join included: each is three levels of what is printed, which
 /// has to be read after a restart, and a large frame of a recursive walk.
 pub const SUBQUERY_LEVELS_MAX: usize = 24;
+
+/// Different subqueries that one clause tests, a clause inside a subquery by itself: each is a set for each row
+/// that is tested, and one more thing that every other one is compared with.
+pub const SUBQUERIES_MAX: usize = 64;

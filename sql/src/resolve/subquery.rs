@@ -9,7 +9,7 @@ use super::joined::{Link, LinkKind, Part, Plan};
 use super::union::{check_kinds, check_width};
 use crate::data_type::DataType;
 use crate::expr::Expr;
-use crate::limits::SUBQUERY_LEVELS_MAX;
+use crate::limits::{SUBQUERIES_MAX, SUBQUERY_LEVELS_MAX};
 use crate::oid::Oid;
 use crate::subquery::{self, Membership, Side, Subquery};
 use crate::syntax::{Branch, Node, Query, Select, Source, Syntax};
@@ -63,7 +63,7 @@ impl Resolver<'_> {
         let kind = |side: &Side| Oid(side.like(&query.table).base_type_oid);
         kinds.push(query.columns[..width].iter().map(kind).collect());
         let mut parts = computable(&membership.left)?;
-        parts.push(self.link(membership));
+        parts.push(self.link(membership, select.at)?);
         parts.extend(outer.into_iter().map(|column| Expr::IsNull { column, negated: true }));
         parts.extend(self.outside(&plan)?);
         Ok(normalize::all(parts))
@@ -153,7 +153,7 @@ impl Resolver<'_> {
                     self.note(select, membership)
                 }
             };
-            let link = self.link(membership);
+            let link = self.link(membership, select.at)?;
             let mut parts = vec![normalize::test(link, Some(true), false)];
             parts.extend(self.outside(&plan)?);
             found.push(normalize::all(parts));
@@ -202,9 +202,7 @@ impl Resolver<'_> {
             items.iter().map(|item| inner.side(item, None)).collect::<Result<_, _>>()?;
         let computable = computable(&selected)?;
         selected.extend(columns.iter().copied().map(Side::Column));
-        if let Some(column) = columns.iter().find(|at| table.columns[**at].generated) {
-            return Err(generated(&table.columns[*column].name, part.source.at));
-        }
+        check_replicated(table, columns, part.source.at)?;
         let is_known = |column: &usize| Expr::IsNull { column: *column, negated: true };
         let expr = inner.in_order(|inner| {
             let own = part.conditions.iter().map(|one| inner.boolean(one, "WHERE"));
@@ -218,7 +216,7 @@ impl Resolver<'_> {
         })?;
         let predicate = match expr {
             Expr::Constant(Some(true)) => None,
-            expr => Some(Predicate::new(expr, table, std::mem::take(&mut inner.memberships))),
+            expr => Some(Predicate::new(expr, table, inner.take_memberships())),
         };
         (self.fixed, self.copied) = (inner.fixed, inner.copied);
         Ok(Subquery { table: Arc::clone(table), columns: selected.into(), predicate })
@@ -255,7 +253,7 @@ impl Resolver<'_> {
                 membership
             }
         };
-        Ok(self.link(membership))
+        self.link(membership, link.at)
     }
 
     /// The table that a name behind FROM means.
@@ -281,10 +279,7 @@ impl Resolver<'_> {
             };
             WhereError::at(at, reason)
         })?;
-        let column = &self.table.columns[index];
-        if column.generated {
-            return Err(generated(&column.name, at));
-        }
+        check_replicated(self.table, &[index], at)?;
         Ok(index)
     }
 
@@ -297,13 +292,17 @@ impl Resolver<'_> {
     ) -> Result<Expr, WhereError> {
         let copied = self.copied;
         let expr = resolve(self)?;
-        let table = self.table;
-        if self.memberships.is_sorted_by_key(|one| one.sql(table)) {
+        if self.memberships.is_sorted_by(|one, other| one.0 <= other.0) {
             return Ok(expr);
         }
-        self.memberships.sort_by_cached_key(|one| one.sql(table));
+        self.memberships.sort_by(|one, other| one.0.cmp(&other.0));
         self.copied = copied;
         resolve(self)
+    }
+
+    /// What the boolean columns stand for, in their order.
+    pub(super) fn take_memberships(&mut self) -> Vec<Membership> {
+        std::mem::take(&mut self.memberships).into_iter().map(|(_, one)| one).collect()
     }
 
     fn known(&self, select: &Select) -> Option<Membership> {
@@ -317,14 +316,20 @@ impl Resolver<'_> {
     }
 
     /// The boolean column that a test is to the clause; equal tests are one.
-    fn link(&mut self, membership: Membership) -> Expr {
+    fn link(&mut self, membership: Membership, at: usize) -> Result<Expr, WhereError> {
         let sql = membership.sql(self.table);
-        let known = self.memberships.iter().position(|known| known.sql(self.table) == sql);
-        let at = known.unwrap_or_else(|| {
-            self.memberships.push(membership);
-            self.memberships.len() - 1
-        });
-        Expr::Flag { column: self.table.columns.len() + at, expected: true }
+        let known = self.memberships.iter().position(|(known, _)| *known == sql);
+        let place = known.unwrap_or(self.memberships.len());
+        if place == SUBQUERIES_MAX {
+            let reason = format!(
+                "more than {SUBQUERIES_MAX} different subqueries in one clause are not supported: put what they select into one table, or split the shape"
+            );
+            return Err(WhereError::at(at, reason));
+        }
+        if known.is_none() {
+            self.memberships.push((sql, membership));
+        }
+        Ok(Expr::Flag { column: self.table.columns.len() + place, expected: true })
     }
 }
 
@@ -339,9 +344,15 @@ fn computable(sides: &[Side]) -> Result<Vec<Expr>, WhereError> {
     both.collect()
 }
 
-fn generated(column: &str, at: usize) -> WhereError {
-    let reason = format!("column {column} is generated, which replication leaves out");
-    WhereError::at(at, reason)
+/// Refuses columns that the stream does not bring.
+fn check_replicated(table: &TableSchema, columns: &[usize], at: usize) -> Result<(), WhereError> {
+    match columns.iter().map(|column| &table.columns[*column]).find(|column| column.generated) {
+        Some(Column { name, .. }) => {
+            let reason = format!("column {name} is generated, which replication leaves out");
+            Err(WhereError::at(at, reason))
+        }
+        None => Ok(()),
+    }
 }
 
 fn call_in(node: &Node) -> Option<&Node> {

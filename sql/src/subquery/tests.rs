@@ -308,3 +308,18 @@ fn an_absent_table_is_joined_by_its_own_columns_only() {
         }
     }
 }
+
+#[test]
+fn one_clause_tests_so_many_subqueries_and_no_more() {
+    let clause = |count: usize| {
+        let tests = (0..count).map(|at| format!("a IN (SELECT id FROM u WHERE n = {at})"));
+        // Those that are there already are no others.
+        let tests = tests.chain(["a IN (SELECT id FROM u WHERE n = 0)".to_owned()]);
+        tests.collect::<Vec<_>>().join(" OR ")
+    };
+    assert_eq!(compiled(&clause(64), &[]).unwrap().memberships().len(), 64);
+    for count in [65, 1_000] {
+        let error = compiled(&clause(count), &[]).unwrap_err();
+        assert!(error.to_string().contains("more than 64 different subqueries"), "{error}");
+    }
+}
