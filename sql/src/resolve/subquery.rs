@@ -243,6 +243,8 @@ impl Resolver<'_> {
             None => {
                 let (above, below) = link.pairs.iter().copied().unzip();
                 let (above, below): (Vec<usize>, Vec<usize>) = (above, below);
+                check_replicated(self.table, &above, link.at)?;
+                check_replicated(&link.part.table, null.as_slice(), link.at)?;
                 let above = above.into_iter().map(Side::Column).collect();
                 let mut subquery = self.subquery(&link.part, &[], &below, &[])?;
                 if let Some(column) = null {

@@ -323,3 +323,30 @@ fn one_clause_tests_so_many_subqueries_and_no_more() {
         assert!(error.to_string().contains("more than 64 different subqueries"), "{error}");
     }
 }
+
+/// On either side of a join, and where it is only asked whether it is NULL.
+#[test]
+fn what_is_not_replicated_is_not_joined_with() {
+    let mut tables = tables();
+    let columns = [("id", 23), ("x", 20), ("gen", 20)];
+    let mut ga = (*table(3, "ga", &columns)).clone();
+    ga.columns[2].generated = true;
+    tables.insert(ga.name.clone(), Arc::new(ga));
+    let outer = tables.values().find(|table| table.oid == 1).unwrap();
+    for query in [
+        "SELECT ga.x FROM ga JOIN u ON ga.gen = u.a",
+        "SELECT u.a FROM u JOIN ga ON ga.gen = u.a",
+        "SELECT ga.x FROM ga JOIN ga h USING (gen)",
+        "SELECT ga.x FROM ga LEFT JOIN u ON u.a = ga.gen WHERE u.id IS NULL",
+        "SELECT u.a FROM u LEFT JOIN ga ON ga.x = u.a WHERE ga.gen IS NULL",
+        "SELECT u.a FROM u LEFT JOIN ga ON ga.gen = u.a WHERE ga.id IS NULL",
+        "SELECT ga.x FROM ga WHERE ga.gen = t.a",
+    ] {
+        let text = format!("a IN ({query})");
+        let said = compile_with(&text, &[], outer, &tables).map(|one| one.sql());
+        let refused = said.as_ref().is_err_and(|error| {
+            error.to_string().contains("column gen is generated, which replication leaves out")
+        });
+        assert!(refused, "{text}: {said:?}");
+    }
+}
