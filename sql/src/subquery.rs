@@ -414,11 +414,10 @@ pub(crate) fn membership(
         let found = Compared::of(one, other).or_else(|| Compared::of_other(one, other));
         compared.push(found.ok_or_else(|| {
             let reason = format!(
-                "{} of type {} cannot be compared exactly with {} of type {} of the subquery",
+                "{} cannot be compared exactly with {} of the subquery{}",
                 titled(one),
-                one.type_name,
                 titled(other),
-                other.type_name
+                way_out(one, other)
             );
             WhereError::at(at, reason)
         })?);
@@ -458,9 +457,20 @@ fn never_fails(scalar: &Scalar) -> bool {
 }
 
 fn titled(column: &Column) -> String {
-    match column.name.is_empty() {
-        true => "a value".to_owned(),
-        false => format!("column {}", column.name),
+    let named = format!("column {}", column.name);
+    let name = if column.name.is_empty() { "a value" } else { &named };
+    let collation = column.collation.as_ref().map(|one| format!(" and collation {}", one.name));
+    format!("{name} of type {}{}", column.type_name, collation.unwrap_or_default())
+}
+
+/// What to write where it is only about how text is compared.
+fn way_out(one: &Column, other: &Column) -> &'static str {
+    let is = |oid: Oid| [one, other].iter().any(|column| column.base_type_oid == oid.0);
+    let text = [one, other].iter().all(|column| column.collation.is_some());
+    match text {
+        true if is(Oid::CITEXT) => ": write ::text or lower(…) on both sides",
+        true if !is(Oid::BPCHAR) => ": write … COLLATE \"C\" on both sides",
+        _ => "",
     }
 }
 

@@ -275,7 +275,7 @@ impl Resolver<'_> {
             let reason = match outside {
                 false => format!("unknown reference {}", path.join(".")),
                 true => format!(
-                    "reference to {} of the row outside: that is supported only in EXISTS, as an equality that stands alone or under AND",
+                    "reference to {} of the row outside: that is supported only in EXISTS and IN, as an equality with a column that stands alone or under AND",
                     path.join(".")
                 ),
             };

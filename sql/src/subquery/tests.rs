@@ -350,3 +350,23 @@ fn what_is_not_replicated_is_not_joined_with() {
         assert!(refused, "{text}: {said:?}");
     }
 }
+
+#[test]
+fn what_cannot_be_compared_is_named_with_its_collation_and_a_way_out() {
+    let mut tables = tables();
+    let mut other = (*table(3, "v", &[("id", 23), ("name", 25)])).clone();
+    other.columns[1].collation = Some(Collation { name: "tr-x-icu".into(), ..Collation::c() });
+    tables.insert(other.name.clone(), Arc::new(other));
+    let outer = tables.values().find(|table| table.oid == 1).unwrap();
+    let said = |text: &str| compile_with(text, &[], outer, &tables).map(|one| one.sql());
+    assert_eq!(
+        said("name IN (SELECT v.name FROM v)").unwrap_err().to_string(),
+        "At location 0: column name of type type 25 and collation C cannot be compared exactly with \
+         column name of type type 25 and collation tr-x-icu of the subquery: write … COLLATE \"C\" on both sides"
+    );
+    said(r#"name COLLATE "C" IN (SELECT v.name COLLATE "C" FROM v)"#).unwrap();
+    let error = said("f IN (SELECT g FROM u)").unwrap_err().to_string();
+    assert!(error.ends_with("column g of type type 700 of the subquery"), "{error}");
+    let error = said("id IN (SELECT id FROM u WHERE ok = t.ok OR ok)").unwrap_err().to_string();
+    assert!(error.contains("supported only in EXISTS and IN, as an equality"), "{error}");
+}
