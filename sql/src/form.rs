@@ -160,14 +160,13 @@ fn is_required(expr: &Expr, column: usize) -> bool {
     }
 }
 
-/// Whether an expression is true no less often when the column is NULL instead of false.
+/// Whether an expression is true of the same rows when the column is NULL instead of false.
 fn is_positive(expr: &Expr, column: usize) -> bool {
     match expr {
         Expr::And(list) | Expr::Or(list) => list.iter().all(|one| is_positive(one, column)),
         Expr::Flag { column: read, expected } if *read == column => *expected,
-        Expr::Test { operand, expected: Some(true), negated: false } => {
-            is_positive(operand, column)
-        }
+        // Whether it is true is all that is asked of the operand.
+        Expr::Test { operand, expected: Some(true), .. } => is_positive(operand, column),
         other => {
             let mut columns = Vec::new();
             other.columns(&mut columns);
