@@ -116,6 +116,11 @@ impl World {
     }
 
     fn add(&mut self, user: u64) {
+        self.begin(user);
+        assert!(self.members.rows(ShapeId(user)).count() >= 3);
+    }
+
+    fn begin(&mut self, user: u64) {
         let plan = self.plan(user);
         for (name, _) in needs(&plan) {
             if !self.members.keeps(&name) {
@@ -242,6 +247,40 @@ fn a_move_in_a_set_that_all_ask_finds_whom_it_concerns() {
             println!("{template}: {costs:?}");
             assert!(costs.iter().all(|cost| *cost < 100), "{template}: {costs:?}");
         }
+    }
+}
+
+/// To EXISTS and to joins NULL is false, and a NULL in a key of several columns equals nothing.
+#[test]
+fn a_move_concerns_no_row_with_a_null_where_false_is_as_good() {
+    for (filter, shapes) in [
+        (
+            "NOT EXISTS (SELECT 1 FROM memberships m WHERE m.user_id = issues.owner AND m.project_id = issues.project_id)",
+            1,
+        ),
+        ("(owner, project_id) IN (SELECT user_id, project_id FROM memberships)", 1),
+        // So many that those whom it concerns are looked up by rows.
+        (
+            "NOT EXISTS (SELECT 1 FROM memberships m WHERE m.user_id = issues.owner AND m.project_id = issues.project_id) AND id > {user}",
+            40,
+        ),
+    ] {
+        let cost = |nulls: u64| {
+            let mut world = World::new("id > 0", 0);
+            for id in 0..nulls {
+                let id = id + 10_000;
+                let values = [Some(&*id.to_string()), Some("7"), Some("abc"), None];
+                world.rows.insert((ISSUES, id), Row::new(values).unwrap());
+            }
+            world.template = filter;
+            (0..shapes).for_each(|user| world.begin(user));
+            world.measure(|world| {
+                world.change(MEMBERSHIPS, 500_000, Some(membership(500_000, 3, 7)));
+            })
+        };
+        assert_eq!(cost(1_000), cost(10), "{filter}");
+        let [evaluated, ..] = cost(1_000);
+        println!("{filter}: {evaluated} evaluated");
     }
 }
 

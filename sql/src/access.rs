@@ -24,6 +24,7 @@ mod source;
 pub use member::MemberWay;
 pub(crate) use member::{of_row, ways};
 pub use source::{Found, Reading, Source};
+pub(crate) use source::{for_each_unsaid, identity};
 
 /// How to find the rows that may match.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,6 +9,7 @@
 //! shapes of one kind apart. Constants elsewhere (in ranges, lists, patterns, alternatives) stay a part
 //! of the form.
 
+use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
@@ -19,7 +20,8 @@ use crate::sql_type::SqlType;
 use crate::subquery::{Membership, Side};
 use crate::value::Constant;
 use crate::{
-    Row, RowBuilder, RowError, TableSchema, Truth, Zone, Zones, literal, name, normalize, print,
+    Row, RowBuilder, RowError, TableSchema, Truth, Zone, Zones, access, literal, name, normalize,
+    print,
 };
 
 /// A predicate without the constants that are its own.
@@ -104,8 +106,8 @@ pub(crate) fn split(
     text += &print::expr_by_name(&rest, &called);
     let shown = text.len();
     // A table of the same name may be another one.
-    memberships.iter().for_each(|one| text += &one.subquery.identity());
-    let zones = zones(&rest);
+    memberships.iter().for_each(|one| text += &one.identity());
+    let zones = zones(&rest, &memberships);
     // The rules of a zone may be others by now.
     zones.iter().for_each(|zone| text += &zone.identity());
     let names = printed.iter().map(|at| called(*at)).collect();
@@ -129,8 +131,8 @@ pub(crate) fn split(
     (form, constants)
 }
 
-/// The zones in an expression, each once.
-fn zones(expr: &Expr) -> Vec<Arc<Zone>> {
+/// The zones in an expression and in what it tests and selects, each once.
+fn zones(expr: &Expr, memberships: &[Membership]) -> Vec<Arc<Zone>> {
     fn visit(scalar: &Scalar, found: &mut Vec<Arc<Zone>>) {
         if let Kind::Call(call, _) = &scalar.kind {
             found.extend(call.zone.iter().cloned());
@@ -139,6 +141,8 @@ fn zones(expr: &Expr) -> Vec<Arc<Zone>> {
     }
     let mut found = Vec::new();
     expr.for_each_scalar(&mut |scalar| visit(scalar, &mut found));
+    let sides = memberships.iter().flat_map(|one| one.left.iter().chain(&one.subquery.columns));
+    sides.filter_map(Side::scalar).for_each(|scalar| visit(scalar, &mut found));
     found.sort_by(|one, other| one.name().cmp(other.name()));
     found.dedup();
     found
@@ -156,14 +160,13 @@ fn is_required(expr: &Expr, column: usize) -> bool {
     }
 }
 
-/// Whether an expression is true no less often when the column is NULL instead of false.
+/// Whether an expression is true of the same rows when the column is NULL instead of false.
 fn is_positive(expr: &Expr, column: usize) -> bool {
     match expr {
         Expr::And(list) | Expr::Or(list) => list.iter().all(|one| is_positive(one, column)),
         Expr::Flag { column: read, expected } if *read == column => *expected,
-        Expr::Test { operand, expected: Some(true), negated: false } => {
-            is_positive(operand, column)
-        }
+        // Whether it is true is all that is asked of the operand.
+        Expr::Test { operand, expected: Some(true), .. } => is_positive(operand, column),
         other => {
             let mut columns = Vec::new();
             other.columns(&mut columns);
@@ -211,9 +214,11 @@ impl Form {
         &self.memberships
     }
 
-    /// The time zones in it, but for those in its subqueries.
-    pub(crate) fn own_zones(&self) -> &[Arc<Zone>] {
-        &self.zones
+    /// What the expression means besides what its text says, but for the constants that were taken out of it.
+    pub(crate) fn unsaid(&self, into: &mut BTreeSet<String>) {
+        self.rest.for_each_scalar(&mut |scalar| {
+            access::for_each_unsaid(scalar, &mut |part| _ = into.insert(part));
+        });
     }
 
     /// The time zones in it and in its subqueries, by their names in lower case.

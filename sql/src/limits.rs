@@ -44,3 +44,7 @@ pub const SUBQUERY_LEVELS_MAX: usize = 24;
 /// Digits of a whole power and of what is raised to it, about as many as exponentials have at most. Postgres
 /// computes up to 131,072, for seconds; a row for which it takes more than this is an error here.
 pub const POWER_DIGITS_MAX: usize = 4_000;
+
+/// Different subqueries that one clause tests, a clause inside a subquery by itself: each is a set for each row
+/// that is tested, and one more thing that every other one is compared with.
+pub const SUBQUERIES_MAX: usize = 64;

@@ -67,7 +67,7 @@ pub(crate) fn resolve(
         decides,
     };
     let expr = resolver.in_order(|resolver| resolver.whole(node))?;
-    Ok((expr, resolver.memberships))
+    Ok((expr, resolver.take_memberships()))
 }
 
 struct Resolver<'a> {
@@ -78,8 +78,8 @@ struct Resolver<'a> {
     alias: Option<&'a str>,
     /// The table outside, in a subquery.
     within: Option<&'a TableSchema>,
-    /// What the boolean columns behind the table's own stand for.
-    memberships: Vec<Membership>,
+    /// What the boolean columns behind the table's own stand for, each with its text.
+    memberships: Vec<(String, Membership)>,
     /// Those of subqueries that were resolved already, by where they are in the tree.
     resolved: HashMap<(usize, Use), Membership>,
     params: &'a [String],

@@ -96,6 +96,20 @@ impl TableSchema {
         self.columns.iter().position(|column| !column.dropped && column.name == name)
     }
 
+    /// Which table it is and what these columns of it are, whatever their names: equal text of two definitions,
+    /// equal meaning of the columns' values. One that was dropped and added again is not the same.
+    #[must_use]
+    pub fn identity(&self, columns: &[usize]) -> String {
+        let mut text = format!(" #{}", self.oid);
+        for at in columns {
+            let Some(column) = self.columns.get(*at) else { continue };
+            let Column { number, type_oid, type_modifier, labels, .. } = column;
+            text += &format!(" {at}:{number}:{type_oid}:{type_modifier}:{}", labels.join(","));
+            text += column.collation.as_ref().map_or("", |collation| &collation.name);
+        }
+        text
+    }
+
     /// The places of the columns that exist.
     pub fn live(&self) -> impl Iterator<Item = usize> {
         let live = self.columns.iter().enumerate().filter(|(_, column)| !column.dropped);

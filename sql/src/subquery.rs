@@ -8,21 +8,24 @@
 //! sets fills in ([`crate::Predicate::matches_members`]). So the three truth values of AND, OR and NOT
 //! need no second spelling.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::access;
 use crate::datum::Datum;
 use crate::expr::Expr;
 use crate::name::quote;
 use crate::normalize;
-use crate::parse;
-use crate::resolve;
+use crate::oid::Oid;
 use crate::routine::Conversion;
 use crate::scalar::{Kind, Scalar};
-use crate::syntax::{Node, Syntax};
-use crate::{Column, Predicate, RelationName, Row, TableSchema, Truth, WhereError, token};
+use crate::{Column, Predicate, Row, TableSchema, Truth, WhereError};
 use crate::{compute, print, text_form};
 
+pub use names::named_tables;
+
 mod compared;
+mod names;
 
 use compared::Compared;
 pub(crate) use compared::{compares_apart, keeps_apart};
@@ -85,12 +88,9 @@ impl std::fmt::Debug for Side {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Side::Column(at) => write!(f, "{at}"),
-            Side::Computed(computed) => {
-                f.write_str(&print::scalar_by_name(&computed.scalar, &|at| format!("#{at}")))
-            }
+            Side::Computed(computed) => f.write_str(&access::identity(&computed.scalar)),
             Side::Elements(computed) => {
-                let array = print::scalar_by_name(&computed.scalar, &|at| format!("#{at}"));
-                write!(f, "unnest({array})")
+                write!(f, "unnest({})", access::identity(&computed.scalar))
             }
         }
     }
@@ -132,14 +132,17 @@ impl Side {
         Side::Elements(Computed::new(scalar, like))
     }
 
-    /// What is computed, where that can fail.
-    pub(crate) fn fallible(&self) -> Option<&Scalar> {
+    /// What is computed.
+    pub(crate) fn scalar(&self) -> Option<&Scalar> {
         match self {
             Side::Column(_) => None,
-            Side::Computed(computed) | Side::Elements(computed) => {
-                Some(&computed.scalar).filter(|one| !never_fails(one))
-            }
+            Side::Computed(computed) | Side::Elements(computed) => Some(&computed.scalar),
         }
+    }
+
+    /// What is computed, where that can fail.
+    pub(crate) fn fallible(&self) -> Option<&Scalar> {
+        self.scalar().filter(|one| !never_fails(one))
     }
 
     /// The places of the columns that it reads.
@@ -255,20 +258,16 @@ impl Subquery {
         Subquery { predicate, ..self }
     }
 
-    /// What its text does not say: which table it is, and which columns of it these are. One that was
-    /// renamed, and another one added under its name, is not the same.
+    /// What its text does not say: which table it is, which columns of it these are, and what is computed of them.
+    /// One that was renamed, and another one added under its name, is not the same.
     pub(crate) fn identity(&self) -> String {
-        let mut text = format!(" #{}", self.table.oid);
-        for at in self.reads() {
-            let column = &self.table.columns[at];
-            let Column { number, type_oid, type_modifier, labels, .. } = column;
-            text += &format!(" {at}:{number}:{type_oid}:{type_modifier}:{}", labels.join(","));
-            text += column.collation.as_ref().map_or("", |collation| &collation.name);
-        }
+        let mut text = self.table.identity(&self.reads());
         let nested = self.predicate.iter().flat_map(Predicate::memberships);
-        nested.for_each(|one| text += &one.subquery.identity());
-        let zones = self.predicate.iter().flat_map(|predicate| predicate.form().own_zones());
-        zones.for_each(|zone| text += &zone.identity());
+        nested.for_each(|one| text += &one.identity());
+        let mut unsaid = unsaid(&self.columns);
+        let filter = self.predicate.iter().map(|predicate| predicate.form());
+        filter.for_each(|form| form.unsaid(&mut unsaid));
+        text.extend(unsaid);
         text
     }
 
@@ -304,16 +303,25 @@ impl Membership {
         }
     }
 
-    /// What tells the set of its keys from others: equal text, equal keys.
+    /// What its text does not say, but for which columns of the row stand on the left.
+    pub(crate) fn identity(&self) -> String {
+        let mut text = self.subquery.identity();
+        text.extend(unsaid(&self.left));
+        text
+    }
+
+    /// What tells the set of its keys from others: equal text, equal keys, whatever became of the tables.
     #[must_use]
     pub fn set_name(&self) -> String {
-        format!("{:?} {} {}", self.compared, self.subquery.table.oid, self.subquery.sql())
+        format!("{:?} {}{}", self.compared, self.subquery.sql(), self.subquery.identity())
     }
 
     /// What sets have in common whose keys are the same columns, compared the same way.
     #[must_use]
     pub fn family_name(&self) -> String {
-        format!("{:?} {} {:?}", self.compared, self.subquery.table.oid, self.subquery.columns)
+        let Subquery { table, columns, .. } = &*self.subquery;
+        let places: Vec<usize> = columns.iter().flat_map(Side::columns).copied().collect();
+        format!("{:?} {columns:?}{}", self.compared, table.identity(&places))
     }
 
     /// The key of a row that is tested.
@@ -336,7 +344,7 @@ impl Membership {
         one.into_iter().chain(keys.collect::<Vec<_>>())
     }
 
-    /// Which columns are compared how: keys of equal ones can be compared.
+    /// Which columns are compared how: keys of equal ones can be compared, among the rows of one definition.
     #[must_use]
     pub fn link_name(&self) -> String {
         format!("{:?} {:?}", self.compared, self.left)
@@ -395,17 +403,25 @@ pub(crate) fn membership(
         let (one, other) = (one.like(table), other.like(&subquery.table));
         compared.push(Compared::of(one, other).ok_or_else(|| {
             let reason = format!(
-                "{} of type {} cannot be compared exactly with {} of type {} of the subquery",
+                "{} cannot be compared exactly with {} of the subquery{}",
                 titled(one),
-                one.type_name,
                 titled(other),
-                other.type_name
+                way_out(one, other)
             );
             WhereError::at(at, reason)
         })?);
     }
     let (left, compared) = (left.into(), compared.into());
     Ok(Membership { left, subquery: Arc::new(subquery), compared })
+}
+
+/// What the text of some sides does not say, each once.
+fn unsaid(sides: &[Side]) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for scalar in sides.iter().filter_map(Side::scalar) {
+        access::for_each_unsaid(scalar, &mut |part| _ = found.insert(part));
+    }
+    found
 }
 
 /// Whether this is known to have a value for every row; of what is most often compared it is.
@@ -431,35 +447,21 @@ fn never_fails(scalar: &Scalar) -> bool {
 }
 
 fn titled(column: &Column) -> String {
-    match column.name.is_empty() {
-        true => "a value".to_owned(),
-        false => format!("column {}", column.name),
-    }
+    let named = format!("column {}", column.name);
+    let name = if column.name.is_empty() { "a value" } else { &named };
+    let collation = column.collation.as_ref().map(|one| format!(" and collation {}", one.name));
+    format!("{name} of type {}{}", column.type_name, collation.unwrap_or_default())
 }
 
-/// The tables that the subqueries of a clause name: what [`crate::compile_with`] has to be given. None
-/// if the clause cannot be parsed, which compiling it says better.
-#[must_use]
-pub fn named_tables(text: &str) -> Vec<RelationName> {
-    let mut found = Vec::new();
-    let parsed = token::tokenize(text)
-        .and_then(|lexemes| parse::parse(&lexemes, text.chars().count(), true));
-    if let Ok(node) = parsed {
-        walk(&node, &mut found);
+/// What to write where it is only about how text is compared.
+fn way_out(one: &Column, other: &Column) -> &'static str {
+    let is = |oid: Oid| [one, other].iter().any(|column| column.base_type_oid == oid.0);
+    let text = [one, other].iter().all(|column| column.collation.is_some());
+    match text {
+        true if is(Oid::CITEXT) => ": write ::text or lower(…) on both sides",
+        true if !is(Oid::BPCHAR) => ": write … COLLATE \"C\" on both sides",
+        _ => "",
     }
-    found.sort_unstable();
-    found.dedup();
-    found
-}
-
-fn walk(node: &Node, found: &mut Vec<RelationName>) {
-    if let Syntax::Member { query, .. } | Syntax::Exists(query) | Syntax::Single(query) =
-        &node.syntax
-    {
-        let sources = query.selects().flat_map(|select| &select.sources);
-        found.extend(sources.filter_map(|source| resolve::relation_name(&source.table)));
-    }
-    node.syntax.children().into_iter().for_each(|child| walk(child, found));
 }
 
 /// The answer of a test, from what is known of the set: whether it has any row, whether it has the

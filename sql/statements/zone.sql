@@ -1,9 +1,10 @@
 -- A time zone by its name: its first offset, where it changes, and whether its rules go on like that.
 -- No row where the server has none of the name, or where the name is an abbreviation too.
+-- Names are compared by ASCII: by other rules, Turkish ones, an I has another small letter.
 WITH RECURSIVE known AS MATERIALIZED (
   SELECT name FROM pg_timezone_names
-  WHERE lower(name) = lower($1)
-    AND NOT EXISTS (SELECT FROM pg_timezone_abbrevs WHERE lower(abbrev) = lower($1))
+  WHERE lower(name COLLATE "C") = lower($1::text COLLATE "C")
+    AND NOT EXISTS (SELECT FROM pg_timezone_abbrevs WHERE lower(abbrev COLLATE "C") = lower($1::text COLLATE "C"))
   LIMIT 1
 ),
 -- Every twelve hours from 1800 to 2500. (Were the end a constant, the number of rows would be known and

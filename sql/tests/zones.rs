@@ -130,3 +130,14 @@ async fn what_is_no_zones_name_is_none() {
         assert!(database::zone(&client, name).await.is_none(), "{name}");
     }
 }
+
+/// An I is no I to Turkish rules.
+#[tokio::test]
+async fn names_are_found_by_ascii_in_every_database() {
+    let Some(client) = database::connect(Locale::Turkish).await else { return };
+    let zone = database::zone(&client, "asia/irkutsk").await.unwrap();
+    assert_eq!(zone.name(), "Asia/Irkutsk");
+    for abbreviation in ["IDT", "idt", "Idt"] {
+        assert!(database::zone(&client, abbreviation).await.is_none());
+    }
+}

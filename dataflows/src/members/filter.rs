@@ -42,6 +42,11 @@ impl Filter {
         self.predicate.as_ref().is_some_and(|predicate| predicate.form().is_positive(at))
     }
 
+    /// The sets of the tests that it matters for whether they are false or NULL.
+    pub(super) fn heeded(&self) -> impl Iterator<Item = SetId> {
+        self.tests().filter(|(at, ..)| !self.is_positive(*at)).map(|(_, _, test)| test.set)
+    }
+
     /// Whether a row is let in.
     pub(super) fn holds(&self, row: &Row, when: When, sets: &Sets) -> bool {
         sets.costs.count(&sets.costs.evaluated);
@@ -52,7 +57,8 @@ impl Filter {
         let mut answers = Vec::with_capacity(self.tests.len());
         for (at, membership, test) in self.tests() {
             let Some(set) = sets.view(test.set) else { return false };
-            let answer = set.truth(&membership.outer_key(row), when);
+            let heeds_null = !predicate.form().is_positive(at);
+            let answer = set.truth(&membership.outer_key(row), when, heeds_null);
             // The common case, and the predicate need not be asked.
             if answer != Truth::True && predicate.form().is_required(at) {
                 return false;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use brooklet_sql::{MemberKey, Membership, Row, RowBuilder, Source};
+use brooklet_sql::{MemberKey, Membership, Row, RowBuilder, Source, TableSchema};
 
 use super::counts::{Counted, Counts};
 use super::indexes::{By, Indexes};
@@ -19,16 +19,30 @@ pub(super) fn mostly_empty(places: usize, used: usize) -> bool {
     places > ROOM_KEPT && 4 * used < places
 }
 
-/// Which rows: of which table, which columns of them (sorted).
+/// Which rows: of which table, which columns of them (sorted). A table that has changed since is another one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeptName {
     /// `pg_class.oid`.
     pub table: u32,
     /// Places in the table.
     pub columns: Box<[usize]>,
+    /// What these columns are: see [`TableSchema::identity`].
+    identity: Box<str>,
 }
 
 impl KeptName {
+    /// These columns of a table.
+    #[must_use]
+    pub fn new(table: &TableSchema, columns: Box<[usize]>) -> KeptName {
+        let identity = table.identity(&columns).into();
+        KeptName { table: table.oid, columns, identity }
+    }
+
+    /// One that comes before all others of a table.
+    pub(super) fn first(table: u32) -> KeptName {
+        KeptName { table, columns: [].into(), identity: "".into() }
+    }
+
     /// A row with these columns only; the others are left empty, so that places stay.
     #[must_use]
     pub fn project(&self, row: &Row) -> Option<Row> {
@@ -183,7 +197,7 @@ mod tests {
     #[test]
     fn room_of_rows_that_are_gone_is_given_back_and_the_others_are_found() {
         let row = |number: i64| row(&[Some(number), Some(number)]);
-        let name = KeptName { table: 2, columns: [0, 1].into() };
+        let name = KeptName { table: 2, columns: [0, 1].into(), identity: "".into() };
         let mut kept = Kept::new(&name);
         let index = kept.add_link(&membership("parent_id IN (SELECT id FROM parent)"));
         (0..10_000).for_each(|number| kept.change(&row(number), 2).unwrap());

@@ -114,7 +114,7 @@ impl Members {
     }
 
     fn stores_of(&self, table: u32) -> impl Iterator<Item = StoreId> {
-        let first = KeptName { table, columns: [].into() };
+        let first = KeptName::first(table);
         let names = self.names.range(first..).take_while(move |(name, _)| name.table == table);
         names.map(|(_, id)| *id)
     }

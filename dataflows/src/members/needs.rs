@@ -42,12 +42,12 @@ fn inner(membership: &Membership, needs: &mut Vec<(KeptName, Arc<TableSchema>)>)
 
 pub(super) fn source(plan: &ShapePlan) -> KeptName {
     let columns: BTreeSet<usize> = plan.selection.uses(plan.read()).collect();
-    KeptName { table: plan.table().oid, columns: columns.into_iter().collect() }
+    KeptName::new(plan.table(), columns.into_iter().collect())
 }
 
 pub(super) fn selected(membership: &Membership) -> KeptName {
     let subquery = &membership.subquery;
-    KeptName { table: subquery.table.oid, columns: subquery.reads().into() }
+    KeptName::new(&subquery.table, subquery.reads().into())
 }
 
 /// Whether a shape means something else once a table has another definition.

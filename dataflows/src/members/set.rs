@@ -109,11 +109,12 @@ impl<'a> View<'a> {
         self.moves_all() || self.moved().next().is_some()
     }
 
-    /// What a test of a row with this key says.
-    pub(super) fn truth(self, key: &MemberKey, when: When) -> Truth {
+    /// What a test of a row with this key says; to who does not heed NULL it may be false instead, which need not be
+    /// looked for.
+    pub(super) fn truth(self, key: &MemberKey, when: When, heeds_null: bool) -> Truth {
         let found = if key.has_null { None } else { self.keys.find(key) };
         let has_key = found.is_some_and(|key| self.has(key, when));
-        membership_truth(self.has_rows(when), has_key, || self.may_equal(key, when))
+        membership_truth(self.has_rows(when), has_key, || heeds_null && self.may_equal(key, when))
     }
 
     fn has_rows(self, when: When) -> bool {
@@ -191,7 +192,7 @@ mod tests {
         }
 
         fn truth(&self, key: &MemberKey, when: When) -> Truth {
-            self.view().truth(key, when)
+            self.view().truth(key, when, true)
         }
     }
 
@@ -238,6 +239,11 @@ mod tests {
         set.add(pair(Some(5), None), 1);
         assert_eq!(truth(&set, Some(5), Some(9)), Truth::Null);
         assert_eq!(truth(&set, Some(6), Some(9)), Truth::False);
+        for (one, other) in [(Some(1), None), (None, None), (Some(5), Some(9))] {
+            let unheeded = set.view().truth(&pair(one, other), When::After, false);
+            assert_eq!(unheeded, Truth::False, "NULL, but nobody asks");
+        }
+        assert_eq!(set.view().truth(&pair(Some(1), Some(2)), When::After, false), Truth::True);
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub(super) struct Selected {
     /// How rows of its source find it: by sets, or `None` for its own access.
     pub(super) way: Option<MemberWay>,
     pub(super) depth: usize,
+    /// How many tests of it do not take NULL for false: they concern rows with a NULL in their key, too.
+    pub(super) heeding: usize,
 }
 
 #[derive(Default)]
@@ -138,7 +140,9 @@ impl Sets {
         self.overhead += SET_BYTES + 4 * name.len();
         let (set, membership) = (MemberSet::default(), membership.clone());
         let way = None;
-        let selected = Selected { name, set, family, source, membership, filter, way, depth };
+        let heeding = 0;
+        let selected =
+            Selected { name, set, family, source, membership, filter, way, depth, heeding };
         self.slots[id.0 as usize] = Some(selected);
         id
     }
@@ -187,6 +191,9 @@ impl Sets {
     /// Somebody asks a filter's sets, and is found by those of a way.
     pub(super) fn ask(&mut self, asker: Asker, filter: &Filter, way: Option<&MemberWay>) {
         self.askers.extend(filter.tests.iter().map(|test| (test.set, asker)));
+        for set in filter.heeded() {
+            self.get_mut(set).into_iter().for_each(|selected| selected.heeding += 1);
+        }
         for at in way.iter().flat_map(|way| &way.tests) {
             let test = &filter.tests[*at];
             self.found_by.insert((test.link, test.set, asker));
@@ -203,6 +210,9 @@ impl Sets {
         for at in way.iter().flat_map(|way| &way.tests) {
             let test = &filter.tests[*at];
             self.found_by.remove(&(test.link, test.set, asker));
+        }
+        for set in filter.heeded() {
+            self.get_mut(set).into_iter().for_each(|selected| selected.heeding -= 1);
         }
         let mut left = BTreeSet::new();
         for test in &filter.tests {

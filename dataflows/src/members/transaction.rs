@@ -217,7 +217,7 @@ impl Members {
     fn find_moved(&mut self, depth: Option<usize>, moves: &mut Moves) {
         for set in moves.busy.clone() {
             let Some(selected) = self.sets.get(set) else { continue };
-            let family = selected.family;
+            let (family, partial) = (selected.family, selected.heeding > 0);
             let view = self.sets.view(set);
             let keys: Vec<MemberKey> = view.into_iter().flat_map(|view| view.moved()).collect();
             let stores: Vec<StoreId> = self.stores.keys().copied().collect();
@@ -225,7 +225,8 @@ impl Members {
                 let mut rows = BTreeSet::new();
                 let Some(store) = self.stores.get(&id) else { continue };
                 for link in store.links.values().filter(|link| link.family == family) {
-                    keys.iter().for_each(|key| store.kept.find(link.index, key, true, &mut rows));
+                    keys.iter()
+                        .for_each(|key| store.kept.find(link.index, key, partial, &mut rows));
                 }
                 for at in rows {
                     self.find_by_row(id, at, (set, depth), moves);

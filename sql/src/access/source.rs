@@ -359,19 +359,20 @@ pub(super) fn is_scalar(json: &Json) -> bool {
 
 /// The text of a scalar over numbered columns, the labels that its enums had when it was compiled, and the
 /// rules that its time zones had: these are a part of its meaning.
-fn identity(scalar: &Scalar) -> String {
+pub(crate) fn identity(scalar: &Scalar) -> String {
     let mut text = print::scalar_by_name(scalar, &|column| format!("#{column}"));
-    add_unsaid(scalar, &mut text);
+    for_each_unsaid(scalar, &mut |part| text += &part);
     text
 }
 
-fn add_unsaid(scalar: &Scalar, text: &mut String) {
+/// What a scalar means besides what its text says.
+pub(crate) fn for_each_unsaid(scalar: &Scalar, each: &mut dyn FnMut(String)) {
     let data_type = scalar.data_type.element.as_deref().unwrap_or(&scalar.data_type);
     if let Some(labels) = &data_type.labels {
-        *text += &format!(" {:?}", labels.labels);
+        each(format!(" {:?}", labels.labels));
     }
     if let crate::scalar::Kind::Call(call, _) = &scalar.kind {
-        call.zone.iter().for_each(|zone| *text += &zone.identity());
+        call.zone.iter().for_each(|zone| each(zone.identity()));
     }
-    scalar.for_each_child(&mut |child| add_unsaid(child, text));
+    scalar.for_each_child(&mut |child| for_each_unsaid(child, each));
 }

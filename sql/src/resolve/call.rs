@@ -264,7 +264,7 @@ impl Resolver<'_> {
         match self.tables.zones.get(&name.to_ascii_lowercase()) {
             Some(zone) => Ok(Some(Arc::clone(zone))),
             None => refuse(format!(
-                "time zone \"{name}\" is not supported: those are that the server's pg_timezone_names has, and no abbreviations"
+                "time zone \"{name}\" is not supported: supported are names of the server's pg_timezone_names that are no abbreviations and whose rules repeat every 400 years"
             )),
         }
     }

@@ -136,6 +136,8 @@ fn take_absent<'q>(
     let (mut above, mut pairs) = (None, Vec::new());
     for edge in std::mem::take(edges) {
         match edge.other(place) {
+            // Of its ON, but about others: a row above that is not so has no match, and stays.
+            None if edge.of == Some(place) => return Err(refuse()),
             None => edges.push(edge),
             Some(other) => {
                 let fits = edge.of == Some(place) && above.is_none_or(|above| above == other);

@@ -138,7 +138,7 @@ impl Resolver<'_> {
         let parts = computable(&membership.left)?;
         // As it will be read again, it has these conditions of its own, too.
         let mut all = parts.clone();
-        all.push(self.in_selected(membership, &single.plan)?);
+        all.push(self.in_selected(membership, (&single.plan, single.select.at))?);
         Ok((parts, normalize::all(all)))
     }
 

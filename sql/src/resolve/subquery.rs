@@ -8,11 +8,11 @@ use super::side::one_array;
 use super::union::check_kinds;
 use super::{Resolver, Use};
 use crate::expr::Expr;
-use crate::limits::SUBQUERY_LEVELS_MAX;
+use crate::limits::{SUBQUERIES_MAX, SUBQUERY_LEVELS_MAX};
 use crate::oid::Oid;
 use crate::subquery::{self, Membership, Side, Subquery};
 use crate::syntax::{Branch, Node, Query, Select, Source, Syntax};
-use crate::{Predicate, RelationName, TableSchema, WhereError, normalize};
+use crate::{Column, Predicate, RelationName, TableSchema, WhereError, normalize};
 
 impl Resolver<'_> {
     /// `left IN (query)`: of a UNION, whether it is in any of its branches, which is what SQL says of NULL, too.
@@ -51,7 +51,7 @@ impl Resolver<'_> {
         let kind = |side: &Side| Oid(side.like(&query.table).base_type_oid);
         kinds.push(query.columns[..width].iter().map(kind).collect());
         let mut parts = computable(&membership.left)?;
-        parts.push(self.in_selected(membership, &plan)?);
+        parts.push(self.in_selected(membership, (&plan, select.at))?);
         Ok(normalize::all(parts))
     }
 
@@ -81,9 +81,9 @@ impl Resolver<'_> {
     pub(super) fn in_selected(
         &mut self,
         membership: Membership,
-        plan: &Plan,
+        (plan, at): (&Plan, usize),
     ) -> Result<Expr, WhereError> {
-        let mut parts = vec![self.link(membership)];
+        let mut parts = vec![self.link(membership, at)?];
         let outer = plan.correlated.iter().map(|(outer, _)| *outer);
         parts.extend(outer.map(|column| Expr::IsNull { column, negated: true }));
         parts.extend(self.outside(plan)?);
@@ -131,7 +131,8 @@ impl Resolver<'_> {
                 self.note(select, of, membership)
             }
         };
-        let mut parts = vec![normalize::test(self.link(membership), Some(true), false)];
+        let link = self.link(membership, select.at)?;
+        let mut parts = vec![normalize::test(link, Some(true), false)];
         parts.extend(self.outside(plan)?);
         Ok(normalize::all(parts))
     }
@@ -179,11 +180,9 @@ impl Resolver<'_> {
             items.iter().map(|item| inner.item_side(item)).collect::<Result<_, _>>()?;
         one_array(&selected, items)?;
         let computable = computable(&selected)?;
+        check_replicated(table, columns, part.source.at)?;
         for column in columns {
             selected.push(inner.column_side(*column, part.source.at)?);
-        }
-        if let Some(column) = columns.iter().find(|at| table.columns[**at].generated) {
-            return Err(generated(&table.columns[*column].name, part.source.at));
         }
         let is_known = |column: &usize| Expr::IsNull { column: *column, negated: true };
         let expr = inner.in_order(|inner| {
@@ -201,7 +200,7 @@ impl Resolver<'_> {
         })?;
         let predicate = match expr {
             Expr::Constant(Some(true)) => None,
-            expr => Some(Predicate::new(expr, table, std::mem::take(&mut inner.memberships))),
+            expr => Some(Predicate::new(expr, table, inner.take_memberships())),
         };
         (self.fixed, self.copied, self.again) = (inner.fixed, inner.copied, inner.again);
         Ok(Subquery { table: Arc::clone(table), columns: selected.into(), predicate })
@@ -229,6 +228,8 @@ impl Resolver<'_> {
             None => {
                 let (above, below) = link.pairs.iter().copied().unzip();
                 let (above, below): (Vec<usize>, Vec<usize>) = (above, below);
+                check_replicated(self.table, &above, link.at)?;
+                check_replicated(&link.part.table, null.as_slice(), link.at)?;
                 let above = self.column_sides(above, link.at)?;
                 let mut subquery = self.subquery(&link.part, &[], &below, &[])?;
                 if let Some(column) = null {
@@ -239,7 +240,7 @@ impl Resolver<'_> {
                 membership
             }
         };
-        Ok(self.link(membership))
+        self.link(membership, link.at)
     }
 
     /// The table that a name behind FROM means.
@@ -259,16 +260,13 @@ impl Resolver<'_> {
             let reason = match outside {
                 false => format!("unknown reference {}", path.join(".")),
                 true => format!(
-                    "reference to {} of the row outside: that is supported only in EXISTS, as an equality that stands alone or under AND",
+                    "reference to {} of the row outside: that is supported only in EXISTS and IN, as an equality with a column that stands alone or under AND",
                     path.join(".")
                 ),
             };
             WhereError::at(at, reason)
         })?;
-        let column = &self.table.columns[index];
-        if column.generated {
-            return Err(generated(&column.name, at));
-        }
+        check_replicated(self.table, &[index], at)?;
         Ok(index)
     }
 
@@ -286,15 +284,20 @@ impl Resolver<'_> {
         let mut at = table.columns.len()..;
         self.memberships.retain(|_| at.next().is_some_and(|at| columns.contains(&at)));
         let used = self.memberships.len();
-        if used == all && self.memberships.is_sorted_by_key(|one| one.sql(table)) {
+        if used == all && self.memberships.is_sorted_by(|one, other| one.0 <= other.0) {
             return Ok(expr);
         }
-        self.memberships.sort_by_cached_key(|one| one.sql(table));
+        self.memberships.sort_by(|one, other| one.0.cmp(&other.0));
         self.copied = copied;
         let expr = resolve(self);
         // The others are behind them now.
         self.memberships.truncate(used);
         expr
+    }
+
+    /// What the boolean columns stand for, in their order.
+    pub(super) fn take_memberships(&mut self) -> Vec<Membership> {
+        std::mem::take(&mut self.memberships).into_iter().map(|(_, one)| one).collect()
     }
 
     pub(super) fn known(&self, select: &Select, of: Use) -> Option<Membership> {
@@ -308,14 +311,20 @@ impl Resolver<'_> {
     }
 
     /// The boolean column that a test is to the clause; equal tests are one.
-    pub(super) fn link(&mut self, membership: Membership) -> Expr {
+    pub(super) fn link(&mut self, membership: Membership, at: usize) -> Result<Expr, WhereError> {
         let sql = membership.sql(self.table);
-        let known = self.memberships.iter().position(|known| known.sql(self.table) == sql);
-        let at = known.unwrap_or_else(|| {
-            self.memberships.push(membership);
-            self.memberships.len() - 1
-        });
-        Expr::Flag { column: self.table.columns.len() + at, expected: true }
+        let known = self.memberships.iter().position(|(known, _)| *known == sql);
+        let place = known.unwrap_or(self.memberships.len());
+        if place == SUBQUERIES_MAX {
+            let reason = format!(
+                "more than {SUBQUERIES_MAX} different subqueries in one clause are not supported: put what they select into one table, or split the shape"
+            );
+            return Err(WhereError::at(at, reason));
+        }
+        if known.is_none() {
+            self.memberships.push((sql, membership));
+        }
+        Ok(Expr::Flag { column: self.table.columns.len() + place, expected: true })
     }
 }
 
@@ -330,9 +339,15 @@ pub(super) fn computable(sides: &[Side]) -> Result<Vec<Expr>, WhereError> {
     both.collect()
 }
 
-fn generated(column: &str, at: usize) -> WhereError {
-    let reason = format!("column {column} is generated, which replication leaves out");
-    WhereError::at(at, reason)
+/// Refuses columns that the stream does not bring.
+fn check_replicated(table: &TableSchema, columns: &[usize], at: usize) -> Result<(), WhereError> {
+    match columns.iter().map(|column| &table.columns[*column]).find(|column| column.generated) {
+        Some(Column { name, .. }) => {
+            let reason = format!("column {name} is generated, which replication leaves out");
+            Err(WhereError::at(at, reason))
+        }
+        None => Ok(()),
+    }
 }
 
 fn call_in(node: &Node) -> Option<&Node> {

@@ -406,3 +406,85 @@ fn elements_are_keys_of_their_own() {
     assert!(!one.has_null && null.has_null && null.may_equal(&outer("7")));
     assert!(keys(Some("{}")).is_empty() && keys(None).is_empty());
 }
+
+/// What is said of two other tables decides whether a row finds a match, not whether it stays.
+#[test]
+fn an_absent_table_is_joined_by_its_own_columns_only() {
+    for (on, fine) in [
+        ("y.a = x.a", true),
+        ("y.a = x.a AND y.ok", true),
+        ("y.a = x.a AND x.n = z.n", false),
+        ("x.n = z.n AND y.a = x.a", false),
+        ("y.a = x.a AND x.ok", false),
+    ] {
+        let joined = format!("u x JOIN t z ON z.a = x.a LEFT JOIN u y ON {on}");
+        // Where there must be a match it is an inner join.
+        for (filter, fine) in [("y.id IS NULL", fine), ("y.id > 0", true)] {
+            let text = format!("a IN (SELECT x.id FROM {joined} WHERE {filter})");
+            let said = compiled(&text, &[]).map(|one| one.sql());
+            assert_eq!(said.is_ok(), fine, "{text}: {said:?}");
+        }
+    }
+}
+
+#[test]
+fn one_clause_tests_so_many_subqueries_and_no_more() {
+    let clause = |count: usize| {
+        let tests = (0..count).map(|at| format!("a IN (SELECT id FROM u WHERE n = {at})"));
+        // Those that are there already are no others.
+        let tests = tests.chain(["a IN (SELECT id FROM u WHERE n = 0)".to_owned()]);
+        tests.collect::<Vec<_>>().join(" OR ")
+    };
+    assert_eq!(compiled(&clause(64), &[]).unwrap().memberships().len(), 64);
+    for count in [65, 1_000] {
+        let error = compiled(&clause(count), &[]).unwrap_err();
+        assert!(error.to_string().contains("more than 64 different subqueries"), "{error}");
+    }
+}
+
+/// On either side of a join, and where it is only asked whether it is NULL.
+#[test]
+fn what_is_not_replicated_is_not_joined_with() {
+    let mut tables = tables();
+    let columns = [("id", 23), ("x", 20), ("gen", 20)];
+    let mut ga = (*table(3, "ga", &columns)).clone();
+    ga.columns[2].generated = true;
+    tables.insert(ga.name.clone(), Arc::new(ga));
+    let outer = tables.values().find(|table| table.oid == 1).unwrap();
+    for query in [
+        "SELECT ga.x FROM ga JOIN u ON ga.gen = u.a",
+        "SELECT u.a FROM u JOIN ga ON ga.gen = u.a",
+        "SELECT ga.x FROM ga JOIN ga h USING (gen)",
+        "SELECT ga.x FROM ga LEFT JOIN u ON u.a = ga.gen WHERE u.id IS NULL",
+        "SELECT u.a FROM u LEFT JOIN ga ON ga.x = u.a WHERE ga.gen IS NULL",
+        "SELECT u.a FROM u LEFT JOIN ga ON ga.gen = u.a WHERE ga.id IS NULL",
+        "SELECT ga.x FROM ga WHERE ga.gen = t.a",
+    ] {
+        let text = format!("a IN ({query})");
+        let said = compile_with(&text, &[], outer, &tables).map(|one| one.sql());
+        let refused = said.as_ref().is_err_and(|error| {
+            error.to_string().contains("column gen is generated, which replication leaves out")
+        });
+        assert!(refused, "{text}: {said:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_compared_is_named_with_its_collation_and_a_way_out() {
+    let mut tables = tables();
+    let mut other = (*table(3, "v", &[("id", 23), ("name", 25)])).clone();
+    other.columns[1].collation = Some(Collation { name: "tr-x-icu".into(), ..Collation::c() });
+    tables.insert(other.name.clone(), Arc::new(other));
+    let outer = tables.values().find(|table| table.oid == 1).unwrap();
+    let said = |text: &str| compile_with(text, &[], outer, &tables).map(|one| one.sql());
+    assert_eq!(
+        said("name IN (SELECT v.name FROM v)").unwrap_err().to_string(),
+        "At location 0: column name of type type 25 and collation C cannot be compared exactly with \
+         column name of type type 25 and collation tr-x-icu of the subquery: write … COLLATE \"C\" on both sides"
+    );
+    said(r#"name COLLATE "C" IN (SELECT v.name COLLATE "C" FROM v)"#).unwrap();
+    let error = said("f IN (SELECT g FROM u)").unwrap_err().to_string();
+    assert!(error.ends_with("column g of type type 700 of the subquery"), "{error}");
+    let error = said("id IN (SELECT id FROM u WHERE ok = t.ok OR ok)").unwrap_err().to_string();
+    assert!(error.contains("supported only in EXISTS and IN, as an equality"), "{error}");
+}

@@ -16,6 +16,8 @@ pub enum Locale {
     Mixed,
     /// ICU's.
     Icu,
+    /// ICU's Turkish.
+    Turkish,
 }
 
 impl Locale {
@@ -27,6 +29,9 @@ impl Locale {
             // The C library's locale is that of nobody here.
             Locale::Icu => {
                 ("brooklet_test_icu", "LOCALE_PROVIDER icu ICU_LOCALE 'en-US' LOCALE 'C'")
+            }
+            Locale::Turkish => {
+                ("brooklet_test_turkish", "LOCALE_PROVIDER icu ICU_LOCALE 'tr' LOCALE 'C'")
             }
         })
     }
@@ -48,7 +53,7 @@ pub async fn connect(locale: Locale) -> Option<Client> {
     let mut config: Config = url.parse().unwrap();
     let client = open(&config).await;
     let Some((name, options)) = locale.made() else { return Some(client) };
-    if locale == Locale::Icu {
+    if matches!(locale, Locale::Icu | Locale::Turkish) {
         let icu = "SELECT count(*) > 0 FROM pg_collation WHERE collprovider = 'i'";
         if !client.query_one(icu, &[]).await.unwrap().get::<_, bool>(0) {
             println!("this server has no ICU: nothing to compare with");

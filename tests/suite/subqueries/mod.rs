@@ -10,6 +10,7 @@ mod generate;
 mod life;
 mod oracle;
 mod position;
+mod redefined;
 mod refused;
 
 use crate::harness::{Follower, Shape, World};
