@@ -290,6 +290,18 @@ pub fn fsync_failed(error: &FrameError) -> ! {
     std::process::exit(2)
 }
 
+/// Waits for an fsync, on a thread that may block. One that fails is the end also if nobody waits any
+/// more: whoever asks next would be told that all is well.
+pub async fn sync_elsewhere(sync: impl FnOnce() -> Result<(), FrameError> + Send + 'static) {
+    let synced = tokio::task::spawn_blocking(|| sync().unwrap_or_else(|e| fsync_failed(&e))).await;
+    match synced.map_err(tokio::task::JoinError::try_into_panic) {
+        Ok(()) => {}
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        // It never ran: the process is ending, and nobody is told anything.
+        Err(Err(_)) => std::future::pending().await,
+    }
+}
+
 /// Makes a created, renamed or deleted name durable.
 pub fn sync_dir(storage: &dyn Storage, path: &Path) -> Result<(), FrameError> {
     let dir = path.parent().unwrap_or(Path::new("."));

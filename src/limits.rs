@@ -70,6 +70,11 @@ pub const POSTING_SYNC_INTERVAL: Duration = Duration::from_secs(1);
 /// it should not hold the rows of too many shapes.
 pub const PACK_BYTES_MAX: u64 = or_in_tests(64 << 20, 4 << 10);
 
+/// A pack that is being written is ended when most of it is in use no more, and at least this: what is
+/// left is written again, at the cost of a file. 1 MiB: a large download that failed goes, and shapes that
+/// come and go share a file.
+pub const PACK_DEAD_BYTES_MIN: u64 = or_in_tests(1 << 20, 512);
+
 /// Bytes of row text of one snapshot batch: what a reader of a running snapshot waits for.
 pub const BATCH_BYTES_MAX: usize = 256 << 10;
 

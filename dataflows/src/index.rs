@@ -144,6 +144,14 @@ impl ShapeIndex {
         self.steps
     }
 
+    /// Forgets all shapes of a table; returns them, sorted. Those of other tables are not looked at.
+    pub fn take_table(&mut self, table: u32) -> Vec<ShapeId> {
+        let taken = self.tables.remove(&table);
+        let taken = taken.map_or_else(Vec::new, |table| table.plans.sorted(|_| true));
+        self.steps += taken.len() as u64;
+        taken
+    }
+
     /// All shapes of a table, sorted.
     #[must_use]
     pub fn of_table(&self, table: u32) -> Vec<ShapeId> {

@@ -104,8 +104,8 @@ impl Router {
             }
             Event::Truncate(tables) => {
                 self.open = true;
-                let ended = tables.iter().flat_map(|table| self.shapes.of_table(*table)).collect();
-                self.end(ended, EndReason::Truncated, give);
+                let ended = tables.iter().flat_map(|table| self.shapes.take_table(*table));
+                ended.for_each(|shape| give(Routed::Ended(shape, EndReason::Truncated)));
             }
             Event::Commit { lsn, xid } => {
                 give(Routed::Commit { lsn, xid });

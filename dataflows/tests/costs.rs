@@ -147,6 +147,30 @@ fn a_definition_costs_its_own_tables_kinds_only() {
 }
 
 #[test]
+fn a_truncate_costs_its_own_tables_shapes_only() {
+    const OWN: usize = 3 * KINDS;
+    let emptied = |others: usize, tables: u32| {
+        let mut maker = Maker::new(1 + tables);
+        let mut index = ShapeIndex::default();
+        for number in 0..OWN {
+            index.add(maker.make(0, &filter(number % KINDS, number)));
+        }
+        for number in 0..others {
+            let table = 1 + number as u32 % tables;
+            index.add(maker.make(table, &filter(number / tables as usize % KINDS, number)));
+        }
+        let before = index.steps();
+        let ended = index.take_table(0);
+        assert_eq!(ended, (1..=OWN as u64).map(ShapeId).collect::<Vec<_>>(), "they end in order");
+        let left: usize = (0..=tables).map(|table| index.of_table(table).len()).sum();
+        assert_eq!((index.of_table(0).len(), left), (0, others), "all others stay");
+        index.steps() - before
+    };
+    let (few, many) = (emptied(10, 10), emptied(20_000, 1_000));
+    assert_eq!((few, many), (OWN as u64, OWN as u64));
+}
+
+#[test]
 fn one_odd_shape_does_not_slow_the_others() {
     let named = |odd: &[&str]| {
         let mut maker = Maker::new(1);

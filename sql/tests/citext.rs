@@ -10,8 +10,8 @@
 use std::collections::BTreeMap;
 
 use brooklet_sql::name::literal;
-use brooklet_sql::statement::{self, CITEXT};
-use brooklet_sql::{Column, RelationName, Row, TableSchema, Truth, compile};
+use brooklet_sql::statement::CITEXT;
+use brooklet_sql::{Row, TableSchema, Truth, compile};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 mod generate;
@@ -199,31 +199,6 @@ struct Oracle {
     counts: BTreeMap<&'static str, [usize; 2]>,
 }
 
-async fn described(client: &Client, schema: &str) -> TableSchema {
-    let oid: u32 = client.query_one("SELECT 'items'::regclass::oid", &[]).await.unwrap().get(0);
-    let mut columns = Vec::new();
-    let mut collations = BTreeMap::new();
-    for row in client.query(statement::COLUMNS, &[&oid]).await.unwrap() {
-        let collation: u32 = row.get("collation");
-        if collation != 0 && !collations.contains_key(&collation) {
-            collations.insert(collation, database::collation(client, collation).await);
-        }
-        columns.push(Column {
-            name: row.get("name"),
-            type_oid: row.get("type_oid"),
-            base_type_oid: row.get("base_type_oid"),
-            type_name: row.get("type_name"),
-            type_modifier: row.get("type_modifier"),
-            dimensions: row.get("dimensions"),
-            collation: collations.get(&collation).cloned(),
-            dropped: false,
-            ..Column::gone()
-        });
-    }
-    let name = RelationName { schema: schema.to_owned(), table: "items".into() };
-    TableSchema { oid, name, columns, partitioned: false, unique: Vec::new() }
-}
-
 /// The extension is installed into a schema of its own, once in a database.
 async fn connect(locale: Locale, schema: &str) -> Option<Client> {
     let client = database::connect(locale).await?;
@@ -370,7 +345,7 @@ async fn run(locale: Locale) -> Option<Oracle> {
     let schema = format!("citext_{seed}_{}", std::process::id());
     let both = format!("{schema}, brooklet_citext");
     let client = connect(locale, &schema).await?;
-    let table = described(&client, &schema).await;
+    let table = database::described(&client, &schema, "items").await;
     for (column, (name, _, named)) in table.columns.iter().zip(COLUMNS) {
         let found = column.base_type_oid == CITEXT;
         assert_eq!(found, named && ["ci", "cj", "dc"].contains(&name), "{name}");
@@ -398,7 +373,7 @@ async fn run(locale: Locale) -> Option<Oracle> {
     }
     // Found no longer, the type is one that nothing is known of.
     oracle.client.batch_execute(&format!("SET search_path = {schema}")).await.unwrap();
-    let hidden = described(&oracle.client, &schema).await;
+    let hidden = database::described(&oracle.client, &schema, "items").await;
     assert!(hidden.columns.iter().all(|column| column.base_type_oid != CITEXT));
     assert!(compile("ci = 'a'", &[], &hidden).is_err());
     oracle.client.batch_execute(&format!("DROP SCHEMA {schema} CASCADE")).await.unwrap();

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 
 use brooklet_sql::name::literal;
-use brooklet_sql::{Column, RelationName, Row, TableSchema, TextOrder, Truth, compile};
+use brooklet_sql::{Row, TableSchema, TextOrder, Truth, compile};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 mod generate;
@@ -42,7 +42,8 @@ impl Oracle {
         let create =
             format!("CREATE TABLE texts (row_number int4, {columns}, expected text COLLATE \"C\")");
         client.batch_execute(&create).await.unwrap();
-        let table = described(&client, &schema).await;
+        let mut table = database::described(&client, &schema, "texts").await;
+        table.columns.retain(|column| column.name != "row_number");
         let (taken, refused) = (BTreeMap::new(), BTreeMap::new());
         Oracle { client, table, rows: Vec::new(), compared: 0, taken, refused }
     }
@@ -225,36 +226,6 @@ fn texts(messages: Vec<SimpleQueryMessage>) -> Vec<Option<String>> {
         _ => None,
     });
     texts.collect()
-}
-
-/// The table as the server itself describes it.
-async fn described(client: &Client, schema: &str) -> TableSchema {
-    let oid: u32 = client.query_one("SELECT 'texts'::regclass::oid", &[]).await.unwrap().get(0);
-    let mut columns = Vec::new();
-    let mut collations = BTreeMap::new();
-    for row in client.query(brooklet_sql::statement::COLUMNS, &[&oid]).await.unwrap() {
-        let collation: u32 = row.get("collation");
-        if collation != 0 && !collations.contains_key(&collation) {
-            collations.insert(collation, database::collation(client, collation).await);
-        }
-        let name: String = row.get("name");
-        if name == "row_number" {
-            continue;
-        }
-        columns.push(Column {
-            name,
-            type_oid: row.get("type_oid"),
-            base_type_oid: row.get("base_type_oid"),
-            type_name: row.get("type_name"),
-            type_modifier: row.get("type_modifier"),
-            dimensions: row.get("dimensions"),
-            collation: collations.get(&collation).cloned(),
-            dropped: false,
-            ..Column::gone()
-        });
-    }
-    let name = RelationName { schema: schema.to_owned(), table: "texts".into() };
-    TableSchema { oid, name, columns, partitioned: false, unique: Vec::new() }
 }
 
 async fn run(locale: Locale) {

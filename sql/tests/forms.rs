@@ -7,10 +7,11 @@
 
 use brooklet_sql::name::literal;
 use brooklet_sql::{Collation, Row, Truth, compile};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 mod generate;
 
+use generate::connect::{given, open};
 use generate::typed::{self, COLUMNS};
 use generate::{Random, forms};
 
@@ -18,12 +19,7 @@ use generate::{Random, forms};
 const BATCH: usize = 500;
 
 async fn connect() -> Client {
-    let url = std::env::var("BROOKLET_TEST_DATABASE_URL").expect(
-        "this test compares with a real Postgres: set BROOKLET_TEST_DATABASE_URL, \
-         as the repository's test command does",
-    );
-    let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
-    tokio::spawn(connection);
+    let client = open(&given()).await;
     let setup = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, MDY'; SET IntervalStyle = iso_8601;
          SET extra_float_digits = 1;
          CREATE FUNCTION pg_temp.read(kind text, form text) RETURNS text LANGUAGE plpgsql AS $$

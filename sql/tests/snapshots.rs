@@ -5,16 +5,15 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use brooklet_sql::statement::{SAME_FILES, join_snapshot};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
+
+#[path = "generate/connect.rs"]
+mod connect;
+
+use connect::{given, open};
 
 async fn connect() -> Client {
-    let url = std::env::var("BROOKLET_TEST_DATABASE_URL").expect(
-        "this test compares with a real Postgres: set BROOKLET_TEST_DATABASE_URL, \
-         as the repository's test command does",
-    );
-    let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client
+    open(&given()).await
 }
 
 #[tokio::test]

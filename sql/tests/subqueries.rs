@@ -9,23 +9,20 @@ use brooklet_sql::statement::CITEXT;
 use brooklet_sql::{
     CaseMap, Collation, Column, RelationName, TableSchema, Tables, compile_printed, compile_with,
 };
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
+#[path = "generate/connect.rs"]
+mod connect;
 #[path = "generate/subqueries.rs"]
 mod generate;
 
+use connect::{given, open};
 use generate::{COLUMNS, Filters};
 
 const TABLES: [&str; 3] = ["sub_people", "sub_teams", "sub_tasks"];
 
 async fn connect() -> Client {
-    let url = std::env::var("BROOKLET_TEST_DATABASE_URL").expect(
-        "this test compares with a real Postgres: set BROOKLET_TEST_DATABASE_URL, \
-         as the repository's test command does",
-    );
-    let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client
+    open(&given()).await
 }
 
 /// Letters are those of ASCII.

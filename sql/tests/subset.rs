@@ -6,7 +6,12 @@ use brooklet_sql::{
     Collation, Column, RelationName, TableSchema, compile, compile_for_server, compile_order,
     statement,
 };
-use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+#[path = "generate/connect.rs"]
+mod connect;
+
+use connect::{given, open};
 
 /// Both tests make the same schema.
 static SCHEMA: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -65,12 +70,7 @@ fn table() -> TableSchema {
 }
 
 async fn connect() -> Client {
-    let url = std::env::var("BROOKLET_TEST_DATABASE_URL").expect(
-        "this test compares with a real Postgres: set BROOKLET_TEST_DATABASE_URL, \
-         as the repository's test command does",
-    );
-    let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
-    tokio::spawn(connection);
+    let client = open(&given()).await;
     client.batch_execute(SETUP).await.unwrap();
     client
 }

@@ -1,6 +1,6 @@
 //! Rows of snapshots on disk: Arrow record batches of many shapes in shared files.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -13,8 +13,8 @@ use brooklet_sql::{Row, RowBuilder};
 use bytes::BufMut;
 use serde::{Deserialize, Serialize};
 
-use crate::frame::{FileKind, FrameError, FrameFile, read_frame};
-use crate::limits::PACK_BYTES_MAX;
+use crate::frame::{FileKind, FrameError, FrameFile, read_frame, sync_elsewhere};
+use crate::limits::{PACK_BYTES_MAX, PACK_DEAD_BYTES_MIN};
 use crate::shared_call::SharedCall;
 use crate::storage::{FileHandle, Storage, StorageHandle, make_dir};
 
@@ -66,8 +66,9 @@ struct Packs {
     files: HashMap<u32, FileHandle>,
     /// Bytes that something refers to.
     live: HashMap<u32, u64>,
-    /// Written and not known to be durable.
-    dirty: BTreeSet<u32>,
+    /// Written and not known to be durable, with the last write to each.
+    dirty: BTreeMap<u32, u64>,
+    writes: u64,
 }
 
 impl PackStore {
@@ -123,13 +124,16 @@ impl PackStore {
         let (pack, file) = packs.current(&self.inner.storage, &self.inner.dir)?;
         let at = file.append(BATCH, &[head, arrow]) + BATCH_HEAD;
         file.flush()?;
-        packs.dirty.insert(pack);
+        packs.writes += 1;
+        let last = packs.writes;
+        packs.dirty.insert(pack, last);
         *packs.live.entry(pack).or_default() += arrow.len() as u64;
         Ok(BatchPlace { chunk, pack, at, length: arrow.len() as u64 })
     }
 
-    /// Nothing refers to these batches any more: packs that hold nothing else are deleted. Best
-    /// effort, a start deletes what is left.
+    /// Nothing refers to these batches any more: packs that hold nothing else are deleted, and one that is
+    /// being written is ended if that is most of it, so that what is left can be moved. Best effort, a start
+    /// deletes what is left.
     pub fn release(&self, places: &[BatchPlace]) {
         let mut packs = self.packs();
         let mut empty = Vec::new();
@@ -144,6 +148,7 @@ impl PackStore {
             packs.current.take_if(|(current, _)| *current == pack);
             packs.delete(pack, &*self.inner.storage, &self.inner.dir);
         }
+        packs.end_if_dead();
     }
 
     /// Packs of which less than half is in use, but for the one that is being written.
@@ -180,22 +185,22 @@ impl PackStore {
     }
 
     async fn fsync(&self) -> Result<(), PackError> {
-        let files: Vec<(u32, FileHandle)> = {
-            let mut packs = self.packs();
-            let dirty = std::mem::take(&mut packs.dirty);
-            dirty.iter().filter_map(|n| Some((*n, Arc::clone(packs.files.get(n)?)))).collect()
+        let (dirty, files): (_, Vec<(u32, FileHandle)>) = {
+            let packs = self.packs();
+            let file = |n: &u32| Some((*n, Arc::clone(packs.files.get(n)?)));
+            (packs.dirty.clone(), packs.dirty.keys().filter_map(file).collect())
         };
         let dir = self.inner.dir.clone();
-        let synced = tokio::task::spawn_blocking(move || {
+        let sync = move || {
             files.iter().try_for_each(|(number, file)| {
                 file.sync_data()
                     .map_err(|source| FrameError::Io { path: path(&dir, *number), source })
             })
-        });
-        let source =
-            |e| FrameError::Io { path: self.inner.dir.clone(), source: std::io::Error::other(e) };
-        let synced = synced.await.map_err(source).and_then(|synced| synced);
-        synced.unwrap_or_else(|error| crate::frame::fsync_failed(&error));
+        };
+        sync_elsewhere(sync).await;
+        // Only now: whoever asks after one who has left in the middle must not take it for done. What was
+        // written meanwhile stays.
+        self.packs().dirty.retain(|number, last| dirty.get(number) != Some(last));
         Ok(())
     }
 
@@ -269,6 +274,15 @@ impl Packs {
 }
 
 impl Packs {
+    fn end_if_dead(&mut self) {
+        let Packs { current, live, .. } = self;
+        current.take_if(|(pack, file)| {
+            let live = live.get(pack).copied().unwrap_or_default();
+            let dead = file.end().saturating_sub(live);
+            dead > live && dead >= PACK_DEAD_BYTES_MIN
+        });
+    }
+
     /// Readers that have the file open read on.
     fn delete(&mut self, pack: u32, storage: &dyn Storage, dir: &Path) {
         self.files.remove(&pack);
@@ -356,8 +370,13 @@ impl Stored {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use futures_util::poll;
+
     use super::*;
-    use crate::storage::Directory;
+    use crate::storage::{Directory, StorageFile};
 
     #[tokio::test]
     async fn rows_come_back_and_unused_packs_go() {
@@ -372,5 +391,85 @@ mod tests {
         assert_eq!(store.read(&place).unwrap(), rows);
         let store = PackStore::open(&storage, dir.path(), []).unwrap();
         assert!(store.read(&place).is_err());
+    }
+
+    #[tokio::test]
+    async fn what_a_snapshot_left_that_came_to_nothing_goes_although_others_share_the_pack() {
+        let (dir, storage) = (tempfile::tempdir().unwrap(), Directory::handle());
+        let store = PackStore::open(&storage, dir.path(), []).unwrap();
+        let rows = [Row::new([Some("1"), None]).unwrap()];
+        let append = |shape| store.append(ShapeId(shape), 0, 0, &["id", "body"], &rows).unwrap();
+        let kept = append(1);
+        let alone = store.bytes();
+        let lost: Vec<BatchPlace> = (0..2).map(|_| append(2)).collect();
+        assert!(lost.iter().all(|place| place.pack() == kept.pack()), "of one pack");
+        store.release(&lost[..1]);
+        assert!(store.sparse().is_empty(), "as much is alive");
+        store.release(&lost[1..]);
+        assert_eq!(store.sparse(), HashSet::from([kept.pack()]));
+        let moved = store.copy(ShapeId(1), &kept).unwrap();
+        store.release(&[kept]);
+        assert_eq!((store.read(&moved).unwrap(), store.bytes()), (rows.to_vec(), alone));
+    }
+
+    /// The first sync waits until somebody lets it.
+    struct Slow {
+        file: FileHandle,
+        begun: Sender<()>,
+        gate: Mutex<Option<Receiver<()>>>,
+    }
+
+    impl StorageFile for Slow {
+        fn length(&self) -> io::Result<u64> {
+            self.file.length()
+        }
+
+        fn read_exact_at(&self, bytes: &mut [u8], at: u64) -> io::Result<()> {
+            self.file.read_exact_at(bytes, at)
+        }
+
+        fn write_all_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+            self.file.write_all_at(bytes, at)
+        }
+
+        fn set_len(&self, length: u64) -> io::Result<()> {
+            self.file.set_len(length)
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            self.begun.send(()).unwrap();
+            let gate = self.gate.lock().unwrap().take();
+            gate.iter().for_each(|gate| _ = gate.recv());
+            self.file.sync_data()
+        }
+
+        fn sync_all(&self) -> io::Result<()> {
+            self.sync_data()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_sync_whose_asker_has_left_is_not_taken_for_done() {
+        let (dir, storage) = (tempfile::tempdir().unwrap(), Directory::handle());
+        let store = PackStore::open(&storage, dir.path(), []).unwrap();
+        let rows = [Row::new([Some("1")]).unwrap()];
+        let place = store.append(ShapeId(1), 0, 0, &["id"], &rows).unwrap();
+        let ((begun, begins), (open, gate)) = (channel(), channel());
+        let file = Arc::clone(&store.packs().files[&place.pack()]);
+        let slow = Slow { file, begun, gate: Mutex::new(Some(gate)) };
+        store.packs().files.insert(place.pack(), Arc::new(slow));
+        let mut asking = Box::pin(store.sync());
+        assert!(poll!(&mut asking).is_pending());
+        begins.recv().unwrap();
+        drop(asking);
+        store.sync().await.unwrap();
+        assert!(
+            begins.try_recv().is_ok(),
+            "nothing was synced, and the first one is still at work"
+        );
+        // Nothing is left to do.
+        store.sync().await.unwrap();
+        assert!(begins.try_recv().is_err());
+        open.send(()).unwrap();
     }
 }

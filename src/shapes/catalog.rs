@@ -18,7 +18,7 @@ use super::handle::Handle;
 use super::partitions::KnownPartitions;
 use super::template::Template;
 use super::visibility::Visibility;
-use crate::frame::{FileKind, FrameError, FrameFile, Tail, sync_dir};
+use crate::frame::{FileKind, FrameError, FrameFile, Tail, sync_dir, sync_elsewhere};
 use crate::limits::{CATALOG_DEAD_BYTES_MIN, SLICE_BYTES_MAX};
 use crate::shape_log::{BatchPlace, LogPoint, ShapeLog};
 use crate::shared_call::SharedCall;
@@ -375,9 +375,7 @@ impl Catalog {
                     (Arc::clone(file.file()), path)
                 };
                 let at = |source| FrameError::Io { path, source };
-                let synced = tokio::task::spawn_blocking(move || file.sync_data()).await;
-                let synced = synced.map_err(std::io::Error::other).and_then(|synced| synced);
-                synced.unwrap_or_else(|error| crate::frame::fsync_failed(&at(error)));
+                sync_elsewhere(move || file.sync_data().map_err(at)).await;
                 Ok(())
             })
             .await

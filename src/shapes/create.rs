@@ -139,7 +139,7 @@ impl CreateError {
         CreateError::Ended
     }
 
-    pub(super) fn busy() -> CreateError {
+    pub(crate) fn busy() -> CreateError {
         let reason = "Failed to create shape, please retry".to_owned();
         CreateError::Unavailable { reason, retry_after: 1 }
     }

@@ -16,7 +16,7 @@ use super::maps::{Asked, Maps};
 use super::partitions::Stale;
 use super::shape::Shape;
 use super::template::Templates;
-use crate::limits::{CREATIONS_MAX, REFUSED_HANDLES_MAX};
+use crate::limits::{CREATIONS_MAX, REFUSED_HANDLES_MAX, SHAPES_PER_BATCH_MAX};
 use crate::shape_log::{LogPoint, ShapeLog};
 
 /// All shapes of a running server.
@@ -214,26 +214,43 @@ impl Registry {
         self: Arc<Registry>,
         mut ended: mpsc::UnboundedReceiver<(ShapeId, EndReason)>,
     ) {
-        while let Some((id, why)) = ended.recv().await {
-            let shape = self.state().maps.by_id(id).cloned();
-            self.state().maps.remove(id);
-            if let Some(shape) = &shape {
-                tracing::info!(handle = shape.handle(), table = %shape.table().name, ?why, "shape ended");
-                if why == EndReason::TableChanged {
-                    self.workshop.schemas.forget(&shape.table().name);
+        let mut ends = Vec::new();
+        // A TRUNCATE ends all shapes of a table at once: they share an fsync.
+        while ended.recv_many(&mut ends, SHAPES_PER_BATCH_MAX).await > 0 {
+            let (mut ids, mut shapes) = (Vec::with_capacity(ends.len()), Vec::new());
+            for (id, why) in ends.drain(..) {
+                ids.push(id);
+                shapes.push(self.leave(id, why));
+            }
+            self.forget_records(&ids).await;
+            for shape in &shapes {
+                let own = |shape: &Arc<Shape>| !crate::members::concerns(&shape.plan);
+                if shape.as_ref().is_none_or(own) {
+                    self.workshop.logs.settle_end();
                 }
+                shape.iter().for_each(|shape| self.release(shape));
             }
-            self.forget_record(id).await;
-            let own = |shape: &Arc<Shape>| !crate::members::concerns(&shape.plan);
-            if shape.as_ref().is_none_or(own) {
-                self.workshop.logs.settle_end();
-            }
-            shape.iter().for_each(|shape| self.release(shape));
             // The dataflow knows, unless the end was noticed behind it. Fails only when the process
             // is ending.
-            _ = self.workshop.engine.send(vec![Event::RemoveShape(id)]).await;
-            self.workshop.members.remove(vec![id]).await;
+            let events = ids.iter().copied().map(Event::RemoveShape).collect();
+            _ = self.workshop.engine.send(events).await;
+            self.workshop.members.remove(ids).await;
         }
+    }
+
+    /// Nobody finds it any more.
+    fn leave(&self, id: ShapeId, why: EndReason) -> Option<Arc<Shape>> {
+        let shape = {
+            let mut state = self.state();
+            let shape = state.maps.by_id(id).cloned();
+            state.maps.remove(id);
+            shape?
+        };
+        tracing::info!(handle = shape.handle(), table = %shape.table().name, ?why, "shape ended");
+        if why == EndReason::TableChanged {
+            self.workshop.schemas.forget(&shape.table().name);
+        }
+        Some(shape)
     }
 
     /// Ends the shapes of tables whose partitions are no longer theirs, as long as it runs. Those
@@ -278,10 +295,7 @@ impl Registry {
             ids.iter().for_each(|id| state.maps.remove(*id));
         }
         shapes.iter().for_each(|shape| shape.log.leave());
-        if let Err(error) = self.workshop.catalog.remove_all(&ids).await {
-            // Their logs stop here: found again at the next start, they would have holes.
-            crate::frame::fsync_failed(&error);
-        }
+        self.forget_records(&ids).await;
         for shape in shapes {
             self.workshop.logs.remove(shape.id, EndReason::Removed);
             self.workshop.members.logs.remove(shape.id, EndReason::Removed);
@@ -301,9 +315,9 @@ impl Registry {
         }
     }
 
-    async fn forget_record(&self, id: ShapeId) {
-        if let Err(error) = self.workshop.catalog.remove(id).await {
-            // Found again at the next start, it would have a hole.
+    async fn forget_records(&self, ids: &[ShapeId]) {
+        if let Err(error) = self.workshop.catalog.remove_all(ids).await {
+            // Their logs stop here: found again at the next start, they would have holes.
             crate::frame::fsync_failed(&error);
         }
     }

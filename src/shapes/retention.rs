@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use brooklet_sql::Lsn;
 
-use super::create::{CreateError, Workshop, make_durable};
+use super::create::{CreateError, Workshop};
 use super::evict;
 use super::fold::remember;
 use super::registry::Registry;
@@ -114,13 +114,16 @@ impl Retention {
     }
 
     /// Copies what is left of packs that are mostly unused.
-    async fn clean_packs(&mut self) -> Result<(), CreateError> {
+    pub(crate) async fn clean_packs(&mut self) -> Result<(), CreateError> {
         let shop = self.registry.workshop();
         let sparse = shop.packs.sparse();
         if sparse.is_empty() {
             return Ok(());
         }
-        for shape in self.registry.finished() {
+        let mut shapes = self.registry.finished();
+        // In an order that a test can repeat.
+        shapes.sort_unstable_by_key(|shape| shape.id);
+        for shape in shapes {
             let _turn = shop.catalog.turn().await;
             let moved = move_rows(
                 &shape,
@@ -149,15 +152,14 @@ pub(crate) async fn clean_postings(shop: &Arc<Workshop>) -> Result<(), CreateErr
     let found = Arc::clone(shop);
     let runs = tokio::task::spawn_blocking(move || runs(&found.postings, &found.logs.all())).await;
     for mut run in runs.map_err(|error| internal(&error))? {
-        let told = shop.logs.ends_told();
         let found = Arc::clone(shop);
         let noted = tokio::task::spawn_blocking(move || {
             run.note_live(&found.logs.all());
-            run
+            // Afterwards: also of shapes that have ended meanwhile the catalogue must know.
+            (run, found.logs.ends_told())
         });
-        let run = noted.await.map_err(|error| internal(&error))?;
-        // What is dead must be so for a restart: whatever comes of it now may count on that.
-        make_durable(shop, &shop.appender).await?;
+        let (run, told) = noted.await.map_err(|error| internal(&error))?;
+        // What is dead must be so for a restart. What else ends entries is in the catalogue before.
         if shop.logs.ends_settled() < told {
             return Ok(());
         }

@@ -148,3 +148,56 @@ async fn shapes_with_subqueries_are_shown_among_the_others() {
     let counts = ["shapes", "candidates", "matches"].map(|key| found[key].as_u64());
     assert_eq!(counts, [Some(4), Some(1), Some(1)], "{engine}");
 }
+
+#[tokio::test]
+async fn queries_that_cannot_go_on_and_one_that_is_asked_for_every_row_hold_up_no_other() {
+    const SIMPLE: usize = 100;
+    let world = World::new().await;
+    world.sql(TABLE).await;
+    world
+        .sql("CREATE TABLE known (id int PRIMARY KEY); CREATE TABLE new (id int PRIMARY KEY)")
+        .await;
+    world.follow(Shape::of("known")).await;
+    let owner = world.db.session().await;
+    owner.sql("BEGIN; LOCK TABLE known, new IN ACCESS EXCLUSIVE MODE").await;
+    // The rows of one cannot be read, the table of the other cannot even be published.
+    let stuck = [Shape::of("known").filter("id > 1"), Shape::of("new")].map(|shape| {
+        let mut client = world.client(shape).through_outages();
+        tokio::spawn(async move {
+            client.catch_up().await;
+            client
+        })
+    });
+    for table in ["known", "new"] {
+        let waiting = format!(
+            "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '{table}'::regclass"
+        );
+        eventually("a query to be held up", async || {
+            (world.db.value(&waiting).await != "0").then_some(())
+        })
+        .await;
+    }
+    let every_row = "name NOT LIKE '%a%b%c%d%e%f%' AND id + n <> 7";
+    let mut shapes = vec![world.follow(Shape::of("items").filter(every_row)).await];
+    for n in 0..SIMPLE {
+        shapes.push(world.follow(Shape::of("items").filter(&format!("n = {n}"))).await);
+    }
+    let write =
+        format!("INSERT INTO items SELECT g, g, 'abcdef' FROM generate_series(1, {SIMPLE}) g");
+    world.sql(&write).await;
+    world.sql("UPDATE items SET n = 1").await;
+    world.compare_all(&mut shapes).await;
+    assert!(stuck.iter().all(|stuck| !stuck.is_finished()), "nothing was held up");
+    let engine = world.get(VIEW).await.expect(200).json();
+    let tables = engine["tables"].as_array().unwrap();
+    let items = tables.iter().find(|one| one["table"].as_str().unwrap().contains("items"));
+    let templates = items.unwrap()["templates"].as_array().unwrap();
+    let simple = templates.iter().find(|one| one["path"] == "equality \"n\"");
+    let candidates = simple.unwrap_or_else(|| panic!("{engine}"))["candidates"].as_u64().unwrap();
+    // A row that comes asks one shape, one that moves asks two at most.
+    assert!(candidates <= 3 * SIMPLE as u64, "{engine}");
+    owner.sql("COMMIT").await;
+    for stuck in stuck {
+        world.compare_all(&mut [stuck.await.unwrap()]).await;
+    }
+}

@@ -1,6 +1,7 @@
 //! What subqueries become, and that printing and compiling again changes nothing.
 
 use super::*;
+use crate::RelationName;
 use crate::Tables;
 use crate::{Collation, compile_printed, compile_with};
 

@@ -1,9 +1,15 @@
 //! Databases of other locales on the tests' server.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use brooklet_sql::{CaseMap, Collation, CollationFacts, Folding, Zone, Zones, statement};
-use tokio_postgres::{Client, Config, NoTls};
+use brooklet_sql::{
+    CaseMap, Collation, CollationFacts, Column, Folding, RelationName, TableSchema, Zone, Zones,
+    statement,
+};
+use tokio_postgres::Client;
+
+use super::connect::{given, open};
 
 /// Whose rules text obeys in a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,20 +43,10 @@ impl Locale {
     }
 }
 
-async fn open(config: &Config) -> Client {
-    let (client, connection) = config.connect(NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client
-}
-
 /// A connection to a database of this locale, which is made if there is none yet; `None` where the
 /// server was built without ICU.
 pub async fn connect(locale: Locale) -> Option<Client> {
-    let url = std::env::var("BROOKLET_TEST_DATABASE_URL").expect(
-        "this test compares with a real Postgres: set BROOKLET_TEST_DATABASE_URL, \
-         as the repository's test command does",
-    );
-    let mut config: Config = url.parse().unwrap();
+    let mut config = given();
     let client = open(&config).await;
     let Some((name, options)) = locale.made() else { return Some(client) };
     if matches!(locale, Locale::Icu | Locale::Turkish) {
@@ -100,6 +96,33 @@ pub async fn collation(client: &Client, oid: u32) -> Collation {
         }
     };
     collation
+}
+
+/// A table of `schema`, which is searched first, as the server itself describes it.
+pub async fn described(client: &Client, schema: &str, table: &str) -> TableSchema {
+    let class = "SELECT $1::text::regclass::oid";
+    let oid: u32 = client.query_one(class, &[&table]).await.unwrap().get(0);
+    let mut columns = Vec::new();
+    let mut collations = BTreeMap::new();
+    for row in client.query(statement::COLUMNS, &[&oid]).await.unwrap() {
+        let number: u32 = row.get("collation");
+        if number != 0 && !collations.contains_key(&number) {
+            collations.insert(number, collation(client, number).await);
+        }
+        columns.push(Column {
+            name: row.get("name"),
+            type_oid: row.get("type_oid"),
+            base_type_oid: row.get("base_type_oid"),
+            type_name: row.get("type_name"),
+            type_modifier: row.get("type_modifier"),
+            dimensions: row.get("dimensions"),
+            collation: collations.get(&number).cloned(),
+            dropped: false,
+            ..Column::gone()
+        });
+    }
+    let name = RelationName { schema: schema.to_owned(), table: table.to_owned() };
+    TableSchema { oid, name, columns, partitioned: false, unique: Vec::new() }
 }
 
 /// The zones that [`super::formats`] names, as the server knows them; asked for once.

@@ -88,6 +88,19 @@ pub(super) fn everything(life: &Life) -> Result<(), Ended> {
     Ok(())
 }
 
+/// Who reads right after a start, before anything else arrives, finds what it should as far as it goes.
+pub(super) fn at_once(life: &Life) {
+    let mut records = life.records().lock().unwrap();
+    let postgres = life.postgres().lock().unwrap();
+    for (id, shape) in &life.shapes {
+        // A read may fail: then nothing is answered.
+        let Ok(Some((begin, found))) = entries(life, shape) else { continue };
+        if let Some(known) = records.get_mut(*id) {
+            known.read(begin, &found, &postgres, false);
+        }
+    }
+}
+
 /// After a repair: what clients knew is there, offsets rise, and rows are the database's. Says how many
 /// logs were compared.
 pub(super) fn repaired(life: &Life, known: &[(ShapeId, Vec<Seen>)]) -> Result<usize, Ended> {

@@ -2,22 +2,18 @@
 //! goes on next, so that a seed repeats a life exactly.
 
 use std::collections::HashMap;
-use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Wake, Waker};
 
 use brooklet_dataflows::{Event, ShapeId};
 use brooklet_sql::{Lsn, RelationName, Tables};
-use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 
 use super::super::{members::MemberStores, open_stores, replay, restore};
 use super::postgres::{Postgres, Question, Stream, schema};
 use super::records::{Known, Records};
+use super::world::World;
+pub(super) use super::world::{Ended, Task};
 use crate::change_log::{ChangeLog, Rolled, Writer};
 use crate::engine::Engine;
 use crate::epoch::begin_dir;
@@ -39,26 +35,9 @@ use crate::shapes::registry::Registry;
 use crate::shapes::retention::Retention;
 use crate::shapes::{Defined, Shape};
 use crate::storage::tests::faulty::Faulty;
-use crate::storage::tests::rng::Rng;
-
-/// The process would end here.
-pub(super) type Ended = anyhow::Error;
 
 /// Goes on once everything is open.
 type Begin = Box<dyn FnOnce(World) -> Life>;
-
-/// Something that waits for other parts.
-pub(super) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// What outlives the process: the outside world, and what it has seen.
-pub(super) struct World {
-    pub rng: Rng,
-    pub postgres: Arc<Mutex<Postgres>>,
-    /// Where the last repair stands, as it would be noted on disk.
-    pub repaired: Lsn,
-    pub records: Arc<Mutex<Records>>,
-    pub runtime: Arc<Runtime>,
-}
 
 pub(super) struct Life {
     pub(super) world: World,
@@ -75,6 +54,8 @@ pub(super) struct Life {
     unsealed: Vec<Rolled>,
     pub(super) tasks: Vec<Task>,
     pub(super) retention: Arc<tokio::sync::Mutex<Retention>>,
+    /// One log is folded after the other.
+    pub(super) folding: Arc<tokio::sync::Mutex<()>>,
     next_id: u64,
 }
 
@@ -100,48 +81,6 @@ fn defined(question: Question, added: usize) -> Defined {
     let columns = question.listed.then_some(listed);
     let asked = Asked { columns, ..Asked::all(name, filter) };
     Defined::new(schema(question.table, added), &Tables::new(), asked).unwrap()
-}
-
-#[derive(Default)]
-struct Woken(AtomicBool);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Woken>) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
-
-impl World {
-    /// Polls a task until it waits for another part of the server. What it hands to another thread is
-    /// waited for: whether that is quick must make no difference.
-    fn poll(&self, task: &mut Task) -> Result<bool, Ended> {
-        let _context = self.runtime.enter();
-        loop {
-            let woken = Arc::new(Woken::default());
-            let waker = Waker::from(Arc::clone(&woken));
-            let mut context = Context::from_waker(&waker);
-            let polled = catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(&mut context)));
-            self.settle();
-            let polled = polled.map_err(|panic| match panic.downcast::<anyhow::Error>() {
-                // What `fsync_failed` says. Everything else is a failure of the test.
-                Ok(error) => *error,
-                Err(other) => std::panic::resume_unwind(other),
-            })?;
-            if polled.is_ready() || !woken.0.load(Ordering::SeqCst) {
-                return Ok(polled.is_ready());
-            }
-        }
-    }
-
-    fn check_confirmed(&self, held: Lsn) {
-        let confirmed = self.postgres.lock().unwrap().confirmed;
-        assert!(confirmed <= held, "{confirmed} was confirmed, {held} is held");
-    }
-
-    /// One thread takes blocking work in order, so all before this is done.
-    fn settle(&self) {
-        self.runtime.block_on(async { tokio::task::spawn_blocking(|| ()).await }).unwrap();
-    }
 }
 
 impl Life {
@@ -173,8 +112,7 @@ impl Life {
         let after = stores.position.max(world.repaired);
         world.runtime.block_on(replay(&log, after, &shapes, &engine))?;
         let (unsealed, begun_after) = (log.unsealed(&commits), writer.last_commit());
-        let recent = Arc::new(RecentCommits::new(commits));
-        let start = writer.end();
+        let (recent, start) = (Arc::new(RecentCommits::new(commits)), writer.end());
         let (ingest, durable, rolled_files) = ingest(writer, &engine, &recent);
         let shop = Arc::new(Workshop {
             database: database(),
@@ -196,8 +134,7 @@ impl Life {
             members: members(stores.members),
             chunk_bytes: 300,
         });
-        let (ended, next_id) = (stores.ended, stores.next_id);
-        let templates = stores.templates;
+        let (ended, next_id, templates) = (stores.ended, stores.next_id, stores.templates);
         Ok(Box::new(move |mut world: World| {
             let registry = Registry::new(Arc::clone(&shop), templates, shapes, next_id);
             let stream = Stream::connect(&mut world.postgres.lock().unwrap(), start);
@@ -205,6 +142,7 @@ impl Life {
             let shapes = registry.finished().into_iter().map(|shape| (shape.id, shape)).collect();
             let retention = Retention::new(Arc::clone(&registry), None);
             world.rng = world.rng.fork();
+            world.later = [0, 0, 10, 40][world.rng.below(4)];
             Life {
                 world,
                 ingest,
@@ -220,6 +158,7 @@ impl Life {
                 unsealed,
                 tasks,
                 retention: Arc::new(tokio::sync::Mutex::new(retention)),
+                folding: Arc::default(),
                 next_id,
             }
         }))
@@ -268,13 +207,14 @@ impl Life {
             45..55 => self.ingest.confirm()?,
             55..68 => return Ok(self.dataflow()),
             68..78 => self.append()?,
-            78..83 => self.create(),
+            78..83 => _ = self.create(),
             83 => self.remove(),
             84..90 => self.poll()?,
             90..92 => self.fold(),
-            92 => self.retain(),
+            92 => self.slow_catalog(),
             93..95 => self.cut()?,
-            95..97 => self.seal(),
+            95 => self.seal(),
+            96 => self.retain(),
             97..98 => self.sync_postings(),
             98 => self.retain(),
             _ => self.read()?,
@@ -300,7 +240,7 @@ impl Life {
         Ok((self.tasks.len() > 1 || !self.batches.is_empty()).then_some(Step::Other))
     }
 
-    fn receive(&mut self) -> Result<(), Ended> {
+    pub(super) fn receive(&mut self) -> Result<(), Ended> {
         let most = 1 + self.world.rng.below(8);
         let slice = self.stream.slice(&mut self.world.postgres.lock().unwrap(), most);
         Ok(self.ingest.slice(slice)?)
@@ -329,7 +269,7 @@ impl Life {
         Ok(self.appenders.iter_mut().try_for_each(|appender| appender.turn())?)
     }
 
-    fn sync_postings(&mut self) {
+    pub(super) fn sync_postings(&mut self) {
         let appender = self.shop.appender.clone();
         self.tasks.push(Box::pin(async move { _ = appender.sync().await }));
     }
@@ -361,10 +301,11 @@ impl Life {
         }
     }
 
-    fn create(&mut self) {
+    /// A client asks for a shape, unless there are many.
+    pub(super) fn create(&mut self) -> Option<Arc<Shape>> {
         self.shapes.retain(|_, shape| shape.is_alive());
         if self.shapes.len() > 6 {
-            return;
+            return None;
         }
         let rng = &mut self.world.rng;
         let below = [None, Some(3), Some(7)][rng.below(3)];
@@ -382,6 +323,7 @@ impl Life {
         self.registry.adopt(&shape);
         let (shop, registry) = (Arc::clone(&self.shop), Arc::clone(&self.registry));
         let (postgres, records) = (Arc::clone(self.postgres()), Arc::clone(self.records()));
+        let asked = Arc::clone(&shape);
         self.tasks.push(Box::pin(async move {
             let made = make(&shop, &shape, &postgres, &records).await;
             match made {
@@ -393,6 +335,7 @@ impl Life {
                 }
             }
         }));
+        Some(asked)
     }
 
     fn remove(&mut self) {
@@ -452,7 +395,7 @@ async fn make(
 ) -> Result<(), CreateError> {
     let after = install(shop, shape).await?;
     let streamed = shop.recent.up_to(after);
-    let (visibility, until, rows) = {
+    let (visibility, until, rows, breaks_at) = {
         let mut records = records.lock().unwrap();
         let known: &mut Known = records.get_mut(shape.id).ok_or(CreateError::Ended)?;
         let mut postgres = postgres.lock().unwrap();
@@ -461,7 +404,7 @@ async fn make(
         }
         let taken = postgres.snapshot(known.question);
         known.contains = Some(taken.contains);
-        (taken.visibility, taken.until, taken.rows)
+        (taken.visibility, taken.until, taken.rows, taken.breaks_at)
     };
     let early = early(shop, shape, &visibility, streamed).await?;
     let begun = shop.appender.begin(shape.id, visibility.clone(), until, early).await;
@@ -471,7 +414,10 @@ async fn make(
     base.update(|state| state.stage = Stage::Running(visibility.clone()));
     let mut chunks = Chunks::new(&shop.packs, shop.chunk_bytes, shape, &base);
     let internal = |error: PackError| CreateError::Internal(error.to_string());
-    for row in rows {
+    for (at, row) in rows.into_iter().enumerate() {
+        if breaks_at == Some(at) {
+            return Err(CreateError::busy());
+        }
         chunks.push(row).map_err(internal)?;
     }
     chunks.flush().map_err(internal)?;

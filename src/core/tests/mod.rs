@@ -5,10 +5,12 @@
 
 mod check;
 mod life;
+mod order;
 mod postgres;
 mod records;
 mod repair;
 mod upkeep;
+mod world;
 
 use std::sync::{Arc, Mutex};
 
@@ -17,8 +19,9 @@ use brooklet_sql::Lsn;
 
 use crate::storage::tests::faulty::{Fault, Faulty};
 use crate::storage::tests::rng::Rng;
-use life::{Ended, Life, Step, World};
+use life::{Ended, Life, Step};
 use postgres::Postgres;
+use world::World;
 
 /// Crashes of one world: the logs grow with them.
 const CRASHES_PER_WORLD: usize = 25;
@@ -47,6 +50,7 @@ fn world(rng: &mut Rng) -> World {
     let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build();
     World {
         rng: rng.fork(),
+        later: 0,
         postgres: Arc::new(Mutex::new(Postgres::new(rng.fork()))),
         repaired: Lsn::ZERO,
         records: Arc::default(),
@@ -175,6 +179,7 @@ fn crash_again_and_again(
         }
         let outcome = match Life::start(world, &disk) {
             Ok(life) => {
+                check::at_once(&life);
                 let (life, outcome) = live(life, &disk, plan);
                 world = life.end();
                 outcome

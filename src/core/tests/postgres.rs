@@ -33,6 +33,10 @@ pub(super) struct Postgres {
     pub wal: u64,
     /// What the slot was told is durable.
     pub confirmed: Lsn,
+    /// How many of the last commits snapshots do not show; chance says it where nothing is said here.
+    pub hidden: Option<usize>,
+    /// Whether rows of snapshots break off in the middle.
+    pub breaks: bool,
 }
 
 #[derive(Default)]
@@ -82,6 +86,8 @@ pub(super) struct Taken {
     /// By commit, which it contains.
     pub contains: Vec<bool>,
     pub rows: Vec<Row>,
+    /// After how many of them no more come.
+    pub breaks_at: Option<usize>,
 }
 
 pub(super) fn oid(table: usize) -> u32 {
@@ -156,7 +162,9 @@ impl Question {
 impl Postgres {
     pub fn new(rng: Rng) -> Postgres {
         let (tables, commits, open) = Default::default();
-        Postgres { rng, tables, commits, open, next_xid: 700, wal: 1000, confirmed: Lsn::ZERO }
+        let (confirmed, hidden, breaks) = (Lsn::ZERO, None, false);
+        let (next_xid, wal) = (700, 1000);
+        Postgres { rng, tables, commits, open, next_xid, wal, confirmed, hidden, breaks }
     }
 
     /// A transaction of random changes commits.
@@ -172,6 +180,16 @@ impl Postgres {
                 operations.push(change);
             }
         }
+        self.commit_all(operations);
+    }
+
+    /// A table is emptied.
+    pub fn truncate(&mut self, table: usize) {
+        self.tables[table].rows.clear();
+        self.commit_all(vec![Operation::Truncate { table }]);
+    }
+
+    fn commit_all(&mut self, operations: Vec<Operation>) {
         for _ in 0..self.rng.below(2) {
             self.open.push(self.next_xid);
             self.next_xid += 1;
@@ -240,7 +258,8 @@ impl Postgres {
 
     /// What a shape finds. The last commits may not be visible yet.
     pub fn snapshot(&mut self, question: Question) -> Taken {
-        let hidden = if self.rng.percent(50) { self.rng.below(3) } else { 0 };
+        let chance = if self.rng.percent(50) { self.rng.below(3) } else { 0 };
+        let hidden = self.hidden.unwrap_or(chance);
         let seen = self.commits.len().saturating_sub(hidden);
         self.commits[..seen].iter_mut().for_each(|commit| commit.visible = true);
         let mut at = self.open.clone();
@@ -250,8 +269,9 @@ impl Postgres {
         let in_progress = at.into_iter().map(u64::from).collect();
         let visibility = Visibility::new(xmin.into(), self.next_xid.into(), in_progress);
         let contains: Vec<bool> = self.commits.iter().map(|commit| commit.visible).collect();
-        let rows = self.rows(question, &contains);
-        Taken { visibility, until: Lsn(self.wal), contains, rows: rows.values().map(row).collect() }
+        let rows: Vec<Row> = self.rows(question, &contains).values().map(row).collect();
+        let breaks_at = self.breaks.then_some(rows.len() / 2);
+        Taken { visibility, until: Lsn(self.wal), contains, rows, breaks_at }
     }
 
     /// The rows that a question is about after the given commits.

@@ -92,6 +92,11 @@ impl Records {
         found
     }
 
+    /// How many are being removed.
+    pub fn leaving(&self) -> usize {
+        self.shapes.values().filter(|known| known.removing && !known.removed).count()
+    }
+
     /// A start has found these.
     pub fn found(&mut self, records: &[ShapeRecord]) {
         for record in records {

@@ -8,8 +8,9 @@ use brooklet_sql::Lsn;
 use tokio::sync::{mpsc, oneshot};
 
 use super::check;
-use super::life::{Ended, Life, Step, Task, World};
+use super::life::{Ended, Life, Step, Task};
 use super::postgres::{Question, Seen, relation, row};
+use super::world::World;
 use super::{Plan, live, run, world};
 use crate::ingest::{Entry, RepairEntry};
 use crate::repair::{Place, bring};

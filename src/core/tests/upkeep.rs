@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::life::{Life, Task};
-use super::{Plan, live, world};
+use super::{Plan, live, order, world};
+use crate::limits::PACK_DEAD_BYTES_MIN;
 use crate::shapes::{Shape, fold};
 use crate::storage::tests::faulty::{Fault, Faulty};
 use crate::storage::tests::rng::Rng;
@@ -22,7 +23,9 @@ impl Life {
         let retires = self.world.rng.percent(60);
         let (seen, until) = self.postgres().lock().unwrap().look();
         let (registry, records) = (Arc::clone(&self.registry), Arc::clone(self.records()));
+        let folding = Arc::clone(&self.folding);
         let task: Task = Box::pin(async move {
+            let _one = folding.lock().await;
             let shop = Arc::clone(registry.workshop());
             reached(|| shop.logs.processed() >= until).await;
             if !shape.log.is_past_snapshot(shop.logs.processed()) {
@@ -41,6 +44,22 @@ impl Life {
             }
         });
         self.tasks.push(task);
+    }
+
+    /// For a while nothing becomes durable in the catalogue.
+    pub(super) fn slow_catalog(&mut self) {
+        let mut polls = 1 + self.world.rng.below(4);
+        let (shop, later) = (Arc::clone(&self.shop), self.tasks.len());
+        let slow: Task = Box::pin(async move {
+            let paused = shop.catalog.pause().await;
+            reached(|| {
+                polls -= 1;
+                polls == 0
+            })
+            .await;
+            drop(paused);
+        });
+        self.tasks.insert(self.world.rng.below(later + 1), slow);
     }
 
     /// Disk is given back.
@@ -62,7 +81,7 @@ impl Life {
 }
 
 /// Whoever waits is asked again and again.
-async fn reached(is: impl Fn() -> bool) {
+pub(super) async fn reached(mut is: impl FnMut() -> bool) {
     std::future::poll_fn(|_| match is() {
         true => std::task::Poll::Ready(()),
         false => std::task::Poll::Pending,
@@ -71,12 +90,40 @@ async fn reached(is: impl Fn() -> bool) {
 }
 
 /// What has been asked for is done, as far as it goes.
-fn settle(life: &mut Life) {
-    for _ in 0..20 {
+pub(super) fn settle(life: &mut Life) {
+    for _ in 0..60 {
         life.ingest.confirm().unwrap();
         life.append().unwrap();
         life.poll().unwrap();
     }
+}
+
+#[test]
+fn rows_of_a_snapshot_that_breaks_off_do_not_stay() {
+    let mut broken = 0;
+    for seed in 0..10 {
+        let (life, disk) = order::grown(seed);
+        let mut life = order::play(life, &disk, [order::arrive(true)]);
+        let mut shapes = order::alive(&life);
+        let kept = shapes.split_off(shapes.len().saturating_sub(1));
+        order::remove(&mut life, shapes);
+        settle(&mut life);
+        life.postgres().lock().unwrap().breaks = true;
+        let create = || order::act(|life| _ = life.create());
+        let mut life = order::play(life, &disk, (0..6).map(|_| create()));
+        broken += life.shapes.values().filter(|shape| !shape.is_alive()).count();
+        for _ in 0..4 {
+            life.retain();
+            settle(&mut life);
+        }
+        let living = order::alive(&life);
+        assert!(kept.iter().all(|kept| living.iter().any(|shape| shape.id == kept.id)));
+        let bases = living.iter().flat_map(|shape| shape.bases());
+        let used: u64 = bases.map(|base| base.bytes()).sum();
+        let stored = life.shop.packs.bytes();
+        assert!(stored <= 2 * used + PACK_DEAD_BYTES_MIN, "{seed}: {stored} for {used} bytes");
+    }
+    assert!(broken > 5, "{broken}");
 }
 
 #[test]

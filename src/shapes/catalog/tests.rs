@@ -1,12 +1,17 @@
 //! What a catalogue says after restarts.
 
+use std::panic::AssertUnwindSafe;
+
 use brooklet_sql::{Column, RelationName, Tables, compile, compile_with};
+use futures_util::FutureExt;
 
 use super::super::definition::{LogMode, Replica};
 use super::super::stored::Stored;
 use super::super::template::Templates;
 use super::*;
-use crate::storage::Directory;
+use crate::storage::tests::faulty::{Fault, Faulty};
+use crate::storage::tests::rng::Rng;
+use crate::storage::{Directory, make_dir};
 
 /// The log of a shape that stays.
 fn log() -> ShapeLog {
@@ -336,4 +341,67 @@ async fn no_record_comes_after_a_removal_that_is_under_way() {
     catalog.remove(ShapeId(1)).await.unwrap();
     assert!(!catalog.finish(finished(1, &table()), &log).await.unwrap());
     assert_eq!(found(&path).0, []);
+}
+
+/// What somebody was told of shapes: durable, or gone for good.
+#[derive(Default)]
+struct Told {
+    finished: HashSet<u64>,
+    removed: HashSet<u64>,
+}
+
+/// Two lives of a catalogue, each of which writes it again while it is in use. Says how often that was.
+async fn two_lives(storage: &StorageHandle, path: &Path, told: &Mutex<Told>) -> Option<usize> {
+    let (table, log, mut rewritten) = (table(), log(), 0);
+    for life in 0..2_u64 {
+        let (catalog, _) = Catalog::open(storage, path, &HashSet::new()).ok()?;
+        for id in (1..=12).map(|id| 20 * life + id) {
+            catalog.finish(finished(id, &table), &log).await.ok()?;
+            told.lock().unwrap().finished.insert(id);
+            if id % 3 != 0 {
+                told.lock().unwrap().finished.remove(&id);
+                catalog.remove(ShapeId(id)).await.ok()?;
+                told.lock().unwrap().removed.insert(id);
+            }
+        }
+        if let Some(begun) = catalog.begin().ok()? {
+            catalog.replace(begun).ok()?;
+            rewritten += 1;
+        }
+        catalog.finish(finished(20 * life + 13, &table), &log).await.ok()?;
+        told.lock().unwrap().finished.insert(20 * life + 13);
+    }
+    Some(rewritten)
+}
+
+#[tokio::test]
+async fn what_was_waited_for_is_there_wherever_the_power_goes() {
+    let (dir, path) = (Path::new("/storage"), Path::new("/storage/catalog.log"));
+    let (mut cuts, mut missed) = (0, Vec::new());
+    for seed in 0..10 {
+        for after in 0.. {
+            let disk = Faulty::new(Rng::new(1000 * seed + after));
+            make_dir(&disk, dir).unwrap();
+            disk.arm(Fault::PowerCut, after);
+            let told = Mutex::new(Told::default());
+            // A sync that fails ends the process, which is played by a panic.
+            let storage = disk.handle();
+            let writing = AssertUnwindSafe(two_lives(&storage, path, &told));
+            let written = writing.catch_unwind().await.unwrap_or(None);
+            let whole = disk.hit().is_none();
+            assert_eq!(written.is_some_and(|times| times > 0), whole, "it was not written again");
+            cuts += usize::from(!whole);
+            let told = told.into_inner().unwrap();
+            let recovered = Catalog::open(&disk.restart(true).handle(), path, &HashSet::new());
+            let found: HashSet<u64> = recovered.unwrap().1.shapes.iter().map(|s| s.id.0).collect();
+            if !told.finished.is_subset(&found) || !told.removed.is_disjoint(&found) {
+                missed.push((seed, after));
+            }
+            if whole {
+                break;
+            }
+        }
+    }
+    assert_eq!(missed, [], "of {cuts} cuts");
+    assert!(cuts > 500, "{cuts}");
 }
