@@ -286,7 +286,13 @@ pub(super) async fn remember(
     let catalog = &registry.workshop().catalog;
     let known = catalog.finish(record, &shape.log).await;
     let known = known.map_err(|error: FrameError| CreateError::Internal(error.to_string()))?;
-    if known && shape.log.stays() { Ok(()) } else { Err(CreateError::Ended) }
+    if known && shape.log.stays() {
+        return Ok(());
+    }
+    // Whoever is told so gives rows up at once: no restart may find a record of them.
+    let gone = catalog.remove(shape.id).await;
+    gone.map_err(|error: FrameError| CreateError::Internal(error.to_string()))?;
+    Err(CreateError::Ended)
 }
 
 /// Stores what the shape holds at the end of `blocks` as the rows of `base`. Blocks on files.

@@ -35,7 +35,7 @@ pub(super) struct Postgres {
     pub confirmed: Lsn,
     /// How many of the last commits snapshots do not show; chance says it where nothing is said here.
     pub hidden: Option<usize>,
-    /// Whether rows of snapshots break off in the middle.
+    /// Whether rows of snapshots break off in the middle; now and then they do.
     pub breaks: bool,
 }
 
@@ -270,7 +270,7 @@ impl Postgres {
         let visibility = Visibility::new(xmin.into(), self.next_xid.into(), in_progress);
         let contains: Vec<bool> = self.commits.iter().map(|commit| commit.visible).collect();
         let rows: Vec<Row> = self.rows(question, &contains).values().map(row).collect();
-        let breaks_at = self.breaks.then_some(rows.len() / 2);
+        let breaks_at = (self.breaks || self.rng.percent(5)).then_some(rows.len() / 2);
         Taken { visibility, until: Lsn(self.wal), contains, rows, breaks_at }
     }
 
