@@ -66,8 +66,11 @@ impl Life {
     pub(super) fn retain(&mut self) {
         let (retention, postgres) = (Arc::clone(&self.retention), Arc::clone(self.postgres()));
         let (shop, records) = (Arc::clone(&self.shop), Arc::clone(self.records()));
+        let due = self.world.rng.percent(10);
         self.tasks.push(Box::pin(async move {
             let Ok(mut retention) = retention.try_lock() else { return };
+            // Lives are too short for a catalogue that is mostly dead: this is what nobody needs.
+            (0..if due { 400 } else { 0 }).for_each(|_| shop.catalog.forget_partitions(u32::MAX));
             let before = (shop.postings.bytes(), shop.catalog.bytes());
             let visible = async { Ok(postgres.lock().unwrap().look().0) };
             // What cannot be had now is had later.
