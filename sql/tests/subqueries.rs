@@ -106,7 +106,16 @@ async fn fill(client: &Client, rng: &mut Rng) {
 #[tokio::test]
 async fn what_is_printed_has_the_truth_value_of_what_was_written() {
     let client = connect().await;
-    client.batch_execute("CREATE EXTENSION IF NOT EXISTS citext").await.unwrap();
+    // Other tests have it in a schema of its own, and wait for the same lock.
+    client
+        .batch_execute(
+            "SELECT pg_advisory_lock(72665); CREATE SCHEMA IF NOT EXISTS brooklet_citext;
+             CREATE EXTENSION IF NOT EXISTS citext SCHEMA brooklet_citext;
+             ALTER EXTENSION citext SET SCHEMA brooklet_citext; SELECT pg_advisory_unlock(72665);
+             SET search_path = public, brooklet_citext",
+        )
+        .await
+        .unwrap();
     for table in TABLES {
         let sql = format!("DROP TABLE IF EXISTS {table}; CREATE TABLE {table} {COLUMNS}");
         client.batch_execute(&sql).await.unwrap();
