@@ -77,7 +77,7 @@ async fn main() {
         restart::restart(size("BENCH_IDLE_SHAPES", 2_000)).await;
     }
     if wants("soak") {
-        soak::soak(size("BENCH_SOAK_SECONDS", 8)).await;
+        soak::soak(size("BENCH_SOAK_SECONDS", 2)).await;
     }
 }
 
