@@ -15,6 +15,7 @@ use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
 use brooklet_dataflows::Change;
 use brooklet_sql::{Lsn, Relation, Row, RowBuilder};
+use moka::policy::EvictionPolicy;
 use serde::{Deserialize, Serialize};
 
 use super::ChangeLogError;
@@ -34,9 +35,10 @@ pub(super) struct BlockCache(moka::sync::Cache<(u64, usize), Arc<Block>>);
 impl Default for BlockCache {
     fn default() -> BlockCache {
         let weigh = |_: &_, block: &Arc<Block>| u32::try_from(block.bytes).unwrap_or(u32::MAX);
-        BlockCache(
-            moka::sync::Cache::builder().weigher(weigh).max_capacity(BLOCK_CACHE_BYTES_MAX).build(),
-        )
+        // Whoever goes through a block asks for it again and again: not to let it in, because others were asked for
+        // more often, would decode it for every entry.
+        let builder = moka::sync::Cache::builder().eviction_policy(EvictionPolicy::lru());
+        BlockCache(builder.weigher(weigh).max_capacity(BLOCK_CACHE_BYTES_MAX).build())
     }
 }
 
