@@ -10,6 +10,7 @@ use brooklet_sql::{
     subquery::named_tables, zone::named_zones,
 };
 use deadpool_postgres::Object;
+use tokio::sync::OnceCell;
 use tokio_postgres::Row;
 
 use super::collations::CollationNames;
@@ -56,6 +57,8 @@ pub struct Schemas {
     collations: Arc<CollationNames>,
     case_maps: Mutex<HashMap<u32, Option<Arc<CaseMap>>>>,
     zones: KnownZones,
+    /// Asked once: who reads a shape needs no Postgres, and another major version is another database.
+    version: OnceCell<i32>,
     layouts: Arc<Layouts>,
     /// One look at a table at a time, and when the last one began: whoever asked before that takes
     /// its result. Async: held across statements.
@@ -79,6 +82,7 @@ impl Schemas {
             collations: Arc::default(),
             layouts,
             zones: KnownZones::default(),
+            version: OnceCell::new(),
             looks: Mutex::default(),
             tables: Mutex::new(HashMap::new()),
             case_maps: Mutex::new(HashMap::new()),
@@ -150,8 +154,7 @@ impl Schemas {
         let zones = filter.map_or(Vec::new(), |filter| named_zones(&filter.text, &filter.params));
         tables.zones = self.zones(zones).await?;
         if filter.is_some_and(|filter| depends_on_version(&filter.text)) {
-            let client = self.database.pooled().await?;
-            tables.version = client.query_one(statement::VERSION, &[]).await?.get(0);
+            tables.version = *self.version.get_or_try_init(|| self.ask_version()).await?;
         }
         Ok(tables)
     }
@@ -215,6 +218,11 @@ impl Schemas {
             let now = found.get(&table.oid);
             now.is_none_or(|now| table.unique == unique(&table.columns, &now.unique))
         });
+    }
+
+    async fn ask_version(&self) -> Result<i32, DatabaseError> {
+        let client = self.database.pooled().await?;
+        Ok(client.query_one(statement::VERSION, &[]).await?.get(0))
     }
 
     async fn load(
