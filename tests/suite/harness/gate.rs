@@ -1,7 +1,8 @@
 //! A gate between a server and its Postgres that holds up the replication stream and nothing else.
 //!
 //! Enters: Postgres' port. Leaves: a port of its own that passes every connection on. Invariant: while the gate is
-//! held nothing of the stream reaches the server, and all of it does afterwards, in order. The walsender itself must
+//! held nothing of the stream reaches the server but the rest of a transaction that had begun to (in the middle of one
+//! no shape can be made), and all of it does afterwards, in order. The walsender itself must
 //! never be stopped: now and then it holds a lock, and the commits of the whole cluster then wait until Postgres
 //! takes the lock for stuck and restarts.
 
@@ -78,22 +79,67 @@ fn pass(server: TcpStream, postgres: TcpStream, bar: Arc<Bar>) -> io::Result<()>
                 asked.store(true, Ordering::SeqCst);
             }
         };
-        pump(from_server, to_postgres, look)
+        pump(from_server, to_postgres, |bytes, to| {
+            look(&bytes);
+            let passed = to.write_all(&bytes);
+            bytes.clear();
+            passed
+        });
     });
-    let wait = move |_: &[u8]| {
-        if streams.load(Ordering::SeqCst) {
+    let mut open = false;
+    let message = move |message: &[u8], to: &mut TcpStream| {
+        if streams.load(Ordering::SeqCst) && !open {
             bar.wait();
         }
+        // Begin and Commit, 24 bytes into what CopyData has of the WAL.
+        match message {
+            [b'd', _, _, _, _, b'w', rest @ ..] if rest.len() > 24 => match rest[24] {
+                b'B' => open = true,
+                b'C' => open = false,
+                _ => {}
+            },
+            _ => {}
+        }
+        to.write_all(message)
     };
-    thread::spawn(move || pump(postgres, server, wait));
+    thread::spawn(move || pump(postgres, server, messages(message)));
     Ok(())
 }
 
-fn pump(mut from: TcpStream, mut to: TcpStream, before: impl Fn(&[u8])) {
-    let mut buffer = vec![0; 64 << 10];
+/// Passes on whole messages of Postgres, each its kind and its length first.
+fn messages(
+    mut message: impl FnMut(&[u8], &mut TcpStream) -> io::Result<()>,
+) -> impl FnMut(&mut Vec<u8>, &mut TcpStream) -> io::Result<()> {
+    let mut first = true;
+    move |bytes, to| {
+        // The answer to whether it speaks TLS.
+        if std::mem::take(&mut first) && bytes == b"N" {
+            first = true;
+            to.write_all(bytes)?;
+            bytes.clear();
+        }
+        while let Some(length) = bytes.get(1..5) {
+            let length = 1 + u32::from_be_bytes(length.try_into().expect("four")) as usize;
+            if bytes.len() < length {
+                break;
+            }
+            message(&bytes[..length], to)?;
+            bytes.drain(..length);
+        }
+        Ok(())
+    }
+}
+
+/// Passes on what is read; what is not used yet is there again with the next bytes.
+fn pump(
+    mut from: TcpStream,
+    mut to: TcpStream,
+    mut pass: impl FnMut(&mut Vec<u8>, &mut TcpStream) -> io::Result<()>,
+) {
+    let (mut buffer, mut bytes) = (vec![0; 64 << 10], Vec::new());
     while let Ok(length @ 1..) = from.read(&mut buffer) {
-        before(&buffer[..length]);
-        if to.write_all(&buffer[..length]).is_err() {
+        bytes.extend_from_slice(&buffer[..length]);
+        if pass(&mut bytes, &mut to).is_err() {
             break;
         }
     }
