@@ -40,7 +40,7 @@ pub async fn make(
     world: &World,
     shapes: Range<usize>,
     shape: impl Fn(usize) -> Shape + Clone + Send + 'static,
-) -> Duration {
+) -> Made {
     let (makers, address) = (size("BENCH_MAKERS", CLIENTS), world.server.address);
     let begun = Instant::now();
     let mut workers = JoinSet::new();
@@ -48,23 +48,33 @@ pub async fn make(
         let (shapes, shape) = (shapes.clone(), shape.clone());
         workers.spawn(async move {
             let mut connection = Connection::open(address).await.unwrap();
+            let mut handles = Vec::new();
             for n in shapes.skip(maker).step_by(makers) {
                 let target = format!("{}&offset=-1", shape(n).target());
-                made(&mut connection, address, &target).await;
+                handles.push((n, made(&mut connection, address, &target).await));
             }
+            handles
         });
     }
-    workers.join_all().await;
-    begun.elapsed()
+    let handles = workers.join_all().await.into_iter().flatten().collect();
+    Made { took: begun.elapsed(), handles }
 }
 
-async fn made(connection: &mut Connection, address: SocketAddr, target: &str) {
+/// Shapes that were made.
+pub struct Made {
+    pub took: Duration,
+    /// The number of each, and its handle.
+    pub handles: Vec<(usize, String)>,
+}
+
+/// Returns the handle.
+async fn made(connection: &mut Connection, address: SocketAddr, target: &str) -> String {
     let deadline = Instant::now() + PATIENCE;
     loop {
         match ask(connection, target).await {
             Ok(answer) if answer.status != 503 => {
                 assert_eq!(answer.status, 200, "{}", answer.shown());
-                return;
+                return answer.header("electric-handle").unwrap().to_owned();
             }
             Ok(_) => tokio::time::sleep(Duration::from_millis(10)).await,
             // It has come to its end.

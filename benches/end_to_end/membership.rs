@@ -32,7 +32,7 @@ pub async fn membership() {
     let (world, metrics) = world(|options| options.arguments.extend(budget)).await;
     world.sql("CREATE TABLE issues (id int PRIMARY KEY, project_id int NOT NULL, title text NOT NULL)").await;
     world.sql("CREATE TABLE memberships (user_id int, project_id int, PRIMARY KEY (user_id, project_id))").await;
-    let made = make(&world, 0..users, shape).await;
+    let made = make(&world, 0..users, shape).await.took;
     settled(&world, &shape(0)).await;
     let idle = resident(&world, "VmRSS");
 

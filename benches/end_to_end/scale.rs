@@ -85,7 +85,7 @@ async fn measure(
         world.sql(&format!("{fill}{}) k", shapes - 1)).await;
     }
     let shape = |k: usize| Shape::of("issues").filter(&(template.filter)(k));
-    let made = make(&world, 0..shapes, shape).await;
+    let made = make(&world, 0..shapes, shape).await.took;
     let made_per_second = shapes as f64 / made.as_secs_f64();
     let measured = |transaction| {
         let (template, rounds) = (template.name, Vec::new());

@@ -9,8 +9,8 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use super::backlog::{Drained, drain};
-use super::harness::{Request, Shape, World};
-use super::making::{CLIENTS, each};
+use super::harness::{Request, Shape, World, size};
+use super::making::{CLIENTS, Made, each, make};
 use super::world;
 
 pub async fn throughput(shapes: usize, changes: usize) {
@@ -21,15 +21,13 @@ pub async fn throughput(shapes: usize, changes: usize) {
              status text NOT NULL, priority int NOT NULL, updated_at timestamptz NOT NULL DEFAULT now())",
         )
         .await;
-    let begun = Instant::now();
-    let logs = create_shapes(&world, shapes).await;
-    let created = begun.elapsed();
+    let Made { took: created, handles } = make(&world, 1..shapes + 1, shape).await;
     let bare = bare_snapshots(&world, shapes).await;
     // The one after tells when all of those are there.
     let last = "INSERT INTO issues VALUES (-1, 1, 'the last one', 'open', 0)";
     let write = write(&world, shapes, changes);
     let Drained { floor, ours } = drain(&world, &shape(1), last, write).await;
-    let rows = check(&world, logs).await;
+    let rows = check(&world, handles).await;
     let rate = |time: Duration| changes as f64 / time.as_secs_f64();
     println!(
         "throughput: {shapes} shapes project_id = n, {changes} row changes in transactions of 1 to 20"
@@ -46,29 +44,18 @@ pub async fn throughput(shapes: usize, changes: usize) {
     println!("  checked               {rows} rows of {shapes} shapes equal Postgres' answer");
 }
 
-/// Makes the shapes `project_id = 1…n`; returns handle and offset of each.
-async fn create_shapes(world: &World, shapes: usize) -> Vec<(usize, String)> {
-    let address = world.server.address;
-    each(shapes, move |n| async move {
-        let target = format!("{}&offset=-1", shape(n).target());
-        let response = Request::get(target).send(address).await.unwrap();
-        assert_eq!(response.status, 200, "shape {n}: {}", response.text());
-        response.header("electric-handle").unwrap().to_owned()
-    })
-    .await
-}
-
 /// The queries that as many shapes need at least: a snapshot transaction each.
 async fn bare_snapshots(world: &World, shapes: usize) -> Duration {
     let mut sessions = Vec::new();
-    for _ in 0..CLIENTS {
+    let connections = size("BENCH_MAKERS", CLIENTS);
+    for _ in 0..connections {
         sessions.push(world.db.session().await);
     }
     let begun = Instant::now();
     let mut workers = JoinSet::new();
     for (worker, session) in sessions.into_iter().enumerate() {
         workers.spawn(async move {
-            for n in (1..=shapes).filter(|n| n % CLIENTS == worker) {
+            for n in (1..=shapes).filter(|n| n % connections == worker) {
                 session
                     .sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT pg_current_snapshot()::text")
                     .await;

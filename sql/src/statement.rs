@@ -85,6 +85,25 @@ pub fn copy(
     format!("COPY ({}{limit}) TO STDOUT", select(table, columns, predicate))
 }
 
+/// The rows of several filters in one answer, each row with its filter's place in the list before it; at most
+/// `limit` rows of each.
+#[must_use]
+pub fn copy_several(
+    table: &TableSchema,
+    columns: &[usize],
+    predicates: &[Option<&Predicate>],
+    limit: u64,
+) -> String {
+    let one = |(place, predicate): (usize, &Option<&Predicate>)| {
+        let rows = select(table, columns, *predicate);
+        let values = rows.strip_prefix("SELECT ").unwrap_or(&rows);
+        let comma = if columns.is_empty() { "" } else { "," };
+        format!("(SELECT {place}{comma} {values} LIMIT {limit})")
+    };
+    let all: Vec<String> = predicates.iter().enumerate().map(one).collect();
+    format!("COPY ({}) TO STDOUT", all.join(" UNION ALL "))
+}
+
 /// The part of a shape that a subset request asks for, streamed as text: rows that the shape's
 /// `predicate` and the request's `filter` both let in. Each stands in parentheses of its own, so
 /// that an OR in one does not reach into the other.

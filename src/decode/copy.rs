@@ -30,6 +30,15 @@ pub fn row(line: &[u8], columns: usize, scratch: &mut Vec<u8>) -> Result<Row, Co
     row.finish().map_err(|_| CopyError("too few values"))
 }
 
+/// A number that stands before a row, and the line of the row.
+pub fn placed(line: &[u8]) -> Result<(usize, &[u8]), CopyError> {
+    let end = line.iter().position(|byte| matches!(byte, b'\t' | b'\n')).unwrap_or(line.len());
+    let number = std::str::from_utf8(&line[..end]).ok().and_then(|number| number.parse().ok());
+    let number = number.ok_or(CopyError("no number stands before a row"))?;
+    let rest = &line[end..];
+    Ok((number, rest.strip_prefix(b"\t").unwrap_or(rest)))
+}
+
 /// Undoes what `COPY` escapes when it writes: control characters by letter, the backslash itself.
 fn unescape(value: &[u8], out: &mut Vec<u8>) -> Result<(), CopyError> {
     out.clear();
@@ -73,5 +82,14 @@ mod tests {
         assert!(read(b"a\n", 2).is_err());
         assert!(read(b"a\\", 1).is_err());
         assert!(read(b"\xff", 1).is_err());
+    }
+
+    #[test]
+    fn reads_numbers_before_rows() {
+        assert_eq!(placed(b"12\ta\tb\n").unwrap(), (12, &b"a\tb\n"[..]));
+        assert_eq!(placed(b"0\t\n").unwrap(), (0, &b"\n"[..]));
+        assert_eq!(placed(b"7\n").unwrap(), (7, &b"\n"[..]));
+        assert!(placed(b"\ta\n").is_err());
+        assert!(placed(b"x\ta\n").is_err());
     }
 }

@@ -70,6 +70,28 @@ impl Snapshot {
         Ok((snapshot, Copy { statement, columns: definition.columns.len() }))
     }
 
+    /// The same for several shapes of one template, to read with [`Rows::next_placed`]: at most `limit` rows
+    /// of each, for so long.
+    pub async fn for_shapes(
+        database: &Database,
+        table: &TableSchema,
+        definition: &Definition,
+        predicates: &[Option<&Predicate>],
+        limit: u64,
+        time: Duration,
+    ) -> Result<(Snapshot, Copy), SnapshotError> {
+        let mut snapshot = Snapshot::idle(database).await?;
+        let client = snapshot.client()?;
+        let script = format!("{}; {}", script(&[table], None), statement_timeout(time));
+        let columns = &definition.columns;
+        let limit = rows_max(definition).unwrap_or(limit).min(limit);
+        let text = statement::copy_several(table, columns, predicates, limit);
+        let (answers, statement) =
+            try_join(client.simple_query(&script), client.prepare(&text)).await?;
+        snapshot.describe(&answers)?;
+        Ok((snapshot, Copy { statement, columns: columns.len() }))
+    }
+
     /// Takes a snapshot to read several tables from.
     pub async fn of_all(
         database: &Database,
@@ -161,8 +183,7 @@ impl Snapshot {
 
     /// Limits how long a statement may run from here on, its rows' reader included.
     pub async fn limit(&self, limit: Duration) -> Result<(), SnapshotError> {
-        let set = format!("SET LOCAL statement_timeout = {}", limit.as_millis());
-        Ok(self.client()?.batch_execute(&set).await?)
+        Ok(self.client()?.batch_execute(&statement_timeout(limit)).await?)
     }
 
     /// Ends the transaction and gives the connection back.
@@ -189,11 +210,18 @@ fn copy_text(
     definition: &Definition,
     predicate: Option<&Predicate>,
 ) -> String {
-    let limit = match definition.log {
+    statement::copy(table, &definition.columns, predicate, rows_max(definition))
+}
+
+fn rows_max(definition: &Definition) -> Option<u64> {
+    match definition.log {
         LogMode::Full => None,
         LogMode::ChangesOnly => Some(0),
-    };
-    statement::copy(table, &definition.columns, predicate, limit)
+    }
+}
+
+fn statement_timeout(limit: Duration) -> String {
+    format!("SET LOCAL statement_timeout = {}", limit.as_millis())
 }
 
 /// Begins a snapshot, in one round trip: most are of few rows, and there may be thousands of them.
@@ -245,5 +273,13 @@ impl Rows {
             None => Ok(None),
             Some(line) => Ok(Some(copy::row(&line?, self.columns, &mut self.scratch)?)),
         }
+    }
+
+    /// The next row of several shapes, and the shape's place among them.
+    pub async fn next_placed(&mut self) -> Result<Option<(usize, Row)>, SnapshotError> {
+        let Some(line) = self.stream.next().await else { return Ok(None) };
+        let line = line?;
+        let (place, line) = copy::placed(&line)?;
+        Ok(Some((place, copy::row(line, self.columns, &mut self.scratch)?)))
     }
 }

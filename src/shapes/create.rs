@@ -11,10 +11,10 @@
 //! 6. Rows and late postings are made durable, then the catalogue says so: the handle survives restarts.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use brooklet_dataflows::{Event, Posting, ShapeId, verdict};
-use brooklet_sql::Lsn;
+use brooklet_sql::{Lsn, Row};
 use tokio::sync::{mpsc, watch};
 
 use super::base::{Seen, Stage};
@@ -24,13 +24,14 @@ use super::fold;
 use super::partitions::Partitions;
 use super::recent::RecentCommits;
 use super::shape::Shape;
+use super::together::{self, Share, Turn};
 use super::visibility::Visibility;
 use crate::change_log::{ChangeLog, StoredCommit};
 use crate::engine::Engine;
 use crate::limits::RECENT_COMMITS_MAX;
 use crate::members::{self, MembersHandle};
 use crate::replication::partitions::Partition;
-use crate::replication::publication::{Publication, PublicationError};
+use crate::replication::publication::{PreparedTable, Publication, PublicationError};
 use crate::replication::schema::Schemas;
 use crate::replication::snapshot::{Rows, Snapshot, SnapshotError};
 use crate::replication::{self, Database, DatabaseError};
@@ -200,14 +201,9 @@ pub(super) async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), Cr
     let streamed = shop.recent.up_to(after);
     // Before the snapshot: rows of a partition that is attached later may be in neither.
     let before = partitions(shop, shape).await?;
-    let predicate = shape.plan.predicate.as_ref();
-    let definition = &shape.template.definition;
-    let (snapshot, copy) =
-        Snapshot::for_shape(&shop.database, table, definition, predicate).await?;
+    let Taken { snapshot, rows, now } = taken(shop, shape).await?;
     let (visibility, until) = (snapshot.visibility.clone(), snapshot.until);
-    // Its name is looked up now, so before it is checked whose rows these are. Nobody reads them yet.
-    let rows = snapshot.prepared(&copy).await?;
-    let generation = check(shop, shape, membership, before).await?;
+    let generation = check(shop, shape, now, membership, before).await?;
     shape.set_generation(generation);
     let early = early(shop, shape, &visibility, streamed).await?;
     let begun = shop.appender.begin(shape.id, visibility.clone(), until, early).await;
@@ -220,8 +216,18 @@ pub(super) async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), Cr
 
     let chunks = Chunks::new(&shop.packs, shop.chunk_bytes, shape, &base);
     let mut chunks = chunks.shared(&shop.encoded);
-    store(&mut chunks, shape, rows).await?;
-    snapshot.end().await?;
+    match rows {
+        Found::Reading(rows, waited) => {
+            let begun = Instant::now();
+            let count = store(&mut chunks, shape, rows).await?;
+            shape.template.together.learn(count, waited + begun.elapsed());
+        }
+        Found::All(rows) => {
+            let stored = rows.into_iter().try_for_each(|row| chunks.push(row));
+            stored.and_then(|()| chunks.flush()).map_err(CreateError::internal)?;
+        }
+    }
+    together::leave(snapshot).await?;
     let still_right = || shop.partitions.generation(table.oid) == generation;
     finish(shop, shape, &Seen { visibility, until }, late, still_right).await?;
     // Fails only when the process is ending.
@@ -231,18 +237,52 @@ pub(super) async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), Cr
     Ok(())
 }
 
+/// A snapshot, and what it has of a shape. The table's name is looked up by now, so before it is checked whose
+/// rows these are.
+struct Taken {
+    snapshot: Arc<Snapshot>,
+    rows: Found,
+    /// What the catalogue says of the table, under the snapshot's lock.
+    now: Option<Arc<PreparedTable>>,
+}
+
+enum Found {
+    /// It took so long until they began to come.
+    Reading(Rows, Duration),
+    All(Vec<Row>),
+}
+
+async fn taken(shop: &Workshop, shape: &Arc<Shape>) -> Result<Taken, CreateError> {
+    // Held until the rows begin to come.
+    let turn = match shape.template.together.turn(shop, shape).await {
+        Turn::Shared(Share { snapshot, rows, table }) => {
+            return Ok(Taken { snapshot, rows: Found::All(rows), now: table });
+        }
+        Turn::Alone(turn) => turn,
+    };
+    let (definition, predicate) = (&shape.template.definition, shape.plan.predicate.as_ref());
+    let (snapshot, copy) =
+        Snapshot::for_shape(&shop.database, shape.table(), definition, predicate).await?;
+    let begun = Instant::now();
+    let rows = snapshot.prepared(&copy).await?;
+    let rows = Found::Reading(rows, begun.elapsed());
+    drop(turn);
+    let now = shop.publication.inspect_one(shape.table().oid).await;
+    let now = now.map_err(|error| CreateError::from(&error))?;
+    Ok(Taken { snapshot: Arc::new(snapshot), rows, now })
+}
+
 /// Whether the table is what it was when the question was asked. The snapshot holds its lock, so a
 /// later change of the table comes after it in the stream. An earlier one may have been announced
 /// before the shape was there to hear it. Returns the generation of partitions.
 async fn check(
     shop: &Workshop,
     shape: &Shape,
+    now: Option<Arc<PreparedTable>>,
     membership: u32,
     before: Vec<Partition>,
 ) -> Result<u64, CreateError> {
     let table = shape.table();
-    let now = shop.publication.inspect_one(table.oid).await;
-    let now = now.map_err(|error| CreateError::from(&error))?;
     // A partition that came in between may be in the snapshot or not.
     let partitions = partitions(shop, shape).await?;
     let streamed = partitions.iter().all(|partition| partition.streamed);
@@ -371,8 +411,13 @@ pub(crate) async fn finish(
 /// How long rows may wait for a batch to fill while Postgres is slow to find more.
 const BATCH_WAIT: Duration = Duration::from_millis(100);
 
-/// Stores all rows; readers may follow.
-async fn store(chunks: &mut Chunks<'_>, shape: &Shape, mut rows: Rows) -> Result<(), CreateError> {
+/// Stores all rows; readers may follow. Returns how many there are.
+async fn store(
+    chunks: &mut Chunks<'_>,
+    shape: &Shape,
+    mut rows: Rows,
+) -> Result<usize, CreateError> {
+    let mut count = 0;
     loop {
         let next = if chunks.is_flushed() {
             rows.next().await
@@ -387,8 +432,12 @@ async fn store(chunks: &mut Chunks<'_>, shape: &Shape, mut rows: Rows) -> Result
         };
         match next? {
             Some(row) => chunks.push(row).map_err(CreateError::internal)?,
-            None => return chunks.flush().map_err(CreateError::internal),
+            None => {
+                chunks.flush().map_err(CreateError::internal)?;
+                return Ok(count);
+            }
         }
+        count += 1;
         if chunks.is_flushed() && shape.log.ended().is_some() {
             return Err(CreateError::Ended);
         }

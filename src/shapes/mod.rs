@@ -26,6 +26,7 @@ pub mod schema_header;
 pub mod shape;
 pub mod stored;
 pub mod template;
+pub mod together;
 pub mod visibility;
 
 pub use create::CreateError;

@@ -12,6 +12,7 @@ use brooklet_sql::{Form, Predicate, TableSchema};
 
 use super::definition::{Defined, Definition};
 use super::schema_header::schema_header;
+use super::together::Together;
 use crate::shape_log::{TypedView, View};
 
 /// What is shown of which table, and how.
@@ -25,6 +26,8 @@ pub struct Template {
     typed: OnceLock<TypedView>,
     /// What the filters of its shapes look like. Held for a look-up only.
     forms: Mutex<Kept<Form>>,
+    /// How its new shapes come by their snapshots.
+    pub together: Together,
 }
 
 impl Template {
@@ -39,6 +42,7 @@ impl Template {
             view: OnceLock::new(),
             typed: OnceLock::new(),
             forms: Mutex::default(),
+            together: Together::default(),
         }
     }
 

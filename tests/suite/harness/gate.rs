@@ -80,8 +80,8 @@ fn pass(server: TcpStream, postgres: TcpStream, bar: Arc<Bar>) -> io::Result<()>
             }
         };
         pump(from_server, to_postgres, |bytes, to| {
-            look(&bytes);
-            let passed = to.write_all(&bytes);
+            look(bytes);
+            let passed = to.write_all(bytes);
             bytes.clear();
             passed
         });

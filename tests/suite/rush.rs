@@ -1,0 +1,112 @@
+//! Many new shapes of one table at once: they share snapshots, and nobody pays for another's rows or errors.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::future::join_all;
+
+use crate::harness::{Cluster, Database, Follower, Locale, Rng, Session, Shape, World};
+
+/// Shapes of one rush.
+const SHAPES: i64 = 40;
+
+/// A Postgres that writes down what it is asked, and a table of 1,000 rows of each of four kinds.
+async fn world() -> (Arc<Cluster>, World) {
+    let cluster = Arc::new(Cluster::own(Locale::CUtf8, &["log_statement=all"]));
+    let world = World::with(Database::create(Arc::clone(&cluster)).await, |_| {}).await;
+    world.sql("CREATE TABLE items (id int PRIMARY KEY, kind int, n int)").await;
+    world.sql("INSERT INTO items SELECT g, g % 4, g FROM generate_series(0, 3999) g").await;
+    (cluster, world)
+}
+
+/// Makes all at once, in rounds with other constants until some have shared a snapshot: the first ones take theirs
+/// alone.
+async fn rush(
+    cluster: &Cluster,
+    world: &World,
+    shapes: impl Fn(i64) -> Vec<Shape>,
+) -> Vec<Follower> {
+    let mut followers = Vec::new();
+    for round in 0..50 {
+        let mut new: Vec<_> =
+            shapes(round * SHAPES).into_iter().map(|shape| world.client(shape)).collect();
+        join_all(new.iter_mut().map(|follower| follower.catch_up())).await;
+        followers.append(&mut new);
+        if cluster.log().contains("UNION ALL") {
+            return followers;
+        }
+    }
+    panic!("no snapshot was shared: the test tests nothing");
+}
+
+#[tokio::test]
+async fn shapes_that_share_a_snapshot_are_each_right_while_others_write() {
+    let (cluster, world) = world().await;
+    let done = Arc::new(AtomicBool::new(false));
+    let mut writing = Vec::new();
+    for number in 0..3 {
+        let (session, done) = (world.db.session().await, Arc::clone(&done));
+        let rng = Rng::for_test("shapes_that_share_a_snapshot").fork();
+        writing.push(tokio::spawn(write(session, number, rng, done)));
+    }
+    let shapes = |first| {
+        (first..first + SHAPES).map(|n| Shape::of("items").filter(&format!("n = {n}"))).collect()
+    };
+    let mut followers = rush(&cluster, &world, shapes).await;
+    done.store(true, Ordering::Relaxed);
+    for writer in writing {
+        writer.await.unwrap();
+    }
+    world.compare_all(&mut followers).await;
+}
+
+/// Writes rows of its own until it is told that this is enough.
+async fn write(session: Session, number: i64, mut rng: Rng, done: Arc<AtomicBool>) {
+    while !done.load(Ordering::Relaxed) {
+        let (id, n) = (rng.between(0, 1300) * 3 + number, rng.between(0, 200));
+        let open = "BEGIN; INSERT INTO items VALUES";
+        let sql = match rng.below(3) {
+            0 => format!("DELETE FROM items WHERE id = {id}"),
+            1 => format!("UPDATE items SET n = {n} WHERE id = {id}"),
+            _ => format!("{open} ({id}, 0, {n}) ON CONFLICT (id) DO UPDATE SET n = {n}; COMMIT"),
+        };
+        session.sql(&sql).await;
+    }
+}
+
+#[tokio::test]
+async fn a_shape_of_many_rows_among_them_has_all_of_its_rows() {
+    let (cluster, world) = world().await;
+    let shapes = |first: i64| {
+        let few = (first..first + SHAPES).map(|n| Shape::of("items").filter(&format!("n = {n}")));
+        let many = Shape::of("items").filter(&format!("kind = 1 AND n > {first}"));
+        few.chain([many]).collect()
+    };
+    let mut followers = rush(&cluster, &world, shapes).await;
+    world.compare_all(&mut followers).await;
+}
+
+#[tokio::test]
+async fn an_error_of_one_is_not_an_error_of_the_others() {
+    let (cluster, world) = world().await;
+    let shapes = |first: i64| {
+        (first..first + SHAPES).map(|n| Shape::of("items").filter(&format!("n = {n}"))).collect()
+    };
+    let mut followers = rush(&cluster, &world, shapes).await;
+    let mut new: Vec<_> = (0..SHAPES)
+        .map(|n| world.client(Shape::of("items").filter(&format!("n = {n} AND kind < 4"))))
+        .collect();
+    let failing = (0..4).map(|zero| {
+        let shape = Shape::of("items").filter(&format!("1 / (kind - {zero}) = 5"));
+        let target = format!("{}&offset=-1", shape.target());
+        let world = &world;
+        async move {
+            let answer = world.get(&target).await.expect(400);
+            assert!(answer.text().contains("division by zero"), "{}", answer.text());
+        }
+    });
+    let others = join_all(new.iter_mut().map(|follower| follower.catch_up()));
+    tokio::join!(others, join_all(failing));
+    followers.append(&mut new);
+    world.compare_all(&mut followers).await;
+}
