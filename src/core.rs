@@ -267,7 +267,7 @@ async fn wire(
     tasks.spawn(Arc::clone(&registry).follow_stale(stores.stale));
     tasks.spawn(Folder::new(registry.clone(), stores.large.1, settings.catch_up_window).run());
     tasks.spawn(seal(log, registry.workshop().both_logs(), unsealed, rolled_files));
-    tasks.spawn(load::restore(Arc::clone(&registry), member_shapes(&registry)));
+    tasks.spawn(load::restore(Arc::clone(&registry), registry.finished_with_subqueries()));
     let stream = Stream { session, registry: Arc::clone(&registry), meta, lost: lost_sender };
     tasks.spawn(follow(stream, lost, ends));
     Ok(Arc::new(Core { registry, connected, lost: is_lost, stop_stream, _tasks: tasks }))
@@ -316,12 +316,6 @@ fn published(shapes: &[Shape], meta: &Arc<MetaFile>) -> Memberships {
 fn member_plans(shapes: &[Shape]) -> Vec<Arc<ShapePlan>> {
     let plans = shapes.iter().map(|shape| &shape.plan);
     plans.filter(|plan| concerns(plan)).cloned().collect()
-}
-
-fn member_shapes(registry: &Registry) -> Vec<Arc<Shape>> {
-    let mut shapes = registry.finished();
-    shapes.retain(|shape| concerns(&shape.plan));
-    shapes
 }
 
 /// Starts the dataflow, whose results go to the appender.

@@ -200,8 +200,7 @@ async fn changed(
 /// Ends the shapes whose inner tables are no longer what they were, also if no write ever says so; those that are
 /// about one of `out`, which were not published for a while.
 pub async fn reconcile(registry: &Arc<Registry>, out: &HashSet<u32>) {
-    let mut shapes = registry.finished();
-    shapes.retain(|shape| super::concerns(&shape.plan));
+    let shapes = registry.finished_with_subqueries();
     if shapes.is_empty() {
         return;
     }

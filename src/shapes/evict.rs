@@ -39,9 +39,12 @@ pub async fn free(registry: &Arc<Registry>, bytes: u64) {
 /// Ends what is idle for too long, then the longest idle of what is too many. Shapes that somebody
 /// waits for are never idle: they go last.
 pub async fn evict(registry: &Arc<Registry>, limits: ShapeLimits) {
+    let too_many = limits.max.map_or(0, |max| registry.count().saturating_sub(max));
+    if too_many == 0 && limits.idle.is_none() {
+        return;
+    }
     let mut shapes: Vec<(Duration, Arc<Shape>)> =
         registry.finished().into_iter().map(|shape| (shape.idle(), shape)).collect();
-    let too_many = limits.max.map_or(0, |max| registry.count().saturating_sub(max));
     shapes.sort_unstable_by_key(|(idle, shape)| (std::cmp::Reverse(*idle), shape.id));
     let mut evicted = Vec::new();
     for (number, (idle, shape)) in shapes.into_iter().enumerate() {

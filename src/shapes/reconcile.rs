@@ -28,8 +28,7 @@ pub async fn reconcile(registry: &Arc<Registry>) -> Result<(), DatabaseError> {
     }
     let oids: Vec<u32> = by_table.keys().copied().collect();
     let workshop = registry.workshop();
-    let mut with_subqueries = registry.finished();
-    with_subqueries.retain(|shape| crate::members::concerns(&shape.plan));
+    let with_subqueries = registry.finished_with_subqueries();
     let inner = crate::members::tables(with_subqueries.iter().map(|shape| &shape.plan));
     let all: HashSet<u32> = oids.iter().copied().chain(inner).collect();
     let found = workshop.publication.inspect(&all.iter().copied().collect::<Vec<_>>()).await?;

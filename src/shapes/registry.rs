@@ -145,10 +145,24 @@ impl Registry {
         self.state().halted.is_some()
     }
 
-    /// All shapes whose snapshot is complete.
+    /// All shapes whose snapshot is complete, each when it was looked at: requests come in between.
     #[must_use]
     pub fn finished(&self) -> Vec<Arc<Shape>> {
-        self.state().maps.all().filter(|shape| shape.is_complete()).cloned().collect()
+        let mut finished = Vec::new();
+        for number in 0..Maps::PIECES {
+            let state = self.state();
+            let piece = state.maps.piece(number);
+            finished.extend(piece.filter(|shape| shape.is_complete()).cloned());
+        }
+        finished
+    }
+
+    /// Those of them with subqueries.
+    #[must_use]
+    pub fn finished_with_subqueries(&self) -> Vec<Arc<Shape>> {
+        let state = self.state();
+        let all = state.maps.with_subqueries();
+        all.filter(|shape| shape.is_complete()).cloned().collect()
     }
 
     /// The shape that answers this question; made if there is none. Everybody who asks meanwhile
