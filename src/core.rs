@@ -25,6 +25,7 @@ use crate::repair::{Stream, first_place};
 use crate::replication::Database;
 use crate::replication::layouts::Layouts;
 use crate::replication::memberships::Memberships;
+use crate::replication::rewrites::Rewrites;
 use crate::replication::schema::Schemas;
 use crate::replication::session::{Cluster, Session, SessionError};
 use crate::replication::slot::Names;
@@ -220,9 +221,11 @@ async fn wire(
     spawn_thread("postings", ends.clone(), move || Ok(appender.run()?))?;
     spawn_thread("member postings", ends.clone(), move || Ok(of_members.run()?))?;
     let engine = start_dataflow(stores.appender.clone())?;
-    let schemas = Schemas::new(database.clone(), Arc::clone(&stores.layouts));
+    let schemas =
+        Schemas::new(database.clone(), Arc::clone(&stores.layouts)).knowing(rewrites(&meta));
     stores.logs.note_seen(meta.seen());
     let shapes = revive(&mut stores, &schemas, &log, &engine, meta.repaired()).await?;
+    schemas.rewrites().keep(&tables(&shapes));
     let (unsealed, begun_after) = (log.unsealed(&commits), writer.last_commit());
     let recent = Arc::new(RecentCommits::since(meta.moved(), commits));
     let (rolled, rolled_files) = mpsc::unbounded_channel();
@@ -310,6 +313,12 @@ fn published(shapes: &[Shape], meta: &Arc<MetaFile>) -> Memberships {
     let (known, meta) = (meta.published(), Arc::clone(meta));
     let tables = tables(shapes).into_iter().map(|table| (table, known.get(&table).copied()));
     Memberships::new(tables, move |table, membership| meta.note_published(table, membership))
+}
+
+/// How the tables of shapes were found last; what changes is noted.
+fn rewrites(meta: &Arc<MetaFile>) -> Rewrites {
+    let noted = Arc::clone(meta);
+    Rewrites::new(meta.found(), move |notes| noted.note_found(notes))
 }
 
 /// The plans of shapes with subqueries.

@@ -42,6 +42,8 @@ fn table(oid: u32) -> Arc<TableSchema> {
         element_type_oid: 0,
         enum_schema: String::new(),
         enum_name: String::new(),
+        parts: Vec::new(),
+        rewritten: 0,
         collation: text.then(Collation::c),
         number: 0,
         dropped: false,

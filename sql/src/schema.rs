@@ -45,6 +45,14 @@ pub struct Column {
     /// Its name there, which is not the column's `type_name` under a domain.
     #[serde(default)]
     pub enum_name: String,
+    /// What the text of values depends on inside the type: enums with their labels, the fields of composite
+    /// types; each with its number in front. None for built-in types.
+    #[serde(default)]
+    pub parts: Vec<String>,
+    /// How often all rows are known to have got another value of it that the stream did not tell, by an ALTER
+    /// TABLE: values from before are of another column.
+    #[serde(default)]
+    pub rewritten: u32,
 }
 
 /// A table, as the catalogue describes it. Column indices everywhere are places in `columns`.
@@ -85,6 +93,8 @@ impl Column {
             element_type_oid: 0,
             enum_schema: String::new(),
             enum_name: String::new(),
+            parts: Vec::new(),
+            rewritten: 0,
         }
     }
 }
@@ -106,6 +116,12 @@ impl TableSchema {
             let Column { number, type_oid, type_modifier, labels, .. } = column;
             text += &format!(" {at}:{number}:{type_oid}:{type_modifier}:{}", labels.join(","));
             text += column.collation.as_ref().map_or("", |collation| &collation.name);
+            if labels.is_empty() {
+                column.parts.iter().for_each(|part| text += &format!(":{part}"));
+            }
+            if column.rewritten > 0 {
+                text += &format!(":r{}", column.rewritten);
+            }
         }
         text
     }

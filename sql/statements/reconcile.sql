@@ -34,16 +34,61 @@ SELECT c.oid,
        coalesce(array_agg(a.attcollation ORDER BY a.attnum) FILTER (WHERE a.attnum > 0), '{}')
          AS column_collations,
        coalesce(
+         array_agg(coalesce(element.typname, t.typname)::text ORDER BY a.attnum)
+           FILTER (WHERE a.attnum > 0),
+         '{}') AS column_type_names,
+       -- As in columns.sql, each column's as JSON.
+       coalesce(
          array_agg(
-           coalesce(
-             -- Of an enum, of one under a domain, of the elements of an array.
-             (SELECT string_agg(e.enumlabel, chr(10) ORDER BY e.enumsortorder)
-              FROM pg_type t
-              JOIN pg_enum e ON e.enumtypid IN (t.oid, t.typbasetype, t.typelem)
-              WHERE t.oid = a.atttypid),
-             '')
+           to_json(CASE WHEN a.atttypid < 16384 THEN '{}'::text[] ELSE ARRAY(
+             WITH RECURSIVE inside AS (
+               SELECT a.atttypid AS oid
+               UNION
+               SELECT next.oid
+               FROM inside
+               JOIN pg_type u ON u.oid = inside.oid
+               CROSS JOIN LATERAL (
+                 SELECT u.typbasetype AS oid WHERE u.typtype = 'd'
+                 UNION ALL
+                 SELECT u.typelem WHERE u.typelem <> 0
+                 UNION ALL
+                 SELECT r.rngsubtype FROM pg_range r WHERE u.oid IN (r.rngtypid, r.rngmultitypid)
+                 UNION ALL
+                 SELECT f.atttypid FROM pg_attribute f
+                 WHERE u.typtype = 'c' AND f.attrelid = u.typrelid AND f.attnum > 0
+                   AND NOT f.attisdropped
+               ) next
+             )
+             SELECT 'label ' || e.oid || ' ' || e.enumlabel
+             FROM inside JOIN pg_enum e ON e.enumtypid = inside.oid
+             UNION ALL
+             -- Filters call it by its name.
+             SELECT 'enum ' || u.oid || ' ' || s.nspname || '.' || u.typname
+             FROM inside JOIN pg_type u ON u.oid = inside.oid AND u.typtype = 'e'
+             JOIN pg_namespace s ON s.oid = u.typnamespace
+             UNION ALL
+             SELECT 'fields ' || u.oid || ' '
+                    || string_agg(f.atttypid || ':' || f.atttypmod, ' ' ORDER BY f.attnum)
+             FROM inside JOIN pg_type u ON u.oid = inside.oid AND u.typtype = 'c'
+             JOIN pg_attribute f ON f.attrelid = u.typrelid AND f.attnum > 0 AND NOT f.attisdropped
+             GROUP BY u.oid
+             ORDER BY 1
+           ) END)::text
            ORDER BY a.attnum) FILTER (WHERE a.attnum > 0),
-         '{}') AS column_labels,
+         '{}') AS column_parts,
+       -- Together these say whether a column was rewritten: new files of the table and a new row of it.
+       coalesce(
+         array_agg(a.xmin::text::int8 ORDER BY a.attnum) FILTER (WHERE a.attnum > 0),
+         '{}') AS column_xmins,
+       CASE WHEN c.relkind = 'p' THEN (
+         WITH RECURSIVE down AS (
+           SELECT c.oid
+           UNION ALL
+           SELECT i.inhrelid FROM down JOIN pg_inherits i ON i.inhparent = down.oid
+         )
+         SELECT md5(string_agg(l.oid || ':' || l.relfilenode, ' ' ORDER BY l.oid))
+         FROM down JOIN pg_class l ON l.oid = down.oid
+       ) ELSE c.relfilenode::text END AS files,
        coalesce(
          (SELECT array_agg(k.attname::text ORDER BY array_position(i.indkey::int2[], k.attnum))
           FROM pg_index i
@@ -64,5 +109,8 @@ FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_attribute a
   ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+LEFT JOIN pg_type t ON t.oid = a.atttypid
+LEFT JOIN pg_type element
+  ON a.attndims > 0 AND t.typcategory = 'A' AND element.oid = t.typelem
 WHERE c.oid = ANY ($2)
 GROUP BY c.oid, n.nspname, c.relname, c.relreplident, c.relkind

@@ -74,6 +74,8 @@ fn table() -> TableSchema {
         element_type_oid: 0,
         enum_schema: "public".into(),
         enum_name: "mood".into(),
+        parts: Vec::new(),
+        rewritten: 0,
         number: 0,
         dropped: false,
     };

@@ -55,6 +55,8 @@ fn table() -> TableSchema {
         element_type_oid: 0,
         enum_schema: String::new(),
         enum_name: String::new(),
+        parts: Vec::new(),
+        rewritten: 0,
         generated: false,
         collation: (oid == 25 || oid == 1009).then(Collation::c),
         number: 0,

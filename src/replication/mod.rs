@@ -13,6 +13,7 @@ pub mod memberships;
 pub mod partitions;
 pub mod preflight;
 pub mod publication;
+pub mod rewrites;
 pub mod schema;
 pub mod session;
 pub mod slot;

@@ -13,6 +13,7 @@ use super::collations::CollationNames;
 use super::database::{Database, DatabaseError};
 use super::memberships::Memberships;
 use super::partitions::{Partition, partitions};
+use super::rewrites::{Begun, Rewrites};
 use super::ways::columns;
 use crate::limits::{INSPECT_PAUSE, TABLE_LOCK_TIMEOUT, TABLE_LOCK_TRIES, TABLE_WRITERS_MAX};
 use crate::shapes::template::Template;
@@ -80,27 +81,42 @@ struct PreparedColumn {
     number: i16,
     not_null: bool,
     collation: u32,
-    labels: String,
+    type_name: String,
+    /// See [`Column::parts`].
+    parts: Vec<String>,
+    /// See [`Column::rewritten`].
+    rewritten: u32,
 }
 
 impl PreparedTable {
-    fn read(row: &tokio_postgres::Row, names: &Arc<CollationNames>) -> PreparedTable {
+    fn read(
+        row: &tokio_postgres::Row,
+        names: &Arc<CollationNames>,
+        (rewrites, begun): (&Rewrites, Begun),
+    ) -> PreparedTable {
+        let oid = row.get("oid");
         let columns =
             columns(row.get("column_names"), row.get("column_types"), row.get("column_modifiers"));
         let numbers: Vec<i16> = row.get("column_numbers");
+        // Of 32 bits, for which Postgres has no number that fits.
+        let xmins = row.get::<_, Vec<i64>>("column_xmins").into_iter();
+        let xmins = xmins.map(|xmin| u32::try_from(xmin).unwrap_or_default());
+        let written: Vec<(i16, u32)> = numbers.iter().copied().zip(xmins).collect();
+        let rewritten = rewrites.compare(begun, oid, row.get("files"), &written);
         let not_null: Vec<bool> = row.get("column_not_null");
-        let labels: Vec<String> = row.get("column_labels");
         let collations: Vec<u32> = row.get("column_collations");
-        let columns = columns.into_iter().zip(numbers).zip(not_null).zip(labels).zip(collations);
-        let column = |((((column, number), not_null), labels), collation)| PreparedColumn {
-            column,
-            number,
-            not_null,
-            collation,
-            labels,
-        };
+        let type_names: Vec<String> = row.get("column_type_names");
+        // What is no JSON says nothing, as that of a built-in type.
+        let parts = row.get::<_, Vec<String>>("column_parts").into_iter();
+        let parts = parts.map(|parts| serde_json::from_str(&parts).unwrap_or_default());
+        let columns = columns.into_iter().zip(numbers).zip(not_null).zip(collations);
+        let columns = columns.zip(type_names).zip(parts).zip(rewritten);
+        let column =
+            |((((((column, number), not_null), collation), type_name), parts), rewritten)| {
+                PreparedColumn { column, number, not_null, collation, type_name, parts, rewritten }
+            };
         PreparedTable {
-            oid: row.get("oid"),
+            oid,
             name: RelationName { schema: row.get("schema"), table: row.get("name") },
             membership: row.get("membership"),
             whole: row.get::<_, bool>("whole") && row.get::<_, bool>("full_identity"),
@@ -148,19 +164,31 @@ impl PreparedTable {
                     now.collation,
                     column.collation.as_ref().map(|collation| &*collation.name),
                 )
-                && keeps_labels(&column.labels, &now.labels, filtered)
+                && now.type_name == column.type_name
+                && now.rewritten == column.rewritten
+                && keeps_parts(column, &now.parts, filtered)
         })
     }
 }
 
-/// A label of an enum that is renamed changes every row, and no change says so. One that is added
-/// matters to filters only: they do not know it. Labels that are not found are nothing to judge by.
-fn keeps_labels(before: &[String], now: &str, filtered: bool) -> bool {
-    let mut labels = now.split('\n');
-    now.is_empty()
-        || before.is_empty()
-        || (before.iter().all(|label| labels.any(|now| now == label))
-            && (!filtered || now.split('\n').count() == before.len()))
+/// A label of an enum that is renamed changes every row, as does a field that a composite type gets or loses, and no
+/// change says so. A label that is added matters to filters only: they do not know it. What is not known of a type, from
+/// before it was looked into, is nothing to judge by.
+fn keeps_parts(column: &Column, now: &[String], filtered: bool) -> bool {
+    let before = &column.parts;
+    if before.is_empty() {
+        return now.is_empty() || keeps_labels(&column.labels, now, filtered);
+    }
+    before.iter().all(|part| now.contains(part)) && (!filtered || now.len() == before.len())
+}
+
+/// The same of a column of which only an enum's labels are known.
+fn keeps_labels(before: &[String], now: &[String], filtered: bool) -> bool {
+    let label = |part: &str| Some(part.strip_prefix("label ")?.split_once(' ')?.1.to_owned());
+    let now: Vec<String> = now.iter().filter_map(|part| label(part)).collect();
+    before.is_empty()
+        || (before.iter().all(|label| now.contains(label))
+            && (!filtered || now.len() == before.len()))
 }
 
 /// Prepares tables, each once per process.
@@ -172,6 +200,7 @@ pub struct Publication {
     /// Requests for one table wait for each other, and share what they ask.
     asked: Mutex<HashMap<u32, Arc<Asked>>>,
     collations: Arc<CollationNames>,
+    rewrites: Arc<Rewrites>,
 }
 
 /// What is asked about a table for every new shape.
@@ -194,8 +223,9 @@ impl Publication {
         name: String,
         members: Memberships,
         collations: Arc<CollationNames>,
+        rewrites: Arc<Rewrites>,
     ) -> Publication {
-        Publication { database, name, members, asked: Mutex::default(), collations }
+        Publication { database, name, members, asked: Mutex::default(), collations, rewrites }
     }
 
     /// Returns once every change of the table that commits after now is in the stream, with its
@@ -308,8 +338,10 @@ impl Publication {
         let client = self.database.pooled().await?;
         // Asked for every new shape; to plan it takes longer than to run it.
         let prepared = client.prepare_cached(statement::RECONCILE).await?;
+        let begun = self.rewrites.begin();
         let rows = client.query(&prepared, &[&self.name, &tables]).await?;
-        Ok(rows.iter().map(|row| PreparedTable::read(row, &self.collations)).collect())
+        let read = |row| PreparedTable::read(row, &self.collations, (&self.rewrites, begun));
+        Ok(rows.iter().map(read).collect())
     }
 
     /// Makes the old rows of a partition complete that came after its table was prepared.

@@ -19,6 +19,7 @@ use super::layouts::Layouts;
 use super::memberships::Memberships;
 use super::partitions::partitions;
 use super::publication::{PreparedTable, Publication};
+use super::rewrites::Rewrites;
 use super::zones::KnownZones;
 use crate::shapes::definition::FilterSource;
 
@@ -60,6 +61,7 @@ pub struct Schemas {
     /// Asked once: who reads a shape needs no Postgres, and another major version is another database.
     version: OnceCell<i32>,
     layouts: Arc<Layouts>,
+    rewrites: Arc<Rewrites>,
     /// One look at a table at a time, and when the last one began: whoever asked before that takes
     /// its result. Async: held across statements.
     looks: Mutex<HashMap<(RelationName, bool), Look>>,
@@ -81,6 +83,7 @@ impl Schemas {
             database,
             collations: Arc::default(),
             layouts,
+            rewrites: Arc::default(),
             zones: KnownZones::default(),
             version: OnceCell::new(),
             looks: Mutex::default(),
@@ -89,10 +92,23 @@ impl Schemas {
         }
     }
 
-    /// The publication of this name, which calls collations as these schemas do.
+    /// The same, with what an earlier process knew of rewritten columns.
+    #[must_use]
+    pub fn knowing(self, rewrites: Rewrites) -> Schemas {
+        Schemas { rewrites: Arc::new(rewrites), ..self }
+    }
+
+    /// What is known of rewritten columns.
+    #[must_use]
+    pub fn rewrites(&self) -> &Rewrites {
+        &self.rewrites
+    }
+
+    /// The publication of this name, which calls collations and knows rewritten columns as these schemas do.
     #[must_use]
     pub fn publication(&self, name: String, members: Memberships) -> Publication {
-        Publication::new(self.database.clone(), name, members, Arc::clone(&self.collations))
+        let (collations, rewrites) = (Arc::clone(&self.collations), Arc::clone(&self.rewrites));
+        Publication::new(self.database.clone(), name, members, collations, rewrites)
     }
 
     /// A table that shapes already use is known without Postgres.
@@ -264,6 +280,9 @@ impl Schemas {
             }
             columns.push(column(row, collations.get(&oid).cloned()));
         }
+        let numbers: Vec<i16> = columns.iter().map(|column| column.number).collect();
+        let rewritten = self.rewrites.known(oid, &numbers);
+        columns.iter_mut().zip(rewritten).for_each(|(column, known)| column.rewritten = known);
         let columns = self.placed(oid, name, columns);
         let unique = unique(&columns, &row.get::<_, Vec<String>>("unique_keys"));
         Ok(TableSchema { oid, name: name.clone(), columns, partitioned, unique })
@@ -375,6 +394,8 @@ fn column(row: &Row, collation: Option<Collation>) -> Column {
         element_type_oid: row.get("element_type_oid"),
         enum_schema: row.get("enum_schema"),
         enum_name: row.get("enum_name"),
+        parts: row.get("parts"),
+        rewritten: 0,
     }
 }
 

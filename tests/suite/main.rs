@@ -23,6 +23,7 @@ mod preflight;
 mod protocol;
 mod repair;
 mod retention;
+mod rewritten;
 mod rush;
 mod schema_change;
 mod secrets;

@@ -39,6 +39,8 @@ fn table() -> TableSchema {
         element_type_oid: 0,
         enum_schema: String::new(),
         enum_name: String::new(),
+        parts: Vec::new(),
+        rewritten: 0,
         generated: name == "g",
         collation: match name {
             "locale" => {

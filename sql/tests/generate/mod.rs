@@ -102,6 +102,8 @@ pub fn table(default: &Collation) -> TableSchema {
         element_type_oid: 0,
         enum_schema: String::new(),
         enum_name: String::new(),
+        parts: Vec::new(),
+        rewritten: 0,
         generated: false,
         collation: match (kind, name) {
             (Kind::Text, "c") => Some(Collation::c()),

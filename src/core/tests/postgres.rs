@@ -140,6 +140,8 @@ pub(super) fn schema(table: usize, added: usize) -> Arc<TableSchema> {
         element_type_oid: 0,
         enum_schema: String::new(),
         enum_name: String::new(),
+        parts: Vec::new(),
+        rewritten: 0,
         name,
     };
     let columns = names(added).into_iter().enumerate().map(column).collect();

@@ -24,6 +24,8 @@ fn table(name: &str, columns: &[(&str, Option<usize>)]) -> TableSchema {
         element_type_oid: 0,
         enum_schema: String::new(),
         enum_name: String::new(),
+        parts: Vec::new(),
+        rewritten: 0,
     };
     let name = RelationName { schema: "my.schema".into(), table: name.into() };
     TableSchema {
