@@ -25,7 +25,7 @@ use crate::repair::{Stream, first_place};
 use crate::replication::Database;
 use crate::replication::layouts::Layouts;
 use crate::replication::memberships::Memberships;
-use crate::replication::rewrites::Rewrites;
+use crate::replication::rewrites::{Notes, Rewrites};
 use crate::replication::schema::Schemas;
 use crate::replication::session::{Cluster, Session, SessionError};
 use crate::replication::slot::Names;
@@ -112,6 +112,8 @@ struct Stores {
     /// Partitioned tables whose shapes must end.
     stale: mpsc::UnboundedReceiver<Stale>,
     records: Vec<ShapeRecord>,
+    /// How their tables were found last.
+    notes: Notes,
     /// What they have in common.
     stored: Stored,
     templates: Templates,
@@ -167,6 +169,7 @@ fn open_stores(
         stale,
         next_id: recovered.next_id.max(last_id + 1),
         records: recovered.shapes,
+        notes: recovered.notes,
         stored,
         templates,
         found,
@@ -222,10 +225,9 @@ async fn wire(
     spawn_thread("member postings", ends.clone(), move || Ok(of_members.run()?))?;
     let engine = start_dataflow(stores.appender.clone())?;
     let schemas =
-        Schemas::new(database.clone(), Arc::clone(&stores.layouts)).knowing(rewrites(&meta));
+        Schemas::new(database.clone(), Arc::clone(&stores.layouts)).knowing(rewrites(&mut stores));
     stores.logs.note_seen(meta.seen());
     let shapes = revive(&mut stores, &schemas, &log, &engine, meta.repaired()).await?;
-    schemas.rewrites().keep(&tables(&shapes));
     let (unsealed, begun_after) = (log.unsealed(&commits), writer.last_commit());
     let recent = Arc::new(RecentCommits::since(meta.moved(), commits));
     let (rolled, rolled_files) = mpsc::unbounded_channel();
@@ -316,9 +318,9 @@ fn published(shapes: &[Shape], meta: &Arc<MetaFile>) -> Memberships {
 }
 
 /// How the tables of shapes were found last; what changes is noted.
-fn rewrites(meta: &Arc<MetaFile>) -> Rewrites {
-    let noted = Arc::clone(meta);
-    Rewrites::new(meta.found(), move |notes| noted.note_found(notes))
+fn rewrites(stores: &mut Stores) -> Rewrites {
+    let (notes, catalog) = (std::mem::take(&mut stores.notes), Arc::clone(&stores.catalog));
+    Rewrites::new(notes, move |table, note| catalog.note_found(table, note))
 }
 
 /// The plans of shapes with subqueries.

@@ -15,7 +15,6 @@ use crate::change_log::{ChangeLog, StoredCommit, Writer};
 use crate::config::Settings;
 use crate::frame::sync_dir;
 use crate::replication::preflight::Server;
-use crate::replication::rewrites::Notes;
 use crate::replication::session::{self, Cluster};
 use crate::replication::slot::{self, Names, SlotState};
 use crate::replication::{Database, preflight};
@@ -37,9 +36,6 @@ struct Meta {
     /// Which adding to the publication the shapes of a table stand for.
     #[serde(default)]
     published: BTreeMap<u32, u32>,
-    /// How the tables of shapes were found last: see [`crate::replication::rewrites`].
-    #[serde(default)]
-    found: Notes,
 }
 
 /// What is known on disk of the last loss of the slot.
@@ -139,7 +135,6 @@ pub async fn open(
         publication,
         repair: RepairState::default(),
         published: BTreeMap::new(),
-        found: Notes::new(),
     };
     let meta = MetaFile::new(storage, settings, meta);
     meta.change(|_| {})?;
@@ -265,19 +260,6 @@ impl MetaFile {
         let noted = self.change(|meta| _ = meta.published.insert(table, membership));
         if let Err(error) = noted {
             tracing::error!(%error, table, "how a table is published cannot be noted");
-        }
-    }
-
-    /// How the tables of shapes were found last.
-    #[must_use]
-    pub fn found(&self) -> Notes {
-        self.meta.lock().unwrap_or_else(PoisonError::into_inner).found.clone()
-    }
-
-    /// So they were found: on disk when it returns. See [`MetaFile::note_published`].
-    pub fn note_found(&self, notes: &Notes) {
-        if let Err(error) = self.change(|meta| meta.found.clone_from(notes)) {
-            tracing::error!(%error, "how tables were found cannot be noted");
         }
     }
 

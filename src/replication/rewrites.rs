@@ -8,7 +8,7 @@
 //! *Invariant*: what is noted, on disk, was true no earlier than the rows of any finished shape of the table, but for
 //! changes that have been counted since; so a rewrite is noticed at the next look, also if it was while nobody looked.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -34,12 +34,12 @@ struct NotedColumn {
     rewritten: u32,
 }
 
-/// Where notes are written, to outlive the process.
-type Noted = Box<dyn Fn(&Notes) + Send + Sync>;
+/// Where the note of a table is written, to outlive the process: before what relies on it.
+type Noted = Box<dyn Fn(u32, &Note) + Send + Sync>;
 
 /// What is noted of all tables; shared by all who look at them.
 pub struct Rewrites {
-    /// Held while notes are written, so that the last ones stay.
+    /// Held while a note is written, so that the last one stays.
     state: Mutex<State>,
     noted: Noted,
 }
@@ -50,6 +50,7 @@ struct State {
     /// When each table's note was compared, by `clock`.
     compared: BTreeMap<u32, u64>,
     clock: u64,
+    has_news: bool,
 }
 
 /// When a look began.
@@ -59,25 +60,20 @@ pub struct Begun(u64);
 impl Default for Rewrites {
     /// Knows nothing, and writes nothing down.
     fn default() -> Rewrites {
-        Rewrites::new(Notes::new(), |_| {})
+        Rewrites::new(Notes::new(), |_, _| {})
     }
 }
 
 impl Rewrites {
-    /// What finished shapes stand for; `noted` is told of every change, and may wait for the disk.
-    pub fn new(notes: Notes, noted: impl Fn(&Notes) + Send + Sync + 'static) -> Rewrites {
+    /// What finished shapes stand for; `noted` is told of every change.
+    pub fn new(notes: Notes, noted: impl Fn(u32, &Note) + Send + Sync + 'static) -> Rewrites {
         let state = State { notes, ..State::default() };
         Rewrites { state: Mutex::new(state), noted: Box::new(noted) }
     }
 
-    /// Forgets the tables that no shape is about. Only while none is made: its rows would stand for what is forgotten.
-    pub fn keep(&self, used: &HashSet<u32>) {
-        let mut state = self.state();
-        if state.notes.keys().all(|table| used.contains(table)) {
-            return;
-        }
-        state.notes.retain(|table, _| used.contains(table));
-        (self.noted)(&state.notes);
+    /// Whether something was noted since this was asked last.
+    pub fn take_noted(&self) -> bool {
+        std::mem::take(&mut self.state().has_news)
     }
 
     /// A look at the catalogue begins.
@@ -105,7 +101,7 @@ impl Rewrites {
         columns: &[(i16, u32)],
     ) -> Vec<u32> {
         let mut state = self.state();
-        let State { notes, compared, clock } = &mut *state;
+        let State { notes, compared, clock, has_news } = &mut *state;
         let numbers = || columns.iter().map(|(number, _)| *number);
         if compared.get(&table).is_some_and(|at| *at > begun.0) {
             let note = notes.get(&table).cloned().unwrap_or_default();
@@ -129,8 +125,9 @@ impl Rewrites {
         let now = Note { files: files.to_owned(), columns: found.collect() };
         let rewritten = numbers().map(|number| now.columns[&number].rewritten).collect();
         if before != Some(&now) {
+            (self.noted)(table, &now);
             notes.insert(table, now);
-            (self.noted)(notes);
+            *has_news = true;
         }
         rewritten
     }
@@ -179,18 +176,19 @@ mod tests {
         let written = Arc::new(Mutex::new(Vec::new()));
         let noted = {
             let written = Arc::clone(&written);
-            move |notes: &Notes| written.lock().unwrap().push(notes.clone())
+            move |table, note: &Note| written.lock().unwrap().push((table, note.clone()))
         };
         let rewrites = Rewrites::new(Notes::new(), noted);
         look(&rewrites, "a", [5, 5]);
+        assert!(rewrites.take_noted());
         look(&rewrites, "a", [5, 5]);
+        assert!(!rewrites.take_noted());
         look(&rewrites, "b", [5, 6]);
         assert_eq!(written.lock().unwrap().len(), 2, "only what changes is written");
-        let json = serde_json::to_string(written.lock().unwrap().last().unwrap()).unwrap();
-        let again = Rewrites::new(serde_json::from_str(&json).unwrap(), |_| {});
-        assert_eq!(look(&again, "c", [7, 6]), [1, 1]);
-        again.keep(&HashSet::from([2]));
-        assert_eq!(again.known(1, &[1, 2]), [0, 0]);
+        let (table, note) = written.lock().unwrap().pop().unwrap();
+        let json = serde_json::to_string(&note).unwrap();
+        let notes = Notes::from([(table, serde_json::from_str(&json).unwrap())]);
+        assert_eq!(look(&Rewrites::new(notes, |_, _| {}), "c", [7, 6]), [1, 1]);
     }
 
     #[test]

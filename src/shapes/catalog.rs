@@ -20,6 +20,7 @@ use super::template::Template;
 use super::visibility::Visibility;
 use crate::frame::{FileKind, FrameError, FrameFile, Tail, sync_dir, sync_elsewhere};
 use crate::limits::{CATALOG_DEAD_BYTES_MIN, SLICE_BYTES_MAX};
+use crate::replication::rewrites::Note;
 use crate::shape_log::{BatchPlace, LogPoint, ShapeLog};
 use crate::shared_call::SharedCall;
 use crate::storage::StorageHandle;
@@ -39,6 +40,7 @@ mod kind {
     pub const FORM: u8 = 6;
     pub const NO_PARTITIONS: u8 = 7;
     pub const ZONE: u8 = 8;
+    pub const FOUND: u8 = 9;
 }
 
 /// A finished shape.
@@ -239,7 +241,7 @@ impl Catalog {
         path: &Path,
         recovered: &Recovered,
     ) -> Result<Catalog, FrameError> {
-        let Recovered { shapes, templates, forms, next_id, partitions } = recovered;
+        let Recovered { shapes, templates, forms, next_id, partitions, notes } = recovered;
         let temporary = path.with_extension("tmp");
         let at = |source| FrameError::Io { path: temporary.clone(), source };
         if storage.exists(&temporary).map_err(at)? {
@@ -281,6 +283,9 @@ impl Catalog {
         for (root, known) in partitions {
             let (root, known) = (*root, known.clone());
             file.append(kind::PARTITIONS, &[&json(&PartitionsRecord { root, known })]);
+        }
+        for found in notes {
+            file.append(kind::FOUND, &[&json(&found)]);
         }
         file.sync()?;
         file.rename(path)?;
@@ -347,6 +352,11 @@ impl Catalog {
     /// Forgets the partitions of a table that no shape is about; durable after [`Catalog::sync`].
     pub fn forget_partitions(&self, root: u32) {
         self.append(|_, file| _ = file.append(kind::NO_PARTITIONS, &[&json(&root)]));
+    }
+
+    /// Remembers how a table was found; durable with what is made durable later.
+    pub fn note_found(&self, oid: u32, note: &Note) {
+        self.append(|_, file| _ = file.append(kind::FOUND, &[&json(&(oid, note))]));
     }
 
     /// Bytes on disk.

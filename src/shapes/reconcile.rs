@@ -35,6 +35,12 @@ pub async fn reconcile(registry: &Arc<Registry>) -> Result<(), DatabaseError> {
     let found: HashMap<u32, PreparedTable> =
         found.into_iter().map(|table| (table.oid, table)).collect();
     workshop.schemas.compare_keys(&found);
+    if workshop.schemas.rewrites().take_noted()
+        && let Err(error) = workshop.catalog.sync().await
+    {
+        // A shape that relies on it cannot be written either.
+        tracing::error!(%error, "the catalogue cannot be written");
+    }
     let was_out = |oid: &u32| {
         let membership = found.get(oid).and_then(|now| now.membership);
         workshop.publication.was_out(*oid, membership)

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use brooklet_dataflows::ShapeId;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::{Catalog, PartitionsRecord, json, kind};
 use crate::frame::{
@@ -39,6 +40,8 @@ struct Survey {
     tables: BTreeMap<u32, Place>,
     zones: BTreeMap<u32, Place>,
     partitions: BTreeMap<u32, Place>,
+    /// How tables were found.
+    found: BTreeMap<u32, Place>,
     /// The highest shape ever.
     highest: Option<ShapeId>,
 }
@@ -128,6 +131,10 @@ impl Survey {
                 let root: u32 = serde_json::from_slice(frame.payload).ok()?;
                 self.partitions.remove(&root);
             }
+            kind::FOUND => {
+                let (oid, _): (u32, IgnoredAny) = serde_json::from_slice(frame.payload).ok()?;
+                self.found.insert(oid, place);
+            }
             _ => return None,
         }
         Some(())
@@ -153,7 +160,7 @@ impl Survey {
         let shapes = self.shapes.values().map(|shape| shape.0);
         let templates = self.templates.values().map(|template| template.0);
         let forms = self.forms.values().map(|form| form.0);
-        let rest = [&self.tables, &self.zones, &self.partitions].into_iter();
+        let rest = [&self.tables, &self.zones, &self.partitions, &self.found].into_iter();
         shapes.chain(templates).chain(forms).chain(rest.flat_map(|places| places.values().copied()))
     }
 

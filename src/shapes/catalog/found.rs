@@ -12,6 +12,7 @@ use super::{
     FormRecord, PartitionsRecord, ShapeRecord, StoredForm, StoredTemplate, TableRecord,
     TemplateRecord, ZoneRecord, kind,
 };
+use crate::replication::rewrites::Notes;
 
 /// What was found at a start.
 pub struct Recovered {
@@ -25,6 +26,8 @@ pub struct Recovered {
     pub next_id: u64,
     /// Partitions whose rows shapes may hold, by partitioned table.
     pub partitions: BTreeMap<u32, KnownPartitions>,
+    /// How the tables of shapes were found last.
+    pub notes: Notes,
 }
 
 impl Recovered {
@@ -40,6 +43,9 @@ impl Recovered {
         self.forms.retain(|number, _| forms.contains(number));
         let tables: HashSet<u32> = self.templates.values().map(|t| t.definition.table).collect();
         self.partitions.retain(|root, _| tables.contains(root));
+        let inner = self.forms.values().flat_map(|form| &form.tables);
+        let all: HashSet<u32> = tables.into_iter().chain(inner.map(|table| table.oid)).collect();
+        self.notes.retain(|oid, _| all.contains(oid));
     }
 }
 
@@ -52,6 +58,7 @@ pub(super) struct Found {
     forms: BTreeMap<u32, FormRecord>,
     shapes: BTreeMap<ShapeId, ShapeRecord>,
     partitions: BTreeMap<u32, KnownPartitions>,
+    notes: Notes,
     next_id: u64,
     /// What the shape before saw.
     seen: Option<Visibility>,
@@ -64,7 +71,9 @@ impl Found {
 
     /// What is left: shapes that have not ended, and what they refer to.
     pub(super) fn alive(self) -> Recovered {
-        let Found { tables, zones, templates, forms, mut shapes, partitions, next_id, .. } = self;
+        let Found {
+            tables, zones, templates, forms, mut shapes, partitions, notes, next_id, ..
+        } = self;
         let stored = |(number, record): (u32, TemplateRecord)| {
             let table = Arc::clone(tables.get(&record.table)?);
             Some((number, StoredTemplate { table, definition: record.definition }))
@@ -91,7 +100,7 @@ impl Found {
                 && form.is_none_or(|form| forms.contains_key(&form))
         });
         let shapes = shapes.into_values().collect();
-        let mut recovered = Recovered { shapes, templates, forms, next_id, partitions };
+        let mut recovered = Recovered { shapes, templates, forms, next_id, partitions, notes };
         recovered.keep(|_| true);
         recovered
     }
@@ -142,6 +151,10 @@ impl Found {
             kind::NO_PARTITIONS => {
                 let root: u32 = serde_json::from_slice(payload).ok()?;
                 self.partitions.remove(&root);
+            }
+            kind::FOUND => {
+                let (oid, note) = serde_json::from_slice(payload).ok()?;
+                self.notes.insert(oid, note);
             }
             _ => return None,
         }

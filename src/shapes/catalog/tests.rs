@@ -188,6 +188,32 @@ async fn a_restart_compiles_a_filter_once_however_many_shapes_have_it() {
     assert_eq!(first.predicate.unwrap().sql(), "((\"n\" <> '0'::int4) AND (\"n\" = '1'::int4))");
 }
 
+#[tokio::test]
+async fn how_tables_were_found_last_is_kept_as_long_as_shapes_are_about_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("catalog.log");
+    let open = || Catalog::open(&Directory::handle(), &path, &HashSet::new()).unwrap();
+    let (catalog, table, log) = (Arc::new(open().0), table(), log());
+    let note = |files: u32| {
+        let json = format!(r#"{{"files":"{files}","columns":{{"1":{{"xmin":7,"rewritten":1}}}}}}"#);
+        serde_json::from_str::<crate::replication::rewrites::Note>(&json).unwrap()
+    };
+    catalog.finish(finished(1, &table), &log).await.unwrap();
+    let mut rewritten = 0;
+    for round in 0..2_000 {
+        catalog.note_found(table.oid, &note(round));
+        catalog.note_found(99, &note(round));
+        rewritten += usize::from(round % 100 == 0 && catalog.compact().await.unwrap());
+    }
+    catalog.note_found(table.oid, &note(7));
+    catalog.sync().await.unwrap();
+    assert!(rewritten > 0, "never written again");
+    for _ in 0..2 {
+        let (_, recovered) = open();
+        assert_eq!(recovered.notes, [(table.oid, note(7))].into());
+    }
+}
+
 /// What a restart would find.
 fn found(path: &Path) -> (Vec<ShapeRecord>, Vec<u32>, Vec<u32>, u64) {
     // A copy: reading cuts a torn end, and the file is being written.
