@@ -12,6 +12,11 @@ use std::cmp::Ordering;
 
 use crate::limits::NUMERIC_CONSTANT_DIGITS_MAX;
 
+/// Digits before and after the point of what [`in_units`] reads.
+const DIGITS_MAX: usize = 18;
+/// One, in units of the last of these digits.
+pub(crate) const UNIT: i128 = 1_000_000_000_000_000_000;
+
 /// A decimal number that borrows its digits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Decimal<'a> {
@@ -248,6 +253,60 @@ impl<'a> Finite<'a> {
         text
     }
 }
+
+/// Plain digits, of up to 18 on either side of the point, in units of the 18th behind it; `None` for
+/// every other text, right or wrong. Equal numbers are equal, and the order is theirs.
+#[inline]
+pub(crate) fn in_units(text: &[u8]) -> Option<i128> {
+    let (negative, rest) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        _ => (false, text),
+    };
+    let (whole, count) = leading_digits(rest);
+    let (fraction, places) = match &rest[count..] {
+        [] => (0, 0),
+        [b'.', digits @ ..] => {
+            let (fraction, places) = leading_digits(digits);
+            if places != digits.len() {
+                return None;
+            }
+            (fraction, places)
+        }
+        _ => return None,
+    };
+    if count == 0 || count > DIGITS_MAX || places > DIGITS_MAX {
+        return None;
+    }
+    // Both factors are below 10^18, so everything stays below 10^36.
+    let fraction = fraction * POWERS[DIGITS_MAX - places];
+    let size = i128::from(whole) * UNIT + i128::from(fraction);
+    Some(if negative { -size } else { size })
+}
+
+/// The number that digits make and how many they are; meaningless above [`DIGITS_MAX`] of them.
+fn leading_digits(text: &[u8]) -> (u64, usize) {
+    let (mut number, mut count) = (0_u64, 0);
+    for byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            break;
+        }
+        number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
+        count += 1;
+    }
+    (number, count)
+}
+
+/// Powers of ten.
+const POWERS: [u64; DIGITS_MAX + 1] = {
+    let mut powers = [1; DIGITS_MAX + 1];
+    let mut at = 1;
+    while at <= DIGITS_MAX {
+        powers[at] = powers[at - 1] * 10;
+        at += 1;
+    }
+    powers
+};
 
 /// Why text is not a decimal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

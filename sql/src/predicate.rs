@@ -13,7 +13,7 @@ use crate::Tables;
 use crate::access::MemberWay;
 use crate::expr::{Comparison, Expr};
 use crate::form::Form;
-use crate::limits::WHERE_BYTES_MAX;
+use crate::limits::{WHERE_BYTES_MAX, WHERE_NESTING_MAX};
 use crate::subquery::Membership;
 use crate::syntax::Node;
 use crate::value::Constant;
@@ -80,9 +80,10 @@ pub fn compile_with(
         let reason = format!("WHERE clause is bigger than the maximum of {WHERE_BYTES_MAX} bytes");
         return Err(WhereError::whole(reason));
     }
-    let predicate = compile_unbounded(text, params, table, tables)?;
-    if !predicate.memberships().is_empty() {
-        // What it has become is nested deeper, and a restart reads that.
+    let node = parsed(text)?;
+    let predicate = resolved(&node, params, table, tables)?;
+    // What it has become is nested deeper (a cast of text by three levels for one), and a restart reads that.
+    if !predicate.memberships().is_empty() || node.height > WHERE_NESTING_MAX / 4 {
         parsed(&predicate.sql()).map_err(|error| WhereError::whole(error.reason))?;
     }
     Ok(predicate)
@@ -102,17 +103,16 @@ pub fn compile_printed(
     tables: &Tables,
 ) -> Result<Predicate, WhereError> {
     // Another version is another server, of which nothing is kept.
-    compile_unbounded(text, &[], table, &tables.as_before())
+    resolved(&parsed(text)?, &[], table, &tables.as_before())
 }
 
-fn compile_unbounded(
-    text: &str,
+fn resolved(
+    node: &Node,
     params: &[String],
     table: &TableSchema,
     tables: &Tables,
 ) -> Result<Predicate, WhereError> {
-    let node = parsed(text)?;
-    let (expr, memberships) = resolve::resolve(&node, params, table, tables)?;
+    let (expr, memberships) = resolve::resolve(node, params, table, tables)?;
     Ok(Predicate::new(expr, table, memberships))
 }
 

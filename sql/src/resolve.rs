@@ -157,10 +157,7 @@ impl Resolver<'_> {
                 let (left, right) = (self.item(left)?, self.item(right)?);
                 self.binary(operator, left, right, at)
             }
-            Syntax::Cast { operand, target } => {
-                let operand = self.item(operand)?;
-                self.cast(operand, target)
-            }
+            Syntax::Cast { operand, target } => self.written_cast(operand, target),
             Syntax::Call { name, arguments } => self.function(name, arguments, at),
             Syntax::Named { .. } => {
                 Err(WhereError::at(at, "syntax error: only calls name arguments"))

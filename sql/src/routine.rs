@@ -31,7 +31,7 @@ mod range;
 mod text;
 
 pub(crate) use calendar::{check as check_constant, check_offset, zone_argument};
-pub(crate) use conversion::{Conversion, Modifier, conversion, modifier, reads_every_form};
+pub(crate) use conversion::{Conversion, Forms, Modifier, conversion, modifier, reads_every_form};
 pub(crate) use pattern::{Classes, Pattern, check_options, options_argument, wants_expression};
 
 /// A call of an operator or a function.

@@ -151,7 +151,7 @@ pub(crate) fn read(data_type: &DataType, text: &str) -> Option<Datum> {
 
 /// Reads the forms in which Postgres prints what it prints most; `None` for every other form, right
 /// or wrong.
-fn printed(sql_type: SqlType, text: &[u8]) -> Option<Datum> {
+pub(crate) fn printed(sql_type: SqlType, text: &[u8]) -> Option<Datum> {
     Some(match sql_type {
         SqlType::Int2 | SqlType::Int4 | SqlType::Int8 => {
             let int = value::read_integer(text)?;

@@ -8,7 +8,7 @@
 use std::cmp::Ordering;
 
 use crate::calendar;
-use crate::decimal::Decimal;
+use crate::decimal::{self, Decimal};
 use crate::sql_type::SqlType;
 
 /// A value that borrows from a row or a constant.
@@ -97,8 +97,22 @@ pub(crate) fn compare_text(
             Some(read_integer(text)?.cmp(int))
         }
         (SqlType::Text | SqlType::Enum, Stored::Text(other)) => Some(text.cmp(other.as_bytes())),
+        (SqlType::Numeric, Stored::Numeric(other)) => compare_decimals(text, other.as_bytes()),
         _ => Value::read(sql_type, text)?.compare(constant.value()),
     }
+}
+
+/// The order of a column's text and a constant's, which is canonical and so can always be read.
+#[inline]
+fn compare_decimals(text: &[u8], constant: &[u8]) -> Option<Ordering> {
+    if text == constant {
+        return Some(Ordering::Equal);
+    }
+    if let (Some(text), Some(constant)) = (decimal::in_units(text), decimal::in_units(constant)) {
+        return Some(text.cmp(&constant));
+    }
+    let constant = Decimal::read(constant).unwrap_or(Decimal::NotANumber);
+    Some(Decimal::read(text)?.compare(&constant))
 }
 
 /// Postgres' total order: NaN equals itself and is above everything, −0 equals 0.
@@ -275,6 +289,33 @@ mod tests {
         let huge = "9".repeat(400);
         let huge = Value::read(SqlType::Numeric, huge.as_bytes()).unwrap();
         assert_eq!(huge.compare(Value::Float(1.0)), None);
+    }
+
+    #[test]
+    fn decimals_of_every_length_compare_as_their_digits_do() {
+        let long = "9".repeat(19);
+        let list = [
+            "0",
+            "-0.5",
+            "0.50",
+            "19.99",
+            "19.990",
+            "20",
+            "-20",
+            "NaN",
+            "Infinity",
+            "-Infinity",
+            &long,
+        ];
+        for text in list.into_iter().chain(["0.00", "-19.99", "1.0000000000000000001", "1"]) {
+            for constant in list.map(|one| Decimal::read(one.as_bytes()).unwrap().text()) {
+                let general = Decimal::read(text.as_bytes()).unwrap();
+                let general = general.compare(&Decimal::read(constant.as_bytes()).unwrap());
+                let quick = compare_decimals(text.as_bytes(), constant.as_bytes());
+                assert_eq!(quick, Some(general), "{text} {constant}");
+            }
+        }
+        assert_eq!(compare_decimals(b"x", b"1"), None);
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use brooklet_sql::{
-    Access, Alternative, Collation, Column, MemberWay, RelationName, TableSchema, Tables,
-    TextOrder, Zone, compile_with,
+    Access, Alternative, Collation, Column, MemberWay, RelationName, Row, TableSchema, Tables,
+    TextOrder, Truth, Zone, compile, compile_with,
 };
 
 const COLUMNS: [(&str, u32); 27] = [
@@ -137,4 +137,42 @@ fn every_example_is_as_the_page_says() {
     }
     assert!(examples > 60, "only {examples} examples were found");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Every form that the page lists for text of a row is read, and none with something around it.
+#[test]
+fn every_form_of_dates_in_text_is_read() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/where.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let (_, rest) = page.split_once("## Dates in text").unwrap();
+    let (section, _) = rest.split_once("\n## ").unwrap();
+    let table = table();
+    let title = COLUMNS.iter().position(|(name, _)| *name == "title").unwrap();
+    let (mut types, mut forms) = (Vec::new(), 0);
+    for line in section.lines().filter(|line| line.starts_with("| ") && line.contains('`')) {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let quoted = |cell: &str| -> Vec<String> {
+            cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+        };
+        if !cells[0].is_empty() {
+            types = quoted(cells[0]);
+        }
+        for (data_type, form) in
+            types.iter().flat_map(|one| quoted(cells[2]).into_iter().map(move |form| (one, form)))
+        {
+            let predicate =
+                compile(&format!("title::{data_type} IS NOT NULL"), &[], &table).unwrap();
+            let outcome = |text: &str| {
+                let mut values = vec![None; table.columns.len()];
+                values[title] = Some(text);
+                predicate.matches(&Row::new(values).unwrap())
+            };
+            assert_eq!(outcome(&form), Truth::True, "{data_type} {form}");
+            for around in [format!(" {form}"), format!("{form}\n"), format!("{form}\u{a0}")] {
+                assert_eq!(outcome(&around), Truth::Error, "{data_type} {around:?}");
+            }
+            forms += 1;
+        }
+    }
+    assert!(forms > 40, "only {forms} forms were found");
 }

@@ -20,7 +20,7 @@ const ROWS: usize = 100;
 /// Clauses before the rows are replaced.
 const CLAUSES_PER_ROWS: usize = 250;
 /// Errors that depend on the row: Postgres may or may not reach them, as it orders AND and OR.
-const ROW_ERRORS: [&str; 2] = ["22003", "22025"];
+const ROW_ERRORS: [&str; 5] = ["22003", "22025", "22007", "22008", "22009"];
 
 #[derive(Default)]
 struct Tally {
@@ -180,7 +180,11 @@ async fn check(
         }
     };
     let ours: Vec<Truth> = rows.iter().map(|row| predicate.matches(row)).collect();
-    compare(&inlined, &predicate, rows, &ours, theirs, tally);
+    // Of text of the row Postgres reads more than the text that we print lets it.
+    let held = predicate.sql().contains("unknown form: ");
+    if !(held && ours.contains(&Truth::Error)) {
+        compare(&inlined, &predicate, rows, &ours, theirs, tally);
+    }
     let printed = ask(client, &predicate.sql()).await;
     compare(&predicate.sql(), &predicate, rows, &ours, printed, tally);
     let again = compile(&predicate.sql(), &[], table).unwrap_or_else(|error| {
@@ -233,6 +237,7 @@ fn compare(
 
 /// Whether Postgres may answer without looking at all of it.
 fn has_parts(sql: &str) -> bool {
+    let sql = sql.replace("unknown form: ", "");
     ["AND", "or", "OR", "IN", "BETWEEN"].iter().any(|part| sql.contains(part))
 }
 

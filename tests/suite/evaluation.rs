@@ -1,6 +1,6 @@
 //! Filters that fail for some row, and filters whose meaning the server alone knows.
 
-use crate::harness::{Database, Follower, Request, Row, Shape, World, eventually};
+use crate::harness::{Database, Follower, Request, Response, Row, Shape, World, eventually};
 
 async fn world_with_metrics() -> (World, u16) {
     let port = crate::harness::postgres::free_port();
@@ -49,6 +49,20 @@ async fn a_row_for_which_the_filter_fails_does_not_match_and_is_counted() {
     reached(&mut items, "DELETE FROM items WHERE id = 3", &["1", "4"], 6).await;
 }
 
+/// What a client is told of a filter that Postgres cannot compute for some row.
+async fn refusal(world: &World, filter: &str) -> Response {
+    // The first answer may have gone out before Postgres came to the row.
+    let target = Shape::of("items").filter(filter).target();
+    let begun = world.get(&format!("{target}&offset=-1")).await;
+    let Some(handle) = begun.header("electric-handle") else { return begun.expect(400) };
+    let next = format!("{target}&offset=0_0&handle={handle}");
+    let refused = eventually("the refusal", async || {
+        let answer = world.get(&next).await;
+        (answer.status != 200).then_some(answer)
+    });
+    refused.await.expect(400)
+}
+
 #[tokio::test]
 async fn a_filter_that_fails_in_the_snapshot_is_the_clients_error() {
     let (world, port) = world_with_metrics().await;
@@ -59,21 +73,7 @@ async fn a_filter_that_fails_in_the_snapshot_is_the_clients_error() {
         ("t::int4 = 7", "invalid input syntax for type integer"),
         ("n + 2147483647 > 0", "integer out of range"),
     ] {
-        // The first answer may have gone out before Postgres came to the row.
-        let target = Shape::of("items").filter(filter).target();
-        let begun = world.get(&format!("{target}&offset=-1")).await;
-        let refused = match begun.header("electric-handle") {
-            None => begun.expect(400),
-            Some(handle) => {
-                let next = format!("{target}&offset=0_0&handle={handle}");
-                eventually("the refusal", async || {
-                    let answer = world.get(&next).await;
-                    (answer.status != 200).then_some(answer)
-                })
-                .await
-                .expect(400)
-            }
-        };
+        let refused = refusal(&world, filter).await;
         assert!(refused.text().contains(words), "{filter}: {}", refused.shown());
     }
     assert_eq!(errors(port).await, 0, "Postgres failed, not we");
@@ -87,6 +87,41 @@ async fn a_filter_that_fails_in_the_snapshot_is_the_clients_error() {
     world.sql("UPDATE items SET n = 1 WHERE id = 3").await;
     items.reach(world.mark().await).await;
     assert_eq!(ids(&items.rows()), ["1", "2", "3"]);
+}
+
+/// Postgres reads more forms of dates than we do, but not where it is asked for a shape's rows.
+#[tokio::test]
+async fn text_is_a_date_in_the_snapshot_where_it_is_one_live() {
+    let (mut world, port) = world_with_metrics().await;
+    world
+        .sql(
+            r#"CREATE TABLE items (id int PRIMARY KEY, meta jsonb);
+               INSERT INTO items VALUES (1, '{"due": "2024-02-01"}'), (2, '{"due": "2023-12-31T23:00:00.5Z"}'), (3, '{}')"#,
+        )
+        .await;
+    let shape = Shape::of("items").filter("(meta ->> 'due')::date > '2024-01-01'");
+    let mut items = world.follow(shape).await.through_outages();
+    assert_eq!(ids(&items.rows()), ["1"]);
+    // The filter is read again as it was printed.
+    world.server.stop().await;
+    world.server.restart().await;
+    world
+        .sql(
+            r#"INSERT INTO items VALUES (4, '{"due": "20240301T101500Z"}'), (5, '{"due": "tomorrow"}'),
+               (6, '{"due": "3/1/2024"}'), (7, '{"due": "2024-02-30"}')"#,
+        )
+        .await;
+    items.reach(world.mark().await).await;
+    assert_eq!((ids(&items.rows()), items.refetches), (vec!["1".to_owned(), "4".to_owned()], 0));
+    assert_eq!(errors(port).await, 3);
+    for (id, words) in
+        [(7, "2024-02-30"), (6, "unknown form: 3/1/2024"), (5, "unknown form: tomorrow")]
+    {
+        world.sql(&format!("DELETE FROM items WHERE id > {id}")).await;
+        let filter = format!("id >= {id} AND (meta ->> 'due')::date > '2024-01-01'");
+        let refused = refusal(&world, &filter).await;
+        assert!(refused.text().contains(words), "{filter}: {}", refused.shown());
+    }
 }
 
 /// The extension need not be in a schema of the table's, only in one that is searched.
@@ -259,6 +294,14 @@ async fn shapes_end_whose_zones_the_server_has_changed() {
         }
         let refetches: Vec<usize> = followers.iter().map(|follower| follower.refetches).collect();
         assert_eq!(refetches, expected, "{change}");
+        // Who asks again gets another shape in any case; the old one has to end without being asked for.
+        eventually("no shape with the zones of before to be left", async || {
+            let listed = world.get("/v1/admin/shapes").await.expect(200).json();
+            let listed = listed.as_array().unwrap().iter();
+            let events = listed.filter(|one| one["table"].as_str().unwrap().contains("events"));
+            (events.count() == followers.len()).then_some(())
+        })
+        .await;
     }
 }
 

@@ -5,12 +5,9 @@
 //! number. What has no number is left to the general evaluator.
 
 use crate::calendar;
+use crate::decimal;
 use crate::sql_type::SqlType;
 use crate::value::{self, Constant, Stored, Value};
-
-/// Digits before and after the point of the decimals that have a number.
-const DIGITS_MAX: usize = 18;
-const UNIT: i128 = 1_000_000_000_000_000_000;
 
 /// How a type's text becomes a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +48,7 @@ impl Ordinal {
                 let int = value::read_integer(text)?;
                 sql_type.integer_range().contains(&int).then_some(i128::from(int))
             }
-            Ordinal::Decimal => decimal(text),
+            Ordinal::Decimal => decimal::in_units(text),
             Ordinal::Float(sql_type) => match Value::read(sql_type, text)? {
                 Value::Float(value) => Some(float(value)),
                 _ => None,
@@ -66,8 +63,8 @@ impl Ordinal {
     pub(super) fn constant(self, constant: &Constant) -> Option<i128> {
         match (self, &constant.stored) {
             (Ordinal::Int | Ordinal::Within(_), Stored::Int(int)) => Some(i128::from(*int)),
-            (Ordinal::Decimal, Stored::Int(int)) => Some(i128::from(*int) * UNIT),
-            (Ordinal::Decimal, Stored::Numeric(text)) => decimal(text.as_bytes()),
+            (Ordinal::Decimal, Stored::Int(int)) => Some(i128::from(*int) * decimal::UNIT),
+            (Ordinal::Decimal, Stored::Numeric(text)) => decimal::in_units(text.as_bytes()),
             (Ordinal::Float(_), Stored::Float(value)) => Some(float(*value)),
             (Ordinal::Uuid, Stored::Uuid(bytes)) => Some(uuid(*bytes)),
             (Ordinal::Date, Stored::Date(day)) => Some(i128::from(*day)),
@@ -76,57 +73,6 @@ impl Ordinal {
         }
     }
 }
-
-fn decimal(text: &[u8]) -> Option<i128> {
-    let (negative, rest) = match text {
-        [b'-', rest @ ..] => (true, rest),
-        _ => (false, text),
-    };
-    let (whole, count) = leading_digits(rest);
-    let (fraction, places) = match &rest[count..] {
-        [] => (0, 0),
-        [b'.', digits @ ..] => {
-            let (fraction, places) = leading_digits(digits);
-            if places != digits.len() {
-                return None;
-            }
-            (fraction, places)
-        }
-        _ => return None,
-    };
-    if count == 0 || count > DIGITS_MAX || places > DIGITS_MAX {
-        return None;
-    }
-    // Both factors are below 10^18, so everything stays below 10^36.
-    let fraction = fraction * POWERS[DIGITS_MAX - places];
-    let size = i128::from(whole) * UNIT + i128::from(fraction);
-    Some(if negative { -size } else { size })
-}
-
-/// The number that digits make and how many they are; meaningless above [`DIGITS_MAX`] of them.
-fn leading_digits(text: &[u8]) -> (u64, usize) {
-    let (mut number, mut count) = (0_u64, 0);
-    for byte in text {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            break;
-        }
-        number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
-        count += 1;
-    }
-    (number, count)
-}
-
-/// Powers of ten.
-const POWERS: [u64; DIGITS_MAX + 1] = {
-    let mut powers = [1; DIGITS_MAX + 1];
-    let mut at = 1;
-    while at <= DIGITS_MAX {
-        powers[at] = powers[at - 1] * 10;
-        at += 1;
-    }
-    powers
-};
 
 /// NaN is above everything and −0 equals 0.
 fn float(value: f64) -> i128 {

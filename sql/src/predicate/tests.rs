@@ -484,3 +484,16 @@ fn a_form_and_its_constants_are_the_predicate() {
         assert_eq!(Predicate::bind(form.form(), &[other.to_owned()]), None, "{other}");
     }
 }
+
+/// A cast of text is printed by more levels than it is written.
+#[test]
+fn what_is_printed_too_deep_to_be_read_again_is_refused() {
+    for (times, fine) in [(1, true), (8, true), (20, true), (63, false)] {
+        let clause = format!("t{} = 'a'", "::date::text".repeat(times));
+        let compiled = compile(&clause, &[], &table());
+        assert_eq!(compiled.is_ok(), fine, "{times}");
+        let Ok(predicate) = compiled else { continue };
+        let again = compile_printed(&predicate.sql(), &table(), &Tables::new()).unwrap();
+        assert_eq!(again.sql(), predicate.sql());
+    }
+}

@@ -5,7 +5,7 @@ use crate::data_type::DataType;
 use crate::datum::Datum;
 use crate::expr::Expr;
 use crate::name::{literal, quote};
-use crate::routine::Call;
+use crate::routine::{Call, Conversion};
 use crate::scalar::{Kind, Scalar, Subscript};
 use crate::text_form;
 
@@ -17,9 +17,14 @@ impl Printer<'_> {
             Kind::Unknown { text: value, .. } => *text += &literal(value),
             Kind::Truth(expr) => self.expr(expr, text),
             Kind::Call(call, arguments) => self.call(call, arguments, text),
-            Kind::Cast { operand, modifier, .. } => {
+            Kind::Cast { operand, modifier, conversion, .. } => {
                 text.push('(');
-                self.scalar(operand, text);
+                match conversion {
+                    Conversion::Known(_, forms) => {
+                        forms.hold(text, |text| self.scalar(operand, text));
+                    }
+                    _ => self.scalar(operand, text),
+                }
                 let modifier = modifier.map(|one| one.sql()).unwrap_or_default();
                 *text += &format!("::{}{modifier})", scalar.data_type.sql());
             }

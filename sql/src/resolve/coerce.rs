@@ -6,9 +6,9 @@ use crate::data_type::DataType;
 use crate::datum::Datum;
 use crate::interval::Interval;
 use crate::oid::Oid;
-use crate::routine::{Modifier, conversion, modifier, reads_every_form};
+use crate::routine::{Forms, Modifier, conversion, modifier, reads_every_form};
 use crate::scalar::{Kind, Scalar};
-use crate::syntax::TypeName;
+use crate::syntax::{Node, TypeName};
 use crate::{WhereError, text_form};
 
 impl Resolver<'_> {
@@ -96,7 +96,18 @@ impl Resolver<'_> {
         Ok(Scalar::new(Kind::Constant(Some(datum)), item.data_type, item.at))
     }
 
-    /// A cast that the user wrote.
+    /// A cast that the user wrote, or that we printed.
+    pub(super) fn written_cast(
+        &mut self,
+        operand: &Node,
+        name: &TypeName,
+    ) -> Result<Scalar, WhereError> {
+        let target = self.data_type(name)?;
+        let held = Forms::of(target.oid).and_then(|forms| forms.held(operand));
+        let item = self.item(held.unwrap_or(operand))?;
+        self.cast(item, name)
+    }
+
     pub(super) fn cast(&mut self, item: Scalar, name: &TypeName) -> Result<Scalar, WhereError> {
         let target = self.data_type(name)?;
         if let (Some(fields), Kind::Unknown { text, .. }) = (&name.fields, &item.kind) {

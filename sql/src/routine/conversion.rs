@@ -19,6 +19,12 @@ use crate::oid::Oid;
 use crate::range::Multirange;
 use crate::text_form;
 
+mod modifier;
+mod readable;
+
+pub(crate) use modifier::{Modifier, modifier};
+pub(crate) use readable::Forms;
+
 type Code = fn(&Datum) -> Result<Datum, EvaluationError>;
 
 /// How a value of one type becomes one of another.
@@ -33,13 +39,16 @@ pub(crate) enum Conversion {
     Output(DataType),
     /// By reading it.
     Input(DataType),
+    /// By reading it, if it is of a form that we know. SQL has to hold Postgres to the same forms.
+    Known(DataType, &'static Forms),
     /// Element by element.
     Elements(Box<Conversion>),
 }
 
 /// The cast between two types, if there is one in this context and we have it. Reading a `constant`
 /// may fail for a form we do not know: that refuses the clause. For a row it would be an error that
-/// Postgres does not raise, so there only types are read of which we know every form.
+/// Postgres does not raise, so there only types are read of which we know every form, or forms to
+/// which Postgres can be held.
 pub(crate) fn conversion(
     from: &DataType,
     to: &DataType,
@@ -72,6 +81,8 @@ pub(crate) fn conversion(
         let inner = conversion(from, to, explicit, constant)?;
         return Some(match inner {
             Conversion::Relabel => Conversion::Relabel,
+            // Nothing in SQL would look at every element.
+            Conversion::Known(..) => return None,
             inner => Conversion::Elements(Box::new(inner)),
         });
     }
@@ -86,8 +97,13 @@ pub(crate) fn conversion(
     }
     // The padding of a `char(n)` is part of what would be read.
     let readable = from.category() == 'S' && from.oid != Oid::BPCHAR;
-    let known = constant || reads_every_form(to);
-    (readable && known && to.is_readable()).then(|| Conversion::Input(to.clone()))
+    if !readable || !to.is_readable() {
+        return None;
+    }
+    if constant || reads_every_form(to) {
+        return Some(Conversion::Input(to.clone()));
+    }
+    Forms::of(to.oid).map(|forms| Conversion::Known(to.clone(), forms))
 }
 
 /// Whether we read every text that Postgres reads as a type.
@@ -177,13 +193,8 @@ impl Conversion {
             Conversion::Code(code) => code(datum)?,
             Conversion::TimeOfDay(to) => return time_of_day(datum, *to),
             Conversion::Output(from) => Datum::Text(text_form::output(from, datum).into()),
-            Conversion::Input(to) => match datum {
-                Datum::Text(text) => {
-                    let invalid = EvaluationError::Invalid(crate::data_type::title(to.oid));
-                    text_form::read(to, text).ok_or(invalid)?
-                }
-                _ => return Err(UNEXPECTED),
-            },
+            Conversion::Input(to) => read(datum, to, |text| text_form::read(to, text))?,
+            Conversion::Known(to, forms) => read(datum, to, |text| forms.read(to, text))?,
             Conversion::Elements(inner) => {
                 let Datum::Array(array) = datum else { return Err(UNEXPECTED) };
                 let elements = (array.elements.iter())
@@ -194,6 +205,15 @@ impl Conversion {
             }
         })
     }
+}
+
+fn read(
+    datum: &Datum,
+    to: &DataType,
+    reader: impl Fn(&str) -> Option<Datum>,
+) -> Result<Datum, EvaluationError> {
+    let Datum::Text(text) = datum else { return Err(UNEXPECTED) };
+    reader(text).ok_or(EvaluationError::Invalid(crate::data_type::title(to.oid)))
 }
 
 /// `value::text`, which is not always what the type prints.
@@ -410,90 +430,4 @@ fn json_numeric(datum: &Datum) -> Result<Datum, EvaluationError> {
         },
         _ => Err(UNEXPECTED),
     }
-}
-
-/// What stands in parentheses after a type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Modifier {
-    /// `varchar(n)`.
-    Length(usize),
-    /// `char(n)`.
-    Width(usize),
-    Decimal {
-        precision: i32,
-        scale: i32,
-    },
-    /// Digits of seconds.
-    Seconds(u32),
-}
-
-/// The modifier of a type; `None` where we do not apply it.
-pub(crate) fn modifier(oid: Oid, list: &[i32]) -> Option<Modifier> {
-    let length =
-        |length: i32| usize::try_from(length).ok().filter(|n| (1..=10_485_760).contains(n));
-    Some(match (oid, list) {
-        (Oid::VARCHAR, [n]) => Modifier::Length(length(*n)?),
-        (Oid::BPCHAR, [n]) => Modifier::Width(length(*n)?),
-        (Oid::NUMERIC, [precision]) if (1..=1000).contains(precision) => {
-            Modifier::Decimal { precision: *precision, scale: 0 }
-        }
-        (Oid::NUMERIC, [precision, scale])
-            if (1..=1000).contains(precision) && (0..=*precision).contains(scale) =>
-        {
-            Modifier::Decimal { precision: *precision, scale: *scale }
-        }
-        (Oid::TIME | Oid::TIMETZ | Oid::TIMESTAMP | Oid::TIMESTAMPTZ, [digits @ 0..=6]) => {
-            Modifier::Seconds(digits.unsigned_abs())
-        }
-        _ => return None,
-    })
-}
-
-impl Modifier {
-    /// Applies it as an explicit cast does.
-    pub(crate) fn apply(self, datum: &Datum) -> Result<Datum, EvaluationError> {
-        Ok(match (self, datum) {
-            (Modifier::Length(length), Datum::Text(text)) => {
-                Datum::Text(text.chars().take(length).collect::<String>().into())
-            }
-            (Modifier::Width(width), Datum::Padded(text)) => {
-                let kept: String = text.chars().take(width).collect();
-                let missing = width - kept.chars().count();
-                Datum::Padded((kept + &" ".repeat(missing)).into())
-            }
-            (Modifier::Decimal { precision, scale }, Datum::Numeric(number)) => {
-                let rounded = number.with_scale(i64::from(scale), true);
-                if rounded.exceeds(precision - scale) {
-                    return Err(EvaluationError::OutOfRange("numeric field overflow"));
-                }
-                Datum::Numeric(rounded)
-            }
-            (Modifier::Seconds(digits), Datum::Time(time)) => Datum::Time(round(*time, digits)),
-            (Modifier::Seconds(digits), Datum::TimeTz { time, zone }) => {
-                Datum::TimeTz { time: round(*time, digits), zone: *zone }
-            }
-            (Modifier::Seconds(digits), Datum::Timestamp(micros)) => match *micros {
-                i64::MIN | i64::MAX => datum.clone(),
-                // Postgres does not look whether rounding leaves the range.
-                finite => Datum::Timestamp(round(finite, digits)),
-            },
-            _ => return Err(UNEXPECTED),
-        })
-    }
-
-    /// As SQL has it.
-    pub(crate) fn sql(self) -> String {
-        match self {
-            Modifier::Length(n) | Modifier::Width(n) => format!("({n})"),
-            Modifier::Decimal { precision, scale } => format!("({precision},{scale})"),
-            Modifier::Seconds(digits) => format!("({digits})"),
-        }
-    }
-}
-
-/// Halves away from zero.
-fn round(micros: i64, digits: u32) -> i64 {
-    let unit = 10_i64.pow(6 - digits.min(6));
-    let size = (micros.unsigned_abs() as i64 + unit / 2) / unit * unit;
-    if micros < 0 { -size } else { size }
 }

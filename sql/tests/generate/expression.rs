@@ -4,6 +4,7 @@ use super::Random;
 use super::formats::{FORMAT_TEMPLATES, SPAN_TEMPLATES, ZONE_TEMPLATES, format};
 use super::named::NAMED_TEMPLATES;
 use super::ranges::{self, RANGE_LITERALS, RANGE_TEMPLATES, RANGE_TYPES};
+use super::readable::READABLE_TEMPLATES;
 use super::templates::TEMPLATES;
 use super::typed::{COLUMNS, LITERALS};
 
@@ -55,6 +56,7 @@ pub fn templates() -> impl Iterator<Item = &'static Template> {
         FORMAT_TEMPLATES,
         ZONE_TEMPLATES,
         SPAN_TEMPLATES,
+        READABLE_TEMPLATES,
     ];
     all.into_iter().flatten()
 }

@@ -357,7 +357,10 @@ pub fn format(random: &mut Random, kind: &str) -> Option<String> {
             let text = if random.chance(50) { damaged(random) } else { fitting(random) };
             return Some(brooklet_sql::name::literal(&text));
         }
-        _ => return None,
+        _ => {
+            let text = super::readable::text(random, kind)?;
+            return Some(brooklet_sql::name::literal(&text));
+        }
     };
     let mut format = match kind {
         "number format" => random.pick(&["", "", "FM"]).to_owned(),

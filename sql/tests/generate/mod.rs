@@ -14,6 +14,7 @@ mod formats;
 pub mod forms;
 mod named;
 pub mod ranges;
+pub mod readable;
 mod templates;
 pub mod texts;
 pub mod typed;
@@ -265,7 +266,8 @@ impl Generator<'_> {
                     self.used(if symmetric.is_empty() { "BETWEEN" } else { "BETWEEN SYMMETRIC" });
                 format!("({operand} {not}{between} {low} AND {high})")
             }
-            13..=15 => self.like(),
+            13 | 14 => self.like(),
+            15 => self.read(),
             16 => {
                 let column = self.random.below(COLUMNS.len());
                 format!("{} IS {}{}", self.name(column), self.not(), self.used("NULL"))
@@ -333,6 +335,26 @@ impl Generator<'_> {
             _ => brooklet_sql::name::literal(&pattern(self.random)),
         };
         format!("({operand} {not}{} {pattern})", self.used(operator))
+    }
+
+    /// Text of the row as a date or an instant.
+    fn read(&mut self) -> String {
+        let target = self.random.pick(&["date", "timestamp", "timestamptz"]);
+        let of = match self.random.below(8) {
+            0 => self.column(Kind::Text),
+            1..=3 => format!("{}::text", self.column(Kind::Calendar)),
+            _ => {
+                let text = readable::text(self.random, "moment format").unwrap_or_default();
+                format!(
+                    "{}||left({},0)",
+                    brooklet_sql::name::literal(&text),
+                    self.column(Kind::Text)
+                )
+            }
+        };
+        self.used("text::date");
+        let operator = self.random.pick(&["=", "<", ">=", "<>", "IS DISTINCT FROM"]);
+        format!("(({of})::{target} {operator} {})", self.operand(Kind::Calendar))
     }
 
     fn operand(&mut self, kind: Kind) -> String {

@@ -1,0 +1,94 @@
+//! What stands in parentheses after a type: lengths, digits.
+//!
+//! *Enters*: numbers that the user wrote. *Leaves*: values cut or rounded as an explicit cast does it.
+
+use super::UNEXPECTED;
+use crate::datum::Datum;
+use crate::evaluation_error::EvaluationError;
+use crate::oid::Oid;
+
+/// What stands in parentheses after a type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Modifier {
+    /// `varchar(n)`.
+    Length(usize),
+    /// `char(n)`.
+    Width(usize),
+    Decimal {
+        precision: i32,
+        scale: i32,
+    },
+    /// Digits of seconds.
+    Seconds(u32),
+}
+
+/// The modifier of a type; `None` where we do not apply it.
+pub(crate) fn modifier(oid: Oid, list: &[i32]) -> Option<Modifier> {
+    let length =
+        |length: i32| usize::try_from(length).ok().filter(|n| (1..=10_485_760).contains(n));
+    Some(match (oid, list) {
+        (Oid::VARCHAR, [n]) => Modifier::Length(length(*n)?),
+        (Oid::BPCHAR, [n]) => Modifier::Width(length(*n)?),
+        (Oid::NUMERIC, [precision]) if (1..=1000).contains(precision) => {
+            Modifier::Decimal { precision: *precision, scale: 0 }
+        }
+        (Oid::NUMERIC, [precision, scale])
+            if (1..=1000).contains(precision) && (0..=*precision).contains(scale) =>
+        {
+            Modifier::Decimal { precision: *precision, scale: *scale }
+        }
+        (Oid::TIME | Oid::TIMETZ | Oid::TIMESTAMP | Oid::TIMESTAMPTZ, [digits @ 0..=6]) => {
+            Modifier::Seconds(digits.unsigned_abs())
+        }
+        _ => return None,
+    })
+}
+
+impl Modifier {
+    /// Applies it as an explicit cast does.
+    pub(crate) fn apply(self, datum: &Datum) -> Result<Datum, EvaluationError> {
+        Ok(match (self, datum) {
+            (Modifier::Length(length), Datum::Text(text)) => {
+                Datum::Text(text.chars().take(length).collect::<String>().into())
+            }
+            (Modifier::Width(width), Datum::Padded(text)) => {
+                let kept: String = text.chars().take(width).collect();
+                let missing = width - kept.chars().count();
+                Datum::Padded((kept + &" ".repeat(missing)).into())
+            }
+            (Modifier::Decimal { precision, scale }, Datum::Numeric(number)) => {
+                let rounded = number.with_scale(i64::from(scale), true);
+                if rounded.exceeds(precision - scale) {
+                    return Err(EvaluationError::OutOfRange("numeric field overflow"));
+                }
+                Datum::Numeric(rounded)
+            }
+            (Modifier::Seconds(digits), Datum::Time(time)) => Datum::Time(round(*time, digits)),
+            (Modifier::Seconds(digits), Datum::TimeTz { time, zone }) => {
+                Datum::TimeTz { time: round(*time, digits), zone: *zone }
+            }
+            (Modifier::Seconds(digits), Datum::Timestamp(micros)) => match *micros {
+                i64::MIN | i64::MAX => datum.clone(),
+                // Postgres does not look whether rounding leaves the range.
+                finite => Datum::Timestamp(round(finite, digits)),
+            },
+            _ => return Err(UNEXPECTED),
+        })
+    }
+
+    /// As SQL has it.
+    pub(crate) fn sql(self) -> String {
+        match self {
+            Modifier::Length(n) | Modifier::Width(n) => format!("({n})"),
+            Modifier::Decimal { precision, scale } => format!("({precision},{scale})"),
+            Modifier::Seconds(digits) => format!("({digits})"),
+        }
+    }
+}
+
+/// Halves away from zero.
+fn round(micros: i64, digits: u32) -> i64 {
+    let unit = 10_i64.pow(6 - digits.min(6));
+    let size = (micros.unsigned_abs() as i64 + unit / 2) / unit * unit;
+    if micros < 0 { -size } else { size }
+}
