@@ -18,7 +18,7 @@ use crate::config::Settings;
 use crate::engine::Engine;
 use crate::epoch::{self, Epoch, MetaFile};
 use crate::ingest::{Entry, Ingest};
-use crate::limits::{SHAPES_PER_BATCH_MAX, SLICES_IN_FLIGHT_MAX, STOP_MAX};
+use crate::limits::{SHAPES_PER_BATCH_MAX, SLICES_IN_FLIGHT_MAX, STOP_CHECKPOINT_MAX, STOP_MAX};
 use crate::members::watch::Watch;
 use crate::members::{checkpoint, concerns, load};
 use crate::repair::{Stream, first_place};
@@ -467,7 +467,7 @@ impl Core {
         _ = shop.appender.sync().await;
         _ = shop.members.appender.sync().await;
         // What is not written by then is read from Postgres, or replayed.
-        _ = tokio::time::timeout(STOP_MAX, checkpoint::make(shop)).await;
+        _ = tokio::time::timeout(STOP_CHECKPOINT_MAX, checkpoint::make(shop)).await;
     }
 }
 
