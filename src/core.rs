@@ -18,9 +18,9 @@ use crate::config::Settings;
 use crate::engine::Engine;
 use crate::epoch::{self, Epoch, MetaFile};
 use crate::ingest::{Entry, Ingest};
-use crate::limits::{SHAPES_PER_BATCH_MAX, SLICES_IN_FLIGHT_MAX, STOP_MAX};
+use crate::limits::{SHAPES_PER_BATCH_MAX, SLICES_IN_FLIGHT_MAX, STOP_CHECKPOINT_MAX, STOP_MAX};
 use crate::members::watch::Watch;
-use crate::members::{concerns, load};
+use crate::members::{checkpoint, concerns, load};
 use crate::repair::{Stream, first_place};
 use crate::replication::Database;
 use crate::replication::layouts::Layouts;
@@ -232,7 +232,7 @@ async fn wire(
     let recent = Arc::new(RecentCommits::since(meta.moved(), commits));
     let (rolled, rolled_files) = mpsc::unbounded_channel();
     let (plans, reached) = (member_plans(&shapes), (meta.repaired(), writer.end()));
-    let (members, watch) =
+    let (members, watch, checkpoint) =
         members::start(stores.members, plans, settings.subquery_memory, &log, reached, &ends)
             .await?;
     let (durable, slices) =
@@ -271,8 +271,9 @@ async fn wire(
     tasks.spawn(Arc::clone(&registry).follow(stores.ended));
     tasks.spawn(Arc::clone(&registry).follow_stale(stores.stale));
     tasks.spawn(Folder::new(registry.clone(), stores.large.1, settings.catch_up_window).run());
-    tasks.spawn(seal(log, registry.workshop().both_logs(), unsealed, rolled_files));
-    tasks.spawn(load::restore(Arc::clone(&registry), registry.finished_with_subqueries()));
+    tasks.spawn(seal(Arc::clone(registry.workshop()), unsealed, rolled_files));
+    let with_subqueries = registry.finished_with_subqueries();
+    tasks.spawn(load::restore(Arc::clone(&registry), with_subqueries, checkpoint));
     let stream = Stream { session, registry: Arc::clone(&registry), meta, lost: lost_sender };
     tasks.spawn(follow(stream, lost, ends));
     Ok(Arc::new(Core { registry, connected, lost: is_lost, stop_stream, _tasks: tasks }))
@@ -476,6 +477,8 @@ impl Core {
         let shop = self.registry.workshop();
         _ = shop.appender.sync().await;
         _ = shop.members.appender.sync().await;
+        // What is not written by then is read from Postgres, or replayed.
+        _ = tokio::time::timeout(STOP_CHECKPOINT_MAX, checkpoint::make(shop)).await;
     }
 }
 

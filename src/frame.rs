@@ -31,6 +31,8 @@ pub enum FileKind {
     Sealed = 4,
     /// Catalogue.
     Catalog = 5,
+    /// Rows that are kept for subqueries.
+    Kept = 6,
 }
 
 /// Why a file of frames cannot be used.

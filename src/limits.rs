@@ -152,6 +152,10 @@ pub const RECONNECT_PAUSE: (Duration, Duration) =
 /// How long a clean stop waits for each of its parts.
 pub const STOP_MAX: Duration = Duration::from_secs(3);
 
+/// How long a clean stop waits for the rows of subqueries to be written, of which there may be a gigabyte. Without them the
+/// next start takes longer, so this may be longer than others; a deployment's own patience is 10 s or more.
+pub const STOP_CHECKPOINT_MAX: Duration = Duration::from_secs(8);
+
 /// A start that finds its slot in use waits this long for the old connection to go.
 pub const SLOT_BUSY_MAX: Duration = Duration::from_secs(15);
 

@@ -12,6 +12,7 @@ use super::{Ends, FoundLogs, open_postings, spawn_thread};
 use crate::change_log::{ChangeLog, Replayed};
 use crate::ingest::Entry;
 use crate::limits::SLICES_IN_FLIGHT_MAX;
+use crate::members::checkpoint::{CaughtUp, Checkpoints, Unfit};
 use crate::members::lane::Lane;
 use crate::members::watch::Watch;
 use crate::members::{Input, MembersHandle, tables};
@@ -25,6 +26,7 @@ pub(super) struct MemberStores {
     pub appender: AppenderHandle,
     pub logs: Arc<ShapeLogs>,
     pub postings: PostingFiles,
+    pub checkpoints: Arc<Checkpoints>,
     /// Where their logs end: what comes after is done again.
     pub position: Lsn,
 }
@@ -64,7 +66,9 @@ pub(super) fn open(
     let logs = Arc::new(ShapeLogs::default());
     let (position, postings) = (writer.position(), writer.files().clone());
     let (appender, handle) = Appender::new(writer, Arc::clone(&logs), ended, large);
-    Ok((MemberStores { appender: handle, logs, postings, position }, appender, last_id))
+    let checkpoints = Arc::new(Checkpoints::new(storage, &dir.join("members")));
+    let stores = MemberStores { appender: handle, logs, postings, checkpoints, position };
+    Ok((stores, appender, last_id))
 }
 
 /// Their thread at work.
@@ -79,13 +83,22 @@ impl Started {
     /// The way to it, and to the change log's thread.
     pub fn handle(self, slices: mpsc::Sender<Vec<Entry>>) -> MembersHandle {
         let Started { stores, inputs, bytes_max, begun_after } = self;
-        let MemberStores { appender, logs, postings, .. } = stores;
-        MembersHandle { inputs, logs, appender, postings, slices, bytes_max, begun_after }
+        let MemberStores { appender, logs, postings, checkpoints, .. } = stores;
+        MembersHandle {
+            inputs,
+            logs,
+            appender,
+            postings,
+            checkpoints,
+            slices,
+            bytes_max,
+            begun_after,
+        }
     }
 }
 
 /// Starts their thread, and shows it again what is missing of their logs. Also returns what goes on with
-/// the stream.
+/// the stream, and what the last checkpoint has.
 pub(super) async fn start(
     stores: MemberStores,
     plans: Vec<Arc<ShapePlan>>,
@@ -93,21 +106,30 @@ pub(super) async fn start(
     log: &ChangeLog,
     (repaired, end): (Lsn, Lsn),
     ends: &Ends,
-) -> anyhow::Result<(Started, Watch)> {
+) -> anyhow::Result<(Started, Watch, Option<CaughtUp>)> {
     let (inputs, receiver) = mpsc::channel(SLICES_IN_FLIGHT_MAX);
     let after = stores.position.max(repaired);
     let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
     let mut watch = Watch::new(inputs.clone(), tables(&plans));
     let any = !plans.is_empty();
     let (appender, logs) = (stores.appender.clone(), Arc::clone(&stores.logs));
+    let (found, checkpoints) = (plans.clone(), Arc::clone(&stores.checkpoints));
     let lane = Lane::new(receiver, appender, logs, plans, after, bytes_max);
     spawn_thread("members", ends.clone(), move || {
         lane.run();
         Ok(())
     })?;
     let log = log.clone();
-    let shown = tokio::task::spawn_blocking(move || -> anyhow::Result<Watch> {
+    let shown = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
+        let mut standing = None;
         if any {
+            match checkpoints.catch_up(&log, &found, (repaired, after), bytes_max) {
+                Ok(caught_up) => standing = Some(caught_up),
+                Err(Unfit::Missing) => {}
+                Err(reason) => {
+                    tracing::warn!(%reason, "no checkpoint of what is kept for subqueries is used");
+                }
+            }
             let mut shown = 0;
             log.replay(after, |event| {
                 match event {
@@ -121,11 +143,13 @@ pub(super) async fn start(
                     watch.flush();
                 }
             })?;
+        } else {
+            checkpoints.remove()?;
         }
         watch.position(end);
         watch.flush();
-        Ok(watch)
+        Ok((watch, standing))
     });
-    let watch = shown.await??;
-    Ok((Started { stores, inputs, bytes_max, begun_after: after }, watch))
+    let (watch, standing) = shown.await??;
+    Ok((Started { stores, inputs, bytes_max, begun_after: after }, watch, standing))
 }

@@ -7,8 +7,11 @@ use tokio::task::JoinSet;
 
 use crate::change_log::{ChangeLog, Rolled};
 use crate::config::Settings;
-use crate::limits::{EVICT_INTERVAL, POSTING_SYNC_INTERVAL, RECONCILE_INTERVAL, RECONCILE_PAUSE};
-use crate::shape_log::{AppenderHandle, ShapeLogs};
+use crate::limits::{
+    EVICT_INTERVAL, POSTING_SYNC_INTERVAL, RECONCILE_INTERVAL, RECONCILE_PAUSE, SEGMENT_BYTES_MAX,
+};
+use crate::members::checkpoint;
+use crate::shape_log::AppenderHandle;
 use crate::shapes::create::{Workshop, prune_recent};
 use crate::shapes::evict::{ShapeLimits, evict};
 use crate::shapes::reconcile::{reconcile, reconcile_zones};
@@ -97,14 +100,15 @@ async fn keep_zones(registry: Arc<Registry>) {
     }
 }
 
-/// Seals files once the posting log has all of them.
+/// Seals files once the posting log has all of them, and once a checkpoint of what is kept for subqueries has: what is to be
+/// replayed onto it has to be row-wise.
 pub(super) async fn seal(
-    log: ChangeLog,
-    logs: [Arc<ShapeLogs>; 2],
+    shop: Arc<Workshop>,
     waiting: Vec<Rolled>,
     mut rolled: mpsc::UnboundedReceiver<Rolled>,
 ) {
     let mut waiting: std::collections::VecDeque<Rolled> = waiting.into();
+    let (logs, mut written) = (shop.both_logs(), Vec::new());
     loop {
         let next = match waiting.pop_front() {
             Some(next) => next,
@@ -116,11 +120,28 @@ pub(super) async fn seal(
         while logs.iter().any(|logs| logs.durable() < next.end) {
             tokio::time::sleep(POSTING_SYNC_INTERVAL).await;
         }
-        let log = log.clone();
-        match tokio::task::spawn_blocking(move || log.seal(&next)).await {
-            Ok(Ok(())) => tracing::debug!(first_seq = next.first_seq, "sealed"),
-            Ok(Err(error)) => tracing::error!(%error, "a change log file stays row-wise"),
-            Err(error) => tracing::error!(%error, "sealing failed"),
+        written.push(next);
+        let checkpoints = &shop.members.checkpoints;
+        if next.end > checkpoints.position() {
+            // Not more is written than the stream brings.
+            if (written.len() as u64).saturating_mul(SEGMENT_BYTES_MAX) < checkpoints.bytes() {
+                continue;
+            }
+            while !checkpoint::make(&shop).await {
+                tokio::time::sleep(POSTING_SYNC_INTERVAL).await;
+            }
         }
+        for next in written.drain(..) {
+            seal_file(&shop.change_log, next).await;
+        }
+    }
+}
+
+async fn seal_file(log: &ChangeLog, file: Rolled) {
+    let log = log.clone();
+    match tokio::task::spawn_blocking(move || log.seal(&file)).await {
+        Ok(Ok(())) => tracing::debug!(first_seq = file.first_seq, "sealed"),
+        Ok(Err(error)) => tracing::error!(%error, "a change log file stays row-wise"),
+        Err(error) => tracing::error!(%error, "sealing failed"),
     }
 }

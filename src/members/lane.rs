@@ -12,6 +12,7 @@ use brooklet_dataflows::{Change, Collated, EndReason, ShapeId, ShapePlan};
 use brooklet_sql::{Lsn, Relation, Row};
 use tokio::sync::mpsc;
 
+use super::checkpoint::Standing;
 use super::{BYTES, Beginning, Collect, Input, Loaded, Restored, Streamed, TooLarge};
 use crate::shape_log::{AppenderHandle, ShapeLogs};
 use crate::shapes::visibility::Visibility;
@@ -120,6 +121,11 @@ impl Lane {
                     load.loaded = Some(loaded);
                 }
                 self.begin_loaded();
+            }
+            Input::Checkpoint(answer) => {
+                let (shapes, rows) = (self.members.all(), self.members.freeze());
+                // Whoever asked may have given up.
+                _ = answer.send(Standing { position: self.position, shapes, rows });
             }
             // There is nothing left that waits for it, and views were given.
             Input::Restored(_) | Input::View(_) => {}
@@ -309,6 +315,8 @@ impl Lane {
     fn restore(&mut self, mut restoring: Restoring, input: Input) {
         match input {
             Input::Restored(restored) => restoring.restored = Some(restored),
+            // Said by dropping the answer.
+            Input::Checkpoint(_) => {}
             Input::Remove(shapes) => {
                 restoring.plans.retain(|plan| !shapes.contains(&plan.id));
                 restoring.deferred.push_back(Input::Remove(shapes));
@@ -346,7 +354,7 @@ impl Lane {
 
     /// Goes back from the snapshot to where the logs end.
     fn restored(&mut self, restoring: &mut Restoring, restored: Restored) {
-        let Restored { mut rows, visibility, until } = restored;
+        let Restored { mut rows, standing, visibility, until } = restored;
         for plan in restoring.take_unfit(until) {
             self.appender.collated(Collated::Ended { shape: plan, why: EndReason::TableChanged });
         }
@@ -355,6 +363,7 @@ impl Lane {
                 rows.iter_mut().for_each(|(name, counts)| count(name, changes, -1, counts));
             }
         });
+        rows.extend(standing);
         let wanted = |name: &KeptName| {
             restoring.plans.iter().any(|plan| needs(plan).iter().any(|(need, _)| need == name))
         };

@@ -2,12 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use brooklet_dataflows::members::{Counts, KeptName, count, inner_needs, needs};
 use brooklet_dataflows::{Change, ShapePlan};
 use brooklet_sql::{Lsn, TableSchema, statement};
 
+use super::checkpoint::CaughtUp;
 use super::{Input, Restored, TooLarge};
 use crate::change_log::{ChangeLog, ChangeLogError, StoredCommit};
 use crate::limits::NUDGE_AFTER;
@@ -95,22 +96,42 @@ pub async fn add_unseen(
     added.await.map_err(|e| internal(e.to_string()))?.map_err(|e| internal(e.to_string()))
 }
 
-/// Reads the rows of the shapes that were found at a start, as often as it takes.
-pub async fn restore(registry: Arc<Registry>, shapes: Vec<Arc<Shape>>) {
+/// Reads the rows of the shapes that were found at a start, from the last checkpoint; those that it lacks from Postgres, as
+/// often as it takes.
+pub async fn restore(
+    registry: Arc<Registry>,
+    shapes: Vec<Arc<Shape>>,
+    checkpoint: Option<CaughtUp>,
+) {
     let shop = Arc::clone(registry.workshop());
     let at = shop.members.begun_after;
+    let begun = Instant::now();
+    let mut standing = standing(checkpoint).await;
     loop {
         let alive: Vec<Arc<Shape>> =
             shapes.iter().filter(|shape| shape.is_alive()).cloned().collect();
         if alive.is_empty() {
             return;
         }
-        match read(&shop, &alive, at).await {
-            Ok(restored) => {
+        match read(&shop, &alive, at, &standing).await {
+            Ok(mut restored) => {
+                restored.standing = std::mem::take(&mut standing);
+                let asked = !restored.rows.is_empty();
+                let bytes = |rows: &[(KeptName, Counts)]| -> usize {
+                    rows.iter().map(|(_, counts)| counts.bytes()).sum()
+                };
+                tracing::info!(
+                    from_disk = bytes(&restored.standing),
+                    from_postgres = bytes(&restored.rows),
+                    elapsed = ?begun.elapsed(),
+                    "the rows of subqueries are there again"
+                );
                 // Fails only when the process is ending.
                 _ = shop.members.inputs.send(Input::Restored(Box::new(restored))).await;
-                tokio::time::sleep(NUDGE_AFTER).await;
-                nudge(&shop).await;
+                if asked {
+                    tokio::time::sleep(NUDGE_AFTER).await;
+                    nudge(&shop).await;
+                }
                 return;
             }
             // What they are made of is no longer there, or no longer fits.
@@ -129,8 +150,33 @@ pub async fn restore(registry: Arc<Registry>, shapes: Vec<Arc<Shape>>) {
     }
 }
 
-async fn read(shop: &Workshop, shapes: &[Arc<Shape>], at: Lsn) -> Result<Restored, CreateError> {
-    let needs = all_needs(shapes.iter().map(|shape| &shape.plan));
+/// The rows that a checkpoint has; none if it turns out to be of no use.
+async fn standing(checkpoint: Option<CaughtUp>) -> Vec<(KeptName, Counts)> {
+    let Some(checkpoint) = checkpoint else { return Vec::new() };
+    match tokio::task::spawn_blocking(|| checkpoint.read()).await {
+        Ok(Ok(rows)) => rows,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "what was kept for subqueries is of no use: it is read from Postgres");
+            Vec::new()
+        }
+        // The process is ending.
+        Err(_) => Vec::new(),
+    }
+}
+
+async fn read(
+    shop: &Workshop,
+    shapes: &[Arc<Shape>],
+    at: Lsn,
+    standing: &[(KeptName, Counts)],
+) -> Result<Restored, CreateError> {
+    let mut needs = all_needs(shapes.iter().map(|shape| &shape.plan));
+    needs.retain(|(need, _)| standing.iter().all(|(name, _)| name != need));
+    if needs.is_empty() {
+        let (nothing, until) = (Visibility::new(0, 0, Box::default()), Lsn::ZERO);
+        let (rows, standing) = (Vec::new(), Vec::new());
+        return Ok(Restored { rows, standing, visibility: nothing, until });
+    }
     let tables = tables(&needs);
     let streamed = shop.recent.up_to(at);
     let snapshot = Snapshot::of_all(&shop.database, &tables).await?;
@@ -141,7 +187,7 @@ async fn read(shop: &Workshop, shapes: &[Arc<Shape>], at: Lsn) -> Result<Restore
     let (visibility, until) = (snapshot.visibility.clone(), snapshot.until);
     snapshot.end().await?;
     let rows = add_unseen(&shop.change_log, &visibility, streamed, rows).await?;
-    Ok(Restored { rows, visibility, until })
+    Ok(Restored { rows, standing: Vec::new(), visibility, until })
 }
 
 /// Has Postgres write something, so that the stream goes on.

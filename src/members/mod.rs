@@ -9,7 +9,8 @@
 //! A snapshot sees a set of transactions, which is no prefix of the stream. It is made one by adding the
 //! transactions up to that place that it does not show, and taking away those after it that it does. Rows are
 //! counted, so the order of these sums does not matter. A new shape begins where the stream is once it has
-//! passed the snapshot; after a restart the place is where the logs end.
+//! passed the snapshot; after a restart the place is where the logs end, and rows that a [`checkpoint`] has are brought there by
+//! the change log.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -20,10 +21,12 @@ use brooklet_dataflows::{Change, ShapeId, ShapePlan, View};
 use brooklet_sql::{Lsn, Relation, Row};
 use tokio::sync::{mpsc, oneshot};
 
+use self::checkpoint::{Checkpoints, Standing};
 use crate::shape_log::posting_files::PostingFiles;
 use crate::shape_log::{AppenderHandle, ShapeLog, ShapeLogs};
 use crate::shapes::visibility::Visibility;
 
+pub mod checkpoint;
 pub mod create;
 pub mod lane;
 pub mod load;
@@ -44,6 +47,8 @@ pub enum Input {
     Remove(Vec<ShapeId>),
     /// Somebody wants to know how shapes are found.
     View(oneshot::Sender<View>),
+    /// Somebody wants to write down what is kept; nothing is said while it is not known.
+    Checkpoint(oneshot::Sender<Standing>),
 }
 
 impl std::fmt::Debug for Input {
@@ -55,6 +60,7 @@ impl std::fmt::Debug for Input {
             Input::Restored(_) => "Restored",
             Input::Remove(_) => "Remove",
             Input::View(_) => "View",
+            Input::Checkpoint(_) => "Checkpoint",
         })
     }
 }
@@ -130,7 +136,9 @@ pub struct TooLarge(pub usize);
 pub struct Restored {
     /// What the snapshot shows, with the transactions up to the logs' end that it does not.
     pub rows: Vec<(KeptName, Counts)>,
-    /// What it shows.
+    /// Rows as they stand where the logs end, from the last checkpoint.
+    pub standing: Vec<(KeptName, Counts)>,
+    /// What the snapshot shows.
     pub visibility: Visibility,
     /// No transaction after this position is in it.
     pub until: Lsn,
@@ -146,6 +154,8 @@ pub struct MembersHandle {
     pub appender: AppenderHandle,
     /// Their entries.
     pub postings: PostingFiles,
+    /// What is kept, on disk.
+    pub checkpoints: Arc<Checkpoints>,
     /// To the change log's thread, in the stream's order.
     pub slices: mpsc::Sender<Vec<crate::ingest::Entry>>,
     /// Bytes that may be kept.

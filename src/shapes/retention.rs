@@ -190,6 +190,7 @@ pub fn bytes(shop: &Workshop) -> u64 {
         + shop.packs.bytes()
         + shop.postings.bytes()
         + shop.members.postings.bytes()
+        + shop.members.checkpoints.bytes()
         + shop.catalog.bytes()
 }
 

@@ -10,7 +10,7 @@ use brooklet_sql::Row;
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
 use super::kept::{KeptName, mostly_empty};
-use super::packing::{pack, unpack};
+use super::packing::{length, pack, unpack};
 use super::slabs::Slabs;
 
 /// A record's first byte, for a count that is in a map: too large for the byte, or less than zero.
@@ -73,6 +73,10 @@ impl Counts {
         self.packed.clear();
         self.packed.push(ELSEWHERE);
         pack(&self.columns, row, &mut self.packed);
+        self.change_packed(delta)
+    }
+
+    fn change_packed(&mut self, delta: i64) -> Option<Counted> {
         let hash = self.hasher.hash_one(content(&self.packed));
         let (slabs, packed) = (&self.slabs, &self.packed);
         let same = |id: &u32| slabs.get(*id).is_some_and(|one| content(one) == content(packed));
@@ -151,8 +155,36 @@ impl Counts {
         self.numbered().map(|(_, row, count)| (row, count))
     }
 
+    /// The rows as they are now; not copied, but for large counts, until they change.
+    pub(super) fn freeze(&self) -> Frozen {
+        let (slabs, elsewhere) = (self.slabs.clone(), self.elsewhere.clone());
+        Frozen { slabs, elsewhere }
+    }
+
+    /// Adds the rows of a piece that [`Frozen::pieces`] has made, of the same columns. `None` if it is something
+    /// else: then some of it may have been added.
+    pub fn add_piece(&mut self, mut piece: &[u8]) -> Option<()> {
+        while let Some((count, rest)) = piece.split_first() {
+            let (count, rest) = match *count {
+                ELSEWHERE => {
+                    let (count, rest) = rest.split_first_chunk()?;
+                    (i64::from(u32::from_le_bytes(*count)), rest)
+                }
+                count => (i64::from(count), rest),
+            };
+            let (row, rest) = rest.split_at_checked(length(self.columns.len(), rest)?)?;
+            self.packed.clear();
+            self.packed.push(ELSEWHERE);
+            self.packed.extend_from_slice(row);
+            self.change_packed(count)?;
+            piece = rest;
+        }
+        Some(())
+    }
+
     /// Whether every row is there, and as often as can be said.
-    pub(super) fn is_whole(&self) -> bool {
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
         !self.incomplete && self.elsewhere.values().all(|count| u32::try_from(*count).is_ok())
     }
 
@@ -188,10 +220,72 @@ impl Counts {
     }
 }
 
+/// Rows as they were at one time.
+pub struct Frozen {
+    slabs: Slabs,
+    elsewhere: HashMap<u32, i64>,
+}
+
+impl Frozen {
+    /// The rows as bytes, in pieces of `bytes` or a row more. A row is its count in a byte, or 255 and the count as
+    /// `u32`, and then its packed values.
+    pub fn pieces(&self, bytes: usize) -> impl Iterator<Item = Vec<u8>> {
+        let mut records = self.slabs.iter();
+        std::iter::from_fn(move || {
+            let mut piece = Vec::new();
+            while piece.len() < bytes
+                && let Some((id, record)) = records.next()
+            {
+                piece.push(record[0]);
+                if record[0] == ELSEWHERE {
+                    // No count that is kept is less than zero, or more than that.
+                    let count =
+                        self.elsewhere.get(&id).and_then(|count| u32::try_from(*count).ok());
+                    piece.extend_from_slice(&count.unwrap_or_default().to_le_bytes());
+                }
+                piece.extend_from_slice(content(record));
+            }
+            (!piece.is_empty()).then_some(piece)
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::members::tests::row;
+
+    #[test]
+    fn what_is_frozen_comes_back_whatever_happens_meanwhile() {
+        let all = |counts: &Counts| {
+            let mut rows: Vec<_> = counts.rows().map(|(row, n)| (format!("{row:?}"), n)).collect();
+            rows.sort();
+            rows
+        };
+        let mut counts = Counts::of(&[0, 2]);
+        for number in 0..5_000 {
+            let often = [1, 1, 254, 255, 100_000][number as usize % 5];
+            counts.add(&row(&[Some(number), None, Some(number % 7).filter(|n| *n > 0)]), often);
+        }
+        let (before, frozen) = (all(&counts), counts.freeze());
+        for number in 0..5_000 {
+            counts.add(
+                &row(&[Some(number), None, Some(number % 7).filter(|n| *n > 0)]),
+                number % 3 - 1,
+            );
+        }
+        assert_ne!(all(&counts), before);
+        let mut back = Counts::of(&[0, 2]);
+        for piece in frozen.pieces(1_000) {
+            assert_eq!(back.add_piece(&piece), Some(()));
+            // Also those that were cut make no noise.
+            (0..piece.len().min(40))
+                .for_each(|cut| _ = Counts::of(&[0, 2]).add_piece(&piece[..cut]));
+        }
+        assert_eq!(all(&back), before);
+        assert!(back.is_whole());
+        assert_eq!(back.add_piece(&[1, 4, 0]), None);
+    }
 
     #[test]
     fn counts_of_any_size_and_sign_are_summed() {

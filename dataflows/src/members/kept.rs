@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use brooklet_sql::{MemberKey, Membership, Row, RowBuilder, Source, TableSchema};
 
-use super::counts::{Counted, Counts};
+use super::counts::{Counted, Counts, Frozen};
 use super::indexes::{By, Indexes};
 
 /// Fewer empty places than these are kept for what comes next.
@@ -36,6 +36,12 @@ impl KeptName {
     pub fn new(table: &TableSchema, columns: Box<[usize]>) -> KeptName {
         let identity = table.identity(&columns).into();
         KeptName { table: table.oid, columns, identity }
+    }
+
+    /// What these columns are: see [`TableSchema::identity`].
+    #[must_use]
+    pub fn identity(&self) -> &str {
+        &self.identity
     }
 
     /// One that comes before all others of a table.
@@ -121,6 +127,11 @@ impl Kept {
     /// One of them.
     pub(super) fn row(&self, id: u32) -> Option<(Row, u32)> {
         self.rows.row(id).map(|(row, count)| (row, times(count)))
+    }
+
+    /// The rows as they are now, see [`Counts::freeze`].
+    pub(super) fn freeze(&self) -> Frozen {
+        self.rows.freeze()
     }
 
     /// How many different rows there are.

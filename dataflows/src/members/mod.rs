@@ -39,10 +39,10 @@ mod slabs;
 mod store;
 mod transaction;
 
-pub use counts::Counts;
+pub use counts::{Counts, Frozen};
 pub use filter::Costs;
 pub use kept::{KeptName, Missing};
-pub use needs::{inner_needs, needs, outdated};
+pub use needs::{inner_needs, loses, needs, outdated};
 pub use net::count;
 
 use filter::{Filter, Test};
@@ -188,6 +188,14 @@ impl Members {
         let kept = Kept::of(rows)?;
         self.put(name, kept);
         Ok(())
+    }
+
+    /// All rows that are kept, as they are now: no row is copied until it changes. Time grows with blocks of rows, not
+    /// with rows.
+    #[must_use]
+    pub fn freeze(&self) -> Vec<(KeptName, Frozen)> {
+        let stores = self.stores.values();
+        stores.map(|store| (store.name.clone(), store.kept.freeze())).collect()
     }
 
     fn put(&mut self, name: KeptName, kept: Kept) -> StoreId {

@@ -65,7 +65,8 @@ pub fn outdated(plan: &ShapePlan, relation: &Relation) -> bool {
 }
 
 /// Whether some of these columns are no longer what they were.
-fn loses(difference: &Difference, columns: &[usize]) -> bool {
+#[must_use]
+pub fn loses(difference: &Difference, columns: &[usize]) -> bool {
     match difference {
         Difference::Columns { lost, .. } => columns.iter().any(|column| lost.contains(column)),
         _ => true,

@@ -74,6 +74,28 @@ pub(super) fn unpack(columns: &[usize], mut bytes: &[u8]) -> Option<Row> {
     row.finish().ok()
 }
 
+/// How many bytes the values of so many columns take at the beginning of `bytes`; `None` if they do not begin with
+/// what [`pack`] makes.
+pub(super) fn length(columns: usize, bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    for _ in 0..columns {
+        let mark = *bytes.get(at)?;
+        at += 1;
+        at += match mark {
+            NULL => 0,
+            1..=NUMBER_MAX => usize::from(mark),
+            UUID => 16,
+            LONG => {
+                let length = bytes.get(at..)?.first_chunk()?;
+                at += 4;
+                u32::from_le_bytes(*length) as usize
+            }
+            mark => usize::from(mark - SHORT),
+        };
+    }
+    (at <= bytes.len()).then_some(at)
+}
+
 /// Appends the first value; told what follows it.
 fn unpack_value<'a>(bytes: &'a [u8], row: &mut RowBuilder) -> Option<&'a [u8]> {
     let (mark, rest) = bytes.split_first()?;
@@ -195,6 +217,9 @@ mod tests {
             let mut bytes = Vec::new();
             pack(&[1, 3], &row, &mut bytes);
             assert_eq!(unpack(&[1, 3], &bytes).as_ref(), Some(&row), "{text:?}, {other:?}");
+            assert_eq!(length(2, &[&bytes[..], b"more"].concat()), Some(bytes.len()));
+            let cuts = (0..bytes.len()).filter(|cut| length(2, &bytes[..*cut]).is_some());
+            assert_eq!(cuts.count(), 0, "{text:?}, {other:?}");
             if let Some(same) = seen.insert(bytes, row.clone()) {
                 assert_eq!(same, row);
             }

@@ -4,9 +4,10 @@
 //! taken out; its first byte is its owner's and is never 0, which is the mark of a free place.
 //!
 //! Records of one length stand side by side in blocks, so a place that becomes free fits the next one exactly, and a
-//! block whose last record goes is given back.
+//! block whose last record goes is given back. A copy shares the blocks; who changes one then, has it copied.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::kept::mostly_empty;
 
@@ -17,12 +18,12 @@ const BLOCK_BYTES: usize = if cfg!(test) { 4 << 10 } else { 256 << 10 };
 /// The bits of a number that count within a block.
 const PLACE_BITS: u32 = 12;
 
-/// Bytes of a block besides its records: its place among blocks, and among those with room.
-const BLOCK_OVERHEAD: usize = 96;
+/// Bytes of a block besides its records: its allocation, its place among blocks, and among those with room.
+const BLOCK_OVERHEAD: usize = 112;
 
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(super) struct Slabs {
-    blocks: Vec<Option<Block>>,
+    blocks: Vec<Option<Arc<Block>>>,
     /// Numbers of blocks that were given back.
     gone: Vec<u32>,
     /// Blocks with room, by the length of their records.
@@ -35,6 +36,17 @@ struct Block {
     length: usize,
     bytes: Vec<u8>,
     free: Vec<u16>,
+}
+
+impl Clone for Block {
+    /// With the room it has: that is counted.
+    fn clone(&self) -> Block {
+        let mut bytes = Vec::with_capacity(self.bytes.capacity());
+        bytes.extend_from_slice(&self.bytes);
+        let mut free = Vec::with_capacity(self.free.capacity());
+        free.extend_from_slice(&self.free);
+        Block { length: self.length, bytes, free }
+    }
 }
 
 impl Block {
@@ -85,6 +97,7 @@ impl Slabs {
         };
         let block = self.blocks[number as usize].as_mut()?;
         self.allocated -= block.size();
+        let block = Arc::make_mut(block);
         let place = block.insert(record);
         self.allocated += block.size();
         if block.is_full() {
@@ -104,7 +117,7 @@ impl Slabs {
         }
         let block = Block { length, bytes: Vec::new(), free: Vec::new() };
         self.allocated += block.size();
-        self.blocks[number as usize] = Some(block);
+        self.blocks[number as usize] = Some(Arc::new(block));
         self.open.entry(length).or_default().insert(number);
         Some(number)
     }
@@ -134,7 +147,7 @@ impl Slabs {
     pub(super) fn mark(&mut self, id: u32, mark: u8) {
         let Some((_, begin)) = self.block(id) else { return };
         if let Some(Some(block)) = self.blocks.get_mut((id >> PLACE_BITS) as usize)
-            && let Some(byte) = block.bytes.get_mut(begin)
+            && let Some(byte) = Arc::make_mut(block).bytes.get_mut(begin)
         {
             *byte = mark;
         }
@@ -151,6 +164,7 @@ impl Slabs {
         let length = block.length;
         self.used -= length;
         self.allocated -= block.size();
+        let block = Arc::make_mut(block);
         block.free.push((id & ((1 << PLACE_BITS) - 1)) as u16);
         if block.is_empty() {
             self.blocks[number as usize] = None;
@@ -218,10 +232,28 @@ mod tests {
         assert_eq!(there, all);
         let used: usize = all.values().map(Vec::len).sum();
         assert_eq!(slabs.used, used);
-        let sizes = slabs.blocks.iter().flatten().map(Block::size);
+        let sizes = slabs.blocks.iter().flatten().map(|block| block.size());
         assert_eq!(slabs.allocated, sizes.sum::<usize>());
         all.keys().for_each(|id| slabs.remove(*id));
         assert_eq!((slabs.used, slabs.bytes(), slabs.open.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_copy_stays_what_it_is() {
+        let mut slabs = Slabs::default();
+        let ids: Vec<u32> = (0..20_000_u32)
+            .map(|n| slabs.insert(&[1, n as u8, (n >> 8) as u8, 9][..3 + n as usize % 2]).unwrap())
+            .collect();
+        let all = |slabs: &Slabs| -> HashMap<u32, Vec<u8>> {
+            slabs.iter().map(|(id, record)| (id, record.to_vec())).collect()
+        };
+        let (before, copy) = (all(&slabs), slabs.clone());
+        ids.iter().step_by(3).for_each(|id| slabs.remove(*id));
+        ids.iter().skip(1).step_by(3).for_each(|id| slabs.mark(*id, 7));
+        (0..9_000_u32).for_each(|n| _ = slabs.insert(&[3, n as u8, 5]));
+        assert_eq!(all(&copy), before);
+        let sizes = slabs.blocks.iter().flatten().map(|block| block.size());
+        assert_eq!(slabs.allocated, sizes.sum::<usize>(), "what was copied is counted as before");
     }
 
     #[test]

@@ -425,9 +425,10 @@ async fn make(
 }
 
 fn members(stores: MemberStores) -> MembersHandle {
-    let MemberStores { appender, logs, postings, .. } = stores;
+    let MemberStores { appender, logs, postings, checkpoints, .. } = stores;
     let (inputs, slices) = (mpsc::channel(1).0, mpsc::channel(1).0);
-    MembersHandle { inputs, logs, appender, postings, slices, bytes_max: 0, begun_after: Lsn::ZERO }
+    let (bytes_max, begun_after) = (0, Lsn::ZERO);
+    MembersHandle { inputs, logs, appender, postings, checkpoints, slices, bytes_max, begun_after }
 }
 
 /// What appends, with where it says how far it is durable and what may be sealed.

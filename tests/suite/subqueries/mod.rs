@@ -5,6 +5,7 @@
 //! with Postgres' own.
 
 // All tables have the same columns, so that any may stand inside or outside of any.
+mod checkpoint;
 #[path = "../../../sql/tests/generate/subqueries.rs"]
 mod generate;
 mod life;
