@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use brooklet_sql::name::quote;
 use brooklet_sql::{Column, RelationColumn, RelationName, TableSchema, statement};
-use deadpool_postgres::Object;
 use tokio_postgres::types::ToSql;
 
 use super::collations::CollationNames;
 use super::database::{Database, DatabaseError};
 use super::memberships::Memberships;
 use super::partitions::{Partition, partitions};
+use super::pool::Connected;
 use super::ways::columns;
 use crate::limits::{INSPECT_PAUSE, TABLE_LOCK_TIMEOUT, TABLE_LOCK_TRIES, TABLE_WRITERS_MAX};
 use crate::shapes::template::Template;
@@ -278,7 +278,7 @@ impl Publication {
     /// Whether and how a table is published; it must be there.
     async fn published(
         &self,
-        client: &Object,
+        client: &Connected,
         table: u32,
         leaves: &[u32],
     ) -> Result<tokio_postgres::Row, PublicationError> {
@@ -323,7 +323,7 @@ impl Publication {
     /// long.
     async fn alter(
         &self,
-        client: &mut Object,
+        client: &mut Connected,
         table: &RelationName,
         statements: Vec<String>,
     ) -> Result<(), PublicationError> {
@@ -356,7 +356,7 @@ impl Publication {
 
     async fn wait_for_writers(
         &self,
-        client: &Object,
+        client: &Connected,
         table: &RelationName,
         oids: &[u32],
     ) -> Result<(), PublicationError> {
