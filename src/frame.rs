@@ -310,21 +310,29 @@ pub fn sync_dir(storage: &dyn Storage, path: &Path) -> Result<(), FrameError> {
     storage.sync_dir(dir).map_err(|source| FrameError::Io { path: dir.to_owned(), source })
 }
 
-/// Reads the payload of the frame whose payload begins at `at` and is so long; `None` if it is not what
-/// was written.
-pub fn read_frame(file: &dyn StorageFile, at: u64, length: u64) -> io::Result<Option<Vec<u8>>> {
+/// Reads the payload of the frame whose payload begins at `at` and is so long, but for its first `skipped`
+/// bytes; `None` if it is not what was written.
+pub fn read_frame(
+    file: &dyn StorageFile,
+    at: u64,
+    length: u64,
+    skipped: usize,
+) -> io::Result<Option<Vec<u8>>> {
     let (Some(begin), Ok(size)) = (at.checked_sub(FRAME_HEAD as u64), u32::try_from(length)) else {
         return Ok(None);
     };
-    let mut frame = vec![0; FRAME_HEAD + size as usize];
-    file.read_exact_at(&mut frame, begin)?;
-    let (head, payload) = frame.split_at(FRAME_HEAD);
+    let Some(kept) = (size as usize).checked_sub(skipped) else { return Ok(None) };
+    let (mut head, mut rest) = (vec![0; FRAME_HEAD + skipped], Vec::with_capacity(kept));
+    // Not `vec![0; kept]`: of pages that are zero already each would have to be fetched from the system anew.
+    rest.resize(kept, 0);
+    file.read_exact_at(&mut head, begin)?;
+    file.read_exact_at(&mut rest, begin + head.len() as u64)?;
     let whole =
-        head[..4] == size.to_le_bytes() && checksum(head, payload).to_le_bytes() == head[4..8];
-    Ok(whole.then(|| frame.split_off(FRAME_HEAD)))
+        head[..4] == size.to_le_bytes() && checksum(&head, &rest).to_le_bytes() == head[4..8];
+    Ok(whole.then_some(rest))
 }
 
-/// The checksum that belongs into a frame's head.
+/// The checksum that belongs into a frame's head; what follows the head may begin there.
 fn checksum(head: &[u8], payload: &[u8]) -> u32 {
     let mut crc = crc32fast::Hasher::new();
     crc.update(&head[..4]);

@@ -78,6 +78,10 @@ pub const PACK_DEAD_BYTES_MIN: u64 = or_in_tests(1 << 20, 512);
 /// Bytes of row text of one snapshot batch: what a reader of a running snapshot waits for.
 pub const BATCH_BYTES_MAX: usize = 256 << 10;
 
+/// Bytes of a running snapshot that are stored before they are made durable while more is read: the reader of the
+/// last chunk waits for what is left then.
+pub const SNAPSHOT_SYNC_BYTES: u64 = 16 << 20;
+
 /// Commits remembered for shapes that are added (which may need transactions that were streamed
 /// but are not yet visible); over this Postgres is asked which of them have become visible.
 pub const RECENT_COMMITS_MAX: usize = 16_384;

@@ -1,17 +1,21 @@
 //! How long a client waits for all rows of a table, beside `COPY … TO STDOUT` of the same rows: when
 //! nobody has asked for them before (cold), and when somebody has (warm).
 //!
-//! The client follows the protocol but only looks at headers: what it would do with the rows is its own
-//! matter, and `psql` throws them away too. Rounds alternate.
+//! The client follows the protocol but only looks at headers and throws rows away as they come: what it would do
+//! with them is its own matter, and `psql` writes them into nothing, too. Rounds alternate.
 
+use std::collections::HashMap;
+use std::io;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::harness::{Request, World, postgres};
-use super::{resident, world_with};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 
-const ROUNDS: usize = 3;
+use super::harness::{Request, World, postgres, size};
+use super::{cpu_seconds, resident, world_with};
+
 const SHAPE: &str = "/v1/shape?table=items";
 
 pub async fn first_sync(rows: usize) {
@@ -25,37 +29,64 @@ pub async fn first_sync(rows: usize) {
     sync(world.server.address).await;
     let idle = resident(&world, "VmRSS");
     let (mut copies, mut cold, mut warm) = (Vec::new(), Vec::new(), Vec::new());
-    let mut bytes = 0;
-    for _ in 0..ROUNDS {
+    let (mut bytes, mut cpu) = (0, [[0.0; 2]; 2]);
+    let rounds = size("BENCH_ROUNDS", 3);
+    for _ in 0..rounds {
         copies.push(copy(&world));
         let deleted = Request::new("DELETE", SHAPE).send(world.server.address).await.unwrap();
         assert_eq!(deleted.status, 202, "{}", deleted.text());
-        let begun = Instant::now();
+        let (begun, before) = (Instant::now(), used(&world));
         bytes = sync(world.server.address).await;
         cold.push(begun.elapsed());
-        let begun = Instant::now();
+        add(&mut cpu[0], before, used(&world));
+        let (begun, before) = (Instant::now(), used(&world));
         assert_eq!(sync(world.server.address).await, bytes);
         warm.push(begun.elapsed());
+        add(&mut cpu[1], before, used(&world));
     }
     let peak = resident(&world, "VmHWM");
-    let (copy, cold, warm) = (median(copies), median(cold), median(warm));
-    let ratio = |time: Duration| time.as_secs_f64() / copy.as_secs_f64();
     println!(
-        "first sync: {rows} rows, {:.0} MB of JSON, medians of {ROUNDS} rounds",
+        "first sync: {rows} rows, {:.0} MB of JSON, medians of {rounds} rounds",
         bytes as f64 / 1e6
     );
-    println!("  COPY TO STDOUT        {:>9.2} s (the floor)", copy.as_secs_f64());
-    println!("  cold                  {:>9.2} s, ratio {:.2}", cold.as_secs_f64(), ratio(cold));
-    println!("  warm                  {:>9.2} s, ratio {:.2}", warm.as_secs_f64(), ratio(warm));
+    copies.sort();
+    let floor = median(&copies);
+    println!("  COPY TO STDOUT        {} (the floor)", spread(&copies));
+    for (name, mut times, cpu) in [("cold", cold, cpu[0]), ("warm", warm, cpu[1])] {
+        times.sort();
+        let ratio = median(&times) / floor;
+        let [ours, client] = cpu.map(|seconds| seconds / rounds as f64);
+        println!(
+            "  {name}                  {}, ratio {ratio:.2}; CPU {ours:.2} s, its client's {client:.2} s",
+            spread(&times)
+        );
+    }
     println!(
         "  memory                {:>9.0} MiB over idle at most",
         peak.saturating_sub(idle) as f64 / 1024.0
     );
 }
 
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times[times.len() / 2]
+fn median(sorted: &[Duration]) -> f64 {
+    sorted[sorted.len() / 2].as_secs_f64()
+}
+
+fn spread(sorted: &[Duration]) -> String {
+    let seconds = |time: Option<&Duration>| time.map_or(0.0, Duration::as_secs_f64);
+    let (low, high) = (seconds(sorted.first()), seconds(sorted.last()));
+    format!("{:>9.3} s ({low:.3} to {high:.3})", median(sorted))
+}
+
+/// Seconds of CPU that the server and its client, this process, have used.
+fn used(world: &World) -> [f64; 2] {
+    [world.server.id(), std::process::id()].map(cpu_seconds)
+}
+
+fn add(sums: &mut [f64; 2], before: [f64; 2], after: [f64; 2]) {
+    sums.iter_mut()
+        .zip(before)
+        .zip(after)
+        .for_each(|((sum, before), after)| *sum += after - before);
 }
 
 fn copy(world: &World) -> Duration {
@@ -77,13 +108,59 @@ async fn sync(server: SocketAddr) -> usize {
 pub async fn read(server: SocketAddr, from: &str) -> (usize, String) {
     let (mut place, mut bytes) = (from.to_owned(), 0);
     loop {
-        let answer = Request::get(format!("{SHAPE}&offset={place}")).send(server).await.unwrap();
-        assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
-        bytes += answer.body.len();
-        let part = |name| answer.header(name).unwrap();
-        place = format!("{}&handle={}", part("electric-offset"), part("electric-handle"));
-        if answer.header("electric-up-to-date").is_some() {
+        let (headers, length) = answer(server, &format!("{SHAPE}&offset={place}")).await.unwrap();
+        bytes += length;
+        place = format!("{}&handle={}", headers["electric-offset"], headers["electric-handle"]);
+        if headers.contains_key("electric-up-to-date") {
             return (bytes, place);
         }
     }
+}
+
+/// The headers of an answer and how long its body was, of which no more than a buffer is kept.
+async fn answer(server: SocketAddr, target: &str) -> io::Result<(HashMap<String, String>, usize)> {
+    let mut stream = BufReader::with_capacity(256 << 10, TcpStream::connect(server).await?);
+    let head = format!("GET {target} HTTP/1.1\r\nhost: {server}\r\nconnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).await?;
+    let status = line(&mut stream).await?;
+    assert!(status.starts_with("HTTP/1.1 200"), "{status}");
+    let mut headers = HashMap::new();
+    while let Some((name, value)) = line(&mut stream).await?.split_once(':') {
+        headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+    }
+    if let Some(length) = headers.get("content-length") {
+        let length = length.parse().unwrap();
+        skip(&mut stream, length).await?;
+        return Ok((headers, length));
+    }
+    let mut length = 0;
+    loop {
+        let size = usize::from_str_radix(&line(&mut stream).await?, 16).unwrap();
+        skip(&mut stream, size).await?;
+        assert_eq!(line(&mut stream).await?, "", "the end of a piece");
+        length += size;
+        if size == 0 {
+            return Ok((headers, length));
+        }
+    }
+}
+
+/// A line without its end. A stream that ends is an error, as for every client.
+async fn line(stream: &mut BufReader<TcpStream>) -> io::Result<String> {
+    let mut line = String::new();
+    stream.read_line(&mut line).await?;
+    let whole = line.strip_suffix("\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
+    Ok(whole.to_owned())
+}
+
+async fn skip(stream: &mut BufReader<TcpStream>, mut count: usize) -> io::Result<()> {
+    while count > 0 {
+        let here = stream.fill_buf().await?.len().min(count);
+        if here == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        stream.consume(here);
+        count -= here;
+    }
+    Ok(())
 }

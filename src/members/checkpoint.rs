@@ -219,7 +219,7 @@ impl Checkpoints {
         if of_file != head(FileKind::Kept) || of_frame[8] != kind::HEAD || at + size > length {
             return Ok(None);
         }
-        let payload = read_frame(&*file, at, size)?;
+        let payload = read_frame(&*file, at, size, 0)?;
         let head = payload.and_then(|payload| serde_json::from_slice(&payload).ok());
         Ok(head.map(|head| (head, length)))
     }

@@ -57,7 +57,7 @@ pub async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), CreateErr
     if shape.template.definition.log == LogMode::Full {
         for row in &rows {
             let row = shape.view().select(row).map_err(|error| internal(error.to_string()))?;
-            chunks.push(row).map_err(|error| internal(error.to_string()))?;
+            chunks.push(|place| row.get(place)).map_err(|error| internal(error.to_string()))?;
         }
     }
     drop(rows);

@@ -4,15 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::{
-    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod,
-};
+use deadpool::Runtime;
+use deadpool::managed::{Object, Pool, PoolError};
 use pgwire_replication::{ReplicationConfig, SslMode as WireSslMode, TlsConfig};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::{Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::pool::Connections;
 use super::tls::{TlsError, client_config};
 
 /// Why a statement or a connection failed.
@@ -60,7 +60,7 @@ pub struct Database {
     config: Config,
     tls: MakeRustlsConnect,
     ca: Option<PathBuf>,
-    pool: Pool,
+    pool: Pool<Connections>,
     snapshots: Arc<Semaphore>,
 }
 
@@ -100,21 +100,11 @@ impl Database {
         config.application_name("brooklet").connect_timeout(Duration::from_secs(10));
         config.keepalives_idle(Duration::from_secs(60));
         let tls = MakeRustlsConnect::new(client_config(ca)?);
-        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_config(config.clone(), tls.clone(), recycling);
-        // What is prepared are questions to the catalogue: to plan one takes longer than to run it, and its
-        // values make no difference. Clauses of shapes are part of their statements' text.
-        let plan_once = Hook::async_fn(|client: &mut ClientWrapper, _| {
-            Box::pin(async move {
-                let set = client.batch_execute("SET plan_cache_mode = force_generic_plan").await;
-                set.map_err(HookError::Backend)
-            })
-        });
-        let pool = Pool::builder(manager)
-            .post_create(plan_once)
+        let connections = Connections { config: config.clone(), tls: tls.clone() };
+        let pool = Pool::builder(connections)
             .max_size(pool_size)
             .wait_timeout(Some(POOL_WAIT))
-            .runtime(deadpool_postgres::Runtime::Tokio1)
+            .runtime(Runtime::Tokio1)
             .build()
             .map_err(|e| refuse(e.to_string()))?;
         // Snapshots run for as long as tables are large: a part of the pool is kept for the rest.
@@ -132,9 +122,9 @@ impl Database {
     }
 
     /// A connection of the pool.
-    pub async fn pooled(&self) -> Result<Object, DatabaseError> {
+    pub async fn pooled(&self) -> Result<Object<Connections>, DatabaseError> {
         self.pool.get().await.map_err(|error| match error {
-            deadpool_postgres::PoolError::Backend(error) => error.into(),
+            PoolError::Backend(error) => error.into(),
             _ => DatabaseError::PoolBusy(POOL_WAIT),
         })
     }

@@ -11,6 +11,7 @@ pub mod database;
 pub mod layouts;
 pub mod memberships;
 pub mod partitions;
+mod pool;
 pub mod preflight;
 pub mod publication;
 pub mod rewrites;

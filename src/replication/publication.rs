@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use brooklet_sql::name::quote;
 use brooklet_sql::{Column, RelationColumn, RelationName, TableSchema, statement};
-use deadpool_postgres::Object;
 use tokio_postgres::types::ToSql;
 
 use super::collations::CollationNames;
 use super::database::{Database, DatabaseError};
 use super::memberships::Memberships;
 use super::partitions::{Partition, partitions};
+use super::pool::Connected;
 use super::rewrites::{Begun, Rewrites};
 use super::ways::columns;
 use crate::limits::{INSPECT_PAUSE, TABLE_LOCK_TIMEOUT, TABLE_LOCK_TRIES, TABLE_WRITERS_MAX};
@@ -308,7 +308,7 @@ impl Publication {
     /// Whether and how a table is published; it must be there.
     async fn published(
         &self,
-        client: &Object,
+        client: &Connected,
         table: u32,
         leaves: &[u32],
     ) -> Result<tokio_postgres::Row, PublicationError> {
@@ -355,7 +355,7 @@ impl Publication {
     /// long.
     async fn alter(
         &self,
-        client: &mut Object,
+        client: &mut Connected,
         table: &RelationName,
         statements: Vec<String>,
     ) -> Result<(), PublicationError> {
@@ -388,7 +388,7 @@ impl Publication {
 
     async fn wait_for_writers(
         &self,
-        client: &Object,
+        client: &Connected,
         table: &RelationName,
         oids: &[u32],
     ) -> Result<(), PublicationError> {

@@ -9,7 +9,6 @@ use brooklet_sql::{
     ReplicaIdentity, TableSchema, Tables, Zones, depends_on_version, statement,
     subquery::named_tables, zone::named_zones,
 };
-use deadpool_postgres::Object;
 use tokio::sync::OnceCell;
 use tokio_postgres::Row;
 
@@ -18,6 +17,7 @@ use super::database::{Database, DatabaseError};
 use super::layouts::Layouts;
 use super::memberships::Memberships;
 use super::partitions::partitions;
+use super::pool::Connected;
 use super::publication::{PreparedTable, Publication};
 use super::rewrites::Rewrites;
 use super::zones::KnownZones;
@@ -243,7 +243,7 @@ impl Schemas {
 
     async fn load(
         &self,
-        client: &Object,
+        client: &Connected,
         name: &RelationName,
         fold: bool,
     ) -> Result<TableSchema, SchemaError> {
@@ -313,7 +313,7 @@ impl Schemas {
 
     async fn collation(
         &self,
-        client: &Object,
+        client: &Connected,
         oid: u32,
         fold: bool,
     ) -> Result<Collation, SchemaError> {
@@ -344,7 +344,7 @@ impl Schemas {
     /// The server's own case folding under a collation; asked once.
     async fn case_map(
         &self,
-        client: &Object,
+        client: &Connected,
         oid: u32,
         facts: &CollationFacts,
     ) -> Result<Option<Arc<CaseMap>>, SchemaError> {

@@ -2,16 +2,19 @@
 
 use brooklet_sql::{Lsn, Predicate, Row, TableSchema, statement};
 use bytes::Bytes;
-use deadpool_postgres::Object;
+use deadpool::managed::Object;
+use futures_util::StreamExt;
 use futures_util::future::try_join;
-use futures_util::{Stream, StreamExt};
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio_postgres::{SimpleQueryMessage, Statement, ToStatement};
+use tokio_postgres::{CopyOutStream, Error, SimpleQueryMessage, Statement, ToStatement};
 
 use super::database::{Database, DatabaseError};
+use super::pool::{Connected, Connections, Share};
 use crate::decode::copy::{self, CopyError};
 use crate::shapes::definition::{Definition, LogMode};
 use crate::shapes::visibility::Visibility;
@@ -39,7 +42,7 @@ impl From<tokio_postgres::Error> for SnapshotError {
 /// An open snapshot transaction. Dropping it without [`Snapshot::end`] cancels what runs in it and
 /// closes its connection.
 pub struct Snapshot {
-    client: Option<Object>,
+    client: Option<Object<Connections>>,
     database: Database,
     _turn: Option<OwnedSemaphorePermit>,
     /// What it contains.
@@ -171,8 +174,10 @@ impl Snapshot {
         statement: &S,
         columns: usize,
     ) -> Result<Rows, SnapshotError> {
-        let stream = self.client()?.copy_out(statement).await?;
-        Ok(Rows { stream: Box::pin(stream), columns, scratch: Vec::new() })
+        let client = self.client()?;
+        let stream = Box::pin(client.copy_out(statement).await?);
+        let (share, reader) = (Some(client.share()), copy::Reader::new(columns));
+        Ok(Rows { stream, share, reader, line: Bytes::new() })
     }
 
     /// Whether a table's rows, its partitions' included, lie where the snapshot has them. A table
@@ -194,8 +199,8 @@ impl Snapshot {
         Ok(())
     }
 
-    fn client(&self) -> Result<&Object, SnapshotError> {
-        self.client.as_ref().ok_or_else(|| SnapshotError::Description("it has ended".into()))
+    fn client(&self) -> Result<&Connected, SnapshotError> {
+        self.client.as_deref().ok_or_else(|| SnapshotError::Description("it has ended".into()))
     }
 }
 
@@ -261,25 +266,54 @@ impl Drop for Snapshot {
 
 /// The rows of a running `COPY`.
 pub struct Rows {
-    stream: Pin<Box<dyn Stream<Item = Result<Bytes, tokio_postgres::Error>> + Send>>,
-    columns: usize,
-    scratch: Vec<u8>,
+    stream: Pin<Box<CopyOutStream>>,
+    /// Until the last row has come: what is asked next on the same connection is not read by us.
+    share: Option<Share>,
+    reader: copy::Reader,
+    line: Bytes,
 }
 
 impl Rows {
     /// The next row; `None` after the last one. Safe to cancel.
     pub async fn next(&mut self) -> Result<Option<Row>, SnapshotError> {
-        match self.stream.next().await {
-            None => Ok(None),
-            Some(line) => Ok(Some(copy::row(&line?, self.columns, &mut self.scratch)?)),
+        let values = self.values().await?;
+        Ok(values.map(|values| values.row()).transpose()?)
+    }
+
+    /// The values of the next row, which may be no text yet; `None` after the last one. Safe to cancel.
+    pub async fn values(&mut self) -> Result<Option<copy::Values<'_>>, SnapshotError> {
+        if !self.take_line().await? {
+            return Ok(None);
         }
+        Ok(Some(self.reader.read(&self.line)?))
     }
 
     /// The next row of several shapes, and the shape's place among them.
     pub async fn next_placed(&mut self) -> Result<Option<(usize, Row)>, SnapshotError> {
-        let Some(line) = self.stream.next().await else { return Ok(None) };
-        let line = line?;
-        let (place, line) = copy::placed(&line)?;
-        Ok(Some((place, copy::row(line, self.columns, &mut self.scratch)?)))
+        if !self.take_line().await? {
+            return Ok(None);
+        }
+        let (place, line) = copy::placed(&self.line)?;
+        Ok(Some((place, self.reader.read(line)?.row()?)))
+    }
+
+    /// Whether there was one more.
+    async fn take_line(&mut self) -> Result<bool, SnapshotError> {
+        match poll_fn(|context| self.poll_line(context)).await {
+            Some(Ok(line)) => self.line = line,
+            end => {
+                self.share = None;
+                end.transpose()?;
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn poll_line(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        let line = self.stream.poll_next_unpin(context);
+        let (Poll::Pending, Some(share)) = (&line, &self.share) else { return line };
+        share.poll(context);
+        self.stream.poll_next_unpin(context)
     }
 }

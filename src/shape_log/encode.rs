@@ -16,8 +16,10 @@ use crate::shapes::visibility::Visibility;
 pub struct View {
     /// `{"relation":["public","issues"]` without the braces.
     relation: String,
-    /// `"public"."issues"`, escaped as keys are.
+    /// `"public"."issues"`, escaped as keys are,
     key_prefix: String,
+    /// and as it stands in a JSON string, which begins with it.
+    key_open: String,
     columns: Vec<ViewColumn>,
     /// Places in `columns`, in key order.
     key: Vec<usize>,
@@ -28,8 +30,8 @@ pub struct View {
 struct ViewColumn {
     /// Place in rows of the table; snapshot rows have the view's own places.
     at: usize,
-    /// The name as a JSON string.
-    name: String,
+    /// `,"name":`
+    member: String,
     in_key: bool,
 }
 
@@ -47,12 +49,15 @@ impl View {
     /// in `table.columns`. `replica` says how much of a row updates and deletes show.
     #[must_use]
     pub fn new(table: &TableSchema, columns: &[usize], key: &[usize], replica: Replica) -> View {
-        let name = |at: usize| json_string(&table.columns[at].name);
-        let column = |at: &usize| ViewColumn { at: *at, name: name(*at), in_key: key.contains(at) };
+        let member = |at: usize| format!(",{}:", json_string(&table.columns[at].name));
+        let column =
+            |at: &usize| ViewColumn { at: *at, member: member(*at), in_key: key.contains(at) };
         let place = |at: &usize| columns.iter().position(|column| column == at);
+        let key_prefix = key_prefix(&table.name);
         View {
             relation: relation(&table.name),
-            key_prefix: key_prefix(&table.name),
+            key_open: key_open(&key_prefix),
+            key_prefix,
             columns: columns.iter().map(column).collect(),
             key: key.iter().filter_map(place).collect(),
             replica,
@@ -170,7 +175,7 @@ impl View {
         value: impl Fn(usize, usize) -> Option<&'a [u8]> + Copy,
         out: &mut Vec<u8>,
     ) {
-        out.push(b'"');
+        out.extend_from_slice(self.key_open.as_bytes());
         self.key_parts(value, |part| json::escape(part, out));
         out.push(b'"');
     }
@@ -188,11 +193,8 @@ impl View {
         out.extend_from_slice(b"\":{");
         let mut first = true;
         for (place, column) in self.columns.iter().enumerate().filter(|(_, c)| shown(c)) {
-            if !std::mem::take(&mut first) {
-                out.push(b',');
-            }
-            out.extend_from_slice(column.name.as_bytes());
-            out.push(b':');
+            let comma = usize::from(std::mem::take(&mut first));
+            out.extend_from_slice(&column.member.as_bytes()[comma..]);
             match value(place, column.at) {
                 Some(text) => json::string(text, out),
                 None => out.extend_from_slice(b"null"),
@@ -222,18 +224,17 @@ impl View {
 
     /// What identifies a row.
     pub(super) fn row_key(&self, row: &Row, places: Places) -> String {
-        let mut key = Vec::new();
+        let mut key = self.key_prefix.clone().into_bytes();
         self.key_parts(|place, at| row.get(places.of(place, at)), |part| key.extend(part));
         String::from_utf8(key).unwrap_or_default()
     }
 
-    /// Gives the pieces of what identifies a row to `part`.
+    /// Gives the pieces of what identifies a row to `part`, but for the prefix.
     fn key_parts<'a>(
         &self,
         value: impl Fn(usize, usize) -> Option<&'a [u8]>,
         mut part: impl FnMut(&[u8]),
     ) {
-        part(self.key_prefix.as_bytes());
         for place in &self.key {
             let Some(text) = value(*place, self.columns[*place].at) else {
                 part(b"/_");
@@ -386,6 +387,13 @@ fn relation(name: &RelationName) -> String {
 fn key_prefix(name: &RelationName) -> String {
     let escape = |text: &str| text.replace('/', "//").replace('.', "..");
     format!("\"{}\".\"{}\"", escape(&name.schema), escape(&name.table))
+}
+
+/// A JSON string that begins with the prefix, as far as that.
+fn key_open(prefix: &str) -> String {
+    let mut out = vec![b'"'];
+    json::escape(prefix.as_bytes(), &mut out);
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 fn json_string(text: &str) -> String {

@@ -142,9 +142,10 @@ impl Part<'_> {
                     separate(json);
                     shape.view().stored_row(|place| rows.get(row, place), json);
                     if row == 0 {
-                        // What is around the values is as long for the others.
+                        // What is around the values is about as long for the others.
                         let around = json.len().saturating_sub(rows.bytes_of(row));
-                        json.reserve(rows.bytes() + around * rows.count());
+                        let all = rows.bytes() + around * rows.count();
+                        json.reserve(all + all / 16);
                     }
                 }
                 Ok(())

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, StringArray, StringBuilder};
-use arrow::datatypes::{DataType, Field, Schema};
-use arrow::ipc::reader::StreamReader;
+use arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
+use arrow::buffer::Buffer;
+use arrow::ipc::reader::StreamDecoder;
 use arrow::ipc::writer::StreamWriter;
 use brooklet_dataflows::ShapeId;
 use brooklet_sql::{Row, RowBuilder};
@@ -108,10 +108,11 @@ impl PackStore {
         shape: ShapeId,
         chunk: u32,
         number: u32,
-        names: &[&str],
-        rows: &[Row],
+        rows: &RecordBatch,
     ) -> Result<BatchPlace, PackError> {
-        let arrow = encode(names, rows)?;
+        let mut arrow = StreamWriter::try_new(Vec::new(), &rows.schema())?;
+        arrow.write(rows)?;
+        let arrow = arrow.into_inner()?;
         let mut head = Vec::with_capacity(BATCH_HEAD as usize);
         head.put_u64_le(shape.0);
         head.put_u32_le(chunk);
@@ -213,8 +214,9 @@ impl PackStore {
     /// The rows of a batch as they are stored.
     pub fn stored(&self, place: &BatchPlace) -> Result<Stored, PackError> {
         let damaged = || PackError::Damaged(path(&self.inner.dir, place.pack));
-        let bytes = self.bytes_of(place)?;
-        let batch = StreamReader::try_new(&bytes[..], None)?.next().ok_or_else(damaged)??;
+        // The columns are parts of what was read.
+        let mut bytes = Buffer::from_vec(self.bytes_of(place)?);
+        let batch = StreamDecoder::new().decode(&mut bytes)?.ok_or_else(damaged)?;
         Stored::new(&batch).ok_or_else(damaged)
     }
 
@@ -222,10 +224,10 @@ impl PackStore {
         let damaged = || PackError::Damaged(path(&self.inner.dir, place.pack));
         let file = self.packs().files.get(&place.pack).cloned().ok_or_else(damaged)?;
         let begin = place.at.checked_sub(BATCH_HEAD).ok_or_else(damaged)?;
-        let payload = read_frame(&*file, begin, BATCH_HEAD + place.length);
-        let payload = payload
+        let length = BATCH_HEAD + place.length;
+        let arrow = read_frame(&*file, begin, length, BATCH_HEAD as usize)
             .map_err(|source| FrameError::Io { path: path(&self.inner.dir, place.pack), source })?;
-        Ok(payload.ok_or_else(damaged)?.split_off(BATCH_HEAD as usize))
+        arrow.ok_or_else(damaged)
     }
 
     fn packs(&self) -> MutexGuard<'_, Packs> {
@@ -298,23 +300,6 @@ fn path(dir: &Path, number: u32) -> PathBuf {
     dir.join(format!("{number:06}.pack"))
 }
 
-fn encode(names: &[&str], rows: &[Row]) -> Result<Vec<u8>, arrow::error::ArrowError> {
-    let fields: Vec<Field> =
-        names.iter().map(|name| Field::new(*name, DataType::Utf8, true)).collect();
-    let schema = Arc::new(Schema::new(fields));
-    let columns = (0..names.len()).map(|number| {
-        let mut column = StringBuilder::new();
-        rows.iter().for_each(|row| column.append_option(row.text(number)));
-        Arc::new(column.finish()) as ArrayRef
-    });
-    let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
-    let batch =
-        RecordBatch::try_new_with_options(Arc::clone(&schema), columns.collect(), &options)?;
-    let mut writer = StreamWriter::try_new(Vec::new(), &schema)?;
-    writer.write(&batch)?;
-    writer.into_inner()
-}
-
 /// Rows, column by column.
 pub struct Stored {
     columns: Vec<StringArray>,
@@ -376,7 +361,14 @@ mod tests {
     use futures_util::poll;
 
     use super::*;
+    use crate::shape_log::Gathered;
     use crate::storage::{Directory, StorageFile};
+
+    fn batch(names: &[&str], rows: &[Row]) -> RecordBatch {
+        let mut gathered = Gathered::new(names.iter().copied());
+        rows.iter().for_each(|row| gathered.push(|place| row.get(place)).unwrap());
+        gathered.take().unwrap()
+    }
 
     #[tokio::test]
     async fn rows_come_back_and_unused_packs_go() {
@@ -384,7 +376,7 @@ mod tests {
         let rows =
             [Row::new([Some("1"), None]).unwrap(), Row::new([Some(""), Some("süd")]).unwrap()];
         let store = PackStore::open(&storage, dir.path(), []).unwrap();
-        let place = store.append(ShapeId(1), 0, 0, &["id", "body"], &rows).unwrap();
+        let place = store.append(ShapeId(1), 0, 0, &batch(&["id", "body"], &rows)).unwrap();
         assert_eq!(store.read(&place).unwrap(), rows);
         store.sync().await.unwrap();
         let store = PackStore::open(&storage, dir.path(), [&place]).unwrap();
@@ -398,7 +390,8 @@ mod tests {
         let (dir, storage) = (tempfile::tempdir().unwrap(), Directory::handle());
         let store = PackStore::open(&storage, dir.path(), []).unwrap();
         let rows = [Row::new([Some("1"), None]).unwrap()];
-        let append = |shape| store.append(ShapeId(shape), 0, 0, &["id", "body"], &rows).unwrap();
+        let append =
+            |shape| store.append(ShapeId(shape), 0, 0, &batch(&["id", "body"], &rows)).unwrap();
         let kept = append(1);
         let alone = store.bytes();
         let lost: Vec<BatchPlace> = (0..2).map(|_| append(2)).collect();
@@ -453,7 +446,7 @@ mod tests {
         let (dir, storage) = (tempfile::tempdir().unwrap(), Directory::handle());
         let store = PackStore::open(&storage, dir.path(), []).unwrap();
         let rows = [Row::new([Some("1")]).unwrap()];
-        let place = store.append(ShapeId(1), 0, 0, &["id"], &rows).unwrap();
+        let place = store.append(ShapeId(1), 0, 0, &batch(&["id"], &rows)).unwrap();
         let ((begun, begins), (open, gate)) = (channel(), channel());
         let file = Arc::clone(&store.packs().files[&place.pack()]);
         let slow = Slow { file, begun, gate: Mutex::new(Some(gate)) };

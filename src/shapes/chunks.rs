@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use brooklet_sql::Row;
 use bytes::Bytes;
 
 use super::base::Base;
 use super::shape::Shape;
-use crate::limits::BATCH_BYTES_MAX;
+use crate::limits::{BATCH_BYTES_MAX, SNAPSHOT_SYNC_BYTES};
 use crate::shape_log::pack::PackError;
-use crate::shape_log::{BatchPlace, Encoded, Form, PackStore, Piece};
+use crate::shape_log::{BatchPlace, Encoded, Form, Gathered, PackStore, Piece};
 
 /// The rows of one base while they are written. A chunk ends with the row that fills it.
 pub struct Chunks<'a> {
@@ -17,15 +16,15 @@ pub struct Chunks<'a> {
     encoded: Option<&'a Encoded>,
     shape: &'a Shape,
     base: Arc<Base>,
-    names: Vec<&'a str>,
-    rows: Vec<Row>,
-    rows_bytes: usize,
+    rows: Gathered,
     places: Vec<BatchPlace>,
     chunk: u32,
     chunk_bytes: u64,
     chunk_bytes_max: u64,
     /// The rows that were gathered, as most readers want them.
     json: Vec<u8>,
+    /// Stored since the last sync was asked for.
+    unsynced: u64,
 }
 
 impl<'a> Chunks<'a> {
@@ -42,14 +41,13 @@ impl<'a> Chunks<'a> {
             encoded: None,
             shape,
             base: Arc::clone(base),
-            names: columns.map(|at| shape.table().columns[*at].name.as_str()).collect(),
-            rows: Vec::new(),
-            rows_bytes: 0,
+            rows: Gathered::new(columns.map(|at| shape.table().columns[*at].name.as_str())),
             places: Vec::new(),
             chunk: 0,
             chunk_bytes: 0,
             chunk_bytes_max,
             json: Vec::new(),
+            unsynced: 0,
         }
     }
 
@@ -65,25 +63,37 @@ impl<'a> Chunks<'a> {
         self.rows.is_empty()
     }
 
-    /// Takes a row of the selected columns.
-    pub fn push(&mut self, row: Row) -> Result<(), PackError> {
+    /// Takes a row by its values at the places of the selected columns.
+    pub fn push<'v>(
+        &mut self,
+        value: impl Fn(usize) -> Option<&'v [u8]> + Copy,
+    ) -> Result<(), PackError> {
         if !self.json.is_empty() {
             self.json.extend_from_slice(Form::Json.separator());
         }
         let before = self.json.len();
-        self.shape.view().snapshot_row(&row, &mut self.json);
+        self.shape.view().stored_row(value, &mut self.json);
         self.chunk_bytes += (self.json.len() - before) as u64 + 1;
-        self.rows_bytes += row.as_bytes().len();
-        self.rows.push(row);
+        self.rows.push(value)?;
         if self.chunk_bytes >= self.chunk_bytes_max {
             self.flush()?;
             (self.chunk, self.chunk_bytes) = (self.chunk + 1, 0);
             let chunk = self.chunk;
             self.base.update(|state| state.chunk = chunk);
-        } else if self.rows_bytes >= BATCH_BYTES_MAX {
+        } else if self.rows.bytes() >= BATCH_BYTES_MAX {
             self.flush()?;
         }
         Ok(())
+    }
+
+    /// Lets what was stored become durable meanwhile, once it is much.
+    pub fn sync_early(&mut self) {
+        if self.unsynced >= SNAPSHOT_SYNC_BYTES {
+            self.unsynced = 0;
+            let packs = self.packs.clone();
+            // Whether all is durable is asked at the end.
+            tokio::spawn(async move { packs.sync().await });
+        }
     }
 
     /// Stores what was gathered; it can be read then.
@@ -92,8 +102,8 @@ impl<'a> Chunks<'a> {
             return Ok(());
         }
         let number = self.places.len() as u32;
-        let place =
-            self.packs.append(self.shape.id, self.chunk, number, &self.names, &self.rows)?;
+        let rows = self.rows.take()?;
+        let place = self.packs.append(self.shape.id, self.chunk, number, &rows)?;
         self.places.push(place);
         let json = Vec::with_capacity(self.json.len());
         let json = std::mem::replace(&mut self.json, json);
@@ -102,8 +112,7 @@ impl<'a> Chunks<'a> {
             encoded.offer(Piece::Batch(self.shape.id, place, Form::Json), json);
         }
         self.base.update(|state| state.batches.push(place));
-        self.rows.clear();
-        self.rows_bytes = 0;
+        self.unsynced += place.bytes();
         Ok(())
     }
 }

@@ -10,11 +10,14 @@
 //! 5. Readers may read; rows are copied into packs while they do.
 //! 6. Rows and late postings are made durable, then the catalogue says so: the handle survives restarts.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use brooklet_dataflows::{Event, Posting, ShapeId, verdict};
 use brooklet_sql::{Lsn, Row};
+use futures_util::poll;
 use tokio::sync::{mpsc, watch};
 
 use super::base::{Seen, Stage};
@@ -223,7 +226,7 @@ pub(super) async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), Cr
             shape.template.together.learn(count, waited + begun.elapsed());
         }
         Found::All(rows) => {
-            let stored = rows.into_iter().try_for_each(|row| chunks.push(row));
+            let stored = rows.iter().try_for_each(|row| chunks.push(|place| row.get(place)));
             stored.and_then(|()| chunks.flush()).map_err(CreateError::internal)?;
         }
     }
@@ -419,27 +422,34 @@ async fn store(
 ) -> Result<usize, CreateError> {
     let mut count = 0;
     loop {
-        let next = if chunks.is_flushed() {
-            rows.next().await
-        } else {
-            match tokio::time::timeout(BATCH_WAIT, rows.next()).await {
+        let mut next = pin!(rows.values());
+        // Most are there already, and a timer takes as long as a row.
+        let next = match poll!(next.as_mut()) {
+            Poll::Ready(next) => next,
+            Poll::Pending if chunks.is_flushed() => next.await,
+            Poll::Pending => match tokio::time::timeout(BATCH_WAIT, next).await {
                 Ok(next) => next,
                 Err(_) => {
                     chunks.flush().map_err(CreateError::internal)?;
                     continue;
                 }
-            }
+            },
         };
         match next? {
-            Some(row) => chunks.push(row).map_err(CreateError::internal)?,
+            Some(row) => chunks.push(|place| row.get(place)).map_err(CreateError::internal)?,
             None => {
                 chunks.flush().map_err(CreateError::internal)?;
                 return Ok(count);
             }
         }
         count += 1;
-        if chunks.is_flushed() && shape.log.ended().is_some() {
-            return Err(CreateError::Ended);
+        if chunks.is_flushed() {
+            if shape.log.ended().is_some() {
+                return Err(CreateError::Ended);
+            }
+            chunks.sync_early();
+            // Readers were woken, and may be waiting for this very thread.
+            tokio::task::yield_now().await;
         }
     }
 }

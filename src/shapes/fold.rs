@@ -318,7 +318,7 @@ fn store(
         if shape.log.ended().is_some() {
             return Err(io::Error::other("the shape has ended"));
         }
-        chunks.push(row).map_err(io::Error::other)
+        chunks.push(|place| row.get(place)).map_err(io::Error::other)
     })?;
     chunks.flush().map_err(io::Error::other)
 }

@@ -418,7 +418,7 @@ async fn make(
         if breaks_at == Some(at) {
             return Err(CreateError::busy());
         }
-        chunks.push(row).map_err(internal)?;
+        chunks.push(|place| row.get(place)).map_err(internal)?;
     }
     chunks.flush().map_err(internal)?;
     finish(shop, shape, &Seen { visibility, until }, late, || true).await
