@@ -11,7 +11,7 @@ use brooklet_sql::{Lsn, TableSchema};
 use super::base::{Base, Seen, SnapshotState, Stage};
 use super::catalog::Finished;
 use super::create::CreateError;
-use super::definition::{Defined, LogMode};
+use super::definition::Defined;
 use super::handle::Handle;
 use super::maps::Asked;
 use super::template::Template;
@@ -263,14 +263,14 @@ impl Shape {
         Duration::from_millis(now().saturating_sub(self.asked.load(Ordering::Relaxed)))
     }
 
-    /// Waits until the snapshot is taken, so that there is something to answer. One without rows is
-    /// complete in a moment, and then its handle survives whatever happens.
+    /// Waits for the snapshot's first rows, so that there is something to answer: Postgres may refuse the filter for
+    /// one of the rows before. A snapshot without rows is complete in a moment, and then its handle survives
+    /// whatever happens.
     pub async fn started(&self) -> Result<(), CreateError> {
         let mut snapshot = self.newest().snapshot();
-        let rows = self.template.definition.log == LogMode::Full;
         let decided = |state: &SnapshotState| match state.stage {
             Stage::Starting => false,
-            Stage::Running(_) => rows,
+            Stage::Running(_) => !state.batches.is_empty(),
             Stage::Complete(_) | Stage::Failed(_) => true,
         };
         // Its sender goes with the shape only.
