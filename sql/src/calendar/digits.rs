@@ -41,6 +41,14 @@ pub(super) fn wrapped(text: &str) -> i64 {
     }
 }
 
+/// Postgres reads a sign here, and refuses what is less than nothing: of signed numbers only zeros are left.
+fn unsigned_zero(text: &str) -> &str {
+    match text.strip_prefix('-') {
+        Some(rest) if rest.starts_with('0') && wrapped(rest) == 0 => rest,
+        _ => text,
+    }
+}
+
 /// `.f` as microseconds.
 pub(super) fn fraction(text: &str) -> Result<i64, CalendarError> {
     Ok((float(text)? * 1e6).round_ties_even() as i64)
@@ -72,9 +80,9 @@ pub(super) fn offset(text: &str) -> Result<i64, CalendarError> {
     let (mut hour, mut rest) = int(&text[1..])?;
     let (mut minute, mut second) = (0, 0);
     if let Some(minutes) = rest.strip_prefix(':') {
-        (minute, rest) = int(minutes)?;
+        (minute, rest) = int(unsigned_zero(minutes))?;
         if let Some(seconds) = rest.strip_prefix(':') {
-            (second, rest) = int(seconds)?;
+            (second, rest) = int(unsigned_zero(seconds))?;
         }
     } else if rest.is_empty() && text.len() > 3 {
         (hour, minute) = (hour / 100, hour % 100);
