@@ -66,8 +66,8 @@ impl Default for Together {
 impl Together {
     /// Waits until the shape has its part of a snapshot, or is to take one alone.
     pub async fn turn(&self, shop: &Workshop, shape: &Arc<Shape>) -> Turn<'_> {
-        let filter = shape.plan.predicate.as_ref().map_or(0, |predicate| predicate.sql().len());
-        if !self.quick.load(Ordering::Relaxed) || filter > SHARED_SNAPSHOT_FILTER_BYTES_MAX {
+        let filter = || shape.plan.predicate.as_ref().map_or(0, |predicate| predicate.sql().len());
+        if !self.quick.load(Ordering::Relaxed) || filter() > SHARED_SNAPSHOT_FILTER_BYTES_MAX {
             return Turn::Alone(None);
         }
         let (answer, mut share) = oneshot::channel();
