@@ -123,6 +123,10 @@ pub const RECONCILE_INTERVAL: Duration = Duration::from_secs(10);
 /// machine, and asking takes a second.
 pub const ZONE_AGE_MAX: Duration = Duration::from_secs(3_600);
 
+/// For how long the server's C library is taken to compute as it did when it was asked: another one needs another
+/// machine or a restart, and asking takes some milliseconds.
+pub const MATHEMATICS_AGE_MAX: Duration = Duration::from_secs(5);
+
 /// How long after a table is announced again the catalogue is asked.
 pub const RECONCILE_PAUSE: Duration = Duration::from_millis(500);
 

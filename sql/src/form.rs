@@ -14,7 +14,9 @@ use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
 use crate::expr::{Comparison, Expr, Operand};
+use crate::mathematics::Functions;
 use crate::plan::Plan;
+use crate::routine::Call;
 use crate::scalar::{Kind, Scalar};
 use crate::sql_type::SqlType;
 use crate::subquery::{Membership, Side};
@@ -49,6 +51,8 @@ pub struct Form {
     required: Box<[bool]>,
     /// The time zones in it, not those in its subqueries.
     zones: Box<[Arc<Zone>]>,
+    /// What the C library computes in it, besides its subqueries' filters.
+    mathematics: Functions,
 }
 
 /// An equality whose constant is each predicate's own.
@@ -107,7 +111,13 @@ pub(crate) fn split(
     let shown = text.len();
     // A table of the same name may be another one.
     memberships.iter().for_each(|one| text += &one.identity());
-    let zones = zones(&rest, &memberships);
+    let (mut zones, mut mathematics) = (Vec::new(), Functions::none());
+    for_each_call(&rest, &memberships, &mut |call| {
+        zones.extend(call.zone.iter().cloned());
+        mathematics.add(Functions::of(call.code));
+    });
+    zones.sort_by(|one: &Arc<Zone>, other| one.name().cmp(other.name()));
+    zones.dedup();
     // The rules of a zone may be others by now.
     zones.iter().for_each(|zone| text += &zone.identity());
     let names = printed.iter().map(|at| called(*at)).collect();
@@ -127,25 +137,22 @@ pub(crate) fn split(
         positive,
         required,
         zones: zones.into(),
+        mathematics,
     };
     (form, constants)
 }
 
-/// The zones in an expression and in what it tests and selects, each once.
-fn zones(expr: &Expr, memberships: &[Membership]) -> Vec<Arc<Zone>> {
-    fn visit(scalar: &Scalar, found: &mut Vec<Arc<Zone>>) {
+/// The calls in an expression and in what it tests and selects.
+fn for_each_call(expr: &Expr, memberships: &[Membership], found: &mut impl FnMut(&Call)) {
+    fn visit(scalar: &Scalar, found: &mut impl FnMut(&Call)) {
         if let Kind::Call(call, _) = &scalar.kind {
-            found.extend(call.zone.iter().cloned());
+            found(call);
         }
         scalar.for_each_child(&mut |child| visit(child, found));
     }
-    let mut found = Vec::new();
-    expr.for_each_scalar(&mut |scalar| visit(scalar, &mut found));
+    expr.for_each_scalar(&mut |scalar| visit(scalar, found));
     let sides = memberships.iter().flat_map(|one| one.left.iter().chain(&one.subquery.columns));
-    sides.filter_map(Side::scalar).for_each(|scalar| visit(scalar, &mut found));
-    found.sort_by(|one, other| one.name().cmp(other.name()));
-    found.dedup();
-    found
+    sides.filter_map(Side::scalar).for_each(|scalar| visit(scalar, found));
 }
 
 /// Whether an expression can only be true where the column is.
@@ -231,6 +238,15 @@ impl Form {
             zones.extend(inner.flat_map(|predicate| predicate.form().zones()));
         }
         zones
+    }
+
+    /// What the C library computes in it and in its subqueries.
+    #[must_use]
+    pub fn mathematics(&self) -> Functions {
+        let mut functions = self.mathematics;
+        let inner = self.memberships.iter().flat_map(|one| &one.subquery.predicate);
+        inner.for_each(|predicate| functions.add(predicate.form().mathematics()));
+        functions
     }
 
     /// Whether it is all the same to the predicate if a test of [`Form::memberships`] is false or NULL.

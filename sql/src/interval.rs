@@ -145,23 +145,25 @@ impl Sum {
         Some(())
     }
 
-    /// `[-]HH:MM[:SS[.f]]`.
+    /// `[-]HH:MM[:SS[.f]]`, or `[-]MM:SS.f`.
     fn add_clock(&mut self, text: &str) -> Option<()> {
         let negative = text.starts_with('-');
         let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
-        let mut parts = unsigned.split(':');
+        let parts: Vec<&str> = unsigned.split(':').collect();
         // One sign is that of all parts.
-        let (hours, minutes) = (digits(parts.next()?)?, digits(parts.next()?)?);
-        let mut clock = Sum::default();
-        if let Some(seconds) = parts.next() {
-            if seconds.starts_with(['+', '-']) {
-                return None;
-            }
-            clock.add_seconds(seconds)?;
-        }
-        if parts.next().is_some() || minutes > 59 || clock.micros >= 60_000_000 {
+        let (hours, minutes, seconds) = match parts[..] {
+            [minutes, seconds] if seconds.contains('.') => (0, digits(minutes)?, seconds),
+            [hours, minutes] => (digits(hours)?, digits(minutes)?, "0"),
+            [hours, minutes, seconds] => (digits(hours)?, digits(minutes)?, seconds),
+            _ => return None,
+        };
+        // A sixtieth second is one of the next minute.
+        let whole = seconds.split('.').next().filter(|whole| !whole.is_empty());
+        if minutes > 59 || whole.map_or(Some(0), digits)? > 60 {
             return None;
         }
+        let mut clock = Sum::default();
+        clock.add_seconds(seconds)?;
         let hours = hours.checked_mul(HOUR)?.checked_add(minutes * 60_000_000)?;
         let micros = hours.checked_add(clock.micros)?;
         self.micros = self.micros.checked_add(if negative { -micros } else { micros })?;
@@ -458,6 +460,16 @@ mod tests {
             ("04:05:06.5", "PT4H5M6.5S"),
             ("-1 day +23 hours ago", "P1DT-23H"),
             ("3 4:05", ""),
+            ("4 week -23:59:60", "P28DT-24H"),
+            ("1:2:60.9999999", "PT1H3M1S"),
+            ("1:2:.5", "PT1H2M0.5S"),
+            ("1:2:", "PT1H2M"),
+            ("1:2:61", ""),
+            ("1:60", ""),
+            ("-59:60.5", "PT-1H-0.5S"),
+            ("60:1.5", ""),
+            ("1:2:-3", ""),
+            ("1:2:3:4", ""),
             ("1 week", "P7D"),
             ("PT-0.5S", "PT-0.5S"),
             ("90", "PT1M30S"),

@@ -33,6 +33,7 @@ mod like;
 pub mod limits;
 mod literal;
 pub mod lsn;
+pub mod mathematics;
 pub mod name;
 mod network;
 mod normalize;

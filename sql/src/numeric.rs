@@ -14,6 +14,8 @@ use crate::evaluation_error::EvaluationError;
 mod digits;
 mod power;
 
+pub(crate) use power::{COMPLEX_POWER, LN_NEGATIVE, LN_ZERO, ZERO_POWER};
+
 /// Digits that a quotient has at least (`NUMERIC_MIN_SIG_DIGITS`).
 const QUOTIENT_DIGITS: i64 = 16;
 /// The largest display scale of a quotient (`NUMERIC_MAX_DISPLAY_SCALE`).

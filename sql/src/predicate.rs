@@ -102,7 +102,7 @@ pub fn compile_printed(
     table: &TableSchema,
     tables: &Tables,
 ) -> Result<Predicate, WhereError> {
-    // Another version is another server, of which nothing is kept.
+    // Another version is another server, of which nothing is kept; that it computes otherwise is looked at apart.
     resolved(&parsed(text)?, &[], table, &tables.as_before())
 }
 

@@ -2,8 +2,8 @@
 //!
 //! *Enters*: a resolved overload. *Leaves*: a function from data to a datum or an error.
 //! *Invariant*: what has no code here has no exact evaluation and is refused when the clause is
-//! compiled. Left out on purpose: whatever depends on the C library (`power`, `exp`, `ln` of floats,
-//! trigonometry), on the clock, on the session.
+//! compiled. What the C library computes is among it: a clause may have that where the server's library is known to be
+//! like ours. Left out on purpose: whatever depends on the clock or on the session.
 
 use std::sync::Arc;
 
@@ -32,6 +32,7 @@ mod text;
 
 pub(crate) use calendar::{check as check_constant, check_offset, zone_argument};
 pub(crate) use conversion::{Conversion, Forms, Modifier, conversion, modifier, reads_every_form};
+pub(crate) use number::{Code, by_code};
 pub(crate) use pattern::{Classes, Pattern, check_options, options_argument, wants_expression};
 
 /// A call of an operator or a function.

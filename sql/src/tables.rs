@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
+use crate::mathematics::Functions;
 use crate::{RelationName, TableSchema, Zones};
 
-/// The tables of its subqueries, time zones, and which Postgres it is.
+/// The tables of its subqueries, time zones, which Postgres it is and how it computes.
 #[derive(Debug, Clone, Default)]
 pub struct Tables {
     by_name: HashMap<RelationName, Arc<TableSchema>>,
@@ -14,6 +15,8 @@ pub struct Tables {
     pub zones: Zones,
     /// `server_version_num`; 0 where nobody has asked, which refuses what depends on it.
     pub version: i32,
+    /// What the server's C library computes as ours; none where nobody has asked.
+    pub mathematics: Functions,
 }
 
 /// The version whose powers and logarithms are known.
@@ -35,7 +38,7 @@ impl Tables {
 
     /// The same for what was compiled before, on this very server.
     pub(crate) fn as_before(&self) -> Tables {
-        Tables { version: KNOWN.start, ..self.clone() }
+        Tables { version: KNOWN.start, mathematics: Functions::ALL, ..self.clone() }
     }
 
     /// None at all.

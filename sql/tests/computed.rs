@@ -66,6 +66,7 @@ async fn connect(locale: Locale, seed: u64) -> Option<Oracle> {
     let mut tables = Tables::new();
     tables.zones = database::zones(&client).await;
     tables.version = client.query_one(statement::VERSION, &[]).await.unwrap().get(0);
+    tables.mathematics = database::computes_alike(&client).await;
     Some(Oracle { client, table, tables, rows: Vec::new() })
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use brooklet_sql::mathematics::Functions;
 use brooklet_sql::{
     Access, Alternative, Collation, Column, MemberWay, RelationName, Row, TableSchema, Tables,
     TextOrder, Truth, Zone, compile, compile_with,
@@ -102,6 +103,7 @@ fn every_example_is_as_the_page_says() {
     // Subqueries are about the same table.
     let mut tables: Tables = [(table.name.clone(), Arc::new(table.clone()))].into();
     tables.version = 150_000;
+    tables.mathematics = Functions::ALL;
     for name in ["Europe/Berlin", "Asia/Tokyo"] {
         let zone = Zone::new(name.into(), 3_600, &[]).unwrap();
         tables.zones.insert(zone.key(), Arc::new(zone));

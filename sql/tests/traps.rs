@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use brooklet_sql::mathematics::Functions;
 use brooklet_sql::statement::CITEXT;
 use brooklet_sql::{
     CaseMap, Collation, Column, Row, TableSchema, Tables, TextOrder, Truth, compile_with,
@@ -56,6 +57,7 @@ fn table() -> TableSchema {
 fn answer(clause: &str, values: &[(&str, &str)]) -> (Answer, String) {
     let mut tables = Tables::new();
     tables.version = 150_000;
+    tables.mathematics = Functions::ALL;
     let predicate = match compile_with(clause, &[], &table(), &tables) {
         Ok(predicate) => predicate,
         Err(error) => {

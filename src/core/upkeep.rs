@@ -14,7 +14,7 @@ use crate::members::checkpoint;
 use crate::shape_log::AppenderHandle;
 use crate::shapes::create::{Workshop, prune_recent};
 use crate::shapes::evict::{ShapeLimits, evict};
-use crate::shapes::reconcile::{reconcile, reconcile_zones};
+use crate::shapes::reconcile::{reconcile, reconcile_mathematics, reconcile_zones};
 use crate::shapes::registry::Registry;
 use crate::shapes::retention::Retention;
 
@@ -89,11 +89,14 @@ async fn keep_reconciled(registry: Arc<Registry>, changed: Arc<Notify>) {
     }
 }
 
-/// Looks after the time zones at intervals, and once at a start.
+/// Looks after the time zones at intervals, and after how the server computes, and once at a start.
 async fn keep_zones(registry: Arc<Registry>) {
     let mut interval = tokio::time::interval(RECONCILE_INTERVAL);
     loop {
         interval.tick().await;
+        if let Err(error) = reconcile_mathematics(&registry).await {
+            tracing::warn!(%error, "how the server computes cannot be asked: shapes with powers, logarithms or trigonometry of floats stay as they are until it can");
+        }
         if let Err(error) = reconcile_zones(&registry).await {
             tracing::warn!(%error, "the server's time zones cannot be asked for: shapes that use them stay as they are until they can");
         }

@@ -9,6 +9,7 @@ pub mod assemble;
 pub mod collations;
 pub mod database;
 pub mod layouts;
+mod mathematics;
 pub mod memberships;
 pub mod partitions;
 mod pool;

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use brooklet_sql::mathematics::Functions;
 use brooklet_sql::{
     CaseMap, Collation, CollationFacts, Column, Folding, Relation, RelationColumn, RelationName,
-    ReplicaIdentity, TableSchema, Tables, Zones, depends_on_version, statement,
+    ReplicaIdentity, TableSchema, Tables, Zones, depends_on_version, mathematics, statement,
     subquery::named_tables, zone::named_zones,
 };
 use tokio::sync::OnceCell;
@@ -15,6 +16,7 @@ use tokio_postgres::Row;
 use super::collations::CollationNames;
 use super::database::{Database, DatabaseError};
 use super::layouts::Layouts;
+use super::mathematics::KnownMathematics;
 use super::memberships::Memberships;
 use super::partitions::partitions;
 use super::pool::Connected;
@@ -60,6 +62,7 @@ pub struct Schemas {
     zones: KnownZones,
     /// Asked once: who reads a shape needs no Postgres, and another major version is another database.
     version: OnceCell<i32>,
+    mathematics: KnownMathematics,
     layouts: Arc<Layouts>,
     rewrites: Arc<Rewrites>,
     /// One look at a table at a time, and when the last one began: whoever asked before that takes
@@ -86,6 +89,7 @@ impl Schemas {
             rewrites: Arc::default(),
             zones: KnownZones::default(),
             version: OnceCell::new(),
+            mathematics: KnownMathematics::default(),
             looks: Mutex::default(),
             tables: Mutex::new(HashMap::new()),
             case_maps: Mutex::new(HashMap::new()),
@@ -172,7 +176,15 @@ impl Schemas {
         if filter.is_some_and(|filter| depends_on_version(&filter.text)) {
             tables.version = *self.version.get_or_try_init(|| self.ask_version()).await?;
         }
+        if filter.is_some_and(|filter| mathematics::may_be_in(&filter.text)) {
+            tables.mathematics = self.computes_alike().await?;
+        }
         Ok(tables)
+    }
+
+    /// What the server's C library computes as ours does.
+    pub async fn computes_alike(&self) -> Result<Functions, DatabaseError> {
+        self.mathematics.alike(&self.database).await
     }
 
     /// Time zones by their names in lower case, but for names that are none.

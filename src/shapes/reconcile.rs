@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use brooklet_sql::mathematics::Functions;
 use brooklet_sql::{Form, Zones};
 
 use super::create::Workshop;
@@ -100,6 +101,36 @@ pub async fn reconcile_zones(registry: &Arc<Registry>) -> Result<(), DatabaseErr
         tracing::warn!(
             shapes = wrong.len(),
             "the server's time zones have changed: shapes that use them end"
+        );
+        registry.remove(wrong).await;
+    }
+    Ok(())
+}
+
+/// Ends the shapes of which the C library computes something, where the server's computes otherwise by now: it has
+/// moved to another machine, or this process has.
+pub async fn reconcile_mathematics(registry: &Arc<Registry>) -> Result<(), DatabaseError> {
+    let mut used = Functions::none();
+    for template in registry.templates().all() {
+        template.forms().into_iter().flatten().for_each(|form| used.add(form.mathematics()));
+    }
+    if used == Functions::none() {
+        return Ok(());
+    }
+    let alike = registry.workshop().schemas.computes_alike().await?;
+    if used.are_among(alike) {
+        return Ok(());
+    }
+    let mut wrong = registry.finished();
+    wrong.retain(|shape| {
+        let predicate = shape.plan.predicate.as_ref();
+        predicate.is_some_and(|one| !one.form().mathematics().are_among(alike))
+    });
+    if !wrong.is_empty() {
+        tracing::warn!(
+            shapes = wrong.len(),
+            "the server's C library rounds otherwise than this one's: shapes with powers, logarithms or \
+             trigonometry of floats end"
         );
         registry.remove(wrong).await;
     }

@@ -14,6 +14,7 @@ mod folding;
 mod harness;
 mod lifecycle;
 mod malformed;
+mod mathematics;
 mod missed;
 mod npm;
 mod oracle;

@@ -27,13 +27,13 @@ const LN_OF_10: f64 = 2.302_585_092_994_046;
 
 const DIGITS: EvaluationError =
     EvaluationError::Other("a power of so many digits is not supported");
-const LN_ZERO: EvaluationError = EvaluationError::Other("cannot take logarithm of zero");
-const LN_NEGATIVE: EvaluationError =
+pub(crate) const LN_ZERO: EvaluationError = EvaluationError::Other("cannot take logarithm of zero");
+pub(crate) const LN_NEGATIVE: EvaluationError =
     EvaluationError::Other("cannot take logarithm of a negative number");
-const COMPLEX: EvaluationError = EvaluationError::Other(
+pub(crate) const COMPLEX_POWER: EvaluationError = EvaluationError::Other(
     "a negative number raised to a non-integer power yields a complex result",
 );
-const UNDEFINED: EvaluationError =
+pub(crate) const ZERO_POWER: EvaluationError =
     EvaluationError::Other("zero raised to a negative power is undefined");
 
 impl Numeric {
@@ -91,7 +91,7 @@ impl Numeric {
             return self.special_power(other);
         };
         if self.sign() == 0 && other.sign() < 0 {
-            return Err(UNDEFINED);
+            return Err(ZERO_POWER);
         }
         Numeric::of_digits(&power(&Digits::from(base), &Digits::from(exponent))?)
     }
@@ -112,10 +112,10 @@ impl Numeric {
         };
         let grows = exponent.sign() > 0;
         if self.sign() == 0 && !grows {
-            return Err(UNDEFINED);
+            return Err(ZERO_POWER);
         }
         if self.sign() < 0 && digits.as_ref().is_some_and(|digits| !digits.is_whole()) {
-            return Err(COMPLEX);
+            return Err(COMPLEX_POWER);
         }
         if is_one {
             return Ok(one);
@@ -251,7 +251,7 @@ fn power(base: &Digits, exponent: &Digits) -> Result<Digits, EvaluationError> {
         return Ok(Digits::zero(QUOTIENT_DIGITS));
     }
     if base.negative && !exponent.is_whole() {
-        return Err(COMPLEX);
+        return Err(COMPLEX_POWER);
     }
     let negative = base.negative && exponent.is_odd();
     let base = Digits { negative: false, ..base.clone() };

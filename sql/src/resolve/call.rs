@@ -10,6 +10,7 @@ use crate::catalog::catalog;
 use crate::data_type::DataType;
 use crate::datum::Datum;
 use crate::expr::{Comparison, Expr};
+use crate::mathematics::Functions;
 use crate::oid::Oid;
 use crate::routine::{self, Call};
 use crate::scalar::{Kind, Scalar};
@@ -221,6 +222,14 @@ impl Resolver<'_> {
         if routine::is_power(call.code) && !self.tables.has_powers() {
             let reason = "powers and logarithms of numerics are only supported of Postgres 15: \
                           others have other digits";
+            return Err(WhereError::at(at, reason));
+        }
+        if !Functions::of(call.code).are_among(self.tables.mathematics) {
+            let reason = format!(
+                "{} of integers and floats is only supported of a server whose C library rounds it as ours does, \
+                 and this one's does not; of numerics there are powers, exponentials and logarithms",
+                call.name
+            );
             return Err(WhereError::at(at, reason));
         }
         let first = items.first().and_then(constant_text);

@@ -7,9 +7,11 @@ use crate::numeric::Numeric;
 use crate::oid::Oid;
 
 mod format;
+mod mathematics;
 mod template;
 
 pub(super) use format::check as check_format;
+pub(crate) use mathematics::{Code, by_code};
 
 /// The code of powers and logarithms of `numeric`.
 fn power(code: &str) -> Option<Function> {
@@ -38,7 +40,8 @@ pub(super) fn is_power(code: &str) -> bool {
 
 /// The code by Postgres' name.
 pub(super) fn function(code: &str) -> Option<Function> {
-    if let Some(function) = format::function(code).or_else(|| power(code)) {
+    let apart = format::function(code).or_else(|| power(code));
+    if let Some(function) = apart.or_else(|| mathematics::function(code)) {
         return Some(function);
     }
     let integer = |code: &str| {

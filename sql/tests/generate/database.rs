@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use brooklet_sql::mathematics::Functions;
 use brooklet_sql::{
     CaseMap, Collation, CollationFacts, Column, Folding, RelationName, TableSchema, Zone, Zones,
-    statement,
+    mathematics, statement,
 };
 use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
 
 use super::connect::{given, open};
 
@@ -152,6 +154,19 @@ pub async fn zone(client: &Client, name: &str) -> Option<Zone> {
         .collect();
     let goes_on: bool = row.get("goes_on");
     Zone::new(row.get("name"), row.get("first"), &changes).filter(|_| goes_on)
+}
+
+/// What the server's C library computes as ours does.
+pub async fn computes_alike(client: &Client) -> Functions {
+    let mut alike = Functions::none();
+    for question in mathematics::questions() {
+        let arguments: [&(dyn ToSql + Sync); 2] = [&question.first, &question.second];
+        let row = client.query_one(&question.statement, &arguments).await.unwrap();
+        if question.agrees(&row.get::<_, Vec<f64>>(0)) {
+            alike.add(question.about);
+        }
+    }
+    alike
 }
 
 /// The collation of columns without one of their own.

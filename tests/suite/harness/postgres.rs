@@ -96,8 +96,19 @@ impl Cluster {
 
     /// Starts the server and waits until it takes connections.
     pub fn start(&self) {
+        self.start_in(&[]);
+    }
+
+    /// Stops the server and starts it with these in its environment.
+    pub fn restart_in(&self, environment: &[(&str, &str)]) {
+        self.stop("INT");
+        self.start_in(environment);
+    }
+
+    fn start_in(&self, environment: &[(&str, &str)]) {
         let log = File::create(self.log_path()).expect("create the cluster's log");
         let mut command = as_postgres(program("postgres"));
+        command.envs(environment.iter().copied());
         command.arg("-D").arg(&self.dir).arg("-p").arg(self.port.to_string());
         for setting in
             USUAL_SETTINGS.iter().copied().chain(self.settings.iter().map(String::as_str))
