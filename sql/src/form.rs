@@ -111,13 +111,7 @@ pub(crate) fn split(
     let shown = text.len();
     // A table of the same name may be another one.
     memberships.iter().for_each(|one| text += &one.identity());
-    let (mut zones, mut mathematics) = (Vec::new(), Functions::none());
-    for_each_call(&rest, &memberships, &mut |call| {
-        zones.extend(call.zone.iter().cloned());
-        mathematics.add(Functions::of(call.code));
-    });
-    zones.sort_by(|one: &Arc<Zone>, other| one.name().cmp(other.name()));
-    zones.dedup();
+    let (zones, mathematics) = asked_of_the_server(&rest, &memberships);
     // The rules of a zone may be others by now.
     zones.iter().for_each(|zone| text += &zone.identity());
     let names = printed.iter().map(|at| called(*at)).collect();
@@ -140,6 +134,18 @@ pub(crate) fn split(
         mathematics,
     };
     (form, constants)
+}
+
+/// The zones in an expression and in what it tests and selects, each once, and what the C library computes in it.
+fn asked_of_the_server(expr: &Expr, memberships: &[Membership]) -> (Vec<Arc<Zone>>, Functions) {
+    let (mut zones, mut mathematics) = (Vec::new(), Functions::none());
+    for_each_call(expr, memberships, &mut |call| {
+        zones.extend(call.zone.iter().cloned());
+        mathematics.add(Functions::of(call.code));
+    });
+    zones.sort_by(|one, other| one.name().cmp(other.name()));
+    zones.dedup();
+    (zones, mathematics)
 }
 
 /// The calls in an expression and in what it tests and selects.
