@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use brooklet_sql::{Access, Alternative, Form, Reading, Relation, Row};
 
@@ -15,6 +16,7 @@ use crate::plan::{Selection, ShapeId, ShapePlan};
 use crate::plans::Plans;
 use held::Roll;
 use shelf::Shelf;
+use timed::Timed;
 
 mod buckets;
 mod exceptions;
@@ -23,6 +25,7 @@ mod intervals;
 mod judge;
 mod shelf;
 mod texts;
+mod timed;
 pub mod view;
 
 /// Every maintained shape, by table and access path.
@@ -31,6 +34,8 @@ pub struct ShapeIndex {
     tables: HashMap<u32, TableShapes>,
     readings: [Reading; 2],
     steps: u64,
+    /// When the change began that is looked at, if it is timed.
+    begun: Option<Instant>,
 }
 
 /// The shapes of one table.
@@ -44,6 +49,7 @@ struct TableShapes {
     kinds: hashbrown::HashMap<KindKey, Kind>,
     /// Changes that were looked at.
     changes: u64,
+    timed: Timed,
 }
 
 /// Where a selection and a form are in memory; a [`Kind`] keeps them there.
@@ -58,6 +64,8 @@ struct Kind {
     path: Box<str>,
     candidates: u64,
     matches: u64,
+    /// The time that it took to ask one.
+    timed: Timed,
 }
 
 impl ShapeIndex {
@@ -127,6 +135,7 @@ impl ShapeIndex {
         found.clear();
         let Some(table) = self.tables.get_mut(&table) else { return };
         table.changes += 1;
+        self.begun = Timed::begin(table.changes);
         found.extend(table.every_row.values().cloned());
         for shelf in table.shelves.values() {
             shelf.find(rows, &mut self.readings, found, &mut self.steps);
@@ -219,6 +228,7 @@ impl TableShapes {
             path: path(),
             candidates: 0,
             matches: 0,
+            timed: Timed::default(),
         });
         kind.shapes += 1;
         self.plans.insert(plan);

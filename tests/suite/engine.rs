@@ -117,6 +117,10 @@ async fn the_engine_says_how_often_shapes_are_asked() {
     assert_eq!(counts("equality \"n\", \"name\""), [Some(5), Some(1), Some(1)], "{engine}");
     assert_eq!(counts("range \"due\""), [Some(1), Some(1), Some(1)], "{engine}");
     assert!(!engine.to_string().contains("topsecret"), "no values: {engine}");
+    // The first change of a table is one of those that are timed.
+    let took = |of: &serde_json::Value, key| of[key].as_u64().is_some_and(|time| time > 0);
+    assert!(took(table, "change_ns"), "{engine}");
+    assert!(templates.iter().all(|one| took(one, "candidate_ns")), "{engine}");
 }
 
 #[tokio::test]

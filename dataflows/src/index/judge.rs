@@ -5,9 +5,11 @@
 //! of their filters without constants of their own, is asked once for each row.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use brooklet_sql::{Form, Predicate, Row, Truth};
 
+use super::timed::Timed;
 use super::{KindKey, ShapeIndex, kind_key};
 use crate::change::Change;
 use crate::plan::ShapePlan;
@@ -27,27 +29,31 @@ impl ShapeIndex {
         self.steps += candidates.len() as u64;
         let Some(table) = self.tables.get_mut(&change.table) else { return };
         let mut known = Known { shares: candidates.len() >= SHARED_MIN, ..Known::default() };
-        let mut counted: Option<(KindKey, u64, u64)> = None;
+        let mut counted: Option<(KindKey, Asked)> = None;
         let mut matches = 0;
-        let mut count = |counted: Option<(KindKey, u64, u64)>| {
-            if let Some((key, candidates, matches)) = counted
+        let begun = self.begun.take();
+        let mut count = |counted: Option<(KindKey, Asked)>| {
+            if let Some((key, asked)) = counted
                 && let Some(kind) = table.kinds.get_mut(&key)
             {
-                kind.candidates += candidates;
-                kind.matches += matches;
+                kind.candidates += asked.candidates;
+                kind.matches += asked.matches;
+                kind.timed.merge(asked.timed);
             }
         };
         for plan in candidates {
+            let asking = begun.map(|_| Instant::now());
             let verdict = verdict_by(plan, change, &mut |predicate, row, is_new| {
                 known.truth(predicate, row, is_new)
             });
             let key = kind_key(plan);
-            match &mut counted {
-                Some((same, candidates, matches)) if *same == key => {
-                    *candidates += 1;
-                    *matches += u64::from(verdict.is_some());
-                }
-                other => count(other.replace((key, 1, u64::from(verdict.is_some())))),
+            if counted.as_ref().is_none_or(|(same, _)| *same != key) {
+                count(counted.replace((key, Asked::default())));
+            }
+            if let Some((_, asked)) = &mut counted {
+                asked.candidates += 1;
+                asked.matches += u64::from(verdict.is_some());
+                asking.into_iter().for_each(|asking| asked.timed.add(asking.elapsed()));
             }
             if let Some(verdict) = verdict {
                 matches += 1;
@@ -55,8 +61,17 @@ impl ShapeIndex {
             }
         }
         count(counted);
+        begun.into_iter().for_each(|begun| table.timed.add(begun.elapsed()));
         count_asked(candidates.len(), matches);
     }
+}
+
+/// Candidates of one kind, one after the other.
+#[derive(Default)]
+struct Asked {
+    candidates: u64,
+    matches: u64,
+    timed: Timed,
 }
 
 /// What has been found out about this change's rows.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::timed::Timed;
 use super::{ShapeIndex, TableShapes};
 
 /// Templates of one table that are listed: a page for people, not an export.
@@ -32,6 +33,10 @@ pub struct TableView {
     pub shapes: usize,
     /// Changes of it that were matched while it had shapes.
     pub changes: u64,
+    /// What one of them took, candidates found and asked, in nanoseconds: the mean of one in 64.
+    pub change_ns: Option<u64>,
+    #[serde(skip)]
+    timed: Timed,
     /// Its filters, those with most shapes first.
     pub templates: Vec<TemplateView>,
     /// How many more there are.
@@ -54,6 +59,10 @@ pub struct TemplateView {
     pub candidates: u64,
     /// How often it was concerned.
     pub matches: u64,
+    /// What it took to ask one of them about a change, in nanoseconds: the mean over one change in 64.
+    pub candidate_ns: Option<u64>,
+    #[serde(skip)]
+    timed: Timed,
 }
 
 impl ShapeIndex {
@@ -106,6 +115,7 @@ impl TableView {
                     one.shapes += template.shapes;
                     one.candidates += template.candidates;
                     one.matches += template.matches;
+                    one.add(template.timed);
                 }
                 None => self.templates.push(template),
             }
@@ -117,7 +127,16 @@ impl TableView {
         self.shapes += other.shapes;
         // Both look at the changes of a table while they have shapes of it.
         self.changes = self.changes.max(other.changes);
+        self.timed.merge(other.timed);
+        self.change_ns = self.timed.mean();
         self.forms_left_out += other.forms_left_out;
+    }
+}
+
+impl TemplateView {
+    fn add(&mut self, timed: Timed) {
+        self.timed.merge(timed);
+        self.candidate_ns = self.timed.mean();
     }
 }
 
@@ -133,10 +152,13 @@ fn view_table(table: &TableShapes) -> Option<TableView> {
             shapes: 0,
             candidates: 0,
             matches: 0,
+            candidate_ns: None,
+            timed: Timed::default(),
         });
         template.shapes += kind.shapes;
         template.candidates += kind.candidates;
         template.matches += kind.matches;
+        template.add(kind.timed);
     }
     let mut templates: Vec<TemplateView> = templates.into_values().collect();
     templates.sort_by_key(|template| std::cmp::Reverse(template.shapes));
@@ -144,6 +166,14 @@ fn view_table(table: &TableShapes) -> Option<TableView> {
     let forms_left_out = table.kinds.len().saturating_sub(FORMS_MAX);
     let templates_left_out = templates.len().saturating_sub(TEMPLATES_MAX);
     templates.truncate(TEMPLATES_MAX);
-    let changes = table.changes;
-    Some(TableView { table: name, shapes, changes, templates, templates_left_out, forms_left_out })
+    Some(TableView {
+        table: name,
+        shapes,
+        changes: table.changes,
+        change_ns: table.timed.mean(),
+        timed: table.timed,
+        templates,
+        templates_left_out,
+        forms_left_out,
+    })
 }
