@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join_all;
 
-use crate::harness::{Cluster, Database, Follower, Locale, Rng, Session, Shape, World};
+use crate::harness::{Cluster, Database, Follower, Locale, Rng, Session, Shape, World, eventually};
 
 /// Shapes of one rush.
 const SHAPES: i64 = 40;
@@ -108,5 +108,38 @@ async fn an_error_of_one_is_not_an_error_of_the_others() {
     let others = join_all(new.iter_mut().map(|follower| follower.catch_up()));
     tokio::join!(others, join_all(failing));
     followers.append(&mut new);
+    world.compare_all(&mut followers).await;
+}
+
+#[tokio::test]
+async fn indexes_of_postgres_serve_new_shapes_and_subsets() {
+    let (cluster, world) = world().await;
+    world.sql("CREATE TABLE large (id int PRIMARY KEY, n int, note text)").await;
+    world.sql("INSERT INTO large SELECT i, i / 5, 'x' FROM generate_series(1, 20000) i").await;
+    world.sql("CREATE INDEX ON large (n)").await;
+    world.sql("ANALYZE large").await;
+    let scans = "SELECT concat(seq_scan, ' ', coalesce(idx_scan, 0)) FROM pg_stat_user_tables WHERE relname = 'large'";
+    let found = async || -> (i64, i64) {
+        let text = world.db.value(scans).await;
+        let (all, by_index) = text.split_once(' ').unwrap();
+        (all.parse().unwrap(), by_index.parse().unwrap())
+    };
+    // To make the index reads the table whole, and its counts arrive late.
+    let (before, _) = eventually("what was counted to arrive", async || {
+        Some(found().await).filter(|(all, _)| *all > 0)
+    })
+    .await;
+    let shapes = |first: i64| {
+        (first..first + SHAPES).map(|n| Shape::of("large").filter(&format!("n = {n}"))).collect()
+    };
+    let mut followers = rush(&cluster, &world, shapes).await;
+    let one = Shape::of("large").filter("n IS NOT NULL");
+    let subset = format!("{}&offset=now&log=changes_only&subset__where=n%20%3D%2077", one.target());
+    assert_eq!(world.get(&subset).await.expect(200).json()["data"].as_array().unwrap().len(), 5);
+    eventually("indexes to be used", async || {
+        Some(found().await).filter(|(_, by_index)| *by_index >= SHAPES)
+    })
+    .await;
+    assert_eq!(found().await.0, before, "nothing has read the whole table");
     world.compare_all(&mut followers).await;
 }
