@@ -10,7 +10,7 @@ use crate::evaluation_error::EvaluationError;
 use crate::expr::{Comparison, Expr, Like, Operand};
 use crate::like;
 use crate::sql_type::SqlType;
-use crate::value::{self, Constant, Value};
+use crate::value::{self, Constant, Stored, Value};
 use crate::{Row, Truth};
 
 /// An operand's value in a row.
@@ -34,7 +34,7 @@ pub(crate) fn evaluate(expr: &Expr, row: &Row) -> Truth {
             comparison,
             left: Operand::Column { column, sql_type },
             right: Operand::Constant(constant),
-        } => compare(*comparison, *column, *sql_type, constant, row),
+        } => compare(*comparison, *column, *sql_type, &constant.stored, row),
         Expr::Compare { comparison, left, right } => match pair(left, right, row) {
             Ok((Some(left), Some(right))) => match left.compare(right) {
                 Some(order) => Truth::from(comparison.holds(order)),
@@ -80,7 +80,7 @@ pub(crate) fn compare(
     comparison: Comparison,
     column: usize,
     sql_type: SqlType,
-    constant: &Constant,
+    constant: &Stored,
     row: &Row,
 ) -> Truth {
     match row.get(column) {

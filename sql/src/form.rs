@@ -20,7 +20,7 @@ use crate::routine::Call;
 use crate::scalar::{Kind, Scalar};
 use crate::sql_type::SqlType;
 use crate::subquery::{Membership, Side};
-use crate::value::Constant;
+use crate::value::{Constant, Stored};
 use crate::{
     Row, RowBuilder, RowError, TableSchema, Truth, Zone, Zones, access, literal, name, normalize,
     print,
@@ -69,7 +69,7 @@ pub(crate) fn split(
     expr: Expr,
     table: &TableSchema,
     memberships: Vec<Membership>,
-) -> (Form, Vec<Constant>) {
+) -> (Form, Vec<Stored>) {
     let width = table.columns.len();
     let mut printed = Vec::new();
     expr.columns(&mut printed);
@@ -93,7 +93,7 @@ pub(crate) fn split(
                 right: Operand::Constant(constant),
             } => {
                 own.push(Own { column, sql_type, constant: constant.sql_type });
-                constants.push(constant);
+                constants.push(constant.stored);
             }
             other => rest.push(other),
         }
@@ -289,11 +289,11 @@ impl Form {
     }
 
     /// The whole expression, in normal form.
-    pub(crate) fn expr(&self, constants: &[Constant]) -> Expr {
+    pub(crate) fn expr(&self, constants: &[Stored]) -> Expr {
         let own = self.own.iter().zip(constants).map(|(own, constant)| Expr::Compare {
             comparison: Comparison::Equal,
             left: Operand::Column { column: own.column, sql_type: own.sql_type },
-            right: Operand::Constant(constant.clone()),
+            right: Operand::Constant(Constant::new(own.constant, constant.clone())),
         });
         normalize::all(own.chain(std::iter::once(self.rest.clone())).collect())
     }
@@ -307,13 +307,19 @@ impl Form {
         print::expr_by_name(expr, &called)
     }
 
+    /// Prints constants.
+    pub(crate) fn texts(&self, constants: &[Stored]) -> Vec<String> {
+        let own = self.own.iter().zip(constants);
+        own.map(|(own, constant)| constant.text(own.constant)).collect()
+    }
+
     /// Reads constants that were printed; `None` if they are not the form's.
-    pub(crate) fn constants(&self, texts: &[String]) -> Option<Vec<Constant>> {
+    pub(crate) fn constants(&self, texts: &[String]) -> Option<Vec<Stored>> {
         let read = |(own, text): (&Own, &String)| {
-            literal::input(own.constant, text).ok().filter(|constant| constant.text() == *text)
+            let constant = literal::input(own.constant, text).ok()?;
+            (constant.text() == *text).then_some(constant.stored)
         };
-        let constants: Vec<Constant> =
-            self.own.iter().zip(texts).map(read).collect::<Option<_>>()?;
+        let constants: Vec<Stored> = self.own.iter().zip(texts).map(read).collect::<Option<_>>()?;
         (texts.len() == self.own.len()).then_some(constants)
     }
 }

@@ -16,7 +16,7 @@ use crate::form::Form;
 use crate::limits::{WHERE_BYTES_MAX, WHERE_NESTING_MAX};
 use crate::subquery::Membership;
 use crate::syntax::Node;
-use crate::value::Constant;
+use crate::value::Stored;
 use crate::{Access, EvaluationError, Row, TableSchema, Truth, WhereError};
 use crate::{access, evaluate, form, parse, resolve, token};
 
@@ -27,15 +27,18 @@ pub struct Predicate {
     constants: Constants,
 }
 
-/// Constants; most predicates have one, which then needs no memory of its own.
+/// Constants, whose types the form has; most predicates have one, which then needs no memory of its own.
 #[derive(Debug, Clone)]
 enum Constants {
-    One(Constant),
-    Some(Box<[Constant]>),
+    One(Stored),
+    Some(Box<[Stored]>),
 }
 
+/// There may be a million.
+const _: () = assert!(size_of::<Predicate>() <= 32);
+
 impl Constants {
-    fn new(mut constants: Vec<Constant>) -> Constants {
+    fn new(mut constants: Vec<Stored>) -> Constants {
         match constants.pop() {
             Some(only) if constants.is_empty() => Constants::One(only),
             last => {
@@ -45,7 +48,7 @@ impl Constants {
         }
     }
 
-    fn as_slice(&self) -> &[Constant] {
+    fn as_slice(&self) -> &[Stored] {
         match self {
             Constants::One(constant) => std::slice::from_ref(constant),
             Constants::Some(constants) => constants,
@@ -169,7 +172,7 @@ impl Predicate {
     /// The constants that are its own, as [`Predicate::bind`] reads them.
     #[must_use]
     pub fn constants(&self) -> Vec<String> {
-        self.constants.as_slice().iter().map(Constant::text).collect()
+        self.form.texts(self.constants.as_slice())
     }
 
     /// The predicate of a form and constants that another one of this form gave; `None` if they were

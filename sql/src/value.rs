@@ -87,12 +87,8 @@ impl<'a> Value<'a> {
 
 /// The order of a column's text and a constant; `None` as for [`Value::compare`], and where the text
 /// cannot be read. The pairs that are most common are compared without a value in between.
-pub(crate) fn compare_text(
-    sql_type: SqlType,
-    text: &[u8],
-    constant: &Constant,
-) -> Option<Ordering> {
-    match (sql_type, &constant.stored) {
+pub(crate) fn compare_text(sql_type: SqlType, text: &[u8], constant: &Stored) -> Option<Ordering> {
+    match (sql_type, constant) {
         (SqlType::Int2 | SqlType::Int4 | SqlType::Int8, Stored::Int(int)) => {
             Some(read_integer(text)?.cmp(int))
         }
@@ -218,7 +214,18 @@ impl Constant {
     }
 
     pub(crate) fn value(&self) -> Value<'_> {
-        match &self.stored {
+        self.stored.value()
+    }
+
+    /// The text Postgres reads back as the same value.
+    pub(crate) fn text(&self) -> String {
+        self.stored.text(self.sql_type)
+    }
+}
+
+impl Stored {
+    pub(crate) fn value(&self) -> Value<'_> {
+        match self {
             Stored::Bool(bool) => Value::Bool(*bool),
             Stored::Int(int) => Value::Int(*int),
             Stored::Float(float) => Value::Float(*float),
@@ -233,9 +240,9 @@ impl Constant {
         }
     }
 
-    /// The text Postgres reads back as the same value.
-    pub(crate) fn text(&self) -> String {
-        match &self.stored {
+    /// The text Postgres reads back as the same value of this type.
+    pub(crate) fn text(&self, sql_type: SqlType) -> String {
+        match self {
             Stored::Bool(bool) => bool.to_string(),
             Stored::Int(int) => int.to_string(),
             Stored::Float(float) if float.is_nan() => "NaN".to_owned(),
@@ -248,7 +255,7 @@ impl Constant {
             Stored::Uuid(uuid) => uuid_text(*uuid),
             Stored::Date(date) => calendar::date_text(*date),
             Stored::Timestamp(timestamp) => {
-                calendar::timestamp_text(*timestamp, self.sql_type == SqlType::Timestamptz)
+                calendar::timestamp_text(*timestamp, sql_type == SqlType::Timestamptz)
             }
         }
     }

@@ -11,14 +11,23 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use super::held::Held;
 use crate::plan::{ShapeId, ShapePlan};
 
-/// A map from keys to plans, 24 bytes for a plan with a key of its own.
+/// A map from keys to plans, 16 bytes for a plan with a key of its own.
 #[derive(Default)]
 pub(crate) struct Buckets {
     table: HashTable<Bucket>,
+    crowds: HashTable<Crowd>,
     hasher: DefaultHashBuilder,
 }
 
+/// A key that somebody has.
 struct Bucket {
+    hash: u64,
+    /// `None` where several have it: there is a crowd.
+    plan: Option<Arc<ShapePlan>>,
+}
+
+/// A key that several have, or had.
+struct Crowd {
     hash: u64,
     plans: Held,
 }
@@ -26,31 +35,58 @@ struct Bucket {
 impl Buckets {
     pub(crate) fn insert(&mut self, key: &[u8], plan: &Arc<ShapePlan>) {
         let hash = self.hasher.hash_one(key);
-        if let Some(bucket) = self.table.find_mut(hash, |bucket| bucket.hash == hash) {
-            return bucket.plans.insert(plan);
+        let Some(bucket) = self.table.find_mut(hash, |bucket| bucket.hash == hash) else {
+            let bucket = Bucket { hash, plan: Some(Arc::clone(plan)) };
+            self.table.insert_unique(hash, bucket, |bucket| bucket.hash);
+            return;
+        };
+        if let Some(one) = bucket.plan.take_if(|one| one.id != plan.id) {
+            let crowd = Crowd { hash, plans: Held::new(&one) };
+            self.crowds.insert_unique(hash, crowd, |crowd| crowd.hash);
         }
-        let bucket = Bucket { hash, plans: Held::new(plan) };
-        self.table.insert_unique(hash, bucket, |bucket| bucket.hash);
+        if let Some(crowd) = self.crowds.find_mut(hash, |crowd| crowd.hash == hash) {
+            crowd.plans.insert(plan);
+        }
     }
 
     pub(crate) fn remove(&mut self, key: &[u8], shape: ShapeId) {
         let hash = self.hasher.hash_one(key);
-        let Ok(mut bucket) = self.table.find_entry(hash, |bucket| bucket.hash == hash) else {
+        let Ok(bucket) = self.table.find_entry(hash, |bucket| bucket.hash == hash) else {
             return;
         };
-        if bucket.get_mut().plans.remove(shape) {
+        let nothing_is_left = match &bucket.get().plan {
+            Some(plan) => plan.id == shape,
+            None => match self.crowds.find_entry(hash, |crowd| crowd.hash == hash) {
+                Ok(mut crowd) => {
+                    let last = crowd.get_mut().plans.remove(shape);
+                    if last {
+                        crowd.remove();
+                    }
+                    last
+                }
+                Err(_) => true,
+            },
+        };
+        if nothing_is_left {
             bucket.remove();
         }
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> &[Arc<ShapePlan>] {
         let hash = self.hasher.hash_one(key);
-        let bucket = self.table.find(hash, |bucket| bucket.hash == hash);
-        bucket.map_or(&[], |bucket| bucket.plans.as_slice())
+        let Some(bucket) = self.table.find(hash, |bucket| bucket.hash == hash) else { return &[] };
+        match &bucket.plan {
+            Some(plan) => std::slice::from_ref(plan),
+            None => {
+                let crowd = self.crowds.find(hash, |crowd| crowd.hash == hash);
+                crowd.map_or(&[], |crowd| crowd.plans.as_slice())
+            }
+        }
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<ShapePlan>> {
-        self.table.iter().flat_map(|bucket| bucket.plans.as_slice())
+        let single = self.table.iter().filter_map(|bucket| bucket.plan.as_ref());
+        single.chain(self.crowds.iter().flat_map(|crowd| crowd.plans.as_slice()))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
