@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::limits::{
-    CATCH_UP_WINDOW_DEFAULT, CHUNK_BYTES_DEFAULT, LONG_POLL_DEFAULT, REQUESTS_DEFAULT,
-    RETENTION_INTERVAL_DEFAULT, STORAGE_LIMIT_MIN, SUBQUERY_BYTES_DEFAULT,
+    CATCH_UP_WINDOW_DEFAULT, CHUNK_BYTES_DEFAULT, CHUNK_BYTES_MAX, LONG_POLL_DEFAULT,
+    REQUESTS_DEFAULT, RETENTION_INTERVAL_DEFAULT, STORAGE_LIMIT_MIN, SUBQUERY_BYTES_DEFAULT,
 };
 use crate::shapes::evict::ShapeLimits;
 
@@ -109,7 +109,7 @@ pub struct ServeArgs {
     pub long_poll_timeout: Duration,
 
     /// Bytes of one chunk of a shape, for example 10MiB.
-    #[arg(long, env = "BROOKLET_SHAPE_CHUNK_BYTES_THRESHOLD", default_value = "10MiB", value_parser = size)]
+    #[arg(long, env = "BROOKLET_SHAPE_CHUNK_BYTES_THRESHOLD", default_value = "10MiB", value_parser = chunk_bytes)]
     pub shape_chunk_bytes_threshold: u64,
 
     /// Seconds that caches may keep catch-up answers.
@@ -364,6 +364,12 @@ fn duration(text: &str) -> Result<Duration, String> {
     };
     let duration = Duration::try_from_secs_f64(number * unit);
     duration.ok().filter(|d| !d.is_zero()).ok_or_else(|| "it must be more than nothing".into())
+}
+
+/// A size that a log can keep.
+fn chunk_bytes(text: &str) -> Result<u64, String> {
+    let bytes = size(text)?;
+    if bytes > CHUNK_BYTES_MAX { Err("less than 4GiB".to_owned()) } else { Ok(bytes) }
 }
 
 /// A size that leaves room for the files being written.

@@ -35,7 +35,7 @@ use crate::shape_log::{
     Appender, AppenderHandle, Encoded, LogPoint, PackStore, ShapeLog, ShapeLogs,
 };
 use crate::shapes::Shape;
-use crate::shapes::base::{Base, Seen};
+use crate::shapes::base::Base;
 use crate::shapes::catalog::{Catalog, ShapeRecord};
 use crate::shapes::create::Workshop;
 use crate::shapes::fold::Folder;
@@ -45,6 +45,7 @@ use crate::shapes::reconcile::reconcile;
 use crate::shapes::registry::Registry;
 use crate::shapes::stored::Stored;
 use crate::shapes::template::Templates;
+use crate::shapes::visibility::Seen;
 use crate::storage::{Directory, StorageHandle};
 
 use members::{MemberStores, divide};
@@ -187,12 +188,13 @@ fn open_postings(
     end: Lsn,
     records: &[&ShapeRecord],
 ) -> anyhow::Result<(PostingWriter, FoundLogs, u64)> {
+    let mut seen = None;
     let logs = records.iter().map(|record| {
-        let visibility = record.visibility.clone();
+        let seen = Seen::like(&mut seen, &record.visibility, record.until);
         // Entries that its oldest base contains are not read.
         let begin = record.bases.first().map_or(LogPoint::BEGIN, |base| base.after);
         let (id, chunk_bytes) = (record.id, record.chunk_bytes);
-        (id, ShapeLog::restored(id, chunk_bytes, visibility, record.until, begin))
+        (id, ShapeLog::restored(id, chunk_bytes, seen, begin))
     });
     let (mut logs, mut last_id): (FoundLogs, u64) = (logs.collect(), 0);
     let writer = PostingWriter::open(storage, dir, end, |recovered| match recovered {
@@ -417,14 +419,14 @@ fn restore(
             left_out.push(record.id);
             continue;
         };
-        let (visibility, until) = (record.visibility, record.until);
+        let seen = log.seen().unwrap_or_else(|| Seen::new(record.visibility, record.until));
         let mut bases = record.bases.into_iter().map(Base::restored);
         let Some(first) = bases.next() else { continue };
         log.note_repair(first_place(repaired));
         let log = Arc::new(log);
         let shape = Shape::new(defined, Arc::clone(&log), first);
         if concerns(&shape.plan) { of_members } else { logs }.insert(&log);
-        shape.set_seen(Seen { visibility, until });
+        shape.set_seen(seen);
         bases.for_each(|base| shape.add_base(Arc::new(base)));
         shape.add_retired(record.retired);
         shape.set_generation(record.generation);

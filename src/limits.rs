@@ -89,6 +89,9 @@ pub const RECENT_COMMITS_MAX: usize = 16_384;
 /// A chunk of log or snapshot is complete at this many bytes, unless configured.
 pub const CHUNK_BYTES_DEFAULT: u64 = 10 << 20;
 
+/// A chunk is never configured larger: a log keeps its size in four bytes, and there may be a million logs.
+pub const CHUNK_BYTES_MAX: u64 = u32::MAX as u64;
+
 /// Weight of a log entry beyond its rows' bytes, for chunk ends: key, headers, punctuation.
 pub const ENTRY_OVERHEAD_BYTES: u64 = 200;
 

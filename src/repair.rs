@@ -256,7 +256,7 @@ impl Stream {
             return Err(Failure::StartOver(reason));
         }
         let snapshot = Snapshot::joined(database, &slot.snapshot).await?;
-        let visibility = snapshot.visibility.clone();
+        let visibility = snapshot.seen.visibility.clone();
         snapshot.end().await?;
         let begun = Begun { slot, cluster, xid: own as u32, visibility };
         self.meta.repair_at(begun.at(), &begun.cluster)?;
@@ -288,7 +288,7 @@ impl Stream {
                 match self.shape(shape, changes, begun).await {
                     Ok((postings, next)) => {
                         seq = next;
-                        brought.push((shape.id, postings));
+                        brought.push((shape.id(), postings));
                     }
                     Err(Unrepaired::Later(error)) => return Err(Failure::Later(error)),
                     Err(Unrepaired::Unfit(reason)) if self.session.slices.is_closed() => {

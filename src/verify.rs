@@ -155,7 +155,7 @@ async fn compare(
     let mut client = Client::new(args, defined, parameters);
     client.catch_up().await?;
     let snapshot = Snapshot::take(database).await?;
-    let (visibility, until) = (snapshot.visibility.clone(), snapshot.until);
+    let (visibility, until) = (snapshot.seen.visibility.clone(), snapshot.seen.until);
     let expected = expected(&snapshot, defined).await?;
     snapshot.end().await?;
     let deadline = Instant::now() + Duration::from_secs(args.patience);

@@ -1,6 +1,6 @@
 //! What shapes with subqueries need of a core: their stores and their thread.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::members::lane::Lane;
 use crate::members::watch::Watch;
 use crate::members::{Input, MembersHandle, tables};
 use crate::shape_log::posting_files::PostingFiles;
-use crate::shape_log::{Appender, AppenderHandle, ShapeLogs};
+use crate::shape_log::{Appender, AppenderHandle, ShapeLog, ShapeLogs};
 use crate::shapes::catalog::{ShapeRecord, StoredForm};
 use crate::storage::StorageHandle;
 
@@ -57,11 +57,7 @@ pub(super) fn open(
     found: &mut FoundLogs,
 ) -> anyhow::Result<(MemberStores, Appender, u64)> {
     let (writer, mut own, last_id) = open_postings(storage, &dir.join("members"), end, records)?;
-    let untils: HashMap<ShapeId, Lsn> =
-        records.iter().map(|record| (record.id, record.until)).collect();
-    for (shape, log) in &own {
-        untils.get(shape).into_iter().for_each(|until| log.begins_after(*until));
-    }
+    own.values().for_each(ShapeLog::begins_exactly);
     found.append(&mut own);
     let logs = Arc::new(ShapeLogs::default());
     let (position, postings) = (writer.position(), writer.files().clone());

@@ -79,7 +79,7 @@ pub async fn log(
     slice: Slice,
     last: Option<Control>,
 ) -> Result<Body, Arc<io::Error>> {
-    let piece = Piece::Slice(shape.id, slice.after, slice.end, form);
+    let piece = Piece::Slice(shape.id(), slice.after, slice.end, form);
     let last = last.map(|last| form.control(shape, &last)).transpose()?;
     let mut entries = Entries::new(Arc::clone(core), Arc::clone(shape), slice.clone());
     let encode = move || {
@@ -345,7 +345,7 @@ async fn send_batch(
         // It is kept for others: without the room that it grew into.
         Ok(Some(Bytes::from(part.finish()?.into_boxed_slice())))
     };
-    let part = shop.encoded.get(Piece::Batch(shape.id, batch, form), encode).await;
+    let part = shop.encoded.get(Piece::Batch(shape.id(), batch, form), encode).await;
     let part = part.map_err(io::Error::other)?.unwrap_or_default();
     parts.push(b"");
     let head = parts.piece();

@@ -21,8 +21,8 @@ pub(super) fn shapes(http: &Http, query: &Query) -> Response {
         return super::plain(StatusCode::BAD_REQUEST, "after is the number of a shape");
     };
     let mut shapes = core.registry.finished();
-    shapes.retain(|shape| shape.id.0 > after && shape.is_alive());
-    shapes.sort_unstable_by_key(|shape| shape.id);
+    shapes.retain(|shape| shape.id().0 > after && shape.is_alive());
+    shapes.sort_unstable_by_key(|shape| shape.id());
     shapes.truncate(LISTED_SHAPES_MAX);
     let listed: Vec<Listed> = shapes.iter().map(|shape| Listed::new(shape)).collect();
     // Structs of strings and numbers always have a JSON form.

@@ -251,7 +251,9 @@ async fn delete(http: &Http, query: &Query) -> Result<Response, Refusal> {
             let defined = define(&core, &question, false).await?;
             let found = core.registry.by_definition(&defined);
             match (found, by_handle) {
-                (Some(found), Some(named)) if named.as_ref().map(|s| s.id) != Some(found.id) => {
+                (Some(found), Some(named))
+                    if named.as_ref().map(|s| s.id()) != Some(found.id()) =>
+                {
                     return Err(Refusal::Mismatch);
                 }
                 (found, _) => found,

@@ -149,7 +149,8 @@ pub async fn answer(
         let (snapshot, rows) = begun.map_err(|_| late())?.map_err(|error| refusal(&error))?;
         // A commit is streamed before snapshots see it. What is in the log and not in these rows must
         // still be ahead of the client.
-        let invisible = streamed.iter().filter(|commit| !snapshot.visibility.contains(commit.xid));
+        let invisible =
+            streamed.iter().filter(|commit| !snapshot.seen.visibility.contains(commit.xid));
         let missing = invisible.filter(|commit| shape.log.has_transaction(commit.lsn));
         let first = missing.map(|commit| commit.lsn.0).min();
         match (read, first) {
@@ -250,14 +251,14 @@ fn mark() -> u32 {
 }
 
 fn head(snapshot: &Snapshot, mark: u32) -> Vec<u8> {
-    let seen = &snapshot.visibility;
+    let seen = &snapshot.seen.visibility;
     let in_progress: Vec<String> = seen.in_progress().iter().map(u64::to_string).collect();
     let metadata = json!({
         "xmin": seen.xmin().to_string(),
         "xmax": seen.xmax().to_string(),
         "xip_list": in_progress,
         // The insert position: the written one may lag behind commits that are visible already.
-        "database_lsn": snapshot.until.0.to_string(),
+        "database_lsn": snapshot.seen.until.0.to_string(),
         "snapshot_mark": mark,
     });
     format!("{{\"metadata\":{metadata},\"data\":[").into_bytes()

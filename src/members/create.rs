@@ -20,7 +20,7 @@ use super::{Beginning, Collect, Input, Loaded};
 use crate::ingest::Entry;
 use crate::limits::NUDGE_AFTER;
 use crate::replication::snapshot::Snapshot;
-use crate::shapes::base::{Seen, Stage};
+use crate::shapes::base::Stage;
 use crate::shapes::chunks::Chunks;
 use crate::shapes::create::{CreateError, Workshop, finish};
 use crate::shapes::definition::LogMode;
@@ -40,18 +40,19 @@ pub async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), CreateErr
     let rows = load::rows(&snapshot, &missing, shop.members.bytes_max).await?;
     // The locks are still held: what the catalogue says now is true of what was read.
     load::check(shop, shape, &memberships).await?;
-    let (visibility, until) = (snapshot.visibility.clone(), snapshot.until);
+    let seen = Arc::clone(&snapshot.seen);
     snapshot.end().await?;
-    let rows = load::add_unseen(&shop.change_log, &visibility, streamed, rows).await?;
+    let rows = load::add_unseen(&shop.change_log, &seen.visibility, streamed, rows).await?;
     let (answer, began) = oneshot::channel();
     let (plan, log) = (Arc::clone(&shape.plan), Arc::clone(&shape.log));
-    let loaded = Loaded { plan, log, rows, visibility: visibility.clone(), until, answer };
+    let loaded = Loaded { plan, log, rows, seen, answer };
     send(shop, Input::Loaded(Box::new(loaded))).await?;
     let began = nudged(shop, began).await.map_err(|_| CreateError::Ended)?;
-    let Beginning { at, rows } = began.map_err(|error| CreateError::Refused(error.to_string()))?;
-    shop.recent.forget_visible(&visibility);
+    let Beginning { seen, rows } =
+        began.map_err(|error| CreateError::Refused(error.to_string()))?;
+    shop.recent.forget_visible(&seen.visibility);
     let base = shape.newest();
-    base.update(|state| state.stage = Stage::Running(visibility.clone()));
+    base.update(|state| state.stage = Stage::Running(seen.visibility.clone()));
     let mut chunks = Chunks::new(&shop.packs, shop.chunk_bytes, shape, &base);
     let internal = |error: String| CreateError::Internal(error);
     if shape.template.definition.log == LogMode::Full {
@@ -62,11 +63,10 @@ pub async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), CreateErr
     }
     drop(rows);
     chunks.flush().map_err(|error| internal(error.to_string()))?;
-    // Of the position, not of what the snapshot may show: the rows stand exactly there.
-    finish(shop, shape, &Seen { visibility, until: at }, true, || true).await?;
+    finish(shop, shape, &seen, true, || true).await?;
     if shape.log.large_beyond(fold::large_at(shape)) {
         // Fails only when the process is ending.
-        _ = shop.large.send(shape.id);
+        _ = shop.large.send(shape.id());
     }
     Ok(())
 }
@@ -90,7 +90,7 @@ async fn collect(
     let (answer, asked) = oneshot::channel();
     let names = needs.iter().map(|(name, _)| name.clone()).collect();
     let tables = needs.iter().map(|(name, _)| name.table).collect();
-    let collect = Collect { shape: shape.id, needs: names, answer };
+    let collect = Collect { shape: shape.id(), needs: names, answer };
     let entry = Entry::Watch(tables, Box::new(Input::Collect(collect)));
     let sent = shop.members.slices.send(vec![entry]).await;
     sent.map_err(|_| CreateError::Internal("the change log has stopped".to_owned()))?;

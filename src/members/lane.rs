@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use super::checkpoint::Standing;
 use super::{BYTES, Beginning, Collect, Input, Loaded, Restored, Streamed, TooLarge};
 use crate::shape_log::{AppenderHandle, ShapeLogs};
-use crate::shapes::visibility::Visibility;
+use crate::shapes::visibility::{Seen, Visibility};
 
 /// The thread's state.
 pub struct Lane {
@@ -248,24 +248,27 @@ impl Lane {
     /// Begins the shapes whose snapshots the stream has passed.
     fn begin_loaded(&mut self) {
         let reached = |load: &Load| {
-            load.loaded.as_ref().is_some_and(|loaded| passes(self.position, loaded.until))
+            load.loaded.as_ref().is_some_and(|loaded| passes(self.position, loaded.seen.until))
         };
         let ready = self.loads.iter().filter(|(_, load)| reached(load));
         let ready: Vec<ShapeId> = ready.map(|(shape, _)| *shape).collect();
         for shape in ready {
             let Some(load) = self.loads.remove(&shape) else { continue };
             let Load { needs, collected, relations, loaded: Some(loaded) } = load else { continue };
-            let Loaded { plan, log, rows, visibility, answer, .. } = *loaded;
+            let Loaded { plan, log, rows, seen, answer, .. } = *loaded;
+            let visibility = &seen.visibility;
             if relations.iter().any(|relation| outdated(&plan, relation)) {
                 // Said by dropping the answer: it has to be asked for anew.
                 continue;
             }
-            match self.begin(&plan, &needs, rows, &collected, &visibility) {
+            match self.begin(&plan, &needs, rows, &collected, visibility) {
                 Ok(rows) => {
                     // Before the next transaction can bring it anything.
-                    log.begins_after(self.position);
+                    let visibility = visibility.clone();
+                    let seen = Seen::new(visibility, self.position);
+                    log.begins_after(Arc::clone(&seen));
                     self.logs.insert(&log);
-                    let beginning = Beginning { at: self.position, rows };
+                    let beginning = Beginning { seen, rows };
                     if answer.send(Ok(beginning)).is_err() {
                         self.members.remove(shape);
                     }

@@ -15,7 +15,7 @@ use crate::limits::NUDGE_AFTER;
 use crate::replication::publication::PreparedTable;
 use crate::replication::snapshot::Snapshot;
 use crate::shapes::create::{CreateError, Workshop};
-use crate::shapes::visibility::Visibility;
+use crate::shapes::visibility::{Seen, Visibility};
 use crate::shapes::{Registry, Shape};
 
 /// How long to wait before rows are asked for again.
@@ -173,9 +173,9 @@ async fn read(
     let mut needs = all_needs(shapes.iter().map(|shape| &shape.plan));
     needs.retain(|(need, _)| standing.iter().all(|(name, _)| name != need));
     if needs.is_empty() {
-        let (nothing, until) = (Visibility::new(0, 0, Box::default()), Lsn::ZERO);
+        let Seen { visibility, until } = Seen::nothing();
         let (rows, standing) = (Vec::new(), Vec::new());
-        return Ok(Restored { rows, standing, visibility: nothing, until });
+        return Ok(Restored { rows, standing, visibility, until });
     }
     let tables = tables(&needs);
     let streamed = shop.recent.up_to(at);
@@ -184,7 +184,7 @@ async fn read(
         return Err(CreateError::Ended);
     }
     let rows = rows(&snapshot, &needs, shop.members.bytes_max).await?;
-    let (visibility, until) = (snapshot.visibility.clone(), snapshot.until);
+    let (visibility, until) = (snapshot.seen.visibility.clone(), snapshot.seen.until);
     snapshot.end().await?;
     let rows = add_unseen(&shop.change_log, &visibility, streamed, rows).await?;
     Ok(Restored { rows, standing: Vec::new(), visibility, until })

@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::checkpoint::{Checkpoints, Standing};
 use crate::shape_log::posting_files::PostingFiles;
 use crate::shape_log::{AppenderHandle, ShapeLog, ShapeLogs};
-use crate::shapes::visibility::Visibility;
+use crate::shapes::visibility::{Seen, Visibility};
 
 pub mod checkpoint;
 pub mod create;
@@ -110,17 +110,16 @@ pub struct Loaded {
     /// does not show.
     pub rows: Vec<(KeptName, Counts)>,
     /// What the snapshot shows.
-    pub visibility: Visibility,
-    /// No transaction after this position is in it.
-    pub until: Lsn,
+    pub seen: Arc<Seen>,
     /// Told where the shape begins. Nothing is said if it cannot.
     pub answer: oneshot::Sender<Result<Beginning, TooLarge>>,
 }
 
 /// Where a shape begins.
 pub struct Beginning {
-    /// The last transaction that its rows hold.
-    pub at: Lsn,
+    /// What the snapshot shows, and the last transaction that its rows hold: of the position, not of what the
+    /// snapshot may show, since they stand exactly there.
+    pub seen: Arc<Seen>,
     /// Its rows, in the table's places.
     pub rows: Vec<Row>,
 }

@@ -1,6 +1,6 @@
 //! Rows as one Postgres snapshot sees them.
 
-use brooklet_sql::{Lsn, Predicate, Row, TableSchema, statement};
+use brooklet_sql::{Predicate, Row, TableSchema, statement};
 use bytes::Bytes;
 use deadpool::managed::Object;
 use futures_util::StreamExt;
@@ -17,7 +17,7 @@ use super::database::{Database, DatabaseError};
 use super::pool::{Connected, Connections, Share};
 use crate::decode::copy::{self, CopyError};
 use crate::shapes::definition::{Definition, LogMode};
-use crate::shapes::visibility::Visibility;
+use crate::shapes::visibility::Seen;
 
 /// Why rows cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -45,12 +45,10 @@ pub struct Snapshot {
     client: Option<Object<Connections>>,
     database: Database,
     _turn: Option<OwnedSemaphorePermit>,
-    /// What it contains.
-    pub visibility: Visibility,
-    /// No transaction whose commit record begins after this position is in it: the insert position,
-    /// read after the snapshot was taken. (The write position would not do: a commit that does not
-    /// wait for the disk is visible before it is written.)
-    pub until: Lsn,
+    /// What it contains. Its last place is the insert position, read after the snapshot was taken. (The
+    /// write position would not do: a commit that does not wait for the disk is visible before it is
+    /// written.)
+    pub seen: Arc<Seen>,
 }
 
 impl Snapshot {
@@ -142,13 +140,12 @@ impl Snapshot {
             client: Some(client),
             database: database.clone(),
             _turn: turn,
-            visibility: Visibility::new(0, 0, Box::default()),
-            until: Lsn::ZERO,
+            seen: Arc::new(Seen::nothing()),
         })
     }
 
     fn describe(&mut self, answers: &[SimpleQueryMessage]) -> Result<(), SnapshotError> {
-        (self.visibility, self.until) = described(answers)?;
+        self.seen = Arc::new(described(answers)?);
         Ok(())
     }
 
@@ -237,7 +234,7 @@ fn script(tables: &[&TableSchema], exported: Option<&str>) -> String {
 }
 
 /// Reads what [`statement::SEEN`] says.
-fn described(answers: &[SimpleQueryMessage]) -> Result<(Visibility, Lsn), SnapshotError> {
+fn described(answers: &[SimpleQueryMessage]) -> Result<Seen, SnapshotError> {
     let unknown = |what: &str| SnapshotError::Description(what.to_owned());
     let row = answers.iter().find_map(|answer| match answer {
         SimpleQueryMessage::Row(row) => Some(row),
@@ -246,7 +243,8 @@ fn described(answers: &[SimpleQueryMessage]) -> Result<(Visibility, Lsn), Snapsh
     let row = row.ok_or_else(|| unknown("nothing"))?;
     let (seen, until) = (row.get(0).unwrap_or_default(), row.get(1).unwrap_or_default());
     let both = seen.parse().ok().zip(until.parse().ok());
-    both.ok_or_else(|| unknown(&format!("{seen}, {until}")))
+    let (visibility, until) = both.ok_or_else(|| unknown(&format!("{seen}, {until}")))?;
+    Ok(Seen { visibility, until })
 }
 
 impl Drop for Snapshot {

@@ -15,12 +15,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::block::{Block, ShapeEntry};
 use super::log::{Brought, HeldTransaction, ShapeLog};
+use super::numbered::Numbered;
 use super::postings::{News, PostingWriter};
 use super::scale::{Load, Scale};
 use crate::epoch::RepairSeen;
 use crate::frame::FrameError;
 use crate::limits::COLLATED_IN_FLIGHT_MAX;
-use crate::shapes::visibility::Visibility;
+use crate::shapes::visibility::{Seen, Visibility};
 
 /// What the appender is told.
 pub enum Command {
@@ -31,9 +32,7 @@ pub enum Command {
         /// Which shape.
         shape: ShapeId,
         /// What the snapshot contains.
-        visibility: Visibility,
-        /// No transaction after this position is in it.
-        until: Lsn,
+        seen: Arc<Seen>,
         /// Transactions from before the shape was installed that the snapshot does not contain.
         early: Vec<HeldTransaction>,
         /// Told when the entries can be read, and whether any were written now: those are not made
@@ -66,7 +65,7 @@ pub enum Command {
 /// The logs of all shapes and how far the stream has come; shared with readers.
 #[derive(Default)]
 pub struct ShapeLogs {
-    logs: RwLock<HashMap<ShapeId, Arc<ShapeLog>>>,
+    logs: RwLock<Numbered>,
     /// Transactions from which on somebody reads, with how many do.
     read: Mutex<BTreeMap<Lsn, usize>>,
     processed: AtomicU64,
@@ -122,13 +121,12 @@ impl ShapeLogs {
 
     /// Makes a log known to the appender.
     pub fn insert(&self, log: &Arc<ShapeLog>) {
-        let mut logs = self.logs.write().unwrap_or_else(|e| e.into_inner());
-        logs.insert(log.shape(), Arc::clone(log));
+        self.logs.write().unwrap_or_else(|e| e.into_inner()).insert(log);
     }
 
     /// Ends a log.
     pub fn remove(&self, shape: ShapeId, why: EndReason) {
-        let log = self.logs.write().unwrap_or_else(|e| e.into_inner()).remove(&shape);
+        let log = self.logs.write().unwrap_or_else(|e| e.into_inner()).remove(shape);
         if let Some(log) = log {
             log.close(why);
         }
@@ -137,7 +135,7 @@ impl ShapeLogs {
     /// All logs.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<ShapeLog>> {
-        self.logs.read().unwrap_or_else(|e| e.into_inner()).values().cloned().collect()
+        self.logs.read().unwrap_or_else(|e| e.into_inner()).all().cloned().collect()
     }
 
     /// Keeps what entries from `lsn` on refer to, as long as the pin lives.
@@ -158,7 +156,7 @@ impl ShapeLogs {
     }
 
     fn get(&self, shape: ShapeId) -> Option<Arc<ShapeLog>> {
-        self.logs.read().unwrap_or_else(|e| e.into_inner()).get(&shape).cloned()
+        self.logs.read().unwrap_or_else(|e| e.into_inner()).get(shape).cloned()
     }
 
     fn advance(&self, lsn: Lsn) {
@@ -207,12 +205,11 @@ impl AppenderHandle {
     pub async fn begin(
         &self,
         shape: ShapeId,
-        visibility: Visibility,
-        until: Lsn,
+        seen: Arc<Seen>,
         early: Vec<HeldTransaction>,
     ) -> Result<bool, AppenderClosed> {
         let (done, answer) = oneshot::channel();
-        let command = Command::Begin { shape, visibility, until, early, done };
+        let command = Command::Begin { shape, seen, early, done };
         self.commands.send(command).await.map_err(|_| AppenderClosed)?;
         answer.await.map_err(|_| AppenderClosed)
     }
@@ -333,10 +330,10 @@ impl Appender {
                 self.loads.push(load);
                 self.collated(collated)?;
             }
-            Command::Begin { shape, visibility, until, early, done } => {
+            Command::Begin { shape, seen, early, done } => {
                 let mut written = false;
                 if let Some(log) = self.logs.get(shape) {
-                    let held = log.begin(visibility, until);
+                    let held = log.begin(&seen);
                     let mut late = early.into_iter().chain(held).peekable();
                     written = late.peek().is_some();
                     self.late(&log, late)?;

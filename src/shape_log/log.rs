@@ -1,7 +1,7 @@
 //! The log of one shape, in memory: where its entries are and who waits for more.
 
 use std::io;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use brooklet_dataflows::{EndReason, Posting, ShapeId};
 use brooklet_sql::Lsn;
@@ -11,7 +11,8 @@ use super::block::Block;
 use super::chunk_ends::ChunkEnds;
 use super::postings::News;
 use super::{LogPoint, Offset};
-use crate::shapes::visibility::Visibility;
+use crate::shapes::visibility::Seen;
+use state::{Phase, State};
 
 /// The shape has ended: its clients fetch anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,25 +63,6 @@ pub struct HeldTransaction {
     pub brought: Brought,
 }
 
-/// Which transactions of the stream the shape takes.
-#[derive(Debug)]
-enum Phase {
-    /// The snapshot is not taken yet: all are held.
-    Waiting(Box<Waiting>),
-    /// The stream has not passed the snapshot yet: those it contains are dropped.
-    Filtering { visibility: Visibility, until: Lsn },
-    /// Those after this one: the rows that the log begins with are of exactly there.
-    After(Lsn),
-    /// All.
-    Following,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    installed_after: Option<Lsn>,
-    held: Vec<HeldTransaction>,
-}
-
 /// What a reader gets next.
 #[derive(Debug, Clone)]
 pub struct Slice {
@@ -97,45 +79,18 @@ pub struct Slice {
 /// The log of one shape.
 pub struct ShapeLog {
     shape: ShapeId,
-    chunk_bytes: u64,
     /// Held for a few pointer moves only, never across I/O or an await.
     state: Mutex<State>,
 }
 
-/// Small for a log that nothing happens to: there may be a million.
-struct State {
-    phase: Phase,
-    /// Bytes of the chunk that is being filled.
-    filled: u64,
-    end: Offset,
-    /// Bytes of all entries there ever were.
-    weight: u64,
-    /// The weight beyond which the log is large against its rows; `u64::MAX` once somebody was told.
-    large_at: u64,
-    ended: Option<EndReason>,
-    /// Its record in the catalogue goes, and none may come after.
-    leaving: bool,
-    /// `None` is the same as nothing of it, and that the log begins where it ends.
-    more: Option<Box<More>>,
-}
-
-/// What a log has that something happens to.
-struct More {
-    /// Every entry after this place is there.
-    begin: Offset,
-    blocks: Vec<Block>,
-    chunk_ends: Vec<Offset>,
-    /// Between these two no client can stand that we have answered.
-    gap: Option<(Offset, Lsn)>,
-    /// Exists only while somebody waits.
-    waiters: Option<watch::Sender<()>>,
-}
+/// With what counts its references: there may be a million that nothing happens to.
+const _: () = assert!(size_of::<ShapeLog>() + 2 * size_of::<usize>() <= 64);
 
 impl ShapeLog {
     /// A log that holds back all transactions until its snapshot is taken.
     #[must_use]
     pub fn new(shape: ShapeId, chunk_bytes: u64) -> ShapeLog {
-        ShapeLog::with_phase(shape, chunk_bytes, Phase::Waiting(Box::default()))
+        ShapeLog { shape, state: Mutex::new(State::new(chunk_bytes, Phase::Waiting)) }
     }
 
     /// A log that is read back at a restart: the entries after `begin` are to be published.
@@ -143,42 +98,40 @@ impl ShapeLog {
     pub fn restored(
         shape: ShapeId,
         chunk_bytes: u64,
-        visibility: Visibility,
-        until: Lsn,
+        seen: Arc<Seen>,
         begin: LogPoint,
     ) -> ShapeLog {
-        let log = ShapeLog::with_phase(shape, chunk_bytes, Phase::Filtering { visibility, until });
-        {
-            let mut state = log.state();
-            state.end = begin.offset;
-            (state.filled, state.weight) = (begin.filled, begin.weight);
+        let mut state = State::new(chunk_bytes, Phase::Filtering);
+        state.seen = Some(seen);
+        if begin != LogPoint::BEGIN {
+            let more = state.more();
+            (more.begin, more.last) = (begin.offset, begin);
         }
-        log
+        ShapeLog { shape, state: Mutex::new(state) }
     }
 
-    /// The rows that the log begins with hold every transaction up to `after`, and no other.
-    pub fn begins_after(&self, after: Lsn) {
-        self.state().phase = Phase::After(after);
+    /// The rows that the log begins with hold every transaction up to there, and no other.
+    pub fn begins_after(&self, seen: Arc<Seen>) {
+        let mut state = self.state();
+        state.waited();
+        (state.phase, state.seen) = (Phase::After, Some(seen));
+    }
+
+    /// The same of a log that is read back.
+    pub fn begins_exactly(&self) {
+        self.state().phase = Phase::After;
+    }
+
+    /// What the first snapshot saw, as long as that matters to the log.
+    #[must_use]
+    pub fn seen(&self) -> Option<Arc<Seen>> {
+        self.state().seen.clone()
     }
 
     /// Bytes of a chunk.
     #[must_use]
     pub fn chunk_bytes(&self) -> u64 {
-        self.chunk_bytes
-    }
-
-    fn with_phase(shape: ShapeId, chunk_bytes: u64, phase: Phase) -> ShapeLog {
-        let state = State {
-            phase,
-            filled: 0,
-            end: Offset::SNAPSHOT_END,
-            weight: 0,
-            large_at: u64::MAX,
-            ended: None,
-            leaving: false,
-            more: None,
-        };
-        ShapeLog { shape, chunk_bytes, state: Mutex::new(state) }
+        u64::from(self.state().chunk_bytes)
     }
 
     /// Which shape.
@@ -207,7 +160,7 @@ impl ShapeLog {
     /// The last entry's offset, `0_inf` for none.
     pub fn end(&self) -> Result<Offset, LogEnded> {
         let state = self.state();
-        if state.ended.is_some() { Err(LogEnded) } else { Ok(state.end) }
+        if state.ended.is_some() { Err(LogEnded) } else { Ok(state.last().offset) }
     }
 
     /// Whether the log has entries of this transaction.
@@ -229,10 +182,8 @@ impl ShapeLog {
     /// is not taken.
     #[must_use]
     pub fn installed_after(&self) -> Option<Lsn> {
-        match &self.state().phase {
-            Phase::Waiting(waiting) => waiting.installed_after,
-            _ => None,
-        }
+        let state = self.state();
+        state.more.as_ref()?.waiting.as_ref()?.installed_after
     }
 
     /// The entries after `after`, up to the end of the chunk that the first of them is in.
@@ -241,18 +192,18 @@ impl ShapeLog {
         if state.ended.is_some() {
             return Err(SliceError::Ended);
         }
-        let gap = state.more.as_ref().and_then(|more| more.gap);
-        if after < state.begin() || gap.is_some_and(|(from, to)| from < after && after.tx < to.0) {
+        let gap = state.more.as_ref().and_then(|more| more.gap.as_deref());
+        if after < state.begin() || gap.is_some_and(|(from, to)| *from < after && after.tx < to.0) {
             return Err(SliceError::Forgotten);
         }
         let chunk_ends = state.more.as_ref().map_or(&[][..], |more| &more.chunk_ends);
         let chunk = chunk_ends.partition_point(|end| *end <= after);
-        let end = chunk_ends.get(chunk).copied().unwrap_or(state.end);
+        let end = chunk_ends.get(chunk).copied().unwrap_or(state.last().offset);
         let first = state.blocks().partition_point(|block| block.end() <= after);
         let rest = &state.blocks()[first..];
         let count = rest.partition_point(|block| block.end() < end) + 1;
         let blocks = rest[..count.min(rest.len())].to_vec();
-        let up_to_date = end == state.end;
+        let up_to_date = end == state.last().offset;
         Ok(Slice { blocks, after, end: end.max(after), up_to_date })
     }
 
@@ -264,7 +215,7 @@ impl ShapeLog {
         let last = before.checked_sub(1).and_then(|at| state.blocks().get(at));
         let from = last.map_or(state.begin(), Block::end).max(state.begin());
         if from.tx < lsn.0 {
-            state.more().gap = Some((from, lsn));
+            state.more().gap = Some(Box::new((from, lsn)));
         }
     }
 
@@ -294,35 +245,31 @@ impl ShapeLog {
         if state.ended.is_some() {
             return Err(LogEnded);
         }
-        let State { end: offset, filled, weight, .. } = *state;
-        Ok((state.blocks().to_vec(), LogPoint { offset, filled, weight }))
+        Ok((state.blocks().to_vec(), state.last()))
     }
 
     /// Whether the log takes every transaction: none that comes is in the first snapshot.
     #[must_use]
     pub fn is_past_snapshot(&self, processed: Lsn) -> bool {
-        match &self.state().phase {
-            Phase::Waiting(_) => false,
-            Phase::Filtering { until, .. } | Phase::After(until) => processed >= *until,
-            Phase::Following => true,
+        let state = self.state();
+        match (state.phase, &state.seen) {
+            (Phase::Filtering | Phase::After, Some(seen)) => processed >= seen.until,
+            (phase, _) => phase == Phase::Following,
         }
     }
 
     /// Where the first snapshot stands in the stream, while that matters.
     #[must_use]
     pub fn holds_back(&self) -> Option<Lsn> {
-        match &self.state().phase {
-            Phase::Waiting(waiting) => {
-                Some(waiting.held.first().map_or(Lsn(u64::MAX), |first| first.lsn))
-            }
-            _ => None,
-        }
+        let state = self.state();
+        let first = || state.more.as_ref()?.waiting.as_ref()?.held.first().map(|first| first.lsn);
+        (state.phase == Phase::Waiting).then(|| first().unwrap_or(Lsn(u64::MAX)))
     }
 
     /// Bytes of all entries there ever were, by the measure of chunks.
     #[must_use]
     pub fn weight(&self) -> u64 {
-        self.state().weight
+        self.state().last().weight
     }
 
     /// Sets the weight beyond which the log is large against its rows; `true` if it is already.
@@ -335,8 +282,8 @@ impl ShapeLog {
     /// Notes where in the stream the dataflow began.
     pub(super) fn install(&self, after: Lsn) {
         let mut state = self.state();
-        if let Phase::Waiting(waiting) = &mut state.phase {
-            waiting.installed_after = Some(after);
+        if state.phase == Phase::Waiting {
+            state.waiting().installed_after = Some(after);
         }
         state.wake();
     }
@@ -348,31 +295,31 @@ impl ShapeLog {
         if state.ended.is_some() {
             return None;
         }
-        match &mut state.phase {
-            Phase::Following => Some(brought),
-            Phase::Filtering { until, .. } | Phase::After(until) if lsn > *until => {
-                state.phase = Phase::Following;
-                Some(brought)
-            }
-            Phase::After(_) => None,
-            Phase::Filtering { visibility, .. } => (!visibility.contains(xid)).then_some(brought),
-            Phase::Waiting(waiting) => {
-                waiting.held.push(HeldTransaction { lsn, xid, brought });
+        let (phase, seen) = (state.phase, state.seen.as_deref());
+        match (phase, seen) {
+            (Phase::Waiting, _) => {
+                state.waiting().held.push(HeldTransaction { lsn, xid, brought });
                 None
+            }
+            (Phase::Filtering | Phase::After, Some(seen)) if lsn <= seen.until => {
+                let lacks = phase == Phase::Filtering && !seen.visibility.contains(xid);
+                lacks.then_some(brought)
+            }
+            _ => {
+                state.follow();
+                Some(brought)
             }
         }
     }
 
     /// The snapshot is taken: returns the held transactions it does not contain, in order; from now
-    /// on those up to `until` are filtered as they come.
-    pub(super) fn begin(&self, visibility: Visibility, until: Lsn) -> Vec<HeldTransaction> {
+    /// on those up to its end are filtered as they come.
+    pub(super) fn begin(&self, seen: &Arc<Seen>) -> Vec<HeldTransaction> {
         let mut state = self.state();
-        let next = Phase::Filtering { visibility: visibility.clone(), until };
-        let held = match std::mem::replace(&mut state.phase, next) {
-            Phase::Waiting(waiting) => waiting.held,
-            _ => Vec::new(),
-        };
-        held.into_iter().filter(|t| t.lsn > until || !visibility.contains(t.xid)).collect()
+        let held = state.waited().held;
+        (state.phase, state.seen) = (Phase::Filtering, Some(Arc::clone(seen)));
+        let lacks = |t: &HeldTransaction| t.lsn > seen.until || !seen.visibility.contains(t.xid);
+        held.into_iter().filter(lacks).collect()
     }
 
     /// Adds what one transaction brought, now that it can be read. Waits for the disk where it came
@@ -404,14 +351,14 @@ impl ShapeLog {
         }
         more.blocks.extend(parts.into_iter().chain(blocks));
         more.chunk_ends.append(&mut chunks.ends);
-        (state.filled, state.weight, state.end) = (chunks.filled, chunks.weight, chunks.end);
+        more.last = chunks.last;
         state.wake();
         Ok(state.is_newly_large())
     }
 
     fn chunk_ends(&self) -> ChunkEnds {
-        let State { filled, weight, end, .. } = *self.state();
-        ChunkEnds { size: self.chunk_bytes, filled, weight, end, ends: Vec::new() }
+        let state = self.state();
+        ChunkEnds { size: u64::from(state.chunk_bytes), last: state.last(), ends: Vec::new() }
     }
 
     /// Ends the shape for all who read it; its waiters learn of it at once. What it refers to stays: for
@@ -419,7 +366,7 @@ impl ShapeLog {
     pub(crate) fn halt(&self, why: EndReason) {
         let mut state = self.state();
         state.ended.get_or_insert(why);
-        state.phase = Phase::Following;
+        state.follow();
         state.wake();
     }
 
@@ -432,64 +379,7 @@ impl ShapeLog {
     }
 }
 
-impl State {
-    fn is_newly_large(&mut self) -> bool {
-        let large = self.weight > self.large_at;
-        if large {
-            self.large_at = u64::MAX;
-        }
-        large
-    }
-
-    fn blocks(&self) -> &[Block] {
-        self.more.as_ref().map_or(&[], |more| &more.blocks)
-    }
-
-    fn begin(&self) -> Offset {
-        self.more.as_ref().map_or(self.end, |more| more.begin)
-    }
-
-    fn more(&mut self) -> &mut More {
-        let more = More {
-            begin: self.end,
-            blocks: Vec::new(),
-            chunk_ends: Vec::new(),
-            gap: None,
-            waiters: None,
-        };
-        self.more.get_or_insert_with(|| Box::new(more))
-    }
-
-    fn wake(&mut self) {
-        let Some(more) = &mut self.more else { return };
-        match &more.waiters {
-            Some(waiters) if waiters.receiver_count() > 0 => {
-                waiters.send_replace(());
-            }
-            _ => {
-                more.waiters = None;
-                self.tidy();
-            }
-        }
-    }
-
-    /// Gives back what holds nothing.
-    fn tidy(&mut self) {
-        let end = self.end;
-        self.more.take_if(|more| {
-            let More { begin, blocks, chunk_ends, gap, waiters } = &**more;
-            let nothing = blocks.is_empty() && chunk_ends.is_empty();
-            nothing && *begin == end && gap.is_none() && waiters.is_none()
-        });
-    }
-}
-
-impl More {
-    fn is_waited_for(&self) -> bool {
-        self.waiters.as_ref().is_some_and(|waiters| waiters.receiver_count() > 0)
-    }
-}
-
 mod keeping;
+mod state;
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,7 @@ pub mod held;
 mod json;
 pub mod log;
 mod moved;
+mod numbered;
 pub mod offset;
 pub mod pack;
 pub mod posting_files;

@@ -2,7 +2,6 @@
 //!
 //! A shape begins with one base, its snapshot. Later ones are made of its own log ([`super::fold`]).
 
-use brooklet_sql::Lsn;
 use tokio::sync::watch;
 
 use super::catalog::BaseRecord;
@@ -22,6 +21,9 @@ pub struct Base {
     after: Option<Box<LogPoint>>,
     snapshot: Progress,
 }
+
+/// With what counts its references: there may be a million.
+const _: () = assert!(size_of::<Base>() + 2 * size_of::<usize>() <= 64);
 
 /// How far the rows are stored.
 #[derive(Debug, Clone)]
@@ -138,13 +140,4 @@ impl SnapshotState {
     pub fn starting() -> SnapshotState {
         SnapshotState { stage: Stage::Starting, batches: Vec::new(), chunk: 0 }
     }
-}
-
-/// What a snapshot sees, and the last place in the stream that it may see.
-#[derive(Debug, Clone)]
-pub struct Seen {
-    /// The transactions it contains.
-    pub visibility: Visibility,
-    /// No transaction whose commit record begins after this position is in it.
-    pub until: Lsn,
 }

@@ -103,13 +103,13 @@ impl<'a> Chunks<'a> {
         }
         let number = self.places.len() as u32;
         let rows = self.rows.take()?;
-        let place = self.packs.append(self.shape.id, self.chunk, number, &rows)?;
+        let place = self.packs.append(self.shape.id(), self.chunk, number, &rows)?;
         self.places.push(place);
         let json = Vec::with_capacity(self.json.len());
         let json = std::mem::replace(&mut self.json, json);
         if let Some(encoded) = self.encoded {
             let json = Bytes::from(json.into_boxed_slice());
-            encoded.offer(Piece::Batch(self.shape.id, place, Form::Json), json);
+            encoded.offer(Piece::Batch(self.shape.id(), place, Form::Json), json);
         }
         self.base.update(|state| state.batches.push(place));
         self.unsynced += place.bytes();

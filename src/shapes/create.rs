@@ -20,7 +20,7 @@ use brooklet_sql::{Lsn, Row};
 use futures_util::poll;
 use tokio::sync::{mpsc, watch};
 
-use super::base::{Seen, Stage};
+use super::base::Stage;
 use super::catalog::Catalog;
 use super::chunks::Chunks;
 use super::fold;
@@ -28,7 +28,7 @@ use super::partitions::Partitions;
 use super::recent::RecentCommits;
 use super::shape::Shape;
 use super::together::{self, Share, Turn};
-use super::visibility::Visibility;
+use super::visibility::{Seen, Visibility};
 use crate::change_log::{ChangeLog, StoredCommit};
 use crate::engine::Engine;
 use crate::limits::RECENT_COMMITS_MAX;
@@ -205,15 +205,16 @@ pub(super) async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), Cr
     // Before the snapshot: rows of a partition that is attached later may be in neither.
     let before = partitions(shop, shape).await?;
     let Taken { snapshot, rows, now } = taken(shop, shape).await?;
-    let (visibility, until) = (snapshot.visibility.clone(), snapshot.until);
+    let seen = Arc::clone(&snapshot.seen);
+    let visibility = &seen.visibility;
     let generation = check(shop, shape, now, membership, before).await?;
     shape.set_generation(generation);
-    let early = early(shop, shape, &visibility, streamed).await?;
-    let begun = shop.appender.begin(shape.id, visibility.clone(), until, early).await;
+    let early = early(shop, shape, visibility, streamed).await?;
+    let begun = shop.appender.begin(shape.id(), Arc::clone(&seen), early).await;
     // A restart shows it again what comes after what is durable, and does not ask whether that was before
     // the shape began: a TRUNCATE would end it.
     let late = begun.map_err(CreateError::internal)? || shop.logs.durable() < after;
-    shop.recent.forget_visible(&visibility);
+    shop.recent.forget_visible(visibility);
     let base = shape.newest();
     base.update(|state| state.stage = Stage::Running(visibility.clone()));
 
@@ -232,10 +233,10 @@ pub(super) async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), Cr
     }
     together::leave(snapshot).await?;
     let still_right = || shop.partitions.generation(table.oid) == generation;
-    finish(shop, shape, &Seen { visibility, until }, late, still_right).await?;
+    finish(shop, shape, &seen, late, still_right).await?;
     // Fails only when the process is ending.
     if shape.log.large_beyond(fold::large_at(shape)) {
-        _ = shop.large.send(shape.id);
+        _ = shop.large.send(shape.id());
     }
     Ok(())
 }
@@ -387,7 +388,7 @@ pub(crate) async fn make_durable(
 pub(crate) async fn finish(
     shop: &Workshop,
     shape: &Arc<Shape>,
-    seen: &Seen,
+    seen: &Arc<Seen>,
     late: bool,
     still_right: impl Fn() -> bool,
 ) -> Result<(), CreateError> {
@@ -399,7 +400,7 @@ pub(crate) async fn finish(
     if shape.log.ended().is_some() {
         return Err(CreateError::Ended);
     }
-    shape.set_seen(seen.clone());
+    shape.set_seen(Arc::clone(seen));
     if let Some(record) = shape.record() {
         shop.catalog.finish(record, &shape.log).await.map_err(CreateError::internal)?;
     }
@@ -458,7 +459,7 @@ async fn store(
 pub async fn prune_recent(shop: &Workshop) -> Result<(), SnapshotError> {
     if shop.recent.len() > RECENT_COMMITS_MAX {
         let snapshot = Snapshot::take(&shop.database).await?;
-        shop.recent.forget_visible(&snapshot.visibility);
+        shop.recent.forget_visible(&snapshot.seen.visibility);
         snapshot.end().await?;
     }
     Ok(())

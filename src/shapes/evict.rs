@@ -21,7 +21,7 @@ pub struct ShapeLimits {
 pub async fn free(registry: &Arc<Registry>, bytes: u64) {
     let mut shapes: Vec<(Duration, Arc<Shape>)> =
         registry.finished().into_iter().map(|shape| (shape.idle(), shape)).collect();
-    shapes.sort_unstable_by_key(|(idle, shape)| (std::cmp::Reverse(*idle), shape.id));
+    shapes.sort_unstable_by_key(|(idle, shape)| (std::cmp::Reverse(*idle), shape.id()));
     let (mut freed, mut evicted) = (0, Vec::new());
     for (idle, shape) in shapes {
         let rows: u64 = shape.bases().iter().map(|base| base.bytes()).sum();
@@ -45,7 +45,7 @@ pub async fn evict(registry: &Arc<Registry>, limits: ShapeLimits) {
     }
     let mut shapes: Vec<(Duration, Arc<Shape>)> =
         registry.finished().into_iter().map(|shape| (shape.idle(), shape)).collect();
-    shapes.sort_unstable_by_key(|(idle, shape)| (std::cmp::Reverse(*idle), shape.id));
+    shapes.sort_unstable_by_key(|(idle, shape)| (std::cmp::Reverse(*idle), shape.id()));
     let mut evicted = Vec::new();
     for (number, (idle, shape)) in shapes.into_iter().enumerate() {
         let expired = limits.idle.is_some_and(|max| idle > max);

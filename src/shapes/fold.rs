@@ -23,7 +23,7 @@ use super::create::{CreateError, Workshop, make_durable};
 use super::definition::LogMode;
 use super::registry::Registry;
 use super::shape::Shape;
-use super::visibility::Visibility;
+use super::visibility::{Seen, Visibility};
 use crate::frame::FrameError;
 use crate::limits::{
     FOLD_BYTES_MIN, FOLD_GRACE, FOLD_INTERVAL, FOLD_PAUSE, FOLD_SNAPSHOT_WAIT, FOLD_XIDS_MAX,
@@ -69,10 +69,10 @@ impl Folder {
         let (mut waiting, mut folded) = (HashSet::new(), BTreeMap::new());
         for shape in registry.finished() {
             if shape.log.large_beyond(large_at(&shape)) {
-                waiting.insert(shape.id);
+                waiting.insert(shape.id());
             }
             if shape.bases().len() > 1 {
-                folded.insert(shape.id, shape);
+                folded.insert(shape.id(), shape);
             }
         }
         Folder { registry, large, window, waiting, folded, retired: Vec::new() }
@@ -122,9 +122,9 @@ impl Folder {
         }
         let shop = Arc::clone(self.registry.workshop());
         let snapshot = Snapshot::take(&shop.database).await?;
-        let (seen, until) = (snapshot.visibility.clone(), snapshot.until);
+        let Seen { visibility, until } = &*Arc::clone(&snapshot.seen);
         snapshot.end().await?;
-        reach(&shop, until).await?;
+        reach(&shop, *until).await?;
         if self.registry.is_halted() {
             // What Postgres shows may be missing from the logs.
             return Ok(());
@@ -135,15 +135,15 @@ impl Folder {
             if processed.0 + 1 < until.0 || !shape.log.is_past_snapshot(processed) {
                 continue;
             }
-            match fold(&self.registry, &shape, &seen).await {
-                Ok(()) => _ = self.folded.insert(shape.id, Arc::clone(&shape)),
+            match fold(&self.registry, &shape, visibility).await {
+                Ok(()) => _ = self.folded.insert(shape.id(), Arc::clone(&shape)),
                 Err(CreateError::Ended) => {}
                 Err(error) => {
                     tracing::error!(handle = shape.handle(), %error, "a log cannot be folded");
                     continue;
                 }
             }
-            self.waiting.remove(&shape.id);
+            self.waiting.remove(&shape.id());
         }
         Ok(())
     }
@@ -271,7 +271,7 @@ pub async fn fold(
     shape.add_base(base);
     if shape.log.large_beyond(large_at(shape)) {
         // Fails only when the process is ending.
-        _ = shop.large.send(shape.id);
+        _ = shop.large.send(shape.id());
     }
     Ok(())
 }
@@ -290,7 +290,7 @@ pub(super) async fn remember(
         return Ok(());
     }
     // Whoever is told so gives rows up at once: no restart may find a record of them.
-    let gone = catalog.remove(shape.id).await;
+    let gone = catalog.remove(shape.id()).await;
     gone.map_err(|error: FrameError| CreateError::Internal(error.to_string()))?;
     Err(CreateError::Ended)
 }

@@ -38,7 +38,7 @@ impl Listed {
         let name = |at: &usize| shape.table().columns.get(*at).map(|column| column.name.clone());
         let columns = definition.columns.iter().filter_map(name).collect();
         Listed {
-            id: shape.id.0,
+            id: shape.id().0,
             handle: shape.handle(),
             table: definition.name.quoted(),
             filter: shape.plan.predicate.as_ref().map(|predicate| predicate.sql()),

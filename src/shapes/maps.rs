@@ -60,7 +60,7 @@ impl Maps {
         self.by_question.reserve(shapes, |shape| hasher.hash_one(shape.asked_for()));
         self.by_handle.reserve(shapes, |(handle, _)| hasher.hash_one(handle));
         for piece in &mut self.by_id {
-            piece.reserve(shapes / Maps::PIECES, |shape| hasher.hash_one(shape.id));
+            piece.reserve(shapes / Maps::PIECES, |shape| hasher.hash_one(shape.id()));
         }
     }
 
@@ -73,18 +73,18 @@ impl Maps {
             Some(place) => *place = Arc::clone(shape),
             None => _ = self.by_question.insert_unique(hash(shape), Arc::clone(shape), hash),
         }
-        let hash = |shape: &Arc<Shape>| hasher.hash_one(shape.id);
-        let piece = &mut self.by_id[Maps::piece_of(shape.id)];
+        let hash = |shape: &Arc<Shape>| hasher.hash_one(shape.id());
+        let piece = &mut self.by_id[Maps::piece_of(shape.id())];
         piece.insert_unique(hash(shape), Arc::clone(shape), hash);
         if crate::members::concerns(&shape.plan) {
-            self.with_subqueries.insert(shape.id, Arc::clone(shape));
+            self.with_subqueries.insert(shape.id(), Arc::clone(shape));
         }
         shape.handles().into_iter().for_each(|handle| self.add_handle(shape, handle));
     }
 
     /// One more handle stands for a shape; nothing if the shape is no longer there.
     pub(super) fn add_handle(&mut self, shape: &Arc<Shape>, handle: Handle) {
-        if self.by_id(shape.id).is_some() {
+        if self.by_id(shape.id()).is_some() {
             let hash = |(handle, _): &(Handle, Arc<Shape>)| self.hasher.hash_one(handle);
             let entry = (handle, Arc::clone(shape));
             self.by_handle.insert_unique(hash(&entry), entry, hash);
@@ -93,12 +93,12 @@ impl Maps {
 
     pub(super) fn remove(&mut self, id: ShapeId) {
         let piece = &mut self.by_id[Maps::piece_of(id)];
-        let Ok(entry) = piece.find_entry(self.hasher.hash_one(id), |shape| shape.id == id) else {
+        let Ok(entry) = piece.find_entry(self.hasher.hash_one(id), |shape| shape.id() == id) else {
             return;
         };
         let (shape, _) = entry.remove();
         self.with_subqueries.remove(&id);
-        let is_it = |one: &Arc<Shape>| one.id == id;
+        let is_it = |one: &Arc<Shape>| one.id() == id;
         for handle in shape.handles() {
             self.forget_handle(handle);
         }
@@ -126,7 +126,7 @@ impl Maps {
 
     pub(super) fn by_id(&self, id: ShapeId) -> Option<&Arc<Shape>> {
         let piece = &self.by_id[Maps::piece_of(id)];
-        piece.find(self.hasher.hash_one(id), |shape| shape.id == id)
+        piece.find(self.hasher.hash_one(id), |shape| shape.id() == id)
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Shape>> {

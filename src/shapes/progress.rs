@@ -20,9 +20,16 @@ enum State {
 /// The same as a [`SnapshotState`] that is complete.
 struct Complete {
     visibility: Visibility,
+    /// `None` where there are none, in the first chunk.
+    rows: Option<Box<Rows>>,
+}
+
+struct Rows {
     batches: Box<[BatchPlace]>,
     chunk: u32,
 }
+
+const _: () = assert!(size_of::<Progress>() <= 24);
 
 impl Progress {
     /// A snapshot that is at some state.
@@ -85,8 +92,10 @@ impl From<SnapshotState> for State {
     fn from(state: SnapshotState) -> State {
         match state.stage {
             Stage::Complete(visibility) => {
-                let (batches, chunk) = (state.batches.into(), state.chunk);
-                State::Complete(Complete { visibility, batches, chunk })
+                let (batches, chunk) = (state.batches, state.chunk);
+                let some = !batches.is_empty() || chunk > 0;
+                let rows = some.then(|| Box::new(Rows { batches: batches.into(), chunk }));
+                State::Complete(Complete { visibility, rows })
             }
             _ => State::Open(watch::channel(state).0),
         }
@@ -95,9 +104,12 @@ impl From<SnapshotState> for State {
 
 impl Complete {
     fn state(&self) -> SnapshotState {
-        let Complete { visibility, batches, chunk } = self;
-        let stage = Stage::Complete(visibility.clone());
-        SnapshotState { stage, batches: batches.to_vec(), chunk: *chunk }
+        let stage = Stage::Complete(self.visibility.clone());
+        let (batches, chunk) = match &self.rows {
+            Some(rows) => (rows.batches.to_vec(), rows.chunk),
+            None => (Vec::new(), 0),
+        };
+        SnapshotState { stage, batches, chunk }
     }
 }
 

@@ -295,7 +295,7 @@ impl Registry {
             self.workshop.schemas.forget(&shape.table().name);
         }
         // Whoever is told must not find it again.
-        self.state().maps.remove(shape.id);
+        self.state().maps.remove(shape.id());
         create::fail(shape, error);
         self.end(std::slice::from_ref(shape)).await;
     }
@@ -303,7 +303,7 @@ impl Registry {
     /// Out of the maps first, so that nobody new finds them; out of the catalogue before their logs
     /// stop taking entries, so that no crash brings them back with a hole.
     pub(crate) async fn end(&self, shapes: &[Arc<Shape>]) {
-        let ids: Vec<ShapeId> = shapes.iter().map(|shape| shape.id).collect();
+        let ids: Vec<ShapeId> = shapes.iter().map(|shape| shape.id()).collect();
         {
             let mut state = self.state();
             ids.iter().for_each(|id| state.maps.remove(*id));
@@ -311,8 +311,8 @@ impl Registry {
         shapes.iter().for_each(|shape| shape.log.leave());
         self.forget_records(&ids).await;
         for shape in shapes {
-            self.workshop.logs.remove(shape.id, EndReason::Removed);
-            self.workshop.members.logs.remove(shape.id, EndReason::Removed);
+            self.workshop.logs.remove(shape.id(), EndReason::Removed);
+            self.workshop.members.logs.remove(shape.id(), EndReason::Removed);
             shape.log.close(EndReason::Removed);
             self.release(shape);
         }

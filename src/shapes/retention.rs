@@ -122,13 +122,13 @@ impl Retention {
         }
         let mut shapes = self.registry.finished();
         // In an order that a test can repeat.
-        shapes.sort_unstable_by_key(|shape| shape.id);
+        shapes.sort_unstable_by_key(|shape| shape.id());
         for shape in shapes {
             let _turn = shop.catalog.turn().await;
             let moved = move_rows(
                 &shape,
                 |place| sparse.contains(&place.pack()),
-                |place| shop.packs.copy(shape.id, place),
+                |place| shop.packs.copy(shape.id(), place),
             );
             let moved = moved.map_err(|error| CreateError::Internal(error.to_string()))?;
             if moved.is_empty() {
@@ -197,7 +197,7 @@ pub fn bytes(shop: &Workshop) -> u64 {
 /// What Postgres shows now.
 async fn look(shop: &Workshop) -> Result<Visibility, CreateError> {
     let snapshot = Snapshot::take(&shop.database).await?;
-    let visible = snapshot.visibility.clone();
+    let visible = snapshot.seen.visibility.clone();
     snapshot.end().await?;
     Ok(visible)
 }

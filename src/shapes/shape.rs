@@ -1,26 +1,25 @@
 //! One shape: its question, the bases that clients begin with, its log.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use brooklet_dataflows::{ShapeId, ShapePlan};
 use brooklet_sql::{Lsn, TableSchema};
 
-use super::base::{Base, Seen, SnapshotState, Stage};
+use super::base::{Base, SnapshotState, Stage};
 use super::catalog::Finished;
 use super::create::CreateError;
 use super::definition::Defined;
 use super::handle::Handle;
 use super::maps::Asked;
 use super::template::Template;
+use super::visibility::Seen;
 use crate::shape_log::{Offset, ShapeLog, TypedView, View};
 
 /// A shape that exists.
 pub struct Shape {
-    /// Its number.
-    pub id: ShapeId,
     /// Its question, but for the filter.
     pub template: Arc<Template>,
     /// The same for the dataflow, with the filter.
@@ -29,19 +28,26 @@ pub struct Shape {
     pub log: Arc<ShapeLog>,
     /// Held for a look-up or a push.
     bases: Mutex<Bases>,
-    /// What the first snapshot saw, once it is complete.
-    seen: OnceLock<Seen>,
-    /// When it was last asked for, milliseconds of the process' own clock.
-    asked: AtomicU64,
-    /// Which generation of its table's partitions it was made under.
-    generation: AtomicU64,
+    /// When it was last asked for, in ticks of the process' own clock.
+    asked: AtomicU32,
+    /// Which generation of its table's partitions it was made under; there are never as many as fit.
+    generation: AtomicU32,
 }
+
+/// With what counts its references.
+const _: () = assert!(size_of::<Shape>() + 2 * size_of::<usize>() <= 80);
+
+/// Ticks of the clock in a second: in four bytes there is room for two years of them, and a shape that nobody
+/// asks for as long is found fresh once more.
+const TICKS: u32 = 64;
 
 /// What a shape's handles stand for. Most shapes have one base: there may be a million.
 struct Bases {
     newest: Arc<Base>,
     /// `None` is the same as nothing of it.
     older: Option<Box<Older>>,
+    /// What the first snapshot saw, once it is complete.
+    seen: Option<Arc<Seen>>,
 }
 
 #[derive(Default)]
@@ -57,17 +63,21 @@ impl Shape {
     /// A shape that has these bases, at least one, the newest last.
     #[must_use]
     pub fn new(defined: Defined, log: Arc<ShapeLog>, first: Base) -> Shape {
-        let bases = Bases { newest: Arc::new(first), older: None };
+        let bases = Bases { newest: Arc::new(first), older: None, seen: None };
         Shape {
-            id: log.shape(),
             template: Arc::clone(&defined.template),
             plan: Arc::new(defined.plan(log.shape())),
             log,
             bases: Mutex::new(bases),
-            seen: OnceLock::new(),
-            asked: AtomicU64::new(now()),
-            generation: AtomicU64::new(0),
+            asked: AtomicU32::new(now()),
+            generation: AtomicU32::new(0),
         }
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn id(&self) -> ShapeId {
+        self.plan.id
     }
 
     /// The base that new clients begin with.
@@ -114,15 +124,15 @@ impl Shape {
     }
 
     /// Notes what the first snapshot saw.
-    pub(crate) fn set_seen(&self, seen: Seen) {
+    pub(crate) fn set_seen(&self, seen: Arc<Seen>) {
         // The first one stays: there is only one first snapshot.
-        _ = self.seen.set(seen);
+        self.held_bases().seen.get_or_insert(seen);
     }
 
     /// No transaction after this position is in the first snapshot; `None` before that is complete.
     #[must_use]
     pub fn until(&self) -> Option<Lsn> {
-        self.seen.get().map(|seen| seen.until)
+        self.held_bases().seen.as_ref().map(|seen| seen.until)
     }
 
     /// What the catalogue is to remember; `None` before the first snapshot is complete.
@@ -151,13 +161,13 @@ impl Shape {
     }
 
     fn record_of(&self, bases: &[Arc<Base>], retired: Vec<Handle>) -> Option<Finished> {
-        let seen = self.seen.get()?.clone();
+        let seen = self.held_bases().seen.clone()?;
         Some(Finished {
-            id: self.id,
+            id: self.id(),
             template: Arc::clone(&self.template),
             predicate: self.plan.predicate.clone(),
             chunk_bytes: self.log.chunk_bytes(),
-            visibility: seen.visibility,
+            visibility: seen.visibility.clone(),
             until: seen.until,
             bases: bases.iter().filter_map(|base| base.record()).collect(),
             retired,
@@ -237,10 +247,11 @@ impl Shape {
     /// Which generation of its table's partitions it was made under; 0 before that is known.
     #[must_use]
     pub fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
+        u64::from(self.generation.load(Ordering::Acquire))
     }
 
     pub(crate) fn set_generation(&self, generation: u64) {
+        let generation = u32::try_from(generation).unwrap_or(u32::MAX);
         self.generation.store(generation, Ordering::Release);
     }
 
@@ -260,7 +271,8 @@ impl Shape {
         if self.log.has_waiters() {
             return Duration::ZERO;
         }
-        Duration::from_millis(now().saturating_sub(self.asked.load(Ordering::Relaxed)))
+        let ticks = now().wrapping_sub(self.asked.load(Ordering::Relaxed));
+        Duration::from_secs(1) * ticks / TICKS
     }
 
     /// Waits for the snapshot's first rows, so that there is something to answer: Postgres may refuse the filter for
@@ -320,9 +332,9 @@ impl Bases {
     }
 }
 
-/// Milliseconds since the first time this was asked.
-fn now() -> u64 {
+/// Ticks since the first time this was asked, from the beginning when they no longer fit.
+fn now() -> u32 {
     static START: OnceLock<Instant> = OnceLock::new();
     let elapsed = START.get_or_init(Instant::now).elapsed();
-    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+    (elapsed.as_millis() * u128::from(TICKS) / 1000) as u32
 }

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
+use brooklet_sql::Lsn;
 use serde::{Deserialize, Serialize};
 
 /// What `pg_current_snapshot()` says; 64-bit transaction ids. Cheap to clone: a shape and its base keep
@@ -16,6 +17,39 @@ struct Ids {
     xmin: u64,
     xmax: u64,
     in_progress: Box<[u64]>,
+}
+
+/// What a snapshot sees, and the last place in the stream that it may see.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The transactions it contains.
+    pub visibility: Visibility,
+    /// No transaction whose commit record begins after this position is in it.
+    pub until: Lsn,
+}
+
+impl Seen {
+    /// What it sees, and the last place.
+    #[must_use]
+    pub fn new(visibility: Visibility, until: Lsn) -> Arc<Seen> {
+        Arc::new(Seen { visibility, until })
+    }
+
+    /// The same, in the memory of the `last` one if that is equal.
+    #[must_use]
+    pub fn like(last: &mut Option<Arc<Seen>>, visibility: &Visibility, until: Lsn) -> Arc<Seen> {
+        let equal = |last: &&mut Arc<Seen>| last.until == until && last.visibility == *visibility;
+        if let Some(last) = last.as_mut().filter(equal) {
+            return Arc::clone(last);
+        }
+        Arc::clone(last.insert(Seen::new(visibility.clone(), until)))
+    }
+
+    /// What nobody has written yet.
+    #[must_use]
+    pub fn nothing() -> Seen {
+        Seen { visibility: Visibility::new(0, 0, Box::default()), until: Lsn::ZERO }
+    }
 }
 
 /// Text that is not a snapshot.

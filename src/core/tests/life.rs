@@ -25,7 +25,7 @@ use crate::replication::memberships::Memberships;
 use crate::replication::schema::Schemas;
 use crate::shape_log::pack::PackError;
 use crate::shape_log::{Appender, Encoded, LogPoint, ShapeLog};
-use crate::shapes::base::{Base, Seen, SnapshotState, Stage};
+use crate::shapes::base::{Base, SnapshotState, Stage};
 use crate::shapes::chunks::Chunks;
 use crate::shapes::create::{CreateError, Workshop, early, finish, install};
 use crate::shapes::definition::FilterSource;
@@ -33,6 +33,7 @@ use crate::shapes::definition::Question as Asked;
 use crate::shapes::recent::RecentCommits;
 use crate::shapes::registry::Registry;
 use crate::shapes::retention::Retention;
+use crate::shapes::visibility::Seen;
 use crate::shapes::{Defined, Shape};
 use crate::storage::tests::faulty::Faulty;
 
@@ -139,7 +140,7 @@ impl Life {
             let registry = Registry::new(Arc::clone(&shop), templates, shapes, next_id);
             let stream = Stream::connect(&mut world.postgres.lock().unwrap(), start);
             let tasks: Vec<Task> = vec![Box::pin(Arc::clone(&registry).follow(ended))];
-            let shapes = registry.finished().into_iter().map(|shape| (shape.id, shape)).collect();
+            let shapes = registry.finished().into_iter().map(|shape| (shape.id(), shape)).collect();
             let retention = Retention::new(Arc::clone(&registry), None);
             world.rng = world.rng.fork();
             world.later = [0, 0, 10, 40][world.rng.below(4)];
@@ -341,16 +342,16 @@ impl Life {
     fn remove(&mut self) {
         let finished: Vec<ShapeId> = self.records().lock().unwrap().removable();
         let mut alive: Vec<_> = finished.iter().filter_map(|id| self.shapes.get(id)).collect();
-        alive.sort_by_key(|shape| shape.id);
+        alive.sort_by_key(|shape| shape.id());
         if alive.is_empty() {
             return;
         }
         let shape = Arc::clone(alive[self.world.rng.below(alive.len())]);
         let (registry, records) = (Arc::clone(&self.registry), Arc::clone(self.records()));
-        self.shapes.remove(&shape.id);
-        records.lock().unwrap().change(shape.id, |known| known.removing = true);
+        self.shapes.remove(&shape.id());
+        records.lock().unwrap().change(shape.id(), |known| known.removing = true);
         self.tasks.push(Box::pin(async move {
-            let id = shape.id;
+            let id = shape.id();
             registry.end(&[shape]).await;
             records.lock().unwrap().change(id, |known| known.removed = true);
         }));
@@ -395,23 +396,23 @@ async fn make(
 ) -> Result<(), CreateError> {
     let after = install(shop, shape).await?;
     let streamed = shop.recent.up_to(after);
-    let (visibility, until, rows, breaks_at) = {
+    let (seen, rows, breaks_at) = {
         let mut records = records.lock().unwrap();
-        let known: &mut Known = records.get_mut(shape.id).ok_or(CreateError::Ended)?;
+        let known: &mut Known = records.get_mut(shape.id()).ok_or(CreateError::Ended)?;
         let mut postgres = postgres.lock().unwrap();
         if postgres.tables[known.question.table].added != known.added {
             return Err(CreateError::Ended);
         }
         let taken = postgres.snapshot(known.question);
         known.contains = Some(taken.contains);
-        (taken.visibility, taken.until, taken.rows, taken.breaks_at)
+        (Seen::new(taken.visibility, taken.until), taken.rows, taken.breaks_at)
     };
-    let early = early(shop, shape, &visibility, streamed).await?;
-    let begun = shop.appender.begin(shape.id, visibility.clone(), until, early).await;
+    let early = early(shop, shape, &seen.visibility, streamed).await?;
+    let begun = shop.appender.begin(shape.id(), Arc::clone(&seen), early).await;
     let late = begun.map_err(|_| CreateError::Ended)? || shop.logs.durable() < after;
-    shop.recent.forget_visible(&visibility);
+    shop.recent.forget_visible(&seen.visibility);
     let base = shape.newest();
-    base.update(|state| state.stage = Stage::Running(visibility.clone()));
+    base.update(|state| state.stage = Stage::Running(seen.visibility.clone()));
     let mut chunks = Chunks::new(&shop.packs, shop.chunk_bytes, shape, &base);
     let internal = |error: PackError| CreateError::Internal(error.to_string());
     for (at, row) in rows.into_iter().enumerate() {
@@ -421,7 +422,7 @@ async fn make(
         chunks.push(|place| row.get(place)).map_err(internal)?;
     }
     chunks.flush().map_err(internal)?;
-    finish(shop, shape, &Seen { visibility, until }, late, || true).await
+    finish(shop, shape, &seen, late, || true).await
 }
 
 fn members(stores: MemberStores) -> MembersHandle {

@@ -107,7 +107,7 @@ pub(super) fn act(mut act: impl FnMut(&mut Life) + Send + Sync + 'static) -> Act
 pub(super) fn alive(life: &Life) -> Vec<Arc<Shape>> {
     let living = life.shapes.values().filter(|shape| shape.is_complete() && shape.is_alive());
     let mut living: Vec<_> = living.cloned().collect();
-    living.sort_by_key(|shape| shape.id);
+    living.sort_by_key(|shape| shape.id());
     living
 }
 
@@ -127,7 +127,7 @@ fn hold_catalog(life: &mut Life) -> Arc<AtomicBool> {
 
 /// Somebody asks for the end of shapes.
 pub(super) fn remove(life: &mut Life, shapes: Vec<Arc<Shape>>) {
-    let ids: Vec<_> = shapes.iter().map(|shape| shape.id).collect();
+    let ids: Vec<_> = shapes.iter().map(|shape| shape.id()).collect();
     let (registry, records) = (Arc::clone(&life.registry), Arc::clone(life.records()));
     for id in &ids {
         records.lock().unwrap().change(*id, |known| known.removing = true);
@@ -279,9 +279,9 @@ fn what_ends_while_postings_are_looked_through_is_not_yet_dead() {
         is_found.recv().unwrap();
         assert!(!go_on());
         for shape in alive(&life) {
-            life.records().lock().unwrap().change(shape.id, |known| known.removing = true);
+            life.records().lock().unwrap().change(shape.id(), |known| known.removing = true);
             let why = EndReason::Truncated;
-            shop.appender.collated(Collated::Ended { shape: shape.id, why });
+            shop.appender.collated(Collated::Ended { shape: shape.id(), why });
             ended += 1;
         }
         life.append().unwrap();
@@ -326,7 +326,7 @@ fn whoever_writes_what_has_become_of_a_shape_knows_what_was_written_before() {
         let folded = Arc::clone(&shape);
         life.tasks.push(Box::pin(async move {
             fold::fold(&registry, &folded, &seen).await.unwrap();
-            records.lock().unwrap().folded(folded.id, folded.newest().handle);
+            records.lock().unwrap().folded(folded.id(), folded.newest().handle);
         }));
         settle(&mut life);
         assert_eq!(shape.bases().len(), 1, "{seed}: a base that is not on disk");

@@ -42,7 +42,7 @@ async fn repair(life: Repairing) -> Option<()> {
         let changes = Changes::new(slices.clone(), &shape, &relation, seq);
         let (postings, next) = changes.against(&shop, &shape, rows).await.ok()?;
         seq = next;
-        brought.push((shape.id, postings));
+        brought.push((shape.id(), postings));
     }
     bring(&shop, &slices, place, brought).await.map(|_| ())
 }
@@ -65,9 +65,9 @@ fn begin(life: &mut Life, slices: Slices) -> Repairing {
     let mut records = life.records().lock().unwrap();
     let mut shapes = Vec::new();
     let mut alive: Vec<_> = life.shapes.values().filter(|shape| shape.is_alive()).collect();
-    alive.sort_by_key(|shape| shape.id);
+    alive.sort_by_key(|shape| shape.id());
     for shape in alive {
-        let question = records.get_mut(shape.id).unwrap().question;
+        let question = records.get_mut(shape.id()).unwrap().question;
         let rows = postgres.rows(question, &all).values().map(row).collect();
         let added = postgres.tables[question.table].added;
         shapes.push((Arc::clone(shape), question, added, rows));
@@ -100,7 +100,7 @@ fn mend(world: World, disk: &Faulty, armed: Option<(Fault, u64)>) -> (World, boo
             begun = true;
             for shape in life.shapes.values() {
                 let found = check::entries(life, shape)?.map(|(_, found)| found);
-                noted.lock().unwrap().push((shape.id, found.unwrap_or_default()));
+                noted.lock().unwrap().push((shape.id(), found.unwrap_or_default()));
             }
             armed.iter().for_each(|(fault, at)| own.arm(*fault, *at));
             let repairing = begin(life, slices.clone());

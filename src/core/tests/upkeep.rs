@@ -15,7 +15,7 @@ impl Life {
     pub(super) fn fold(&mut self) {
         let mut shapes: Vec<_> =
             self.shapes.values().filter(|shape| shape.is_complete() && shape.is_alive()).collect();
-        shapes.sort_by_key(|shape| shape.id);
+        shapes.sort_by_key(|shape| shape.id());
         if shapes.is_empty() {
             return;
         }
@@ -33,7 +33,7 @@ impl Life {
             }
             if fold::fold(&registry, &shape, &seen).await.is_ok() {
                 let newest = shape.newest().handle;
-                records.lock().unwrap().folded(shape.id, newest);
+                records.lock().unwrap().folded(shape.id(), newest);
             }
             if !retires {
                 return;
@@ -120,7 +120,7 @@ fn rows_of_a_snapshot_that_breaks_off_do_not_stay() {
             settle(&mut life);
         }
         let living = order::alive(&life);
-        assert!(kept.iter().all(|kept| living.iter().any(|shape| shape.id == kept.id)));
+        assert!(kept.iter().all(|kept| living.iter().any(|shape| shape.id() == kept.id())));
         let bases = living.iter().flat_map(|shape| shape.bases());
         let used: u64 = bases.map(|base| base.bytes()).sum();
         let stored = life.shop.packs.bytes();
@@ -141,7 +141,7 @@ fn nothing_is_forgotten_before_the_catalogue_has_it_on_disk() {
         let end = shape.log.end();
         shape.is_complete() && end.is_ok_and(|end| end > shape.newest().after().offset)
     };
-    let shape = Arc::clone(life.shapes.values().filter(grown).min_by_key(|s| s.id).unwrap());
+    let shape = Arc::clone(life.shapes.values().filter(grown).min_by_key(|s| s.id()).unwrap());
     let seen = life.postgres().lock().unwrap().look().0;
     let (registry, folded) = (Arc::clone(&life.registry), Arc::clone(&shape));
     life.tasks.push(Box::pin(async move {

@@ -147,7 +147,8 @@ impl Run {
                 let (done, _) = oneshot::channel();
                 let shape = ShapeId(*shape);
                 let early = Vec::new();
-                let begin = Command::Begin { shape, visibility, until, early, done };
+                let seen = Seen::new(visibility, until);
+                let begin = Command::Begin { shape, seen, early, done };
                 self.appender.take(begin).unwrap();
             }
             Step::End(shape) => {
@@ -214,9 +215,8 @@ fn parts_of_any_size_make_the_same_logs_also_after_a_restart() {
 
 fn restarted(dir: &Path) -> Vec<Option<Vec<(Offset, Posting)>>> {
     use super::super::postings::Recovered;
-    let visibility = || "1:1:".parse().unwrap();
-    let restored =
-        |shape| ShapeLog::restored(ShapeId(shape), 1500, visibility(), Lsn(0), LogPoint::BEGIN);
+    let seen = || Seen::new("1:1:".parse().unwrap(), Lsn(0));
+    let restored = |shape| ShapeLog::restored(ShapeId(shape), 1500, seen(), LogPoint::BEGIN);
     let logs: Vec<ShapeLog> = (1..=SHAPES).map(restored).collect();
     PostingWriter::open(&Directory::handle(), dir, Lsn(u64::MAX), |recovered| match recovered {
         Recovered::News(shape, news) => logs[shape.0 as usize - 1].publish(news).map(|_| ()),

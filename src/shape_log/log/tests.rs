@@ -9,8 +9,8 @@ fn posting(seq: u64, op_position: u64, verdict: Verdict) -> Posting {
     Posting { seq, op_position, verdict, last: false, weight: 100, breaks_promise: false }
 }
 
-fn visibility(text: &str) -> Visibility {
-    text.parse().unwrap()
+fn seen(text: &str, until: u64) -> Arc<Seen> {
+    Seen::new(text.parse().unwrap(), Lsn(until))
 }
 
 #[test]
@@ -24,7 +24,7 @@ fn held_transactions_are_filtered_by_visibility_and_later_ones_until_the_stream_
     assert!(!admit(100, 12));
     assert!(!admit(200, 10));
     assert!(!admit(300, 14));
-    let kept = log.begin(visibility("10:14:10"), Lsn(500));
+    let kept = log.begin(&seen("10:14:10", 500));
     assert_eq!(kept.iter().map(|t| t.xid).collect::<Vec<_>>(), [10, 14]);
     // 13 was visible though its commit is streamed after one that was not.
     assert!(admit(400, 15));
@@ -43,7 +43,7 @@ fn a_completed_chunk_is_the_same_for_ever() {
     )
     .unwrap();
     let log = ShapeLog::new(ShapeId(1), 500);
-    log.begin(visibility("1:1:"), Lsn(0));
+    log.begin(&seen("1:1:", 0));
     let mut ends = Vec::new();
     for n in 1..=10u64 {
         let verdict = if n % 3 == 0 { Verdict::Rekey } else { Verdict::Update };
@@ -71,7 +71,7 @@ fn a_completed_chunk_is_the_same_for_ever() {
 #[tokio::test]
 async fn a_subscriber_that_looked_before_the_entry_is_woken() {
     let log = ShapeLog::new(ShapeId(1), 500);
-    log.begin(visibility("1:1:"), Lsn(0));
+    log.begin(&seen("1:1:", 0));
     let mut waiter = log.subscribe();
     assert!(log.slice(Offset::SNAPSHOT_END).unwrap().blocks.is_empty());
     log.close(EndReason::Removed);
@@ -84,7 +84,7 @@ fn whoever_stands_in_the_gap_of_a_repair_is_turned_away() {
     let storage = crate::storage::Directory::handle();
     let mut file = PostingWriter::open(&storage, dir.path(), Lsn(u64::MAX), |_| Ok(())).unwrap();
     let log = ShapeLog::new(ShapeId(1), 1000);
-    log.begin(visibility("1:1:"), Lsn(0));
+    log.begin(&seen("1:1:", 0));
     let mut bring = |lsn: u64| {
         let postings = [posting(lsn, 0, Verdict::Insert), posting(lsn + 1, 2, Verdict::Insert)];
         let mut blocks = file.append(Lsn(lsn), 1, &[(ShapeId(1), &postings)]);

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use super::super::postings::{News, PostingWriter, Recovered};
 use super::super::{LogPoint, Offset};
 use super::*;
+use crate::shapes::visibility::Seen as Snapshot;
 use crate::storage::Directory;
 use crate::storage::tests::rng::Rng;
 
@@ -26,8 +27,8 @@ struct Logs {
 }
 
 fn restored(shape: u64, begin: LogPoint) -> Arc<ShapeLog> {
-    let visibility = "1:1:".parse().unwrap();
-    Arc::new(ShapeLog::restored(ShapeId(shape), 700, visibility, Lsn(0), begin))
+    let seen = Snapshot::new("1:1:".parse().unwrap(), Lsn(0));
+    Arc::new(ShapeLog::restored(ShapeId(shape), 700, seen, begin))
 }
 
 /// Reads the files in `dir` back into logs that begin where these do.
