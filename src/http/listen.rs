@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
+use futures_util::FutureExt;
 use hyper::server::conn::http1::Builder;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -36,7 +37,7 @@ pub async fn serve(
     let mut stop = stopped.clone();
     let admission = Admission::new(settings.requests);
     let _scraped = scrape::serve(&settings, &admission, core.clone()).await?;
-    let http = Http { settings, admission, core, stopped };
+    let http = Arc::new(Http { settings, admission, core, stopped });
     let (builder, graceful) = (builder(), GracefulShutdown::new());
     loop {
         let accepted = tokio::select! {
@@ -65,16 +66,15 @@ fn builder() -> Builder {
     builder
 }
 
-fn connection(socket: TcpStream, http: &Http, builder: &Builder, graceful: &GracefulShutdown) {
+fn connection(socket: TcpStream, http: &Arc<Http>, builder: &Builder, graceful: &GracefulShutdown) {
     // Answers are small and waited for. A socket that refuses is about to fail anyway.
     _ = socket.set_nodelay(true);
     let mut socket = TimeoutWriter::new(socket);
     socket.set_timeout(Some(WRITE_STALL_MAX));
-    let http = http.clone();
+    let http = Arc::clone(http);
+    // Boxed: a future has room for every argument at each of its levels, and thousands wait in it.
     let answer = move |request: axum::extract::Request| {
-        // Boxed: a future has room for every argument at each of its levels, and thousands wait in it.
-        let (http, request) = (http.clone(), Box::new(request));
-        async move { Ok::<Response<Body>, Infallible>(dispatch(http, request).await) }
+        dispatch(Arc::clone(&http), Box::new(request)).map(Ok::<Response<Body>, Infallible>)
     };
     // Chosen by the client; never for events, which must not be held back.
     let compression = CompressionLayer::new().quality(CompressionLevel::Fastest);
@@ -84,10 +84,10 @@ fn connection(socket: TcpStream, http: &Http, builder: &Builder, graceful: &Grac
         .service_fn(answer);
     let socket = TokioIo::new(Box::pin(socket));
     let serving = builder.serve_connection(socket, TowerToHyperService::new(service));
-    let serving = graceful.watch(serving);
-    tokio::spawn(async move {
-        if let Err(error) = serving.await {
+    // Not awaited in a block, which would have room for it twice: thousands wait in it.
+    tokio::spawn(graceful.watch(serving).map(|ended| {
+        if let Err(error) = ended {
             tracing::debug!(%error, "a connection ended");
         }
-    });
+    }));
 }

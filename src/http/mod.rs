@@ -52,8 +52,7 @@ const SHAPE_METHODS: &str = "GET, POST, HEAD, DELETE, OPTIONS";
 /// What browsers ask leave for: conditional requests, bodies of subset requests, proxies' tokens.
 const ALLOWED_HEADERS: &str = "authorization, content-type, if-none-match, traceparent, tracestate";
 
-/// What every request is handled with; cheap to clone.
-#[derive(Clone)]
+/// What every request is handled with.
 struct Http {
     settings: Arc<Settings>,
     admission: Admission,
@@ -75,7 +74,7 @@ enum Route {
     Unknown,
 }
 
-async fn dispatch(http: Http, request: Box<Request>) -> Response {
+async fn dispatch(http: Arc<Http>, request: Box<Request>) -> Response {
     let begun = Instant::now();
     let id = request_id(request.headers());
     let route = route(request.uri().path());

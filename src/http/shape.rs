@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use brooklet_sql::subquery::named_tables;
@@ -28,7 +29,7 @@ use crate::shapes::{Defined, Shape};
 
 /// Answers any method of the route.
 pub async fn answer(http: &Http, query: &Query, request: Box<Request>) -> Response {
-    let (head, body) = request.into_parts();
+    let (head, body) = parts(request);
     let known = query.get("handle").is_some_and(|handle| {
         let core = http.core.borrow();
         core.as_ref().is_some_and(|core| core.registry.by_handle(handle).is_some())
@@ -47,6 +48,11 @@ pub async fn answer(http: &Http, query: &Query, request: Box<Request>) -> Respon
     };
     let response = answered.unwrap_or_else(|refusal| refusal.response(&method));
     permit.hold(response)
+}
+
+/// Here and not where the parts are used, because the box lasts as long as who takes it apart.
+fn parts(request: Box<Request>) -> (Parts, Body) {
+    request.into_parts()
 }
 
 async fn read(
