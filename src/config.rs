@@ -108,7 +108,7 @@ pub struct ServeArgs {
     #[arg(long, env = "BROOKLET_LONG_POLL_TIMEOUT", default_value = "20s", value_parser = duration)]
     pub long_poll_timeout: Duration,
 
-    /// Bytes of one chunk of a shape, for example 10MiB.
+    /// Bytes of one chunk of a shape, for example 10MiB; less than 4GiB.
     #[arg(long, env = "BROOKLET_SHAPE_CHUNK_BYTES_THRESHOLD", default_value = "10MiB", value_parser = chunk_bytes)]
     pub shape_chunk_bytes_threshold: u64,
 
