@@ -28,6 +28,7 @@ mod rewritten;
 mod rush;
 mod schema_change;
 mod secrets;
+mod slot;
 mod snapshot;
 mod strict;
 mod subqueries;
