@@ -6,16 +6,17 @@
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::HashTable;
 
 use super::held::Held;
+use crate::hashing::Hashing;
 use crate::plan::{ShapeId, ShapePlan};
 
 /// A map from keys to plans, 24 bytes for a plan with a key of its own.
 #[derive(Default)]
 pub(crate) struct Buckets {
     table: HashTable<Bucket>,
-    hasher: DefaultHashBuilder,
+    hasher: Hashing,
 }
 
 struct Bucket {
