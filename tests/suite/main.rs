@@ -23,6 +23,7 @@ mod partitions;
 mod preflight;
 mod protocol;
 mod repair;
+mod resources;
 mod retention;
 mod rewritten;
 mod rush;
