@@ -116,7 +116,7 @@ pub async fn open(
     {
         return Ok(epoch);
     }
-    let begin = slot::recreate(&client, &names.slot).await?;
+    let begin = slot::recreate(database, &client, &names.slot).await?;
     let number = known.map_or(1, |known| known.epoch + 1);
     let dir = epoch_dir(&settings.dir, number);
     if storage.exists(&dir)? {

@@ -170,6 +170,8 @@ impl Ingest {
                     events.push(Event::Abort);
                 }
             }
+            // In the middle of a transaction it may be behind the commit that is still to come.
+            Entry::Idle(_) if self.writer.in_transaction() => {}
             Entry::Idle(lsn) => {
                 self.writer.position(lsn);
                 self.watch.position(lsn);

@@ -170,6 +170,12 @@ pub const STOP_CHECKPOINT_MAX: Duration = Duration::from_secs(8);
 /// A start that finds its slot in use waits this long for the old connection to go.
 pub const SLOT_BUSY_MAX: Duration = Duration::from_secs(15);
 
+/// After how long the log says who the making of a slot waits for, and how long after each other it says so again.
+pub const SLOT_WAIT_TOLD: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
+
+/// Characters of somebody else's statement that the log shows: enough to know whose it is.
+pub const QUERY_CHARS_SHOWN: usize = 100;
+
 /// Standby status updates go out at least this often. Postgres drops a silent receiver after
 /// `wal_sender_timeout`, 60 s by default.
 pub const STATUS_INTERVAL: Duration = Duration::from_secs(1);

@@ -28,8 +28,8 @@ enum DirectoryError {
     Unusable(String, std::io::Error),
 }
 
-/// Runs until `stop` completes or the server fails. `ready` is called with the address once requests
-/// are answered.
+/// Runs until `stop` completes or the server fails. `ready` is called with the address once there is something
+/// to answer requests with; until then they are told to come again.
 pub async fn run(
     settings: Settings,
     listener: TcpListener,
@@ -41,15 +41,18 @@ pub async fn run(
         Database::new(&settings.database_url, settings.ca.as_deref(), settings.pool_size)?;
     let settings = Arc::new(settings);
     let mut stop = std::pin::pin!(stop);
+    let (current, receiver) = watch::channel(None);
+    let (stopping, stopped) = watch::channel(false);
+    let address = listener.local_addr()?;
+    // Before there is a core: its slot may have to wait for other people's transactions, and whoever asks
+    // meanwhile is told to come again.
+    let serve = http::serve(listener, Arc::clone(&settings), receiver, stopped);
+    let mut serve = tokio::spawn(serve);
     let (core, mut ended) = tokio::select! {
         core = core::start(&settings, &database, false) => core?,
         () = &mut stop => return Ok(()),
     };
-    let (current, receiver) = watch::channel(Some(core));
-    let (stopping, stopped) = watch::channel(false);
-    let address = listener.local_addr()?;
-    let serve = http::serve(listener, Arc::clone(&settings), receiver, stopped);
-    let mut serve = tokio::spawn(serve);
+    current.send_replace(Some(core));
     ready(address);
     let outcome = loop {
         tokio::select! {

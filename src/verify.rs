@@ -2,7 +2,8 @@
 //!
 //! It follows a shape over HTTP as any client does. Then it takes a snapshot in Postgres, waits until
 //! the shape has come as far, and applies exactly the transactions that the snapshot contains: so both
-//! sides are at one position, however busy the database is. Rows of one key are compared as text.
+//! sides are at one position, however busy the database is. Rows of one key are compared as text; of a
+//! table without a key, whose key is the whole row, it is also compared how often a row is there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use brooklet_sql::{Lsn, RelationName};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
 
 use crate::replication::schema::Schemas;
@@ -62,13 +64,16 @@ pub struct VerifyArgs {
 
 /// Differences printed per shape.
 const SHOWN_MAX: usize = 10;
+/// Shapes that are compared at a time, each with a connection: where nobody writes, each waits up to a second for the
+/// stream to say that it has passed the snapshot.
+const COMPARED_AT_ONCE: usize = 8;
 /// Pause between looks at a shape that has not come far enough.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Compares; prints what was compared. `false` if anything differs.
 pub async fn run(args: VerifyArgs) -> anyhow::Result<bool> {
     let ca = args.database_ca_certificate_file.as_deref();
-    let database = Database::new(&args.database_url, ca, 4)?;
+    let database = Database::new(&args.database_url, ca, COMPARED_AT_ONCE)?;
     if args.all {
         return every_shape(&args, &database).await;
     }
@@ -102,23 +107,35 @@ async fn every_shape(args: &VerifyArgs, database: &Database) -> anyhow::Result<b
         let page = listed(args, after).await?;
         let Some(last) = page.last() else { break };
         after = last.id;
-        for listed in page {
-            let table = RelationName::parse(&listed.table)?;
-            let schema = schemas.refresh(&table, listed.filter.is_some()).await?;
-            let question = listed.question(table);
-            let tables = schemas.of_subqueries(question.filter.as_ref(), true, true).await?;
-            let defined = Defined::new(schema, &tables, question)?;
-            if defined.template.definition.log == LogMode::ChangesOnly {
-                // It never had rows to compare.
-                skipped += 1;
-                continue;
+        let one = |listed| one_shape(args, database, &schemas, listed);
+        let mut compared = stream::iter(page.into_iter().map(one)).buffered(COMPARED_AT_ONCE);
+        while let Some(same) = compared.try_next().await? {
+            match same {
+                Some(same) => (shapes, equal) = (shapes + 1, equal && same),
+                None => skipped += 1,
             }
-            shapes += 1;
-            equal &= compare(args, database, &defined, &listed.parameters()).await?;
         }
     }
     println!("{shapes} shapes compared, {skipped} without rows left out");
     Ok(equal)
+}
+
+/// Compares one of them; `None` if it never had rows to compare.
+async fn one_shape(
+    args: &VerifyArgs,
+    database: &Database,
+    schemas: &Schemas,
+    listed: Listed,
+) -> anyhow::Result<Option<bool>> {
+    let table = RelationName::parse(&listed.table)?;
+    let schema = schemas.refresh(&table, listed.filter.is_some()).await?;
+    let question = listed.question(table);
+    let tables = schemas.of_subqueries(question.filter.as_ref(), true, true).await?;
+    let defined = Defined::new(schema, &tables, question)?;
+    if defined.template.definition.log == LogMode::ChangesOnly {
+        return Ok(None);
+    }
+    compare(args, database, &defined, &listed.parameters()).await.map(Some)
 }
 
 async fn listed(args: &VerifyArgs, after: u64) -> anyhow::Result<Vec<Listed>> {
@@ -144,7 +161,12 @@ async fn published(database: &Database, stream_id: &str) -> anyhow::Result<Vec<R
     Ok(rows.iter().map(name).collect())
 }
 
-type Rows = BTreeMap<String, Value>;
+/// By key: one row, or equal ones if the table has no key.
+type Rows = BTreeMap<String, Vec<Value>>;
+
+fn count(rows: &Rows) -> usize {
+    rows.values().map(Vec::len).sum()
+}
 
 async fn compare(
     args: &VerifyArgs,
@@ -183,7 +205,7 @@ async fn expected(snapshot: &Snapshot, defined: &Defined) -> anyhow::Result<Rows
         json.clear();
         view.snapshot_row(&row, &mut json);
         let mut message: Value = serde_json::from_slice(&json)?;
-        expected.insert(key(&message)?, message["value"].take());
+        expected.entry(key(&message)?).or_default().push(message["value"].take());
     }
     Ok(expected)
 }
@@ -206,10 +228,10 @@ fn report(
     let keys: BTreeSet<&String> = expected.keys().chain(found.keys()).collect();
     let differ = |key: &&&String| expected.get(**key) != found.get(**key);
     let different: Vec<&&String> = keys.iter().filter(differ).collect();
-    let (rows, xmin, xmax) = (expected.len(), visibility.xmin(), visibility.xmax());
+    let (rows, xmin, xmax) = (count(expected), visibility.xmin(), visibility.xmax());
     println!(
         "{name}: {rows} rows in Postgres, {} served, {entries} log entries followed, at snapshot {xmin}:{xmax}, {until}: {}",
-        found.len(),
+        count(found),
         if different.is_empty() {
             "equal".to_owned()
         } else {
@@ -221,6 +243,7 @@ fn report(
             (Some(_), None) => println!("  missing: {key}"),
             (None, Some(_)) => println!("  not in Postgres: {key}"),
             (Some(expected), Some(found)) => {
+                let (expected, found) = (shown(expected), shown(found));
                 println!("  {key}:\n    Postgres {expected}\n    served   {found}");
             }
             (None, None) => {}
@@ -230,6 +253,11 @@ fn report(
         println!("  and {} more", different.len() - SHOWN_MAX);
     }
     different.is_empty()
+}
+
+fn shown(rows: &[Value]) -> String {
+    let rows: Vec<String> = rows.iter().map(ToString::to_string).collect();
+    rows.join(", ")
 }
 
 /// A client of one shape that keeps every entry, so that it can say what the rows were to any
@@ -322,8 +350,9 @@ impl<'a> Client<'a> {
             self.entries.push(message);
         } else if headers["operation"].is_string() {
             let key = key(&message)?;
-            let twice = self.base.insert(key.clone(), message["value"].take());
-            anyhow::ensure!(twice.is_none(), "{key} is in the snapshot twice");
+            let rows = self.base.entry(key.clone()).or_default();
+            rows.push(message["value"].take());
+            anyhow::ensure!(rows.len() == 1 || self.keyless(), "{key} is in the snapshot twice");
         }
         Ok(())
     }
@@ -336,28 +365,36 @@ impl<'a> Client<'a> {
             let xid =
                 xid.ok_or_else(|| anyhow::anyhow!("an entry without a transaction: {entry}"))?;
             if visibility.contains(xid) {
-                apply(&mut rows, entry)?;
+                apply(&mut rows, entry, self.keyless())?;
             }
         }
         Ok(rows)
     }
+
+    /// Whether equal rows may be there more than once.
+    fn keyless(&self) -> bool {
+        self.defined.table().primary_key().is_empty()
+    }
 }
 
-fn apply(rows: &mut Rows, entry: &Value) -> anyhow::Result<()> {
+fn apply(rows: &mut Rows, entry: &Value, keyless: bool) -> anyhow::Result<()> {
     let key = key(entry)?;
     match entry["headers"]["operation"].as_str() {
         Some("insert") => {
-            let twice = rows.insert(key.clone(), entry["value"].clone());
-            anyhow::ensure!(twice.is_none(), "{key} is inserted although it is there");
+            let rows = rows.entry(key.clone()).or_default();
+            rows.push(entry["value"].clone());
+            anyhow::ensure!(rows.len() == 1 || keyless, "{key} is inserted although it is there");
         }
         Some("delete") => {
-            anyhow::ensure!(
-                rows.remove(&key).is_some(),
-                "{key} is deleted although it is not there"
-            );
+            let left = rows.get_mut(&key).and_then(|rows| rows.pop().map(|_| rows.len()));
+            let left =
+                left.ok_or_else(|| anyhow::anyhow!("{key} is deleted although it is not there"))?;
+            if left == 0 {
+                rows.remove(&key);
+            }
         }
         _ => {
-            let row = rows.get_mut(&key);
+            let row = rows.get_mut(&key).and_then(|rows| rows.last_mut());
             let row =
                 row.ok_or_else(|| anyhow::anyhow!("{key} is updated although it is not there"))?;
             for (column, value) in entry["value"].as_object().into_iter().flatten() {

@@ -253,6 +253,21 @@ fn no_module_is_named_after_nothing() {
 }
 
 #[test]
+fn every_module_of_the_root_is_in_the_architecture() {
+    let map = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+    let modules = fs::read_dir(root().join("src")).unwrap().flatten().filter_map(|entry| {
+        let path = entry.path();
+        let name = path.file_stem()?.to_str()?.to_owned();
+        (!["lib", "main"].contains(&name.as_str())).then_some(name)
+    });
+    let mut modules: Vec<String> = modules.collect();
+    modules.dedup();
+    assert!(modules.len() > 10, "no modules: {modules:?}");
+    let unnamed = modules.into_iter().filter(|name| !map.lines().any(|line| has_word(line, name)));
+    check("modules that ARCHITECTURE.md does not name", unnamed.collect());
+}
+
+#[test]
 fn every_flag_of_serve_is_in_the_readme() {
     let readme = fs::read_to_string(root().join("README.md")).expect("README.md");
     let help = std::process::Command::new(env!("CARGO_BIN_EXE_brooklet"))

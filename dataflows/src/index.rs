@@ -156,21 +156,20 @@ impl ShapeIndex {
     /// Forgets all shapes of a table; returns them, sorted. Those of other tables are not looked at.
     pub fn take_table(&mut self, table: u32) -> Vec<ShapeId> {
         let taken = self.tables.remove(&table);
-        let taken = taken.map_or_else(Vec::new, |table| table.plans.sorted(|_| true));
-        self.steps += taken.len() as u64;
-        taken
+        taken.map_or_else(Vec::new, |table| table.plans.sorted(&mut self.steps, |_| true))
     }
 
     /// All shapes of a table, sorted.
     #[must_use]
-    pub fn of_table(&self, table: u32) -> Vec<ShapeId> {
-        self.tables.get(&table).map_or_else(Vec::new, |table| table.plans.sorted(|_| true))
+    pub fn of_table(&mut self, table: u32) -> Vec<ShapeId> {
+        let table = self.tables.get(&table);
+        table.map_or_else(Vec::new, |table| table.plans.sorted(&mut self.steps, |_| true))
     }
 
     /// The shapes of a table that mean something else under its new definition, sorted. Looks at each
     /// kind of shapes, and at single shapes only if a kind ends.
     #[must_use]
-    pub fn outdated(&self, relation: &Relation) -> Vec<ShapeId> {
+    pub fn outdated(&mut self, relation: &Relation) -> Vec<ShapeId> {
         let Some(table) = self.tables.get(&relation.oid) else { return Vec::new() };
         let ends = |kind: &Kind| {
             let read = kind.form.as_ref().map_or(&[][..], |form| form.columns());
@@ -178,12 +177,13 @@ impl ShapeIndex {
             !kind.selection.survives(&difference, read)
         };
         let kinds = table.kinds.iter();
+        self.steps += kinds.len() as u64;
         let ended: Vec<KindKey> =
             kinds.filter(|(_, kind)| ends(kind)).map(|(key, _)| *key).collect();
         if ended.is_empty() {
             return Vec::new();
         }
-        table.plans.sorted(|plan| ended.contains(&kind_key(plan)))
+        table.plans.sorted(&mut self.steps, |plan| ended.contains(&kind_key(plan)))
     }
 }
 

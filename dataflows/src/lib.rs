@@ -21,8 +21,13 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+// What is tested from outside is tested here once more, with hashes that are mostly the same.
+#[cfg(test)]
+extern crate self as brooklet_dataflows;
+
 pub mod change;
 pub mod collate;
+mod hashing;
 pub mod index;
 pub mod members;
 pub mod plan;
@@ -39,3 +44,7 @@ pub use plan::{Selection, ShapeId, ShapePlan};
 pub use posting::Posting;
 pub use route::{EndReason, Match, Routed};
 pub use verdict::{Verdict, asked, evaluation_errors, verdict};
+
+#[cfg(test)]
+#[path = "../tests/paths.rs"]
+mod paths;

@@ -3,15 +3,16 @@
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::HashTable;
 
+use crate::hashing::Hashing;
 use crate::plan::{ShapeId, ShapePlan};
 
 /// A map from a plan's own number to it.
 #[derive(Default)]
 pub(crate) struct Plans {
     table: HashTable<Arc<ShapePlan>>,
-    hasher: DefaultHashBuilder,
+    hasher: Hashing,
 }
 
 impl Plans {
@@ -31,8 +32,13 @@ impl Plans {
         self.table.is_empty()
     }
 
-    /// The numbers of those that are wanted, in order.
-    pub(crate) fn sorted(&self, wanted: impl Fn(&ShapePlan) -> bool) -> Vec<ShapeId> {
+    /// The numbers of those that are wanted, in order. Each plan that is looked at is a step.
+    pub(crate) fn sorted(
+        &self,
+        steps: &mut u64,
+        wanted: impl Fn(&ShapePlan) -> bool,
+    ) -> Vec<ShapeId> {
+        *steps += self.table.len() as u64;
         let found = self.table.iter().filter(|plan| wanted(plan));
         let mut found: Vec<ShapeId> = found.map(|plan| plan.id).collect();
         found.sort_unstable();

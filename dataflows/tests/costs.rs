@@ -134,16 +134,24 @@ fn a_definition_costs_its_own_tables_kinds_only() {
         for number in 0..10 {
             index.add(maker.make(1, &format!("n = {number}")));
         }
-        let same = relation(&maker.selections[1].table);
-        assert!(index.outdated(&same).is_empty());
-        let mut other = same;
+        let mut looked_at = Vec::new();
+        let mut outdated = |index: &mut ShapeIndex, relation: &Relation| {
+            let before = index.steps();
+            let ended = index.outdated(relation).len();
+            looked_at.push(index.steps() - before);
+            ended
+        };
+        // The same definition again: of a table with many shapes, and of one with few.
+        let [many, few] = [0, 1].map(|at| relation(&maker.selections[at].table));
+        assert_eq!((outdated(&mut index, &many), outdated(&mut index, &few)), (0, 0));
+        let mut other = few;
         other.columns[1].name = "m".into();
-        assert_eq!(index.outdated(&other).len(), 10, "its own shapes end");
+        assert_eq!(outdated(&mut index, &other), 10, "its own shapes end");
         assert_eq!(index.of_table(1).len(), 10);
-        // A million shapes of one kind are one entry to ask.
-        index.view().tables.iter().map(|table| table.templates.len()).collect::<Vec<_>>()
+        looked_at
     };
-    assert_eq!(compared(1_000), compared(20_000));
+    // Thousands of shapes of one kind are one entry to ask; single ones are looked at where theirs ends.
+    assert_eq!((compared(1_000), compared(20_000)), (vec![1, 1, 11], vec![1, 1, 11]));
 }
 
 #[test]
@@ -162,9 +170,10 @@ fn a_truncate_costs_its_own_tables_shapes_only() {
         let before = index.steps();
         let ended = index.take_table(0);
         assert_eq!(ended, (1..=OWN as u64).map(ShapeId).collect::<Vec<_>>(), "they end in order");
+        let steps = index.steps() - before;
         let left: usize = (0..=tables).map(|table| index.of_table(table).len()).sum();
         assert_eq!((index.of_table(0).len(), left), (0, others), "all others stay");
-        index.steps() - before
+        steps
     };
     let (few, many) = (emptied(10, 10), emptied(20_000, 1_000));
     assert_eq!((few, many), (OWN as u64, OWN as u64));

@@ -343,7 +343,7 @@ fn kept(template: &'static str, id: fn(u64) -> String, type_oid: u32, projects: 
 
 /// By the accounting of what is kept, which the test below compares with what the process takes.
 #[test]
-fn a_membership_takes_at_most_64_bytes() {
+fn a_membership_takes_at_most_64_bytes_or_110_where_each_has_a_uuid_of_its_own() {
     const NESTED: &str = "project_id IN (SELECT project_id FROM memberships WHERE user_id = '{user}' AND project_id IN (SELECT id FROM projects WHERE active))";
     const EXISTS: &str = "EXISTS (SELECT 1 FROM memberships m WHERE m.project_id = issues.project_id AND m.user_id = '{user}')";
     const JOINED: &str = "project_id IN (SELECT p.id FROM memberships m JOIN projects p ON p.id = m.project_id WHERE m.user_id = '{user}' AND p.active)";

@@ -70,9 +70,8 @@ struct BlockEntry {
     changes: u64,
     at: u64,
     length: u64,
-    /// Of its bytes; files from before it was kept have none.
-    #[serde(default)]
-    crc32: Option<u32>,
+    /// Of its bytes.
+    crc32: u32,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -191,7 +190,7 @@ impl SealedFile {
     fn load(&self, entry: &BlockEntry) -> Result<Block, String> {
         let mut bytes = vec![0; usize::try_from(entry.length).map_err(|e| e.to_string())?];
         self.file.read_exact_at(&mut bytes, entry.at).map_err(|e| e.to_string())?;
-        if entry.crc32.is_some_and(|crc| crc32fast::hash(&bytes) != crc) {
+        if crc32fast::hash(&bytes) != entry.crc32 {
             return Err(format!("the block at byte {} is damaged", entry.at));
         }
         let mut reader = StreamReader::try_new(&bytes[..], None).map_err(|e| e.to_string())?;
@@ -342,7 +341,7 @@ impl SealedWriter {
         let changes = block.seq.len() as u64;
         let batch = block.encode().map_err(|e| self.error(&e.to_string()))?;
         self.push_block(
-            BlockEntry { table, first_seq, last_seq, changes, at: 0, length: 0, crc32: None },
+            BlockEntry { table, first_seq, last_seq, changes, at: 0, length: 0, crc32: 0 },
             &batch,
         )
     }
@@ -355,7 +354,7 @@ impl SealedWriter {
         };
         let changes = seqs.len() as u64;
         self.push_block(
-            BlockEntry { table, first_seq, last_seq, changes, at: 0, length: 0, crc32: None },
+            BlockEntry { table, first_seq, last_seq, changes, at: 0, length: 0, crc32: 0 },
             batch,
         )
     }
@@ -364,7 +363,7 @@ impl SealedWriter {
         let bytes = ipc(batch).map_err(|e| self.error(&e.to_string()))?;
         let (at, length) = (self.at, bytes.len() as u64);
         self.write(&bytes)?;
-        let crc32 = Some(crc32fast::hash(&bytes));
+        let crc32 = crc32fast::hash(&bytes);
         self.directory.blocks.push(BlockEntry { at, length, crc32, ..entry });
         Ok(())
     }

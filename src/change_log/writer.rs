@@ -138,6 +138,11 @@ impl Writer {
         Ok(Some((commit, rolled)))
     }
 
+    /// Whether a transaction has begun and not ended.
+    pub fn in_transaction(&self) -> bool {
+        self.open.is_some()
+    }
+
     /// Nothing of interest up to `lsn`.
     pub fn position(&mut self, lsn: Lsn) {
         if self.open.is_none() && lsn > self.end {

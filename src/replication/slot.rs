@@ -1,15 +1,14 @@
 //! Our replication slot and publication: found, made, dropped.
 
-use std::time::Duration;
-
 use brooklet_sql::name::quote;
 use brooklet_sql::{Lsn, statement};
 use pgwire_replication::ReplicationClient;
 use tokio_postgres::Client;
 
-use super::database::Database;
+use super::database::{Database, DatabaseError};
 use super::preflight::{self, PreflightError, Server};
 use super::session::SessionError;
+use crate::limits::{QUERY_CHARS_SHOWN, SLOT_WAIT_TOLD};
 
 /// Names of what we own in the database.
 #[derive(Debug, Clone)]
@@ -89,7 +88,7 @@ pub async fn renew(
     let wire = database.replication(&names.slot, &names.publication).with_options(&options);
     let mut exporter = ReplicationClient::connect_gated(wire).await?;
     let sql = statement::create_slot_with_snapshot(&names.slot);
-    let rows = told_of_waiting(&names.slot, exporter.simple_query(&sql)).await?;
+    let rows = told_of_waiting(database, &names.slot, exporter.simple_query(&sql)).await?;
     // slot_name, consistent_point, snapshot_name, output_plugin
     let column = |at: usize| {
         let value = rows.first().and_then(|row| row.get(at)?.as_deref());
@@ -106,29 +105,81 @@ pub async fn renew(
 const DROP_SLOT: &str = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots \
                          WHERE slot_name = $1 AND NOT active";
 
-/// Waits for a slot to be made; who else waits is told in the log.
-async fn told_of_waiting<T>(slot: &str, create: impl Future<Output = T>) -> T {
+/// Who holds up the process that makes a slot: process, state, seconds, query. What belongs to others is said to
+/// those only who may see it.
+const WAITED_FOR: &str = "SELECT blocking.pid, a.state, a.query, \
+       extract(epoch FROM clock_timestamp() - a.xact_start)::bigint AS seconds \
+     FROM pg_replication_slots s CROSS JOIN LATERAL unnest(pg_blocking_pids(s.active_pid)) blocking(pid) \
+     LEFT JOIN pg_stat_activity a ON a.pid = blocking.pid WHERE s.slot_name = $1";
+
+/// Waits for a slot to be made. Postgres waits for every transaction that has an id, however long it stays open, and
+/// asking anew would only wait for more of them; so the log says who it is.
+async fn told_of_waiting<T>(database: &Database, slot: &str, create: impl Future<Output = T>) -> T {
     let mut create = std::pin::pin!(create);
+    let mut pause = SLOT_WAIT_TOLD.0;
     loop {
         tokio::select! {
             made = &mut create => return made,
-            () = tokio::time::sleep(Duration::from_secs(10)) => {
-                tracing::warn!(
-                    slot,
-                    "creating the replication slot waits for transactions that are still open; \
-                     see SELECT pid, xact_start, query FROM pg_stat_activity WHERE backend_xid IS NOT NULL"
-                );
-            }
+            () = tokio::time::sleep(pause) => {}
+        }
+        pause = SLOT_WAIT_TOLD.1;
+        tokio::select! {
+            made = &mut create => return made,
+            who = waited_for(database, slot) => match who {
+                Ok(who) if who.is_empty() => tracing::warn!(slot, "the replication slot is still being made"),
+                Ok(who) => tracing::warn!(
+                    slot, "creating the replication slot waits for transactions that are still open: {}",
+                    who.join("; ")
+                ),
+                Err(error) => tracing::warn!(slot, %error, "the replication slot is still being made"),
+            },
         }
     }
 }
 
+async fn waited_for(database: &Database, slot: &str) -> Result<Vec<String>, DatabaseError> {
+    let rows = database.pooled().await?.query(WAITED_FOR, &[&slot]).await?;
+    let described = rows.iter().map(|row| {
+        let pid: i32 = row.get("pid");
+        if pid == 0 {
+            return "a prepared one, see pg_prepared_xacts".to_owned();
+        }
+        let seconds: Option<i64> = row.get("seconds");
+        let state: Option<String> = row.get("state");
+        let query: Option<String> = row.get("query");
+        format!(
+            "process {pid}, open for {} s, {}, last query: {}",
+            seconds.map_or_else(|| "?".to_owned(), |seconds| seconds.to_string()),
+            state.as_deref().unwrap_or("state unknown"),
+            without_texts(&query.unwrap_or_default())
+        )
+    });
+    Ok(described.collect())
+}
+
+/// The beginning of somebody's statement without the texts in it, which are not ours to log.
+fn without_texts(query: &str) -> String {
+    // Behind these quotes may be something else.
+    let plain = query.split(['\\', '$']).next().unwrap_or_default();
+    let outside: Vec<&str> = plain.split('\'').step_by(2).collect();
+    let shown = outside.join("'…'");
+    let line = shown.chars().map(|c| if c.is_control() { ' ' } else { c });
+    line.take(QUERY_CHARS_SHOWN).collect()
+}
+
 /// Drops the slot if it is there and makes a new one; returns where it begins. Postgres waits for
 /// every transaction that has an id; who they are is logged.
-pub async fn recreate(client: &Client, slot: &str) -> Result<Lsn, PreflightError> {
+pub async fn recreate(
+    database: &Database,
+    client: &Client,
+    slot: &str,
+) -> Result<Lsn, PreflightError> {
     client.query(DROP_SLOT, &[&slot]).await?;
+    // If we are killed meanwhile, the next start must not find a slot that is still being made for us. Some
+    // systems cannot; there it is waited for.
+    _ = client.batch_execute("SET client_connection_check_interval = '1s'").await;
     let sql = statement::create_slot(slot);
-    let row = told_of_waiting(slot, client.query_one(&sql, &[])).await;
+    let row = told_of_waiting(database, slot, client.query_one(&sql, &[])).await;
     let refuse = |reason: String| PreflightError::Slot { slot: slot.to_owned(), reason };
     let row = row.map_err(|error| {
         refuse(error.as_db_error().map_or_else(|| error.to_string(), |db| db.message().to_owned()))
@@ -158,4 +209,24 @@ pub async fn publication(
         role: server.role.clone(),
     })?;
     Ok(client.query_one(statement::PUBLICATION, &[&name]).await?.get("oid"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_texts;
+
+    #[test]
+    fn texts_of_somebody_elses_statement_are_not_shown() {
+        for (query, shown) in [
+            ("UPDATE t SET a = 'x', b = 7", "UPDATE t SET a = '…', b = 7"),
+            ("SELECT 'it''s', \"Col\"", "SELECT '…''…', \"Col\""),
+            ("SELECT\n'cut off in the mid", "SELECT "),
+            (r"SELECT E'a\'b', 'c'", "SELECT E"),
+            ("SELECT $$secret$$", "SELECT "),
+            ("", ""),
+        ] {
+            assert_eq!(without_texts(query), shown, "{query}");
+        }
+        assert_eq!(without_texts(&"x".repeat(1000)).len(), 100);
+    }
 }

@@ -33,18 +33,6 @@ async fn load(session: Session, mut rng: Rng, done: Arc<AtomicBool>) -> usize {
     commits
 }
 
-fn verify(world: &World, more: &[&str]) -> Process {
-    let mut command = brooklet();
-    command.args([
-        "verify",
-        "--url",
-        &format!("http://{}", world.server.address),
-        "--database-url",
-        &world.db.url(),
-    ]);
-    Process::spawn(command.args(["--stream-id", &world.db.stream]).args(more))
-}
-
 #[tokio::test]
 async fn killed_under_load_the_server_loses_and_repeats_nothing() {
     let mut rng = Rng::for_test("killed_under_load");
@@ -80,9 +68,7 @@ async fn killed_under_load_the_server_loses_and_repeats_nothing() {
         "{commits} transactions, {rounds} kills, {} changes seen",
         followers[0].log.changes.len()
     );
-    let mut verified = verify(&world, &[]);
-    let status = verified.exit(Duration::from_secs(60)).await;
-    assert!(status.success(), "verify: {status}\n{}", verified.output());
+    world.verify_all(4).await;
 }
 
 #[tokio::test]
@@ -114,7 +100,7 @@ async fn verify_tells_a_difference_from_none() {
     world.sql("INSERT INTO items SELECT g, g, 'x' FROM generate_series(1, 50) g").await;
     let shape = Shape::of("items").filter("n < 20");
     world.compare_all(&mut [world.follow(shape).await]).await;
-    let mut equal = verify(&world, &["--table", "items", "--where", "n < 20"]);
+    let mut equal = world.verify(&["--table", "items", "--where", "n < 20"]);
     assert!(equal.exit(Duration::from_secs(30)).await.success(), "{}", equal.output());
     // Another database with other rows stands in for a server that serves wrong ones.
     let other = Database::shared().await;
@@ -171,7 +157,7 @@ async fn verify_compares_every_shape_that_the_server_lists() {
         if restarted {
             world.server.crash().await;
         }
-        let mut equal = verify(&world, &["--all", "--secret", "a secret"]);
+        let mut equal = world.verify(&["--all"]);
         assert!(equal.exit(Duration::from_secs(60)).await.success(), "{}", equal.output());
         let said = equal.output();
         assert!(said.contains("4 shapes compared, 1 without rows left out"), "{said}");
@@ -299,20 +285,11 @@ async fn the_slot_moves_while_only_other_tables_are_written() {
     world.sql(TABLE).await;
     world.sql("CREATE TABLE noise (body text)").await;
     let items = world.follow(Shape::of("items")).await;
-    let confirmed = format!(
-        "SELECT confirmed_flush_lsn - '0/0'::pg_lsn FROM pg_replication_slots WHERE slot_name = '{}'",
-        world.db.slot()
-    );
     for _ in 0..2 {
         world
             .sql("INSERT INTO noise SELECT repeat('x', 1000) FROM generate_series(1, 10000)")
             .await;
-        let position = world.db.position().await;
-        eventually("the slot passes unrelated writes", async || {
-            let confirmed: u64 = world.db.value(&confirmed).await.parse().unwrap();
-            (confirmed >= position).then_some(())
-        })
-        .await;
+        world.db.confirms(world.db.position().await).await;
     }
     drop(items);
 }

@@ -58,6 +58,7 @@ async fn transactions_just_below_at_and_above_every_inner_batch_arrive_whole() {
         drop(held);
     }
     compare(&mut world, &mut followers).await;
+    world.verify_all(2).await;
 }
 
 /// Those who came along and new ones, before and after a kill.
@@ -82,16 +83,6 @@ async fn reached(follower: &mut Follower, position: u64) {
         (follower.log.seen >= position).then_some(())
     })
     .await;
-}
-
-fn resident(process: u32) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() << 10
-}
-
-fn sockets(process: u32) -> usize {
-    std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().count()
 }
 
 /// A client that takes the beginning of an answer and then nothing.
@@ -122,15 +113,15 @@ async fn a_thousand_clients_that_stop_reading_cost_little_memory_and_are_cut_off
     live.reach(world.mark().await).await;
     let rows = format!("{}&offset=-1", shape.target());
     let log = format!("{}&offset=0_inf&handle={}", shape.target(), live.handle);
-    let process = world.server.id();
-    let (before, open) = (resident(process), sockets(process));
+    let server = &world.server;
+    let (before, open) = (server.resident(), server.open_files());
     let target = |number: usize| if number.is_multiple_of(2) { &rows } else { &log };
     let (mut most, begun) = (0, Instant::now());
     let clients = join_all((0..CLIENTS).map(|number| stalled(&world, target(number)))).await;
-    assert!(sockets(process) > open + CLIENTS / 4, "they are not connected at the same time");
+    assert!(server.open_files() > open + CLIENTS / 4, "they are not connected at the same time");
     eventually_within(PATIENCE, "all of them to be cut off", async || {
-        most = most.max(resident(process));
-        (sockets(process) < open + 10).then_some(())
+        most = most.max(server.resident());
+        (server.open_files() < open + 10).then_some(())
     })
     .await;
     println!("{} MiB before, {} MiB at most, {:?}", before >> 20, most >> 20, begun.elapsed());
@@ -141,6 +132,7 @@ async fn a_thousand_clients_that_stop_reading_cost_little_memory_and_are_cut_off
     let position = world.mark().await;
     world.compare(&mut live, position).await;
     drop(clients);
+    world.verify_all(1).await;
 }
 
 #[tokio::test]
@@ -185,4 +177,5 @@ async fn held_up_for_longer_than_the_sender_is_patient_the_stream_stays_connecte
     world.compare_all(&mut followers).await;
     assert_eq!(world.db.value(sender).await, connection, "another connection");
     assert!(!world.server.logs().contains("replication stopped"), "it was interrupted");
+    world.verify_all(20).await;
 }

@@ -84,6 +84,7 @@ async fn a_new_client_of_a_row_updated_many_times_loads_the_rows_not_the_history
     let folded_in =
         world.db.value("SELECT max(xmin::text::bigint) FROM items WHERE id < 20 AND id <> 5").await;
     assert!(contains(&end, folded_in.parse().unwrap()), "{end} has {folded_in}");
+    world.verify_all(1).await;
 }
 
 fn contains(end: &Value, xid: u64) -> bool {
@@ -122,6 +123,7 @@ async fn once_the_window_has_passed_only_readers_that_are_behind_fetch_anew() {
             world.server.crash().await;
         }
     }
+    world.verify_all(1).await;
 }
 
 #[tokio::test]
@@ -171,4 +173,5 @@ async fn random_logs_fold_again_and_again_to_the_same_rows() {
             world.compare(&mut new, position).await;
         }
     }
+    world.verify_all(3).await;
 }

@@ -235,3 +235,42 @@ async fn too_many_shapes_end_the_longest_idle_first_and_never_one_that_is_waited
     let answer = parked.await.unwrap().unwrap().expect(200);
     assert!(answer.text().contains("\"5\""), "{}", answer.shown());
 }
+
+#[tokio::test]
+async fn a_shape_that_nobody_asks_for_ends_and_one_that_is_waited_for_stays() {
+    let world = World::with(Database::shared().await, |options| {
+        options.arguments.extend(["--shape-idle-timeout".to_owned(), "1s".to_owned()]);
+        // One request waits for much longer than a shape may be idle.
+        options.long_poll = Duration::from_secs(30);
+    })
+    .await;
+    world.sql("CREATE TABLE items (id int PRIMARY KEY); INSERT INTO items VALUES (3)").await;
+    let shape = |n: u32| Shape::of("items").filter(&format!("id > {n}"));
+    let mut waited_for = world.follow(shape(0)).await;
+    let (target, address) = (waited_for.target(true), world.server.address);
+    let parked = tokio::spawn(async move { Request::get(target).send(address).await });
+    let mut idle = world.follow(shape(1)).await.through_refetches();
+    // Not by asking for it: then it would not be idle.
+    crate::harness::eventually("it is evicted", async || {
+        world.server.logs().contains("shape evicted").then_some(())
+    })
+    .await;
+    let refused = crate::harness::eventually("its client is told", async || {
+        let answer = world.get(&idle.target(false)).await;
+        (answer.status == 409).then_some(answer)
+    })
+    .await;
+    assert_eq!(refused.json()[0]["headers"]["control"], "must-refetch", "{}", refused.shown());
+    let old = idle.handle.clone();
+    assert_ne!(refused.header("electric-handle"), Some(old.as_str()), "{}", refused.shown());
+    idle.catch_up().await;
+    assert!(idle.refetches == 1 && idle.handle != old, "it goes on under the old handle");
+    assert_eq!(idle.rows().len(), 1);
+    assert!(!parked.is_finished(), "the shape that is waited for has ended");
+    world.sql("INSERT INTO items VALUES (5)").await;
+    let answer = parked.await.unwrap().unwrap().expect(200);
+    assert!(answer.text().contains("\"5\""), "{}", answer.shown());
+    assert_eq!(answer.header("electric-handle"), Some(waited_for.handle.as_str()));
+    waited_for.until("the row", |rows| rows.len() == 2).await;
+    world.compare_all(&mut [idle]).await;
+}

@@ -7,10 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::harness::server::brooklet;
 use crate::harness::{
-    Cluster, Database, Events, Follower, Following, Locale, Process, Request, Rng, Session, Shape,
-    Step, World, eventually, size,
+    Cluster, Database, Events, Follower, Following, Locale, Request, Rng, Session, Shape, Step,
+    World, eventually, size,
 };
 
 const TABLES: &str = "
@@ -95,15 +94,6 @@ async fn under_load(
     followers
 }
 
-async fn verify(world: &World) {
-    let mut command = brooklet();
-    let url = format!("http://{}", world.server.address);
-    command.args(["verify", "--url", &url, "--database-url", &world.db.url()]);
-    let mut verified = Process::spawn(command.args(["--stream-id", &world.db.stream]));
-    let status = verified.exit(Duration::from_secs(60)).await;
-    assert!(status.success(), "verify: {status}\n{}", verified.output());
-}
-
 /// Waits until the server has seen so many losses.
 async fn lost(world: &World, times: usize) {
     eventually("the loss is noticed", async || {
@@ -143,7 +133,7 @@ async fn clients_of_all_shapes_keep_their_handles_when_the_slot_is_dropped_under
         }
     })
     .await;
-    verify(&world).await;
+    world.verify_all(8).await;
     // What a repair brought survives like everything else.
     let mut again = Vec::new();
     for shape in shapes() {
@@ -152,7 +142,7 @@ async fn clients_of_all_shapes_keep_their_handles_when_the_slot_is_dropped_under
     world.server.crash().await;
     world.sql("UPDATE items SET n = 7 WHERE id < 20; DELETE FROM pairs WHERE a = 1").await;
     world.compare_all(&mut again).await;
-    verify(&world).await;
+    world.verify_all(8).await;
 }
 
 #[tokio::test]
@@ -169,7 +159,7 @@ async fn killed_amid_repairs_the_server_does_them_again() {
         }
     })
     .await;
-    verify(&world).await;
+    world.verify_all(8).await;
 }
 
 #[tokio::test]
@@ -202,6 +192,7 @@ async fn killed_while_its_slot_waits_to_be_made_the_server_makes_it_at_the_next_
     });
     world.compare(&mut items, world.db.position().await - 1).await;
     assert_eq!(items.refetches, 0);
+    world.verify_all(1).await;
 }
 
 #[tokio::test]
@@ -264,6 +255,7 @@ async fn nobody_is_told_to_be_up_to_date_while_the_slot_is_gone() {
     let mut followers = [items, behind];
     world.compare_all(&mut followers).await;
     assert!(followers.iter().all(|follower| follower.refetches == 0));
+    world.verify_all(2).await;
 }
 
 #[tokio::test]
@@ -292,7 +284,7 @@ async fn a_slot_invalidated_behind_the_running_server_costs_no_handle() {
         repaired(world, 1).await;
     })
     .await;
-    verify(&world).await;
+    world.verify_all(8).await;
 }
 
 #[tokio::test]
@@ -312,6 +304,7 @@ async fn a_database_on_a_new_timeline_costs_no_handle() {
     world.sql("UPDATE items SET n = n + 1 WHERE id < 5").await;
     world.compare_all(&mut followers).await;
     assert!(followers.iter().all(|follower| follower.refetches == 0));
+    world.verify_all(8).await;
 }
 
 #[tokio::test]
@@ -351,6 +344,8 @@ async fn tables_that_change_while_the_slot_is_gone_are_right_or_fetched_anew() {
     assert_eq!(refetches(&clients), [1, 1, 1]);
     let mut changes = changes.through_refetches();
     assert_eq!(changes.step(false).await, Step::Refetch, "changes that nobody can know were kept");
+    // Also what took the place of shapes that ended.
+    world.verify_all(6).await;
 }
 
 #[tokio::test]
@@ -376,7 +371,7 @@ async fn a_difference_of_very_many_rows_is_brought_whole() {
         assert_eq!(follower.refetches, 0);
     }
     assert!(places(&items) > 1, "so much as one transaction");
-    verify(&world).await;
+    world.verify_all(2).await;
 }
 
 #[tokio::test]
@@ -416,6 +411,7 @@ async fn an_older_copy_of_the_directory_never_answers_clients_that_know_more() {
     let mut early = early.through_refetches();
     world.compare_all(std::slice::from_mut(&mut early)).await;
     assert_eq!(early.refetches, 1, "its directory is an older copy");
+    world.verify_all(1).await;
 }
 
 fn copy_dir(from: &Path, to: &Path) {

@@ -71,6 +71,7 @@ async fn quiet_shapes_do_not_keep_the_log_of_busy_ones() {
         let mut new = world.follow(Shape::of("busy").filter("id < 20")).await;
         world.compare(&mut new, position).await;
     }
+    world.verify_all(2).await;
 }
 
 #[tokio::test]
@@ -103,6 +104,7 @@ async fn shapes_that_come_and_go_leave_nothing_on_disk() {
     world.compare(&mut again, position).await;
     world.compare(&mut quiet, position).await;
     assert!(!packs.is_empty());
+    world.verify_all(1).await;
 }
 
 #[tokio::test]
@@ -131,6 +133,7 @@ async fn beyond_the_storage_limit_the_idle_shape_goes_and_the_others_stay() {
     world.compare(&mut used, position).await;
     assert_eq!(used.refetches, 0);
     world.compare(&mut idle, position).await;
+    world.verify_all(2).await;
 }
 
 /// Files of the posting log, but for the one that is being written.
@@ -188,4 +191,5 @@ async fn quiet_shapes_do_not_keep_the_postings_of_busy_ones() {
         let mut new = world.follow(busy[7].clone()).await;
         world.compare(&mut new, position).await;
     }
+    world.verify_all(61).await;
 }

@@ -25,6 +25,7 @@ async fn a_commit_that_was_streamed_before_it_became_visible_is_there_once() {
     let world = World::with(Database::create(cluster).await, |_| {}).await;
     world.sql("CREATE TABLE items (id int PRIMARY KEY, name text)").await;
     stream_before_visible(&world).await;
+    world.verify_all(4).await;
 }
 
 /// A commit that waits for a synchronous standby has been flushed, so the walsender sends it, but no snapshot sees
@@ -125,6 +126,7 @@ async fn a_visible_commit_behind_an_unseen_one_in_the_stream_is_not_doubled() {
     release_commits(&world).await;
     unseen.await.unwrap();
     world.compare_all(&mut [first, world.client(shape)]).await;
+    world.verify_all(2).await;
 }
 
 #[tokio::test]
@@ -173,6 +175,7 @@ async fn waiting_and_visible_commits_in_any_order_with_new_shapes_are_there_once
         }
     }
     world.compare_all(&mut followers).await;
+    world.verify_all(followers.len()).await;
 }
 
 #[tokio::test]
@@ -206,6 +209,7 @@ async fn commits_in_another_order_than_their_ids_are_there_once() {
         "the trap is not set: the open transactions are in no snapshot's list"
     );
     world.compare_all(&mut followers).await;
+    world.verify_all(followers.len()).await;
 }
 
 #[tokio::test]
@@ -252,6 +256,7 @@ async fn random_interleavings_of_transactions_and_new_shapes_agree_with_postgres
         writer.finish(&mut rng).await;
     }
     world.compare_all(&mut followers).await;
+    world.verify_all(followers.len()).await;
 }
 
 /// One connection with transactions of its own on rows of its own, so that no writer ever waits for another.
@@ -330,6 +335,7 @@ async fn a_writer_open_while_its_table_is_published_loses_nothing() {
     world.sql("INSERT INTO items VALUES (3)").await;
     items.until("all three rows", |rows| rows.len() == 3).await;
     world.compare_all(&mut [items]).await;
+    world.verify_all(1).await;
 }
 
 #[tokio::test]
@@ -350,6 +356,7 @@ async fn a_first_shape_behind_an_open_writer_does_not_queue_other_writers() {
     let mut items = shape.await.unwrap();
     items.until("every row", |rows| rows.len() == 41).await;
     world.compare_all(&mut [items]).await;
+    world.verify_all(1).await;
 }
 
 #[tokio::test]
@@ -364,6 +371,7 @@ async fn other_tables_open_writers_do_not_hold_a_shape_up() {
     let items = world.follow(Shape::of("items")).await;
     assert_eq!(items.rows().len(), 1);
     writer.sql("COMMIT").await;
+    world.verify_all(1).await;
 }
 
 #[tokio::test]
@@ -395,6 +403,7 @@ async fn writes_all_through_a_large_snapshot_are_there_once() {
         writer.await.unwrap();
     }
     world.compare_all(&mut followers).await;
+    world.verify_all(followers.len()).await;
 }
 
 async fn write_until(session: Session, number: i64, mut rng: Rng, done: Arc<AtomicBool>) {
@@ -461,4 +470,5 @@ async fn transaction_ids_that_wrap_and_positions_above_2_to_the_53rd_change_noth
     world.follow(Shape::of("items").filter("id > -5")).await;
     // Where the upper half of an id matters most: streamed already, not yet visible, all after the wrap.
     stream_before_visible(&world).await;
+    world.verify_all(10).await;
 }

@@ -66,6 +66,7 @@ async fn wal_of_tables_that_nobody_follows_is_not_kept() {
     world.sql("INSERT INTO child VALUES (1, 1, 'x')").await;
     let position = world.mark().await;
     world.compare(&mut idle, position).await;
+    world.verify_all(1).await;
 }
 
 #[tokio::test]
@@ -110,6 +111,7 @@ async fn bulk_writes_to_followed_tables_reset_nobody_and_ask_postgres_nothing() 
     assert_eq!(asked(&cluster), asked_for_snapshots, "Postgres was asked for rows again");
     let after: Vec<String> = followers.iter().map(|follower| follower.handle.clone()).collect();
     assert_eq!(after, handles, "somebody was made to begin anew");
+    world.verify_all(5).await;
 }
 
 /// What our server has sent to Postgres that names one of the tables.
@@ -136,4 +138,5 @@ async fn rows_that_have_gone_take_no_memory_though_nothing_more_is_written() {
     eventually("memory to be given back", async || (bytes().await <= before).then_some(())).await;
     let position = world.mark().await;
     world.compare(&mut follower, position).await;
+    world.verify_all(1).await;
 }

@@ -32,6 +32,7 @@ async fn a_slot_dropped_while_the_server_is_down_costs_no_handle() {
     assert_eq!(items.refetches, 0, "what no slot brought is found by comparing");
     world.sql("INSERT INTO items VALUES (3, 3, 'x')").await;
     items.until("the stream goes on", |rows| rows.len() == 3).await;
+    world.verify_all(1).await;
 }
 
 #[tokio::test]
@@ -44,6 +45,7 @@ async fn a_slot_dropped_behind_a_running_server_is_noticed() {
     items.until("the stream goes on", |rows| rows.len() == 3).await;
     assert_eq!(items.refetches, 0, "what no slot brought is found by comparing");
     world.compare_all(&mut [items]).await;
+    world.verify_all(1).await;
 }
 
 #[tokio::test]
@@ -70,6 +72,7 @@ async fn a_slot_that_lost_its_wal_is_made_again_and_costs_no_handle() {
     world.sql("INSERT INTO items VALUES (3, 3, 'x')").await;
     items.until("the stream goes on", |rows| rows.len() == 3).await;
     world.compare_all(&mut [items]).await;
+    world.verify_all(1).await;
 }
 
 #[tokio::test]
@@ -85,6 +88,7 @@ async fn a_slot_made_again_by_somebody_else_skips_nothing() {
     world.sql("INSERT INTO items VALUES (3, 3, 'x')").await;
     world.compare_all(std::slice::from_mut(&mut items)).await;
     assert_eq!(items.refetches, 0, "what no slot brought is found by comparing");
+    world.verify_all(1).await;
 }
 
 #[tokio::test]
@@ -97,6 +101,7 @@ async fn a_table_taken_out_of_the_publication_while_the_server_is_down_is_not_se
     items.until("both rows", |rows| rows.len() == 2).await;
     world.sql("INSERT INTO items VALUES (3, 3, 'x')").await;
     items.until("the stream goes on", |rows| rows.len() == 3).await;
+    world.verify_all(1).await;
 }
 
 #[tokio::test]
@@ -116,6 +121,7 @@ async fn a_table_that_was_out_of_the_publication_while_the_server_was_down_is_no
     world.server.restart().await;
     world.compare_all(std::slice::from_mut(&mut items)).await;
     assert_eq!(items.handle, handle);
+    world.verify_all(1).await;
 }
 
 #[tokio::test]
@@ -136,6 +142,7 @@ async fn a_table_that_was_out_of_the_publication_for_a_moment_is_not_served_stal
     for follower in [&mut items, &mut few, &mut new] {
         world.compare(follower, position).await;
     }
+    world.verify_all(3).await;
 }
 
 #[tokio::test]
@@ -146,6 +153,7 @@ async fn a_publication_dropped_behind_a_running_server_is_made_again() {
     items.until("both rows", |rows| rows.len() == 2).await;
     world.sql("INSERT INTO items VALUES (3, 3, 'x')").await;
     items.until("the stream goes on", |rows| rows.len() == 3).await;
+    world.verify_all(1).await;
 }
 
 #[tokio::test]
@@ -164,6 +172,7 @@ async fn an_identity_turned_away_from_full_never_makes_rows_wrong() {
     world.compare_all(&mut followers).await;
     world.sql("UPDATE items SET n = 5").await;
     world.compare_all(&mut followers).await;
+    world.verify_all(2).await;
 }
 
 #[tokio::test]
@@ -196,4 +205,5 @@ async fn a_killed_replication_connection_comes_back_by_itself() {
         world.server.ready().await;
     }
     Request::get("/v1/health").send(world.server.address).await.unwrap().expect(200);
+    world.verify_all(1).await;
 }

@@ -6,9 +6,10 @@
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::HashTable;
 
 use super::held::Held;
+use crate::hashing::Hashing;
 use crate::plan::{ShapeId, ShapePlan};
 
 /// A map from keys to plans, 16 bytes for a plan with a key of its own.
@@ -16,7 +17,7 @@ use crate::plan::{ShapeId, ShapePlan};
 pub(crate) struct Buckets {
     table: HashTable<Bucket>,
     crowds: HashTable<Crowd>,
-    hasher: DefaultHashBuilder,
+    hasher: Hashing,
 }
 
 /// A key that somebody has.

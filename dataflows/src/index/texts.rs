@@ -17,12 +17,11 @@ const PREFIX_BYTES_MAX: usize = 64;
 /// Lengths of pieces, bytes: the longest that a fragment has is taken.
 const PIECES: [usize; 5] = [8, 4, 3, 2, 1];
 
-/// By prefix: one look-up for each length that there is.
+/// By prefix: one look-up for each length that there is. A map for each, since a prefix of one length must not be taken
+/// for one of another that has its hash: nobody would look for its length.
 #[derive(Default)]
 pub(crate) struct Prefixes {
-    by_text: Buckets,
-    /// How many plans have a prefix of a length.
-    lengths: BTreeMap<usize, usize>,
+    by_length: BTreeMap<usize, Buckets>,
 }
 
 impl Prefixes {
@@ -32,46 +31,34 @@ impl Prefixes {
 
     pub(crate) fn insert(&mut self, prefix: &[u8], plan: &Arc<ShapePlan>) {
         let prefix = Prefixes::cut(prefix);
-        let is_new = !self.holds(prefix, plan.id);
-        self.by_text.insert(prefix, plan);
-        if is_new {
-            *self.lengths.entry(prefix.len()).or_default() += 1;
-        }
+        self.by_length.entry(prefix.len()).or_default().insert(prefix, plan);
     }
 
     pub(crate) fn remove(&mut self, prefix: &[u8], shape: ShapeId) {
         let prefix = Prefixes::cut(prefix);
-        if !self.holds(prefix, shape) {
-            return;
+        let Some(plans) = self.by_length.get_mut(&prefix.len()) else { return };
+        plans.remove(prefix, shape);
+        if plans.is_empty() {
+            self.by_length.remove(&prefix.len());
         }
-        self.by_text.remove(prefix, shape);
-        if let Some(count) = self.lengths.get_mut(&prefix.len()) {
-            *count -= 1;
-            if *count == 0 {
-                self.lengths.remove(&prefix.len());
-            }
-        }
-    }
-
-    fn holds(&self, prefix: &[u8], shape: ShapeId) -> bool {
-        self.by_text.get(prefix).binary_search_by_key(&shape, |plan| plan.id).is_ok()
     }
 
     pub(crate) fn crowd(&self, prefix: &[u8]) -> usize {
-        self.by_text.get(Prefixes::cut(prefix)).len()
+        let prefix = Prefixes::cut(prefix);
+        self.by_length.get(&prefix.len()).map_or(0, |plans| plans.get(prefix).len())
     }
 
     pub(crate) fn find<'a>(&'a self, text: &[u8]) -> impl Iterator<Item = &'a [Arc<ShapePlan>]> {
-        let lengths = self.lengths.keys().take_while(|length| **length <= text.len());
-        lengths.map(move |length| self.by_text.get(&text[..*length]))
+        let lengths = self.by_length.iter().take_while(|(length, _)| **length <= text.len());
+        lengths.map(move |(length, plans)| plans.get(&text[..*length]))
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<ShapePlan>> {
-        self.by_text.all()
+        self.by_length.values().flat_map(Buckets::all)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.by_text.is_empty()
+        self.by_length.is_empty()
     }
 }
 

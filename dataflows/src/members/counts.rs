@@ -7,11 +7,12 @@
 use std::hash::BuildHasher;
 
 use brooklet_sql::Row;
-use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+use hashbrown::{HashMap, HashTable};
 
 use super::kept::{KeptName, mostly_empty};
 use super::packing::{length, pack, unpack};
 use super::slabs::Slabs;
+use crate::hashing::Hashing;
 
 /// A record's first byte, for a count that is in a map: too large for the byte, or less than zero.
 const ELSEWHERE: u8 = u8::MAX;
@@ -24,7 +25,7 @@ pub struct Counts {
     slabs: Slabs,
     by_row: HashTable<u32>,
     elsewhere: HashMap<u32, i64>,
-    hasher: DefaultHashBuilder,
+    hasher: Hashing,
     packed: Vec<u8>,
     /// A row could not be numbered.
     incomplete: bool,
@@ -56,7 +57,7 @@ impl Counts {
             slabs: Slabs::default(),
             by_row: HashTable::new(),
             elsewhere: HashMap::new(),
-            hasher: DefaultHashBuilder::default(),
+            hasher: Hashing::default(),
             packed: Vec::new(),
             incomplete: false,
         }

@@ -8,16 +8,16 @@ use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, Hash};
 
 use brooklet_sql::{Found, Membership, Reading, Row, Source};
-use hashbrown::DefaultHashBuilder;
 
 use super::pairs::{Pairs, pair};
+use crate::hashing::Hashing;
 
 /// Indexes of the same rows, under numbers.
 #[derive(Default)]
 pub(super) struct Indexes {
     slots: Vec<Option<Index>>,
     by_name: HashMap<String, u32>,
-    hasher: DefaultHashBuilder,
+    hasher: Hashing,
     reading: Reading,
 }
 
@@ -40,7 +40,7 @@ struct Index {
 }
 
 /// All that is kept of a key.
-fn hash<K: Hash + ?Sized>(hasher: &DefaultHashBuilder, key: &K) -> u32 {
+fn hash<K: Hash + ?Sized>(hasher: &Hashing, key: &K) -> u32 {
     (hasher.hash_one(key) >> 32) as u32
 }
 
@@ -142,7 +142,7 @@ impl Index {
     fn read(
         &self,
         row: &Row,
-        hasher: &DefaultHashBuilder,
+        hasher: &Hashing,
         reading: &mut Reading,
         mut each: impl FnMut(u32),
     ) -> bool {
@@ -167,7 +167,7 @@ impl Index {
         }
     }
 
-    fn insert(&mut self, id: u32, row: &Row, hasher: &DefaultHashBuilder, reading: &mut Reading) {
+    fn insert(&mut self, id: u32, row: &Row, hasher: &Hashing, reading: &mut Reading) {
         let mut hashes = Vec::with_capacity(1);
         if self.read(row, hasher, reading, |hash| hashes.push(hash)) {
             self.partial.insert(pair(PARTIAL, id));
@@ -175,7 +175,7 @@ impl Index {
         hashes.into_iter().for_each(|hash| _ = self.by_key.insert(pair(hash, id)));
     }
 
-    fn remove(&mut self, id: u32, row: &Row, hasher: &DefaultHashBuilder, reading: &mut Reading) {
+    fn remove(&mut self, id: u32, row: &Row, hasher: &Hashing, reading: &mut Reading) {
         let mut hashes = Vec::with_capacity(1);
         if self.read(row, hasher, reading, |hash| hashes.push(hash)) {
             self.partial.remove(pair(PARTIAL, id));

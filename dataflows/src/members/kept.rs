@@ -211,21 +211,22 @@ mod tests {
         let name = KeptName { table: 2, columns: [0, 1].into(), identity: "".into() };
         let mut kept = Kept::new(&name);
         let index = kept.add_link(&membership("parent_id IN (SELECT id FROM parent)"));
-        (0..10_000).for_each(|number| kept.change(&row(number), 2).unwrap());
-        (0..10_000).filter(|n| n % 1_000 != 7).for_each(|n| kept.change(&row(n), -2).unwrap());
+        (0..3_000).for_each(|number| kept.change(&row(number), 2).unwrap());
+        (0..3_000).filter(|n| n % 1_000 != 7).for_each(|n| kept.change(&row(n), -2).unwrap());
         kept.give_back();
-        assert_eq!(kept.len(), 10);
+        assert_eq!(kept.len(), 3);
         assert!(kept.bytes() < 2_000, "{}", kept.bytes());
-        for number in 0..10_000 {
+        for number in 0..3_000 {
             let mut found = BTreeSet::new();
             kept.find(index, &key(Some(number)), false, &mut found);
+            // Those of other keys with its hash, too.
             let rows: Vec<_> = found.iter().map(|id| kept.row(*id).unwrap()).collect();
             let there = number % 1_000 == 7;
-            let row = row(number);
-            assert_eq!(rows, if there { vec![(row, 2)] } else { vec![] });
+            assert_eq!(rows.contains(&(row(number), 2)), there, "{number}");
+            assert!(rows.len() <= 3, "some that are gone");
         }
         kept.change(&row(7), -2).unwrap();
-        assert_eq!(kept.len(), 9);
+        assert_eq!(kept.len(), 2);
         assert_eq!(kept.change(&row(7), -1), Err(Missing));
     }
 }

@@ -49,10 +49,14 @@ pub(super) fn entries(life: &Life, shape: &Shape) -> Result<Option<(Offset, Vec<
     }
 }
 
-/// Everything has arrived everywhere: each shape holds exactly what it should.
+/// Everything has arrived everywhere: each shape holds exactly what it should, and the slot need keep nothing.
 pub(super) fn everything(life: &Life) -> Result<(), Ended> {
+    life.hear();
     let mut records = life.records().lock().unwrap();
     let postgres = life.postgres().lock().unwrap();
+    let end = postgres.commits.last().map_or(Lsn::ZERO, |commit| commit.end_lsn);
+    let confirmed = postgres.confirmed;
+    assert!(confirmed >= end, "confirmed up to {confirmed}, the last commit ends at {end}");
     for id in records.must_live(&postgres) {
         let alive = life.shapes.get(&id).is_some_and(|shape| shape.is_alive());
         assert!(alive, "{} is gone", records.get_mut(id).unwrap().handle);

@@ -409,6 +409,10 @@ impl Stream {
                 if self.announced.get(table) == Some(added));
             if (!together || rng.percent(20)) && !changes.is_empty() {
                 self.entries.push_back(Entry::Changes(std::mem::take(&mut changes)));
+                // A position in the middle, behind what is not there yet: more than Postgres would say.
+                if rng.percent(20) {
+                    self.entries.push_back(Entry::Idle(commit.end_lsn));
+                }
             }
             match operation {
                 Operation::Truncate { table } => {

@@ -105,8 +105,9 @@ impl Records {
             let known_still = record.bases.iter().any(|base| base.handle == newest);
             assert!(known_still, "{}: {newest} was given to clients and is gone", known.handle);
             assert!(!known.removed, "{} was removed and is back", known.handle);
-            // Whoever made it may not have lived to hear of it.
+            // Whoever made it, or folded it, may not have lived to hear of it. New clients begin with its newest base.
             (known.finished, known.removing) = (true, false);
+            known.newest = record.bases.last().expect("a base").handle;
             self.restored += 1;
         }
     }

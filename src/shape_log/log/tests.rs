@@ -69,7 +69,30 @@ fn a_completed_chunk_is_the_same_for_ever() {
 }
 
 #[tokio::test]
-async fn a_subscriber_that_looked_before_the_entry_is_woken() {
+async fn a_subscriber_that_looked_before_the_entry_is_woken_by_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = crate::storage::Directory::handle();
+    let mut file = PostingWriter::open(&storage, dir.path(), Lsn(u64::MAX), |_| Ok(())).unwrap();
+    let log = ShapeLog::new(ShapeId(1), 500);
+    log.begin(visibility("1:1:"), Lsn(0));
+    let mut waiter = log.subscribe();
+    for lsn in [7, 9] {
+        let slice = log.slice(Offset { tx: lsn - 2, op: 0 }).unwrap();
+        assert!(slice.blocks.is_empty() && !waiter.has_changed().unwrap());
+        let postings = [posting(lsn, 0, Verdict::Insert)];
+        let mut blocks = file.append(Lsn(lsn), 1, &[(ShapeId(1), &postings)]);
+        file.flush().unwrap();
+        let (blocks, postings) = (blocks.remove(0), postings.into());
+        log.publish(News { parts: Vec::new(), postings, blocks }).unwrap();
+        // At once: nothing else happens that could wake it.
+        assert!(waiter.has_changed().unwrap(), "not woken");
+        waiter.changed().await.unwrap();
+        assert_eq!(log.slice(slice.end).unwrap().blocks.len(), 1, "woken for nothing");
+    }
+}
+
+#[tokio::test]
+async fn a_subscriber_is_woken_by_the_end() {
     let log = ShapeLog::new(ShapeId(1), 500);
     log.begin(&seen("1:1:", 0));
     let mut waiter = log.subscribe();

@@ -86,6 +86,23 @@ impl Database {
             .expect("a position")
     }
 
+    /// What the slot was told is durable.
+    pub async fn confirmed(&self) -> u64 {
+        let asked = format!(
+            "SELECT confirmed_flush_lsn - '0/0'::pg_lsn FROM pg_replication_slots WHERE slot_name = '{}'",
+            self.slot()
+        );
+        self.value(&asked).await.parse().expect("a position")
+    }
+
+    /// Waits until the slot was told that all before a position is durable.
+    pub async fn confirms(&self, position: u64) {
+        super::eventually("the slot to pass the position", async || {
+            (self.confirmed().await >= position).then_some(())
+        })
+        .await;
+    }
+
     /// The name of the slot that a server of this database uses.
     pub fn slot(&self) -> String {
         format!("brooklet_{}", self.stream)

@@ -2,13 +2,14 @@
 //!
 //! Enters: Postgres' port. Leaves: a port of its own that passes every connection on. Invariant: while the gate is
 //! held nothing of the stream reaches the server but the rest of a transaction that had begun to (in the middle of one
-//! no shape can be made), and all of it does afterwards, in order. The walsender itself must
+//! no shape can be made), and all of it does afterwards, in order. Held midway it is the other way round: a transaction's
+//! beginning has passed, its end does not, and keepalives overtake what waits. The walsender itself must
 //! never be stopped: now and then it holds a lock, and the commits of the whole cluster then wait until Postgres
 //! takes the lock for stuck and restarts.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
@@ -20,8 +21,23 @@ pub struct Gate {
 
 #[derive(Default)]
 struct Bar {
-    held: Mutex<bool>,
+    held: Mutex<Held>,
     lifted: Condvar,
+    /// Where the commit begins whose transaction is held midway; zero if none is.
+    midway: AtomicU64,
+    /// Keepalives that have overtaken it.
+    overtaken: AtomicUsize,
+}
+
+/// What does not pass.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+enum Held {
+    #[default]
+    Nothing,
+    /// Whatever follows the end of a transaction.
+    Between,
+    /// Whatever follows the first row of a transaction, but for keepalives.
+    Midway,
 }
 
 /// The gate is held until this is dropped: what is streamed meanwhile arrives later.
@@ -46,22 +62,46 @@ impl Gate {
 
     /// Holds the stream up from now on.
     pub fn hold(&self) -> HeldStream {
-        *self.bar.held.lock().expect("the bar") = true;
+        self.held(Held::Between)
+    }
+
+    /// Holds the next transaction up after its first row.
+    pub fn hold_midway(&self) -> HeldStream {
+        self.bar.midway.store(0, Ordering::SeqCst);
+        self.bar.overtaken.store(0, Ordering::SeqCst);
+        self.held(Held::Midway)
+    }
+
+    fn held(&self, held: Held) -> HeldStream {
+        *self.bar.held.lock().expect("the bar") = held;
         HeldStream(self.bar.clone())
+    }
+}
+
+impl HeldStream {
+    /// Where the commit begins that a transaction held midway ends with, and how many keepalives have overtaken it.
+    pub fn midway(&self) -> Option<(u64, usize)> {
+        let commit = self.0.midway.load(Ordering::SeqCst);
+        (commit != 0).then(|| (commit, self.0.overtaken.load(Ordering::SeqCst)))
     }
 }
 
 impl Drop for HeldStream {
     fn drop(&mut self) {
-        *self.0.held.lock().expect("the bar") = false;
+        *self.0.held.lock().expect("the bar") = Held::Nothing;
         self.0.lifted.notify_all();
     }
 }
 
 impl Bar {
+    /// Waits between two transactions.
     fn wait(&self) {
         let held = self.held.lock().expect("the bar");
-        drop(self.lifted.wait_while(held, |held| *held).expect("the bar"));
+        drop(self.lifted.wait_while(held, |held| *held == Held::Between).expect("the bar"));
+    }
+
+    fn is_midway(&self) -> bool {
+        *self.held.lock().expect("the bar") == Held::Midway
     }
 }
 
@@ -86,24 +126,67 @@ fn pass(server: TcpStream, postgres: TcpStream, bar: Arc<Bar>) -> io::Result<()>
             passed
         });
     });
-    let mut open = false;
+    let mut passage = Passage::default();
     let message = move |message: &[u8], to: &mut TcpStream| {
-        if streams.load(Ordering::SeqCst) && !open {
-            bar.wait();
+        if streams.load(Ordering::SeqCst) {
+            passage.message(message, to, &bar)
+        } else {
+            to.write_all(message)
         }
-        // Begin and Commit, 24 bytes into what CopyData has of the WAL.
-        match message {
-            [b'd', _, _, _, _, b'w', rest @ ..] if rest.len() > 24 => match rest[24] {
-                b'B' => open = true,
-                b'C' => open = false,
-                _ => {}
-            },
-            _ => {}
-        }
-        to.write_all(message)
     };
     thread::spawn(move || pump(postgres, server, messages(message)));
     Ok(())
+}
+
+/// What has passed of a stream, and what waits.
+#[derive(Default)]
+struct Passage {
+    /// Where the commit of the open transaction begins.
+    open: Option<u64>,
+    /// Whether a row of it has passed.
+    begun: bool,
+    /// What is held midway.
+    waiting: Vec<Vec<u8>>,
+}
+
+impl Passage {
+    fn message(&mut self, message: &[u8], to: &mut TcpStream, bar: &Bar) -> io::Result<()> {
+        if self.open.is_none() {
+            bar.wait();
+        }
+        if let Some(commit) = self.open.filter(|_| self.begun && bar.is_midway()) {
+            bar.midway.store(commit, Ordering::SeqCst);
+            if wal(message).is_some() {
+                self.waiting.push(message.to_vec());
+                return Ok(());
+            }
+            bar.overtaken.fetch_add(1, Ordering::SeqCst);
+            return to.write_all(message);
+        }
+        for waited in std::mem::take(&mut self.waiting) {
+            self.pass(&waited, to)?;
+        }
+        self.pass(message, to)
+    }
+
+    fn pass(&mut self, message: &[u8], to: &mut TcpStream) -> io::Result<()> {
+        match wal(message) {
+            Some((b'B', [commit @ .., _, _, _, _, _, _, _, _, _, _, _, _])) => {
+                self.open = commit.try_into().ok().map(u64::from_be_bytes);
+                self.begun = false;
+            }
+            Some((b'C', _)) => self.open = None,
+            Some((b'I' | b'U' | b'D', _)) => self.begun = true,
+            _ => {}
+        }
+        to.write_all(message)
+    }
+}
+
+/// What a message has of the WAL: its kind, 24 bytes into CopyData, and the rest.
+fn wal(message: &[u8]) -> Option<(u8, &[u8])> {
+    let [b'd', _, _, _, _, b'w', rest @ ..] = message else { return None };
+    rest.get(24..)?.split_first().map(|(kind, rest)| (*kind, rest))
 }
 
 /// Passes on whole messages of Postgres, each its kind and its length first.

@@ -245,6 +245,34 @@ impl Server {
         self.process.id()
     }
 
+    /// Bytes of memory that it has.
+    pub fn resident(&self) -> usize {
+        self.status("VmRSS:")
+    }
+
+    /// The most that it had at any time since the last [`Server::forget_most_resident`].
+    pub fn most_resident(&self) -> usize {
+        self.status("VmHWM:")
+    }
+
+    /// What it has now is the most.
+    pub fn forget_most_resident(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.id()), "5").expect("forget the most");
+    }
+
+    fn status(&self, field: &str) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()));
+        let status = status.expect("the server's status");
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok());
+        kib.expect("a number of KiB") << 10
+    }
+
+    /// How many files and sockets it has open.
+    pub fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.id())).expect("its open files").count()
+    }
+
     /// Its directory.
     pub fn storage(&self) -> &Path {
         &self.options.storage

@@ -1,10 +1,12 @@
 //! A database and a server for it: what nearly every test begins with.
 
+use std::time::Duration;
+
 use super::database::{Database, Row};
 use super::follower::Follower;
 use super::gate::{Gate, HeldStream};
 use super::http::{Request, Response};
-use super::server::{Options, Server};
+use super::server::{Options, Process, Server, brooklet};
 use super::shape::Shape;
 
 /// A database with a server; the server is killed before the database is dropped.
@@ -87,6 +89,30 @@ impl World {
         }
     }
 
+    /// `brooklet verify` of this server and database, with more arguments.
+    pub fn verify(&self, more: &[&str]) -> Process {
+        let mut command = brooklet();
+        let url = format!("http://{}", self.server.address);
+        command.args(["verify", "--url", &url, "--database-url", &self.db.url()]);
+        if let Some(secret) = &self.server.options.secret {
+            command.args(["--secret", secret]);
+        }
+        Process::spawn(command.args(["--stream-id", &self.db.stream]).args(more))
+    }
+
+    /// Every shape that the server has equals Postgres, by its own filter and columns; there must be so many at least.
+    /// Clients are not concerned: this also finds what no client of the test would come by.
+    pub async fn verify_all(&self, least: usize) {
+        self.server.ready().await;
+        let mut verified = self.verify(&["--all"]);
+        let status = verified.exit(Duration::from_secs(120)).await;
+        let said = verified.output();
+        assert!(status.success(), "verify: {status}\n{said}");
+        let line = said.lines().find(|line| line.contains(" shapes compared, "));
+        let compared = line.and_then(|line| line.split(' ').next()?.parse::<usize>().ok());
+        assert!(compared.is_some_and(|compared| compared >= least), "not {least} shapes:\n{said}");
+    }
+
     /// Drops the slot, cutting the connection that uses it as often as it comes back.
     pub async fn drop_slot(&self) {
         let drop_it = format!(
@@ -107,6 +133,11 @@ impl World {
     /// Holds the stream up, so that a snapshot is taken ahead of it. Only in a world with a gate.
     pub fn hold_stream(&self) -> HeldStream {
         self.gate.as_ref().expect("a world made by `gated`").hold()
+    }
+
+    /// Holds the next transaction up after its first row. Only in a world with a gate.
+    pub fn hold_midway(&self) -> HeldStream {
+        self.gate.as_ref().expect("a world made by `gated`").hold_midway()
     }
 
     /// Brings a client up to a position and compares its rows with Postgres'.

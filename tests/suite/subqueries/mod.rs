@@ -55,6 +55,30 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
+        // Out, in and out again, and the other way round, in one transaction: what is in the end, once.
+        filter: "parent_id IN (SELECT id FROM {p} WHERE active)",
+        rows: "INSERT INTO {p} VALUES (1, true), (2, true), (3, false); INSERT INTO {c} VALUES (10, 1), (11, 2)",
+        steps: &[
+            (
+                "UPDATE {p} SET active = false WHERE id = 1; UPDATE {p} SET active = true WHERE id = 1; UPDATE {p} SET active = false WHERE id = 1",
+                "delete 10",
+            ),
+            (
+                "UPDATE {p} SET active = true WHERE id = 1; UPDATE {p} SET active = false WHERE id = 1; UPDATE {p} SET active = true WHERE id = 1",
+                "insert 10",
+            ),
+            (
+                "UPDATE {p} SET active = NOT active WHERE id = 1; UPDATE {p} SET active = NOT active WHERE id = 1; UPDATE {p} SET active = NOT active WHERE id = 1; UPDATE {p} SET active = NOT active WHERE id = 1",
+                "",
+            ),
+            // By another key, too.
+            (
+                "DELETE FROM {p} WHERE id = 1; INSERT INTO {p} VALUES (1, true); UPDATE {p} SET id = 4 WHERE id = 1",
+                "delete 10",
+            ),
+        ],
+    },
+    Case {
         // Two rows have the value, one goes; and another type on the other side.
         filter: "parent_id IN (SELECT tag FROM {p})",
         rows: "INSERT INTO {p} VALUES (1, true, 7), (2, true, 7); INSERT INTO {c} VALUES (10, 7)",

@@ -40,6 +40,7 @@ async fn play(world: &mut World, rng: &mut Rng) -> (usize, usize, usize) {
             followers.push(client.stop().await);
         }
         world.compare_all(&mut followers).await;
+        world.verify_all(1).await;
     }
     let refetches: usize = followers.iter().map(|follower| follower.refetches).sum();
     println!("{refetches} began anew while their snapshot was cut off");

@@ -1,0 +1,132 @@
+//! What the server takes of its machine: for one commit of very many rows, and after very many shapes have come and
+//! gone. `BROOKLET_TEST_HUGE_ROWS`, `BROOKLET_TEST_HUGE_MIB` and `BROOKLET_TEST_PASSING_SHAPES` make it more.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+
+use crate::harness::{
+    Database, Following, Request, Shape, World, eventually, eventually_within, size,
+};
+
+/// By builds without optimisation, and of ten million rows.
+const PATIENCE: Duration = Duration::from_secs(1800);
+
+#[tokio::test]
+async fn a_commit_of_very_many_rows_goes_through_in_little_memory() {
+    let rows = size("BROOKLET_TEST_HUGE_ROWS", 300_000);
+    // Text of 600 bytes each: the rows alone are 180 MB, as they come, and as many again where old ones go.
+    let most = size("BROOKLET_TEST_HUGE_MIB", 128);
+    let world = World::new().await;
+    world.sql("CREATE TABLE items (id int PRIMARY KEY, n int, body text)").await;
+    // One has them all, one finds few, one finds none.
+    let shapes = ["true", "n = 7 AND id % 10000 = 0", "body = 'y'"];
+    let mut followers = Vec::new();
+    for filter in shapes {
+        followers.push(world.follow(Shape::of("items").filter(filter)).await);
+    }
+    followers.remove(0);
+    let idle = world.server.resident();
+    let begun = Instant::now();
+    for write in [
+        format!(
+            "INSERT INTO items SELECT g, g % 3 + 5, repeat('x', 600) FROM generate_series(1, {rows}) g"
+        ),
+        "DELETE FROM items".to_owned(),
+    ] {
+        world.server.forget_most_resident();
+        world.sql(&write).await;
+        let position = world.mark().await;
+        for follower in &mut followers {
+            eventually_within(PATIENCE, "the commit to arrive", async || {
+                follower.catch_up().await;
+                (follower.log.seen >= position).then_some(())
+            })
+            .await;
+            world.compare(follower, position).await;
+        }
+        let (now, peak) = (world.server.resident(), world.server.most_resident());
+        println!(
+            "{rows} rows, {:?}: {} MiB idle, {} at most, {} then",
+            begun.elapsed(),
+            idle >> 20,
+            peak >> 20,
+            now >> 20
+        );
+        assert!(peak < idle + (most << 20), "{} MiB over {} idle", (peak - idle) >> 20, idle >> 20);
+    }
+}
+
+/// Bytes of files with this ending, and how many they are.
+fn stored(dir: &Path, ending: &str) -> (u64, usize) {
+    let mut found = (0, 0);
+    for path in std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        if path.is_dir() {
+            let (bytes, files) = stored(&path, ending);
+            found = (found.0 + bytes, found.1 + files);
+        } else if path.to_string_lossy().ends_with(ending) {
+            found = (found.0 + path.metadata().map_or(0, |file| file.len()), found.1 + 1);
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn shapes_that_come_and_go_leave_no_files_open_no_memory_and_no_records() {
+    const AT_ONCE: usize = 50;
+    let shapes = size("BROOKLET_TEST_PASSING_SHAPES", 2_000);
+    let mut world = World::with(Database::shared().await, |options| {
+        options.may_delete = true;
+        options.arguments = vec!["--retention-interval".into(), "1s".into()];
+    })
+    .await;
+    world.sql("CREATE TABLE items (id int PRIMARY KEY, n int)").await;
+    world.sql("INSERT INTO items SELECT g, g FROM generate_series(1, 100) g").await;
+    let stays = world.follow(Shape::of("items").filter("n > 0")).await.through_outages();
+    let stays = Following::start(stays);
+    let shape = |number: usize| Shape::of("items").filter(&format!("n = {number}"));
+    let come_and_go = async |numbers: std::ops::Range<usize>| {
+        let numbers: Vec<usize> = numbers.collect();
+        for some in numbers.chunks(AT_ONCE) {
+            join_all(some.iter().map(|number| world.follow(shape(*number)))).await;
+            // An entry of each, so that there are postings.
+            world.sql(&format!("UPDATE items SET n = n WHERE id = {}", some[0] % 100 + 1)).await;
+            let gone = some
+                .iter()
+                .map(|number| world.send(Request::new("DELETE", shape(*number).target())));
+            join_all(gone).await.into_iter().for_each(|answer| _ = answer.expect(202));
+        }
+    };
+    // The pools of connections and of memory are what they will be.
+    come_and_go(0..shapes / 5).await;
+    let storage = world.server.storage().to_owned();
+    let (open, resident) = (world.server.open_files(), world.server.resident());
+    come_and_go(0..shapes).await;
+    let listed = world.get("/v1/admin/shapes").await.expect(200).json();
+    assert_eq!(listed.as_array().unwrap().len(), 1, "{listed}");
+    eventually("files and memory to be given back", async || {
+        let (files, memory) = (world.server.open_files(), world.server.resident());
+        // Connections to Postgres come and go by themselves, up to twenty.
+        (files < open + 40 && memory < resident + (16 << 20)).then_some(())
+    })
+    .await;
+    println!(
+        "{open} files open, then {}; {} MiB, then {}",
+        world.server.open_files(),
+        resident >> 20,
+        world.server.resident() >> 20
+    );
+    // While it runs the catalogue may be dead up to 4 MiB.
+    let (catalogue, _) = stored(&storage, "catalog.log");
+    assert!(catalogue < 5 << 20, "{catalogue} bytes of catalogue");
+    world.server.stop().await;
+    world.server.restart().await;
+    let (catalogue, _) = stored(&storage, "catalog.log");
+    assert!(catalogue < 4_000, "{catalogue} bytes of catalogue for one shape");
+    let (postings, files) = stored(&storage.join("brooklet"), ".log");
+    println!("{catalogue} bytes of catalogue, {postings} of all logs in {files} files");
+    assert!(files <= 6 && postings < 20 << 20, "{postings} bytes in {files} files");
+    world.compare_all(&mut [stays.stop().await]).await;
+    world.verify_all(1).await;
+}
