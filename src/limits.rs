@@ -248,6 +248,16 @@ pub const METRICS_UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// the snapshots that many load at once.
 pub const ENCODED_CACHE_BYTES_MAX: u64 = 64 << 20;
 
+/// Messages of the newest changes kept for other shapes that show the same of them: who waits for a change asks
+/// within moments. 72 bytes each while there is none.
+pub const SHARED_MESSAGES_MAX: usize = 256;
+
+/// Bytes of the rows of one such message: 16 MiB of rows in all, and somewhat more as JSON.
+pub const SHARED_MESSAGE_BYTES_MAX: u32 = 64 << 10;
+
+/// Entries of a slice whose messages are shared: a longer one is asked for by somebody who catches up.
+pub const SHARED_SLICE_ENTRIES_MAX: u32 = 64;
+
 /// How often shapes are counted against their limit. A look sorts them all.
 pub const EVICT_INTERVAL: Duration = Duration::from_secs(2);
 

@@ -51,19 +51,20 @@ pub async fn fan_out(clients: usize) {
         let idle = resident_kib(world.server.id());
         let target = follower.target(true);
         let held = async || waiting_clients(metrics).await;
-        let waiting = Waiting::begin(world.server.address, &target, clients, held);
-        let waiting = waiting.await;
+        let targets = vec![target; clients].into();
+        let waiting = Waiting::begin(world.server.address, targets, held).await;
         let parked = resident_kib(world.server.id());
         memory = memory.max((parked.saturating_sub(idle)) as f64 / clients as f64);
         let used = cpu_seconds(world.server.id());
         let begun = Instant::now();
         world.sql("INSERT INTO items (body) VALUES ('news')").await;
-        ours.push(waiting.end(begun).await);
+        ours.push(waiting.end(begun).await.0);
         cpu.push((cpu_seconds(world.server.id()) - used) * 1e6 / clients as f64);
         follower.catch_up().await;
 
         let idle = resident_kib(floor.process.id());
-        let waiting = Waiting::begin(floor.address, "/wait", clients, async || {
+        let targets = vec!["/wait".to_owned(); clients].into();
+        let waiting = Waiting::begin(floor.address, targets, async || {
             let count = Request::get("/count").send(floor.address).await.unwrap();
             count.text().parse().unwrap()
         });
@@ -72,7 +73,7 @@ pub async fn fan_out(clients: usize) {
         floor_memory = floor_memory.max((parked.saturating_sub(idle)) as f64 / clients as f64);
         let begun = Instant::now();
         Request::new("POST", "/go").send(floor.address).await.unwrap();
-        floors.push(waiting.end(begun).await);
+        floors.push(waiting.end(begun).await.0);
     }
     report(clients, ours, floors, (memory, floor_memory), cpu);
 }
@@ -118,40 +119,38 @@ fn report(
 }
 
 /// Clients that have asked and wait.
-struct Waiting {
-    clients: JoinSet<Instant>,
+pub struct Waiting {
+    clients: JoinSet<(Instant, String)>,
 }
 
 impl Waiting {
-    /// Begins; `waiting` says how many the server holds.
-    async fn begin(
+    /// Begins, each with its target; `waiting` says how many the server holds.
+    pub async fn begin(
         address: SocketAddr,
-        target: &str,
-        count: usize,
+        targets: Arc<[String]>,
         mut waiting: impl AsyncFnMut() -> usize,
     ) -> Waiting {
-        let request =
-            Arc::new(format!("GET {target} HTTP/1.1\r\nhost: {address}\r\n\r\n").into_bytes());
+        let count = targets.len();
         let asked = Arc::new(Barrier::new(count + 1));
         let turns = Arc::new(tokio::sync::Semaphore::new(CONNECTING));
         let mut clients = JoinSet::new();
-        for _ in 0..count {
-            let (request, asked, turns) = (request.clone(), asked.clone(), turns.clone());
+        for at in 0..count {
+            let (targets, asked, turns) = (targets.clone(), asked.clone(), turns.clone());
             clients.spawn(async move {
+                let request = format!("GET {} HTTP/1.1\r\nhost: {address}\r\n\r\n", targets[at]);
                 let turn = turns.acquire().await.unwrap();
                 let mut socket = TcpStream::connect(address).await.unwrap();
                 socket.set_nodelay(true).unwrap();
-                socket.write_all(&request).await.unwrap();
+                socket.write_all(request.as_bytes()).await.unwrap();
                 drop(turn);
                 asked.wait().await;
                 let mut answer = vec![0; 4096];
                 let read = socket.read(&mut answer).await.unwrap();
-                assert!(
-                    answer[..read].starts_with(b"HTTP/1.1 200"),
-                    "{}",
-                    String::from_utf8_lossy(&answer[..read])
-                );
-                Instant::now()
+                let now = Instant::now();
+                let answer = String::from_utf8_lossy(&answer[..read]);
+                assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+                let place = answer.lines().find_map(|line| line.strip_prefix("electric-offset: "));
+                (now, place.unwrap_or_default().to_owned())
             });
         }
         asked.wait().await;
@@ -159,12 +158,13 @@ impl Waiting {
         Waiting { clients }
     }
 
-    /// When each had its answer, sorted.
-    async fn end(self, begun: Instant) -> Vec<Duration> {
+    /// When each had its answer, sorted, and where the log stands then.
+    pub async fn end(self, begun: Instant) -> (Vec<Duration>, String) {
         let ends = self.clients.join_all().await;
-        let mut times: Vec<Duration> = ends.into_iter().map(|end| end - begun).collect();
+        let place = ends.first().map(|(_, place)| place.clone()).unwrap_or_default();
+        let mut times: Vec<Duration> = ends.into_iter().map(|(end, _)| end - begun).collect();
         times.sort();
-        times
+        (times, place)
     }
 }
 

@@ -7,6 +7,7 @@
 //! - `memory`: the peak of resident memory while much passes; see `memory.rs`.
 //! - `first_sync`: how soon a client has a table, beside COPY; see `first_sync.rs`.
 //! - `fan_out`: how soon all of many waiting clients have one write; see `fan_out.rs`.
+//! - `fan_out_shapes`: what a write costs that concerns many shapes, each with a client; see `fan_out_shapes.rs`.
 //! - `restart`: what many idle shapes cost, and how soon they answer after a restart; see `restart.rs`.
 //! - `soak`: whether memory and disk stay flat; see `soak.rs`. Only when it is asked for, or small.
 //!
@@ -18,6 +19,7 @@
 
 mod backlog;
 mod fan_out;
+mod fan_out_shapes;
 #[path = "../figures.rs"]
 mod figures;
 mod first_sync;
@@ -72,6 +74,9 @@ async fn main() {
     }
     if wants("fan_out") {
         fan_out::fan_out(size("BENCH_CLIENTS", 200)).await;
+    }
+    if wants("fan_out_shapes") {
+        fan_out_shapes::fan_out_shapes().await;
     }
     if wants("restart") {
         restart::restart(size("BENCH_IDLE_SHAPES", 2_000)).await;

@@ -27,7 +27,8 @@ pub fn row(id: usize, k: usize) -> Row {
     let (id, project, n) = (id.to_string(), k.to_string(), (10 * k + 5).to_string());
     let title = format!("Issue {k:07}: a Word{k:07} in it").replacen('I', "i", 1);
     let tags = format!("{{common,tag{k}}}");
-    let meta = format!("{{\"team\": {k}, \"points\": 3, \"labels\": [\"a\", \"b\"]}}");
+    let meta =
+        format!("{{\"team\": {k}, \"points\": 3, \"labels\": [\"a\", \"b\"], \"key{k}\": \"x\"}}");
     let values: [&str; 8] = [&id, &project, &n, &title, "open", &tags, &meta, "f"];
     Row::new(values.map(Some)).unwrap()
 }

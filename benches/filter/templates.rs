@@ -67,6 +67,11 @@ pub const TEMPLATES: &[Template] = &[
         alike: 1,
     },
     Template {
+        name: "jsonb paths",
+        filter: |k| format!("meta ->> 'key{k}' = 'x'"),
+        shapes_max: 10_000,
+    },
+    Template {
         name: "computed",
         filter: |k| format!("lower(title) = 'issue {k:07}: a word{k:07} in it'"),
         shapes_max: 100_000,

@@ -10,12 +10,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use brooklet_sql::{Access, Alternative, Form, Reading, Relation, Row};
+use brooklet_sql::{Access, Alternative, Form, Relation, Row};
 
 use crate::plan::{Selection, ShapeId, ShapePlan};
 use crate::plans::Plans;
 use held::Roll;
-use shelf::Shelf;
+use shelves::{Readings, Shelves};
 use timed::Timed;
 
 mod buckets;
@@ -24,6 +24,7 @@ mod held;
 mod intervals;
 mod judge;
 mod shelf;
+mod shelves;
 mod texts;
 mod timed;
 pub mod view;
@@ -32,7 +33,7 @@ pub mod view;
 #[derive(Default)]
 pub struct ShapeIndex {
     tables: HashMap<u32, TableShapes>,
-    readings: [Reading; 2],
+    readings: Readings,
     steps: u64,
     /// When the change began that is looked at, if it is timed.
     begun: Option<Instant>,
@@ -44,8 +45,7 @@ struct TableShapes {
     plans: Plans,
     /// Shapes whose filter has no access path: candidates for every row.
     every_row: Roll,
-    /// By the name of their source.
-    shelves: hashbrown::HashMap<String, Shelf>,
+    shelves: Shelves,
     kinds: hashbrown::HashMap<KindKey, Kind>,
     /// Changes that were looked at.
     changes: u64,
@@ -137,9 +137,7 @@ impl ShapeIndex {
         table.changes += 1;
         self.begun = Timed::begin(table.changes);
         found.extend(table.every_row.values().cloned());
-        for shelf in table.shelves.values() {
-            shelf.find(rows, &mut self.readings, found, &mut self.steps);
-        }
+        table.shelves.find(rows, &mut self.readings, found, &mut self.steps);
         self.steps += found.len() as u64;
         if !found.is_sorted_by(|one, other| one.id < other.id) {
             found.sort_unstable_by_key(|plan| plan.id);
@@ -204,9 +202,7 @@ impl TableShapes {
             (_, None) => drop(self.every_row.insert(plan.id, Arc::clone(&plan))),
             (_, Some(alternative)) => {
                 for probe in &alternative.probes {
-                    let shelf = self.shelves.entry_ref(probe.source.name());
-                    let shelf = shelf.or_insert_with(|| Shelf::new(probe.source.clone()));
-                    shelf.insert(&probe.want, &plan, steps);
+                    self.shelves.make(probe).insert(&probe.want, &plan, steps);
                 }
             }
         }
@@ -256,7 +252,7 @@ impl TableShapes {
         let mut crowd = 0_usize;
         for probe in &alternative.probes {
             *steps += 1;
-            if let Some(shelf) = self.shelves.get(probe.source.name()) {
+            if let Some(shelf) = self.shelves.get(probe) {
                 crowd = crowd.saturating_add(shelf.crowd(&probe.want, steps));
             }
         }
@@ -276,11 +272,7 @@ impl TableShapes {
         if let Access::Any(list) = by.map_or_else(|| access(&plan), Access::clone) {
             // Which one was chosen is not remembered.
             for probe in list.iter().flat_map(|alternative| &alternative.probes) {
-                let Some(shelf) = self.shelves.get_mut(probe.source.name()) else { continue };
-                shelf.remove(&probe.want, shape, steps);
-                if shelf.is_empty() {
-                    self.shelves.remove(probe.source.name());
-                }
+                self.shelves.take(probe, |shelf| shelf.remove(&probe.want, shape, steps));
             }
         }
         true

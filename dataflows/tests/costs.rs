@@ -230,3 +230,41 @@ fn a_crowded_path_is_left_for_another() {
     index.candidates(0, [None, Some(&row)], &mut found);
     assert!(found.is_empty() && index.view().tables.is_empty());
 }
+
+#[test]
+fn members_of_a_document_that_a_row_does_not_have_cost_it_nothing() {
+    let table = schema::table(1, "t", &[("id", 23), ("j", 3802)], Collation::c);
+    let selection =
+        Arc::new(Selection { table, columns: [0].into(), key: [0].into(), listed: false });
+    let cost = |shapes: usize| {
+        let mut index = ShapeIndex::default();
+        for number in 0..shapes {
+            let filter = match number % 3 {
+                0 => format!("j ->> 'k{number}' = 'v'"),
+                1 => format!("(j -> 'k{number}' ->> 'x')::int4 > 5"),
+                _ => format!("j @> '{{\"k{number}\": 1}}'"),
+            };
+            let predicate = compile(&filter, &[], &selection.table).unwrap();
+            let (id, selection) = (ShapeId(number as u64), Arc::clone(&selection));
+            index.add(Arc::new(ShapePlan { id, selection, predicate: Some(predicate) }));
+        }
+        let row = |json: &str| Row::new([Some("1"), Some(json)]).unwrap();
+        let old = row(r#"{"k0": "v", "k4": {"x": 6}, "other": 2}"#);
+        let new = row(r#"{"k0": "v", "k8": 1, "k9": "w", "k90000": 1}"#);
+        let mut found = Vec::new();
+        let before = index.steps();
+        index.candidates(1, [Some(&old), Some(&new)], &mut found);
+        let ids: Vec<u64> = found.iter().map(|plan| plan.id.0).collect();
+        assert_eq!(ids, [0, 4, 8]);
+        let cost = index.steps() - before;
+        for number in 0..shapes {
+            assert!(index.remove(ShapeId(number as u64)));
+        }
+        index.candidates(1, [Some(&old), Some(&new)], &mut found);
+        assert!(found.is_empty() && index.view().tables.is_empty());
+        cost
+    };
+    let (few, many) = (cost(100), cost(10_000));
+    assert_eq!(few, many);
+    assert!(many < 30, "{many} entries");
+}

@@ -18,6 +18,7 @@ mod bounds;
 mod document;
 mod leaf;
 mod member;
+mod member_of;
 mod pattern;
 mod source;
 

@@ -10,8 +10,8 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
 
 use crate::core::Core;
-use crate::limits::{BODY_PIECE_BYTES, SNAPSHOT_STALL_MAX};
-use crate::shape_log::block::{Postings, last_op};
+use crate::limits::{BODY_PIECE_BYTES, SHARED_SLICE_ENTRIES_MAX, SNAPSHOT_STALL_MAX};
+use crate::shape_log::block::{Postings, is_shared, last_op};
 use crate::shape_log::encode::{self, Entry};
 use crate::shape_log::{BatchPlace, Block, Control, Form, Offset, Piece, Pin, Slice};
 use crate::shapes::Shape;
@@ -84,7 +84,7 @@ pub async fn log(
     let mut entries = Entries::new(Arc::clone(core), Arc::clone(shape), slice.clone());
     let encode = move || {
         let part = entries.part(form)?;
-        Ok(entries.ended.then(|| Bytes::from(part)))
+        Ok(entries.ended.then_some(part))
     };
     let encoded = &core.registry.workshop().encoded;
     let Some(small) = encoded.get(piece, encode).await? else {
@@ -151,6 +151,8 @@ impl Unsent {
 /// What a log consists of, towards clients.
 enum Message<'a> {
     Entry(&'a Entry<'a>),
+    /// The same as JSON, which other shapes have, too.
+    Shared(&'a Bytes),
     /// Behind what was brought when the slot had been lost: who waits for one of the transactions that
     /// wrote it is told here that it is contained.
     End(&'a Visibility),
@@ -163,6 +165,8 @@ pub struct Entries {
     slice: Slice,
     next_block: usize,
     block: Option<(Block, Postings)>,
+    /// Whether others are about to ask for the same changes: readers of other shapes that wait for them.
+    is_news: bool,
     /// What is read must stay until then.
     _pin: Option<Pin>,
     /// Whether all have been read.
@@ -175,16 +179,22 @@ impl Entries {
     pub fn new(core: Arc<Core>, shape: Arc<Shape>, slice: Slice) -> Entries {
         let logs = &core.registry.workshop().logs;
         let _pin = slice.blocks.first().map(|block| logs.pin(block.lsn));
-        Entries { core, shape, slice, next_block: 0, block: None, _pin, ended: false }
+        let mut counts = slice.blocks.iter().map(|block| block.count);
+        let is_news = counts.try_fold(SHARED_SLICE_ENTRIES_MAX, u32::checked_sub).is_some();
+        Entries { core, shape, slice, next_block: 0, block: None, is_news, _pin, ended: false }
     }
 
     /// Gives messages to `each` until they fill a piece or all have been read. Blocks on files.
     pub fn read(&mut self, mut each: impl FnMut(&[u8])) -> io::Result<()> {
         let (shape, mut json) = (Arc::clone(&self.shape), Vec::new());
-        self.walk(|message| {
+        self.walk(Form::Json, |message| {
             json.clear();
             match message {
                 Message::Entry(entry) => shape.view().entry(entry, &mut json),
+                Message::Shared(message) => {
+                    each(message);
+                    return Ok(message.len());
+                }
                 Message::End(seen) => json.extend(encode::snapshot_end(seen).into_bytes()),
             }
             each(&json);
@@ -193,18 +203,24 @@ impl Entries {
     }
 
     /// Messages that fill a piece, or all that have not been read. Blocks on files.
-    fn part(&mut self, form: Form) -> io::Result<Vec<u8>> {
+    fn part(&mut self, form: Form) -> io::Result<Bytes> {
         let shape = Arc::clone(&self.shape);
         let mut part = form.part(&shape)?;
-        self.walk(|message| match message {
+        self.walk(form, |message| match message {
             Message::Entry(entry) => part.entry(entry),
+            Message::Shared(message) => part.message(message),
             Message::End(seen) => part.snapshot_end(seen),
         })?;
         part.finish()
     }
 
     /// `each` says how many bytes it made of a message.
-    fn walk(&mut self, mut each: impl FnMut(Message<'_>) -> io::Result<usize>) -> io::Result<()> {
+    fn walk(
+        &mut self,
+        form: Form,
+        mut each: impl FnMut(Message<'_>) -> io::Result<usize>,
+    ) -> io::Result<()> {
+        let shop = Arc::clone(self.core.registry.workshop());
         let mut filled = 0;
         while filled < BODY_PIECE_BYTES {
             let Some((block, postings)) = &mut self.block else {
@@ -225,23 +241,29 @@ impl Entries {
                 self.ended = true;
                 return Ok(());
             }
-            if last > self.slice.after {
-                let changes = &self.core.registry.workshop().change_log;
-                let table = self.shape.table().oid;
-                let change = block.change(&posting, changes, table)?;
+            if last <= self.slice.after {
+                continue;
+            }
+            let change = || block.change(&posting, &shop.change_log, self.shape.table().oid);
+            if self.is_news && form == Form::Json && is_shared(&posting) {
+                let view = self.shape.view();
+                let write = || Ok(view.message(block, &posting, &change()?));
+                let messages = &shop.encoded.messages;
+                let message = messages.get(view.name(&posting), posting.weight, write)?;
+                filled += each(Message::Shared(&message))?;
+            } else {
                 let mut given: io::Result<()> = Ok(());
-                encode::entries(block, &posting, &change, self.slice.after, |entry| {
+                encode::entries(block, &posting, &change()?, self.slice.after, |entry| {
                     if given.is_ok() {
                         given = each(Message::Entry(entry)).map(|bytes| filled += bytes);
                     }
                 });
                 given?;
-                let logs = &self.core.registry.workshop().logs;
-                if posting.last
-                    && let Some(seen) = logs.seen_at(block.lsn)
-                {
-                    filled += each(Message::End(&seen))?;
-                }
+            }
+            if posting.last
+                && let Some(seen) = shop.logs.seen_at(block.lsn)
+            {
+                filled += each(Message::End(&seen))?;
             }
         }
         Ok(())
@@ -343,7 +365,7 @@ async fn send_batch(
         let mut part = form.part(&reader)?;
         part.snapshot_rows(&rows)?;
         // It is kept for others: without the room that it grew into.
-        Ok(Some(Bytes::from(part.finish()?.into_boxed_slice())))
+        Ok(Some(Bytes::from(Vec::from(part.finish()?).into_boxed_slice())))
     };
     let part = shop.encoded.get(Piece::Batch(shape.id(), batch, form), encode).await;
     let part = part.map_err(io::Error::other)?.unwrap_or_default();

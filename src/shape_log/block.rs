@@ -183,6 +183,12 @@ pub(super) fn change(
     Ok(Change { seq, op_position, table, old, new })
 }
 
+/// Whether a posting is one entry of what stands in the change log, where other shapes refer to it, too.
+#[must_use]
+pub fn is_shared(posting: &Posting) -> bool {
+    posting.seq & MOVED == 0 && posting.verdict != Verdict::Rekey
+}
+
 /// The place of a posting's last entry: a key change takes two.
 #[must_use]
 pub fn last_op(posting: &Posting) -> u64 {

@@ -3,10 +3,14 @@
 //! Values are Postgres' own text, so encoding is escaping and copying. Member order is ours: no
 //! client depends on it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use brooklet_dataflows::{Change, Posting, Verdict};
 use brooklet_sql::{Lsn, RelationName, Row, RowBuilder, RowError, TableSchema};
+use bytes::Bytes;
 
 use super::block::Block;
+use super::messages::Name;
 use super::{Offset, json};
 use crate::shapes::definition::Replica;
 use crate::shapes::visibility::Visibility;
@@ -14,6 +18,8 @@ use crate::shapes::visibility::Visibility;
 /// How a shape's rows look to its clients.
 #[derive(Debug, Clone)]
 pub struct View {
+    /// Another one for each that was made, so that messages can be named by it.
+    id: u64,
     /// `{"relation":["public","issues"]` without the braces.
     relation: String,
     /// `"public"."issues"`, escaped as keys are,
@@ -54,7 +60,9 @@ impl View {
             |at: &usize| ViewColumn { at: *at, member: member(*at), in_key: key.contains(at) };
         let place = |at: &usize| columns.iter().position(|column| column == at);
         let key_prefix = key_prefix(&table.name);
+        static IDS: AtomicU64 = AtomicU64::new(0);
         View {
+            id: IDS.fetch_add(1, Ordering::Relaxed),
             relation: relation(&table.name),
             key_open: key_open(&key_prefix),
             key_prefix,
@@ -62,6 +70,13 @@ impl View {
             key: key.iter().filter_map(place).collect(),
             replica,
         }
+    }
+
+    /// How messages are named that are the same in all shapes with this view.
+    #[must_use]
+    pub fn name(&self, posting: &Posting) -> Name {
+        let Posting { seq, verdict, last, .. } = *posting;
+        Name { seq, view: self.id, verdict, last }
     }
 
     /// The key of a row that has the selected columns only.
@@ -136,6 +151,14 @@ impl View {
             self.entry(entry, &mut out);
             each(&out);
         });
+    }
+
+    /// What a posting that is one entry becomes, wherever its log is read from.
+    #[must_use]
+    pub fn message(&self, block: &Block, posting: &Posting, change: &Change) -> Bytes {
+        let mut message = Vec::with_capacity(256);
+        self.entries(block, posting, change, Offset::SNAPSHOT_END, |entry| message.extend(entry));
+        message.into_boxed_slice().into()
     }
 
     /// One entry of a log.

@@ -14,7 +14,7 @@ use futures_util::FutureExt;
 use moka::future::Cache;
 use moka::policy::EvictionPolicy;
 
-use super::{BatchPlace, Form, Offset};
+use super::{BatchPlace, Form, Messages, Offset};
 use crate::limits::ENCODED_CACHE_BYTES_MAX;
 
 /// What is encoded.
@@ -31,6 +31,8 @@ pub enum Piece {
 pub struct Encoded {
     /// `None` where a piece is too large to be kept.
     pieces: Cache<Piece, Option<Bytes>>,
+    /// What the pieces of different shapes have in common.
+    pub messages: Arc<Messages>,
 }
 
 impl Default for Encoded {
@@ -48,7 +50,7 @@ impl Default for Encoded {
             .max_capacity(ENCODED_CACHE_BYTES_MAX)
             .eviction_policy(EvictionPolicy::lru())
             .build();
-        Encoded { pieces }
+        Encoded { pieces, messages: Arc::default() }
     }
 }
 

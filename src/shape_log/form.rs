@@ -37,9 +37,17 @@ pub enum Control {
 /// Entries that become one part.
 pub enum Part<'a> {
     /// Messages with commas between them.
-    Json(&'a Shape, Vec<u8>),
+    Json(Json<'a>),
     /// A record batch.
     Arrow(Box<Batch<'a>>),
+}
+
+/// Messages of a shape, one after the other.
+pub struct Json<'a> {
+    shape: &'a Shape,
+    json: Vec<u8>,
+    /// The first message if it is shared and no other has come: it is not copied.
+    alone: Option<Bytes>,
 }
 
 impl Form {
@@ -81,7 +89,7 @@ impl Form {
     /// A part to be filled.
     pub fn part(self, shape: &Shape) -> io::Result<Part<'_>> {
         Ok(match self {
-            Form::Json => Part::Json(shape, Vec::new()),
+            Form::Json => Part::Json(Json { shape, json: Vec::new(), alone: None }),
             Form::Arrow => Part::Arrow(Box::new(shape.typed()?.batch())),
         })
     }
@@ -107,9 +115,9 @@ impl Part<'_> {
     /// Adds an entry of the log; says how many bytes that are, about.
     pub fn entry(&mut self, entry: &Entry<'_>) -> io::Result<usize> {
         match self {
-            Part::Json(shape, json) => {
+            Part::Json(part) => {
+                let (shape, json) = (part.shape, part.next());
                 let before = json.len();
-                separate(json);
                 shape.view().entry(entry, json);
                 Ok(json.len() - before)
             }
@@ -121,14 +129,19 @@ impl Part<'_> {
         }
     }
 
+    /// Adds an entry that is JSON already; says how many bytes that are.
+    pub fn message(&mut self, message: &Bytes) -> io::Result<usize> {
+        match self {
+            Part::Json(part) => Ok(part.message(message)),
+            Part::Arrow(_) => Err(io::Error::other("JSON among record batches")),
+        }
+    }
+
     /// Adds what the rows so far contain; says how many bytes that are, about.
     pub fn snapshot_end(&mut self, seen: &Visibility) -> io::Result<usize> {
         let message = snapshot_end(seen);
         match self {
-            Part::Json(_, json) => {
-                separate(json);
-                json.extend_from_slice(message.as_bytes());
-            }
+            Part::Json(part) => part.next().extend_from_slice(message.as_bytes()),
             Part::Arrow(batch) => batch.snapshot_end(seen).map_err(failed)?,
         }
         Ok(message.len())
@@ -137,9 +150,10 @@ impl Part<'_> {
     /// Adds rows of the snapshot.
     pub fn snapshot_rows(&mut self, rows: &Stored) -> io::Result<()> {
         match self {
-            Part::Json(shape, json) => {
+            Part::Json(part) => {
+                let shape = part.shape;
                 for row in 0..rows.count() {
-                    separate(json);
+                    let json = part.next();
                     shape.view().stored_row(|place| rows.get(row, place), json);
                     if row == 0 {
                         // What is around the values is about as long for the others.
@@ -158,17 +172,32 @@ impl Part<'_> {
     }
 
     /// The part; empty if nothing was added.
-    pub fn finish(self) -> io::Result<Vec<u8>> {
+    pub fn finish(self) -> io::Result<Bytes> {
         match self {
-            Part::Json(_, json) => Ok(json),
-            Part::Arrow(batch) => batch.finish().map_err(failed),
+            Part::Json(Json { alone: Some(alone), .. }) => Ok(alone),
+            Part::Json(Json { json, .. }) => Ok(json.into()),
+            Part::Arrow(batch) => Ok(batch.finish().map_err(failed)?.into()),
         }
     }
 }
 
-fn separate(json: &mut Vec<u8>) {
-    if !json.is_empty() {
-        json.extend_from_slice(Form::Json.separator());
+impl Json<'_> {
+    fn message(&mut self, message: &Bytes) -> usize {
+        if self.json.is_empty() && self.alone.is_none() {
+            self.alone = Some(message.clone());
+        } else {
+            self.next().extend_from_slice(message);
+        }
+        message.len()
+    }
+
+    /// Where the next message is to be written.
+    fn next(&mut self) -> &mut Vec<u8> {
+        self.json.extend(self.alone.take().unwrap_or_default());
+        if !self.json.is_empty() {
+            self.json.extend_from_slice(Form::Json.separator());
+        }
+        &mut self.json
     }
 }
 

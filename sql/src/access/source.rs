@@ -9,13 +9,15 @@ use std::sync::Arc;
 
 use crate::datum::Datum;
 use crate::json::Json;
-use crate::key::{self, Reader};
+use crate::key::{self, Key, Reader};
 use crate::name::quote;
-use crate::scalar::{Scalar, Shared};
+use crate::scalar::{self, Scalar, Shared};
 use crate::sort_key::{self, Keyed};
 use crate::sql_type::SqlType;
 use crate::value::Value;
 use crate::{CaseMap, Row, TableSchema, compute, print};
+
+use super::member_of::member_of;
 
 /// Something that is read of rows, once for each, however many predicates ask about it.
 #[derive(Debug, Clone)]
@@ -26,6 +28,7 @@ struct Inner {
     /// Equal names mean equal sources, of one table.
     name: String,
     kind: Kind,
+    needs: Option<(Source, Key)>,
 }
 
 #[derive(Debug)]
@@ -137,7 +140,24 @@ impl Reading {
 
 impl Source {
     fn new(name: String, kind: Kind) -> Source {
-        Source(Arc::new(Inner { name, kind }))
+        let needs = match &kind {
+            Kind::Computed(scalar) | Kind::Elements(scalar) => member_of(scalar),
+            Kind::Json { json, path, .. } => match &json.kind {
+                scalar::Kind::Column(_) => path.first().map(|key| (&**json, &**key)),
+                _ => None,
+            },
+            Kind::Folded(text, _) => {
+                let needs = text.0.needs.clone();
+                return Source(Arc::new(Inner { name, kind, needs }));
+            }
+            Kind::Columns(_) | Kind::Column(..) | Kind::Presence(_) => None,
+        };
+        let needs = needs.map(|(json, key)| {
+            let mut bytes = Vec::new();
+            sort_key::write_json(&Json::Text(key.to_owned()), &mut bytes);
+            (Source::json(json, &[], JsonPart::Keys), Key::new(bytes))
+        });
+        Source(Arc::new(Inner { name, kind, needs }))
     }
 
     pub(super) fn columns(columns: &[(usize, Reader)]) -> Source {
@@ -157,7 +177,7 @@ impl Source {
     /// Of a scalar, which may be a bare column.
     pub(super) fn scalar(scalar: &Scalar) -> Source {
         match (&scalar.kind, SqlType::of(&scalar.data_type)) {
-            (crate::scalar::Kind::Column(column), Some(sql_type)) if sql_type != SqlType::Enum => {
+            (scalar::Kind::Column(column), Some(sql_type)) if sql_type != SqlType::Enum => {
                 Source::column(*column, sql_type)
             }
             _ => Source::new(
@@ -189,6 +209,13 @@ impl Source {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0.name
+    }
+
+    /// What a row must have for there to be a value here: a key of another source. A row that does not have it
+    /// reads as [`Found::Null`] or [`Found::Error`], unless the other source does not give keys either.
+    #[must_use]
+    pub fn needs(&self) -> Option<(&Source, &Key)> {
+        self.0.needs.as_ref().map(|(source, key)| (source, key))
     }
 
     /// Whether each of its keys has eight bytes.
@@ -371,7 +398,7 @@ pub(crate) fn for_each_unsaid(scalar: &Scalar, each: &mut dyn FnMut(String)) {
     if let Some(labels) = &data_type.labels {
         each(format!(" {:?}", labels.labels));
     }
-    if let crate::scalar::Kind::Call(call, _) = &scalar.kind {
+    if let scalar::Kind::Call(call, _) = &scalar.kind {
         call.zone.iter().for_each(|zone| each(zone.identity()));
     }
     scalar.for_each_child(&mut |child| for_each_unsaid(child, each));

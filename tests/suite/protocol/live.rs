@@ -2,13 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Database, Follower, Response, Shape, Step, World};
+use serde_json::json;
+
+use crate::harness::postgres::free_port;
+use crate::harness::{Database, Follower, Request, Response, Shape, Step, World};
 
 /// Sends a live request and hands back the answer to wait for. The request may reach the server before or after
 /// what the test does next: both must have the same outcome.
 fn park(follower: &Follower, world: &World) -> tokio::task::JoinHandle<Response> {
     let (target, server) = (follower.target(true), world.server.address);
-    tokio::spawn(async move { crate::harness::Request::get(target).send(server).await.unwrap() })
+    tokio::spawn(async move { Request::get(target).send(server).await.unwrap() })
 }
 
 /// Long enough that a wake-up can be told from a time-out on a busy machine too.
@@ -59,6 +62,60 @@ async fn a_commit_wakes_every_parked_poll_in_well_under_its_time_out() {
 }
 
 #[tokio::test]
+async fn a_change_is_written_once_for_all_shapes_that_show_the_same_of_it() {
+    let port = free_port();
+    let world = World::with(Database::shared().await, |options| {
+        options.long_poll = LONG_POLL;
+        options.arguments = ["--prometheus-port".to_owned(), port.to_string()].to_vec();
+    })
+    .await;
+    let written = async || {
+        let metrics = Request::get("/metrics").send(([127, 0, 0, 1], port).into()).await.unwrap();
+        let metrics = metrics.expect(200).text();
+        let line = "brooklet_messages_written_count ";
+        let count = metrics.lines().find_map(|one| one.strip_prefix(line));
+        count.map_or(0, |count| count.parse().unwrap())
+    };
+    world.sql("CREATE TABLE items (id int PRIMARY KEY, name text, hidden text)").await;
+    let mut shapes = Vec::new();
+    for n in 0..10 {
+        shapes.push(world.follow(Shape::of("items").filter(&format!("id > -{n}"))).await);
+    }
+    shapes.push(world.follow(Shape::of("items").columns("id,name")).await);
+    shapes.push(world.follow(Shape::of("items").filter("name = 'two'")).await);
+    let messages = async |sql: &str, shapes: &mut [Follower]| {
+        let parked: Vec<_> = shapes.iter().map(|shape| park(shape, &world)).collect();
+        world.sql(sql).await;
+        let mut found = Vec::new();
+        for answer in parked {
+            found.push(answer.await.unwrap().expect(200).json()[0].clone());
+        }
+        for shape in shapes {
+            shape.catch_up().await;
+        }
+        found
+    };
+    // Once with all columns, once with two of them.
+    let came = messages("INSERT INTO items VALUES (1, 'one', 'a')", &mut shapes[..11]).await;
+    assert_eq!(came[0]["value"], json!({"id": "1", "name": "one", "hidden": "a"}));
+    assert!(came[..10].iter().all(|one| *one == came[0]), "{came:?}");
+    assert_eq!(came[10]["value"], json!({"id": "1", "name": "one"}));
+    assert_eq!(written().await, 2);
+    // The same change is an update to some and an insert to another.
+    let came = messages("UPDATE items SET name = 'two'", &mut shapes).await;
+    assert_eq!(came[0]["value"], json!({"id": "1", "name": "two"}));
+    assert!(came[..10].iter().all(|one| *one == came[0]), "{came:?}");
+    assert_eq!(came[11]["value"], json!({"id": "1", "name": "two", "hidden": "a"}));
+    assert_eq!(came[11]["headers"]["operation"], "insert");
+    assert_eq!(written().await, 5);
+    // Two changes of one transaction.
+    world.sql("UPDATE items SET name = 'x', hidden = 'y'; DELETE FROM items").await;
+    for shape in &mut shapes {
+        shape.until("no rows", |rows| rows.is_empty()).await;
+    }
+}
+
+#[tokio::test]
 async fn no_commit_falls_between_reading_the_tail_and_waiting() {
     // Each commit is made right when the next poll is being sent: a wake-up lost in between costs a whole time-out.
     let world = world_with_items().await;
@@ -85,7 +142,7 @@ async fn an_update_of_an_unselected_column_does_not_end_a_poll() {
     assert!(!parked.is_finished(), "a poll ended without news");
     world.sql("UPDATE items SET hidden = 'c', name = 'uno'").await;
     let body = parked.await.unwrap().expect(200).json();
-    assert_eq!(body[0]["value"], serde_json::json!({"id": "1", "name": "uno"}));
+    assert_eq!(body[0]["value"], json!({"id": "1", "name": "uno"}));
     assert_eq!(body.as_array().unwrap().len(), 2, "{body}");
     narrow.until("the name", |rows| rows[0]["name"].as_deref() == Some("uno")).await;
     assert_eq!(narrow.log.changes.len(), 1);
@@ -118,7 +175,7 @@ async fn truncate_ends_a_parked_poll_with_409_at_once() {
     let start = Instant::now();
     let answer = parked.await.unwrap().expect(409);
     assert!(start.elapsed() < LONG_POLL / 2, "{:?}", start.elapsed());
-    assert_eq!(answer.json(), serde_json::json!([{"headers": {"control": "must-refetch"}}]));
+    assert_eq!(answer.json(), json!([{"headers": {"control": "must-refetch"}}]));
     assert_ne!(answer.header("electric-handle"), Some(items.handle.as_str()));
 }
 
