@@ -340,6 +340,16 @@ fn refused(
         "stride must be greater than zero",
         "not valid for encoding",
         "cannot be NaN",
+        "index out of valid range",
+        "bit strings of different sizes",
+        "cannot delete",
+        "invalid base64 sequence",
+        "invalid hexadecimal data",
+        "wrong number of array subscripts",
+        "path element is",
+        "inet values of different sizes",
+        "number of elements to trim",
+        "searching for elements",
     ]
     .iter()
     .any(|words| refusal.contains(words));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use brooklet_sql::{CaseMap, Collation, Column, RelationName, TableSchema, TextOrder};
 
+mod binary;
 pub mod connect;
 pub mod database;
 pub mod expression;
