@@ -289,7 +289,7 @@ fn held(printed: &str) -> Option<String> {
 
 /// Whether Postgres may answer without looking at all of it, or fail where it need not look.
 fn has_parts(sql: &str) -> bool {
-    [" AND ", " OR ", " IN ", "BETWEEN", "CASE", "coalesce", "ANY", "ALL", "ROW", ", "]
+    [" AND ", " OR ", " IN ", "BETWEEN", "CASE", "coalesce", "ANY", "ALL", "SOME", "ROW", ", "]
         .iter()
         .any(|part| sql.contains(part))
 }

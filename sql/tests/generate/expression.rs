@@ -6,6 +6,7 @@ use super::formats::{FORMAT_TEMPLATES, SPAN_TEMPLATES, ZONE_TEMPLATES, format};
 use super::named::NAMED_TEMPLATES;
 use super::ranges::{self, RANGE_LITERALS, RANGE_TEMPLATES, RANGE_TYPES};
 use super::readable::READABLE_TEMPLATES;
+use super::spellings::SPELLED_TEMPLATES;
 use super::templates::TEMPLATES;
 use super::typed::{COLUMNS, LITERALS};
 
@@ -59,6 +60,7 @@ pub fn templates() -> impl Iterator<Item = &'static Template> {
         SPAN_TEMPLATES,
         READABLE_TEMPLATES,
         BINARY_TEMPLATES,
+        SPELLED_TEMPLATES,
     ];
     all.into_iter().flatten()
 }

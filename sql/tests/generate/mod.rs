@@ -16,6 +16,7 @@ pub mod forms;
 mod named;
 pub mod ranges;
 pub mod readable;
+mod spellings;
 mod templates;
 pub mod texts;
 pub mod typed;
