@@ -27,6 +27,11 @@ pub(crate) fn value(scalar: &Scalar, row: &Row) -> Outcome {
                 datum.map(Some).ok_or(EvaluationError::Unreadable)
             }
         },
+        Kind::Fields { column, negated, count } => Ok(Some(Datum::Bool(match row.text(*column) {
+            None => !*negated,
+            Some(_) if *count == 0 => true,
+            Some(text) => fields(text).all(|field| field.is_empty() != *negated),
+        }))),
         Kind::Constant(value) => Ok(value.clone()),
         Kind::Truth(expr) => truth_value(expr, row),
         Kind::Call(call, arguments) => called(call, arguments, row),
@@ -76,6 +81,16 @@ pub(crate) fn value(scalar: &Scalar, row: &Row) -> Outcome {
         // Resolution leaves none of these.
         Kind::Opaque(_) | Kind::Unknown { .. } | Kind::Row(_) => Err(EvaluationError::Unreadable),
     }
+}
+
+/// The fields of a composite value as Postgres prints it. Only NULL has no text, not even quotes.
+fn fields(text: &str) -> impl Iterator<Item = &str> {
+    let inside = text.strip_prefix('(').and_then(|text| text.strip_suffix(')')).unwrap_or(text);
+    let mut quoted = false;
+    inside.split(move |c| {
+        quoted ^= c == '"';
+        c == ',' && !quoted
+    })
 }
 
 /// Nearly every call has one argument or two: those need no allocation.
@@ -248,7 +263,7 @@ fn subscript(operand: &Scalar, subscripts: &[Subscript], row: &Row) -> Outcome {
 }
 
 /// A slice; dimensions without subscripts stay whole, and the result counts from 1.
-fn part(array: &Array, bounds: &[(i64, i64)]) -> Array {
+pub(crate) fn part(array: &Array, bounds: &[(i64, i64)]) -> Array {
     let empty = Array::flat(Vec::new());
     if bounds.len() > array.dimensions.len() {
         return empty;

@@ -125,6 +125,8 @@ impl DataType {
             (Some(labels), _) => labels.name.clone(),
             (None, Some(element)) => element.sql() + "[]",
             (None, None) if self.oid == Oid::CITEXT => "text".to_owned(),
+            // Without quotes it is a single bit.
+            (None, None) if self.oid == Oid::BIT => "\"bit\"".to_owned(),
             (None, None) => {
                 catalog().type_of(self.oid).map_or("unknown", |entry| entry.name).to_owned()
             }
@@ -157,6 +159,7 @@ pub(crate) fn title(oid: Oid) -> &'static str {
         Oid::FLOAT8 => "double precision",
         Oid::BPCHAR => "character",
         Oid::VARCHAR => "character varying",
+        Oid::VARBIT => "bit varying",
         Oid::TIME => "time without time zone",
         Oid::TIMETZ => "time with time zone",
         Oid::TIMESTAMP => "timestamp without time zone",
@@ -166,8 +169,14 @@ pub(crate) fn title(oid: Oid) -> &'static str {
 }
 
 /// The types that values are read of.
-const READABLE: [Oid; 25] = [
+const READABLE: [Oid; 31] = [
     Oid::CITEXT,
+    Oid::MACADDR,
+    Oid::MACADDR8,
+    Oid::XID8,
+    Oid::PG_LSN,
+    Oid::BIT,
+    Oid::VARBIT,
     Oid::JSON,
     Oid::INET,
     Oid::CIDR,

@@ -22,8 +22,7 @@ use crate::sql_type::SqlType;
 use crate::subquery::{Membership, Side};
 use crate::value::{Constant, Stored};
 use crate::{
-    Row, RowBuilder, RowError, TableSchema, Truth, Zone, Zones, access, literal, name, normalize,
-    print,
+    Row, RowBuilder, RowError, TableSchema, Truth, Zone, Zones, access, literal, normalize, print,
 };
 
 /// A predicate without the constants that are its own.
@@ -100,7 +99,7 @@ pub(crate) fn split(
     }
     let rest = normalize::all(rest);
     let called = |at: usize| match table.columns.get(at) {
-        Some(column) => name::quote(&column.name),
+        Some(column) => column.sql(),
         None => memberships.get(at - width).map_or_else(String::new, |one| one.sql(table)),
     };
     let mut text = String::new();

@@ -9,6 +9,7 @@ use std::cmp::Ordering;
 
 use crate::numeric::Numeric;
 
+mod change;
 mod plain;
 mod reader;
 pub(crate) mod scan;
@@ -100,7 +101,7 @@ impl Json {
     pub(crate) fn at_path(&self, path: &[&str]) -> Option<&Json> {
         path.iter().try_fold(self, |json, step| match json {
             Json::Object(_) => json.member(step),
-            Json::Array(_) => json.element(i64::from(step.trim_start().parse::<i32>().ok()?)),
+            Json::Array(_) => json.element(i64::from(self::step(step)?)),
             _ => None,
         })
     }
@@ -198,6 +199,11 @@ impl std::fmt::Display for Json {
         self.write(&mut text);
         f.write_str(&text)
     }
+}
+
+/// A step of a path as the number of an element, as C's `strtol` reads it.
+fn step(text: &str) -> Option<i32> {
+    text.trim_start_matches([' ', '\t', '\n', '\u{b}', '\u{c}', '\r']).parse().ok()
 }
 
 fn first_difference(orders: impl Iterator<Item = Ordering>) -> Ordering {

@@ -128,8 +128,13 @@ pub(crate) fn write_datum(oid: Oid, datum: &Datum, bytes: &mut Vec<u8>) -> bool 
         (Oid::BPCHAR, Datum::Padded(text)) => {
             write_text(text.trim_end_matches(' ').as_bytes(), bytes);
         }
-        (Oid::NAME, Datum::Text(text)) => write_text(text.as_bytes(), bytes),
+        (Oid::NAME | Oid::BIT | Oid::VARBIT, Datum::Text(text)) => {
+            write_text(text.as_bytes(), bytes)
+        }
         (Oid::BYTEA, Datum::Bytes(value)) => write_text(value, bytes),
+        (Oid::MACADDR | Oid::MACADDR8 | Oid::XID8 | Oid::PG_LSN, Datum::Bytes(value)) => {
+            bytes.extend(&**value);
+        }
         (Oid::TIME, Datum::Time(micros)) => bytes.extend(micros.to_be_bytes()),
         (Oid::INET | Oid::CIDR, Datum::Network(network)) => {
             bytes.extend([u8::from(network.wide), network.bits]);

@@ -37,6 +37,16 @@ impl Network {
         (!strict || address == network.prefix(bits)).then_some(network)
     }
 
+    /// The address as a number.
+    pub(crate) fn number(&self) -> u128 {
+        if self.wide { self.address } else { self.address >> 96 }
+    }
+
+    /// Another address of the family.
+    pub(crate) fn numbered(&self, number: u128) -> Network {
+        Network { address: if self.wide { number } else { number << 96 }, ..*self }
+    }
+
     /// The bits of a whole address.
     pub(crate) fn most(&self) -> u8 {
         if self.wide { 128 } else { 32 }

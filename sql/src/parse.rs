@@ -185,7 +185,7 @@ impl<'a> Parser<'a> {
             None => return WhereError::at(self.end, "syntax error at end of input"),
             Some(Token::Word(text) | Token::Number(text) | Token::Symbol(text)) => text.clone(),
             Some(Token::Quoted(text)) => text.clone(),
-            Some(Token::Text(text)) => format!("'{text}'"),
+            Some(Token::Text(text) | Token::Bits(text)) => format!("'{text}'"),
             Some(Token::Parameter(number)) => format!("${number}"),
         };
         WhereError::at(self.at(), format!("syntax error at or near \"{near}\""))

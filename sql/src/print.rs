@@ -58,10 +58,7 @@ impl Printer<'_> {
                 self.list(operand, list, *null, *negated, text);
             }
             Expr::Like(like) => self.like(like, text),
-            Expr::IsNull { column, negated } => {
-                let not = if *negated { "NOT " } else { "" };
-                *text += &format!("({} IS {not}NULL)", (self.name)(*column));
-            }
+            Expr::IsNull { column, negated } => self.is_null(*column, *negated, text),
             Expr::Test { operand, expected, negated } => {
                 text.push('(');
                 self.expr(operand, text);
@@ -85,6 +82,11 @@ impl Printer<'_> {
                 *text += if *negated { " IS NOT NULL)" } else { " IS NULL)" };
             }
         }
+    }
+
+    fn is_null(&self, column: usize, negated: bool, text: &mut String) {
+        let not = if negated { "NOT " } else { "" };
+        *text += &format!("({} IS {not}NULL)", (self.name)(column));
     }
 
     fn chain(&self, list: &[Expr], connective: &str, text: &mut String) {

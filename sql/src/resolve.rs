@@ -23,6 +23,7 @@ mod array;
 mod call;
 mod coerce;
 mod collate;
+mod composite;
 mod condition;
 mod fast;
 mod joined;
@@ -266,9 +267,13 @@ impl Resolver<'_> {
             }
             Syntax::IsNull { operand, negated } => {
                 let item = self.item(operand)?;
+                if let Some(fields) = self.fields_null(&item, *negated) {
+                    return Ok(fields);
+                }
                 if !matches!(item.kind, Kind::Opaque(_) | Kind::Row(_)) {
                     self.refuse_opaque(&item)?;
                 }
+                self.refuse_composites(&item)?;
                 is_null(item, *negated)
             }
             Syntax::Test { operand, expected, negated } => {

@@ -20,6 +20,8 @@ use crate::range::{Multirange, Range};
 use crate::{CaseMap, Zone};
 
 mod array;
+mod bits;
+mod bytes;
 mod calendar;
 mod conversion;
 mod json;
@@ -126,6 +128,8 @@ pub(crate) fn function(
     }
     (number::function(code))
         .or_else(|| text::function(code))
+        .or_else(|| bytes::function(code))
+        .or_else(|| bits::function(code))
         .or_else(|| pattern::function(code))
         .or_else(|| calendar::function(code))
         .or_else(|| array::function(code))
@@ -160,7 +164,13 @@ pub(crate) fn is_power(code: &str) -> bool {
 pub(crate) fn finds_elements(code: &str) -> bool {
     matches!(
         code,
-        "arraycontains" | "arraycontained" | "arrayoverlap" | "array_position" | "array_remove"
+        "arraycontains"
+            | "arraycontained"
+            | "arrayoverlap"
+            | "array_position"
+            | "array_positions"
+            | "array_remove"
+            | "array_replace"
     )
 }
 
@@ -195,7 +205,9 @@ impl Call {
                     | "split_part"
                     | "text_starts_with"
                     | "array_position"
+                    | "array_positions"
                     | "array_remove"
+                    | "array_replace"
                     | "text_to_array"
             )
             || wants_expression(self.code).is_some();

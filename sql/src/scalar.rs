@@ -25,6 +25,12 @@ pub(crate) enum Kind {
     Column(usize),
     /// A column of a type we cannot look into.
     Opaque(usize),
+    /// Whether all fields of a composite column are NULL; with `negated` whether none is.
+    Fields {
+        column: usize,
+        negated: bool,
+        count: usize,
+    },
     /// `None` is NULL.
     Constant(Option<Datum>),
     /// A constant whose type the context decides; gone once it has.
@@ -126,7 +132,11 @@ impl Scalar {
     /// Visits the expressions right below this one.
     pub(crate) fn for_each_child(&self, visit: &mut dyn FnMut(&Scalar)) {
         match &self.kind {
-            Kind::Column(_) | Kind::Opaque(_) | Kind::Constant(_) | Kind::Unknown { .. } => {}
+            Kind::Column(_)
+            | Kind::Opaque(_)
+            | Kind::Fields { .. }
+            | Kind::Constant(_)
+            | Kind::Unknown { .. } => {}
             Kind::Truth(expr) => expr.for_each_scalar(visit),
             Kind::Call(_, list)
             | Kind::Coalesce(list)
@@ -166,7 +176,9 @@ impl Scalar {
     /// Adds the columns it reads.
     pub(crate) fn columns(&self, into: &mut Vec<usize>) {
         match &self.kind {
-            Kind::Column(column) | Kind::Opaque(column) => into.push(*column),
+            Kind::Column(column) | Kind::Opaque(column) | Kind::Fields { column, .. } => {
+                into.push(*column);
+            }
             Kind::Truth(expr) => expr.columns(into),
             Kind::Case { branches, otherwise } => {
                 for (when, then) in branches {

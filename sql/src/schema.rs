@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::name::quote;
 use crate::{Collation, RelationName};
 
 /// A column, as the catalogue describes it.
@@ -96,6 +97,25 @@ impl Column {
             parts: Vec::new(),
             rewritten: 0,
         }
+    }
+}
+
+impl Column {
+    /// How many fields each of its values has, of a composite type; `None` of every other type.
+    pub(crate) fn fields(&self) -> Option<usize> {
+        let own = format!("fields {} ", self.base_type_oid);
+        let fields = self.parts.iter().find_map(|part| part.strip_prefix(&own))?;
+        Some(fields.split_whitespace().count())
+    }
+
+    /// SQL of the bare column. To Postgres a domain over an enum is nothing that enums' operators take.
+    pub(crate) fn sql(&self) -> String {
+        let name = quote(&self.name);
+        let is_enum = !self.labels.is_empty() && self.element_type_oid == 0;
+        if !is_enum || self.type_oid == self.base_type_oid {
+            return name;
+        }
+        format!("({name}::{}.{})", quote(&self.enum_schema), quote(&self.enum_name))
     }
 }
 

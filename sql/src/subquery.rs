@@ -14,7 +14,6 @@ use std::sync::Arc;
 use crate::access;
 use crate::datum::Datum;
 use crate::expr::Expr;
-use crate::name::quote;
 use crate::normalize;
 use crate::oid::Oid;
 use crate::routine::Conversion;
@@ -165,7 +164,7 @@ impl Side {
     /// SQL of it over a table's bare columns.
     #[must_use]
     pub fn sql(&self, table: &TableSchema) -> String {
-        let name = |at: usize| table.columns.get(at).map_or_else(String::new, |c| quote(&c.name));
+        let name = |at: usize| table.columns.get(at).map_or_else(String::new, Column::sql);
         match self {
             Side::Column(at) => name(*at),
             Side::Computed(computed) => print::scalar_by_name(&computed.scalar, &name),

@@ -24,6 +24,7 @@ use crate::value::{self, Stored};
 mod array;
 mod bytes;
 mod float;
+mod plain;
 mod range;
 
 pub(crate) use bytes::read as read_bytes;
@@ -140,7 +141,7 @@ pub(crate) fn read(data_type: &DataType, text: &str) -> Option<Datum> {
             read_range(&oid.into(), text, &bound)?.ok()?
         }
         oid => {
-            let sql_type = SqlType::from_oid(oid.0)?;
+            let Some(sql_type) = SqlType::from_oid(oid.0) else { return plain::read(oid, text) };
             if let Some(datum) = printed(sql_type, text.as_bytes()) {
                 return Some(datum);
             }
@@ -173,7 +174,9 @@ pub(crate) fn output(data_type: &DataType, datum: &Datum) -> String {
         Datum::Numeric(number) => number.to_string(),
         Datum::Text(text) | Datum::Padded(text) => text.to_string(),
         Datum::Enum { label, .. } => label.to_string(),
-        Datum::Bytes(bytes) => bytes::write(bytes),
+        Datum::Bytes(bytes) => {
+            plain::write(data_type.oid, bytes).unwrap_or_else(|| bytes::write(bytes))
+        }
         Datum::Uuid(uuid) => crate::value::uuid_text(*uuid),
         Datum::Date(date) => calendar::date_text(*date),
         Datum::Time(time) => calendar::time_text(*time),

@@ -25,6 +25,8 @@ pub(crate) enum Token {
     Number(String),
     /// A string constant.
     Text(String),
+    /// A constant string of bits.
+    Bits(String),
     /// `$n`, from 1.
     Parameter(usize),
     /// An operator or punctuation.
@@ -189,12 +191,26 @@ fn token(piece: &Piece<'_>) -> Result<Token, WhereError> {
         Cut::Placeholder(name) => parameter(name).map(Token::Parameter).ok_or_else(|| {
             WhereError::at(piece.at, format!("{name} is not a parameter; parameters are $1, $2, …"))
         }),
-        Cut::HexStringLiteral(_) => refuse("hexadecimal constants"),
-        Cut::SingleQuotedByteStringLiteral(_) => refuse("bit strings"),
+        Cut::HexStringLiteral(_) | Cut::SingleQuotedByteStringLiteral(_) => bits(piece),
         Cut::NationalStringLiteral(_) => refuse("national strings"),
         _ if matches!(piece.text, "," | "(" | ")" | "." | "::" | ";" | "[" | "]" | ":" | ":=") => {
             Ok(Token::Symbol(piece.text.to_owned()))
         }
+        _ => Err(unexpected(piece)),
+    }
+}
+
+/// `B'0101'`, `X'5'`.
+fn bits(piece: &Piece<'_>) -> Result<Token, WhereError> {
+    let digits = piece.text.get(2..piece.text.len() - 1).unwrap_or_default();
+    let quoted = piece.text.get(1..2) == Some("'") && piece.text.ends_with('\'');
+    let binary = piece.text.starts_with(['b', 'B']) && digits.bytes().all(|c| b"01".contains(&c));
+    let hexadecimal =
+        piece.text.starts_with(['x', 'X']) && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let four = |c: char| format!("{:04b}", c.to_digit(16).unwrap_or_default());
+    match (binary && quoted, hexadecimal && quoted) {
+        (true, _) => Ok(Token::Bits(digits.to_owned())),
+        (_, true) => Ok(Token::Bits(digits.chars().map(four).collect())),
         _ => Err(unexpected(piece)),
     }
 }
@@ -322,7 +338,7 @@ mod tests {
         let shown = |lexeme: Lexeme| match lexeme.token {
             Token::Word(text) | Token::Number(text) | Token::Symbol(text) => text,
             Token::Quoted(text) => format!("\"{text}\""),
-            Token::Text(text) => format!("'{text}'"),
+            Token::Text(text) | Token::Bits(text) => format!("'{text}'"),
             Token::Parameter(number) => format!("${number}"),
         };
         tokenize(text).unwrap().into_iter().map(shown).collect()
@@ -398,8 +414,10 @@ mod tests {
             "U&\"\"",
             "1U&'a'",
             "$1U&'a'",
-            "X'41'",
-            "B'1'",
+            "X'4g'",
+            "B'2'",
+            "B\"1\"",
+            "B'1\\'",
             "N'a'",
             "$1$x$1$",
             "{",

@@ -43,7 +43,7 @@ SELECT a.attname::text AS name,
        CASE WHEN coalesce(item.typtype, base.typtype) = 'e'
          THEN coalesce(item.typname, base.typname)::text ELSE '' END AS enum_name,
        -- See Column::parts. Built-in types have nothing that could change; theirs are not looked into.
-       CASE WHEN a.atttypid < 16384 THEN '{}'::text[] ELSE ARRAY(
+       CASE WHEN a.atttypid < 16384 AND t.typtype <> 'c' THEN '{}'::text[] ELSE ARRAY(
          WITH RECURSIVE inside AS (
            SELECT a.atttypid AS oid
            UNION
@@ -71,9 +71,9 @@ SELECT a.attname::text AS name,
          JOIN pg_namespace s ON s.oid = u.typnamespace
          UNION ALL
          SELECT 'fields ' || u.oid || ' '
-                || string_agg(f.atttypid || ':' || f.atttypmod, ' ' ORDER BY f.attnum)
+                || coalesce(string_agg(f.atttypid || ':' || f.atttypmod, ' ' ORDER BY f.attnum), '')
          FROM inside JOIN pg_type u ON u.oid = inside.oid AND u.typtype = 'c'
-         JOIN pg_attribute f ON f.attrelid = u.typrelid AND f.attnum > 0 AND NOT f.attisdropped
+         LEFT JOIN pg_attribute f ON f.attrelid = u.typrelid AND f.attnum > 0 AND NOT f.attisdropped
          GROUP BY u.oid
          ORDER BY 1
        ) END AS parts

@@ -289,7 +289,7 @@ fn held(printed: &str) -> Option<String> {
 
 /// Whether Postgres may answer without looking at all of it, or fail where it need not look.
 fn has_parts(sql: &str) -> bool {
-    [" AND ", " OR ", " IN ", "BETWEEN", "CASE", "coalesce", "ANY", "ALL", "ROW", ", "]
+    [" AND ", " OR ", " IN ", "BETWEEN", "CASE", "coalesce", "ANY", "ALL", "SOME", "ROW", ", "]
         .iter()
         .any(|part| sql.contains(part))
 }
@@ -340,6 +340,16 @@ fn refused(
         "stride must be greater than zero",
         "not valid for encoding",
         "cannot be NaN",
+        "index out of valid range",
+        "bit strings of different sizes",
+        "cannot delete",
+        "invalid base64 sequence",
+        "invalid hexadecimal data",
+        "wrong number of array subscripts",
+        "path element is",
+        "inet values of different sizes",
+        "number of elements to trim",
+        "searching for elements",
     ]
     .iter()
     .any(|words| refusal.contains(words));

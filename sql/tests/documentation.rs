@@ -12,7 +12,7 @@ use brooklet_sql::{
     TextOrder, Truth, Zone, compile, compile_with,
 };
 
-const COLUMNS: [(&str, u32); 27] = [
+const COLUMNS: [(&str, u32); 30] = [
     ("id", 23),
     ("owner_id", 20),
     ("title", 25),
@@ -40,7 +40,13 @@ const COLUMNS: [(&str, u32); 27] = [
     ("raw", 114),
     ("email", brooklet_sql::statement::CITEXT),
     ("pos", 600),
+    ("mac", 829),
+    ("flags", 1562),
+    ("home", ADDRESS),
 ];
+
+/// The composite type.
+const ADDRESS: u32 = 90_100;
 
 fn table() -> TableSchema {
     let column = |(name, oid): (&str, u32)| Column {
@@ -75,7 +81,10 @@ fn table() -> TableSchema {
         element_type_oid: 0,
         enum_schema: "public".into(),
         enum_name: "mood".into(),
-        parts: Vec::new(),
+        parts: match oid {
+            ADDRESS => vec![format!("fields {ADDRESS} 25:-1 25:-1")],
+            _ => Vec::new(),
+        },
         rewritten: 0,
         number: 0,
         dropped: false,

@@ -17,6 +17,8 @@ mod formats;
 mod generate;
 #[path = "traps/numbers.rs"]
 mod numbers;
+#[path = "traps/others.rs"]
+mod others;
 
 use generate::typed::{self, COLUMNS};
 

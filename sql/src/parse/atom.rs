@@ -3,7 +3,7 @@
 use super::{OR, Parser, keyword, too_deep};
 use crate::WhereError;
 use crate::limits::WHERE_NESTING_MAX;
-use crate::syntax::{Node, Subscript, Syntax};
+use crate::syntax::{Node, Subscript, Syntax, TypeName};
 use crate::token::Token;
 
 impl Parser<'_> {
@@ -84,6 +84,7 @@ impl Parser<'_> {
             None => return Err(self.unexpected()),
             Some(Token::Number(digits)) => Syntax::Number(digits.clone()),
             Some(Token::Text(text)) => Syntax::Text(text.clone()),
+            Some(Token::Bits(digits)) => self.bits(digits.clone(), at)?,
             Some(Token::Parameter(number)) => Syntax::Parameter(*number),
             Some(Token::Symbol(symbol)) if symbol == "(" => return self.parentheses(),
             Some(Token::Symbol(_)) => return Err(self.unexpected()),
@@ -104,6 +105,14 @@ impl Parser<'_> {
         };
         self.next += 1;
         self.node(at, syntax)
+    }
+
+    /// A string of so many bits: the type's full name has no length of its own.
+    fn bits(&mut self, digits: String, at: usize) -> Result<Syntax, WhereError> {
+        let path = vec!["pg_catalog".to_owned(), "bit".to_owned()];
+        let target = TypeName { path, modifiers: Vec::new(), dimensions: 0, fields: None, at };
+        let operand = Box::new(self.node(at, Syntax::Text(digits))?);
+        Ok(Syntax::Cast { operand, target })
     }
 
     fn parentheses(&mut self) -> Result<Node, WhereError> {

@@ -102,6 +102,7 @@ impl Parser<'_> {
                 modifiers.clear();
             }
             ("char" | "character", []) if name == "bpchar" => modifiers.push(1),
+            ("bit", []) if name == "bit" => modifiers.push(1),
             _ => {}
         }
         Ok(TypeName { path: vec![name], modifiers, dimensions: 0, fields: None, at })

@@ -13,6 +13,7 @@ impl Printer<'_> {
     pub(super) fn scalar(&self, scalar: &Scalar, text: &mut String) {
         match &scalar.kind {
             Kind::Column(column) | Kind::Opaque(column) => *text += &(self.name)(*column),
+            Kind::Fields { column, negated, .. } => self.is_null(*column, *negated, text),
             Kind::Constant(value) => constant(&scalar.data_type, value.as_ref(), text),
             Kind::Unknown { text: value, .. } => *text += &literal(value),
             Kind::Truth(expr) => self.expr(expr, text),

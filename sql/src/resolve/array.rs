@@ -53,6 +53,9 @@ impl Resolver<'_> {
     ) -> Result<Scalar, WhereError> {
         let operand = self.item(operand)?;
         self.refuse_opaque(&operand)?;
+        if operand.data_type.oid == Oid::JSONB {
+            return self.members(operand, subscripts, at);
+        }
         let Some(element) = operand.data_type.element.clone() else {
             let title = operand.data_type.title();
             let reason = format!("subscripts of type {title} are not supported");
@@ -88,6 +91,41 @@ impl Resolver<'_> {
         let mut constant = true;
         found.for_each_child(&mut |child| constant &= child.constant().is_some());
         if constant { self.fold(found) } else { Ok(found) }
+    }
+
+    /// `document['key'][0]`, which is what `jsonb_extract_path` gives.
+    fn members(
+        &mut self,
+        operand: Scalar,
+        subscripts: &[Subscript],
+        at: usize,
+    ) -> Result<Scalar, WhereError> {
+        let mut path = vec![operand];
+        for subscript in subscripts {
+            let Subscript::Index(index) = subscript else {
+                return Err(WhereError::at(at, "jsonb subscript does not support slices"));
+            };
+            let index = self.item(index)?;
+            self.refuse_opaque(&index)?;
+            let index = self.refresh(index)?;
+            // Postgres does not compute it where the document is NULL, a function's argument it does.
+            if !matches!(index.kind, Kind::Constant(_) | Kind::Unknown { .. } | Kind::Column(_)) {
+                let reason = "computed subscripts of jsonb are not supported; write -> or #>";
+                return Err(WhereError::at(index.at, reason));
+            }
+            // Postgres takes what it casts to one of the two by itself.
+            let index = match index.data_type.oid {
+                Oid::UNKNOWN | Oid::TEXT | Oid::VARCHAR | Oid::BPCHAR | Oid::NAME => index,
+                Oid::INT2 | Oid::INT4 => self.coerce(index, &Oid::INT4.into())?,
+                _ => {
+                    let title = index.data_type.title();
+                    let reason = format!("subscript type {title} is not supported");
+                    return Err(WhereError::at(index.at, reason));
+                }
+            };
+            path.push(self.as_text(index)?);
+        }
+        self.function_of("jsonb_extract_path", path, at)
     }
 
     pub(super) fn quantified(

@@ -330,6 +330,8 @@ impl Resolver<'_> {
         let is_null = |item: &Scalar| {
             matches!(item.kind, Kind::Constant(None)) && item.data_type.oid == Oid::UNKNOWN
         };
+        self.refuse_composites(&left)?;
+        self.refuse_composites(&right)?;
         if is_null(&left) {
             return super::is_null(right, !negated);
         }

@@ -17,6 +17,11 @@ impl Resolver<'_> {
         self.convert(item, target, None, true)
     }
 
+    /// An item as text, by a cast that one has to write.
+    pub(super) fn as_text(&mut self, item: Scalar) -> Result<Scalar, WhereError> {
+        self.convert(item, &Oid::TEXT.into(), None, false)
+    }
+
     fn convert(
         &mut self,
         item: Scalar,

@@ -5,7 +5,7 @@ use super::collate::Derived;
 use super::union::check_width;
 use crate::data_type::DataType;
 use crate::oid::Oid;
-use crate::scalar::Scalar;
+use crate::scalar::{Kind, Scalar};
 use crate::subquery::{Side, Subquery};
 use crate::syntax::{Node, Select, Syntax};
 use crate::{Collation, Column, WhereError};
@@ -38,6 +38,12 @@ impl Resolver<'_> {
         }
         let mut item = self.item(node)?;
         self.refuse_opaque(&item)?;
+        // A cast that changes nothing.
+        if let Kind::Column(column) = item.kind
+            && column < self.table.columns.len()
+        {
+            return self.column_side(column, node.at);
+        }
         if item.data_type.oid == Oid::UNKNOWN {
             item = self.coerce(item, &untyped.unwrap_or_else(|| Oid::TEXT.into()))?;
         }

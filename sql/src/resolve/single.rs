@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use super::composite::refuse_composite;
 use super::joined::Plan;
 use super::subquery::computable;
 use super::union::check_width;
@@ -154,6 +155,9 @@ impl Resolver<'_> {
     fn has_value(&mut self, single: &Single) -> Result<Expr, WhereError> {
         self.count_again(single, Use::HasValue)?;
         let value = single.subquery.columns.first();
+        if let Some(side) = value {
+            refuse_composite(side.like(&single.subquery.table), single.select.at)?;
+        }
         let known = value.map(|side| is_null_side(side, true)).transpose()?;
         self.has_row(single.select, &single.plan, Use::HasValue, known)
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::composite::refuse_composite;
 use super::joined::{Link, LinkKind, Part, Plan};
 use super::side::one_array;
 use super::union::check_kinds;
@@ -233,6 +234,7 @@ impl Resolver<'_> {
                 let above = self.column_sides(above, link.at)?;
                 let mut subquery = self.subquery(&link.part, &[], &below, &[])?;
                 if let Some(column) = null {
+                    refuse_composite(&link.part.table.columns[column], link.at)?;
                     subquery = subquery.and(Expr::IsNull { column, negated: false });
                 }
                 let membership = subquery::membership(self.table, above, subquery, link.at)?;

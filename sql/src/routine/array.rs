@@ -40,7 +40,18 @@ pub(super) fn function(code: &str) -> Option<Function> {
             |_, list| some(Datum::Int(Arguments(list).array(0)?.elements.len() as i64))
         }
         "array_position" => position,
+        "array_positions" => positions,
         "array_remove" => remove,
+        "array_replace" => replace,
+        "array_dims" => |_, list| {
+            let bounds = Arguments(list).array(0)?.dimensions.iter();
+            let bounds: String = bounds
+                .map(|one| (i64::from(one.lower), one.length as i64))
+                .map(|(lower, length)| format!("[{lower}:{}]", lower + length - 1))
+                .collect();
+            Ok((!bounds.is_empty()).then(|| Datum::Text(bounds.into())))
+        },
+        "trim_array" => trim,
         "array_to_text" | "array_to_text_null" => join,
         "text_to_array" => split,
         _ => return None,
@@ -144,6 +155,41 @@ fn position(_: &Call, list: &[Option<Datum>]) -> Outcome {
     let lower = array.dimensions.first().map_or(1, |one| one.lower);
     let found = array.elements.iter().position(|element| same(element, &list[1]));
     Ok(found.map(|at| Datum::Int(at as i64 + i64::from(lower))))
+}
+
+/// The places of all that are equal.
+fn positions(_: &Call, list: &[Option<Datum>]) -> Outcome {
+    let Some(Datum::Array(array)) = &list[0] else { return Ok(None) };
+    if array.dimensions.len() > 1 {
+        return Err(MANY_DIMENSIONS);
+    }
+    let lower = array.dimensions.first().map_or(1, |one| one.lower);
+    let found = (i64::from(lower)..).zip(&array.elements);
+    let found = found.filter(|(_, element)| same(element, &list[1]));
+    self::array(Array::flat(found.map(|(at, _)| Some(Datum::Int(at))).collect()))
+}
+
+/// In arrays of any shape.
+fn replace(_: &Call, list: &[Option<Datum>]) -> Outcome {
+    let Some(Datum::Array(whole)) = &list[0] else { return Ok(None) };
+    let one = |element: &Option<Datum>| match same(element, &list[1]) {
+        true => list[2].clone(),
+        false => element.clone(),
+    };
+    let elements = whole.elements.iter().map(one).collect();
+    array(Array { dimensions: whole.dimensions.clone(), elements })
+}
+
+/// Without the last ones of the first dimension; what is left counts from 1.
+fn trim(_: &Call, list: &[Option<Datum>]) -> Outcome {
+    let arguments = Arguments(list);
+    let (whole, count) = (arguments.array(0)?, *arguments.int(1)?);
+    let (lower, length) =
+        whole.dimensions.first().map_or((1, 0), |one| (i64::from(one.lower), one.length as i64));
+    if !(0..=length).contains(&count) {
+        return Err(EvaluationError::Other("number of elements to trim must be between 0 and all"));
+    }
+    array(crate::compute::part(whole, &[(lower, lower + length - count - 1)]))
 }
 
 fn remove(_: &Call, list: &[Option<Datum>]) -> Outcome {

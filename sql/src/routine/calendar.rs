@@ -94,6 +94,11 @@ fn of_lengths(code: &str) -> Option<Function> {
             let arguments = Arguments(list);
             wrapped(*arguments.time(1)?, arguments.interval(0)?.micros)
         },
+        "timetz_pl_interval" => |_, list| zoned(list, |by| Some(by)),
+        "timetz_mi_interval" => |_, list| zoned(list, i64::checked_neg),
+        "interval_pl_timetz" => |_, list| zoned(&[list[1].clone(), list[0].clone()], |by| Some(by)),
+        "datetimetz_timestamptz" => |_, list| at_zoned(&list[0], &list[1]),
+        "timetzdate_pl" => |_, list| at_zoned(&list[1], &list[0]),
         "time_mi_interval" => |_, list| {
             let arguments = Arguments(list);
             let by = arguments.interval(1)?.micros.checked_neg();
@@ -188,6 +193,26 @@ fn at_time(date: i32, time: i64) -> Outcome {
         return some(Datum::Timestamp(start));
     }
     some(Datum::Timestamp(calendar::in_range(start + time)?))
+}
+
+/// A time of day with a zone round the clock.
+fn zoned(list: &[Option<Datum>], by: fn(i64) -> Option<i64>) -> Outcome {
+    let Some(Datum::TimeTz { time, zone }) = list[0] else { return Err(super::UNEXPECTED) };
+    let by = by(Arguments(list).interval(1)?.micros).ok_or(calendar::OUT_OF_RANGE)?;
+    match wrapped(time, by)? {
+        Some(Datum::Time(time)) => some(Datum::TimeTz { time, zone }),
+        other => Ok(other),
+    }
+}
+
+/// A day at a time of day with a zone.
+fn at_zoned(date: &Option<Datum>, at: &Option<Datum>) -> Outcome {
+    match (date, at) {
+        (Some(Datum::Date(date)), Some(Datum::TimeTz { time, zone })) => {
+            at_time(*date, time + i64::from(*zone) * 1_000_000)
+        }
+        _ => Err(super::UNEXPECTED),
+    }
 }
 
 /// A time of day round the clock.

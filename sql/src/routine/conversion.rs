@@ -37,6 +37,8 @@ pub(crate) enum Conversion {
     TimeOfDay(Oid),
     /// By printing it.
     Output(DataType),
+    /// The same, as a `char(n)`.
+    Padded(DataType),
     /// By reading it.
     Input(DataType),
     /// By reading it, if it is of a form that we know. SQL has to hold Postgres to the same forms.
@@ -91,7 +93,7 @@ pub(crate) fn conversion(
     }
     if to.category() == 'S' && from.is_printable() {
         return Some(match to.oid {
-            Oid::BPCHAR => return None,
+            Oid::BPCHAR => Conversion::Padded(from.clone()),
             _ => Conversion::Output(from.clone()),
         });
     }
@@ -123,6 +125,12 @@ pub(crate) fn reads_every_form(data_type: &DataType) -> bool {
                 | Oid::INTERVAL
                 | Oid::INET
                 | Oid::CIDR
+                | Oid::MACADDR
+                | Oid::MACADDR8
+                | Oid::XID8
+                | Oid::PG_LSN
+                | Oid::BIT
+                | Oid::VARBIT
         ),
     }
 }
@@ -141,6 +149,8 @@ fn code(from: Oid, to: Oid) -> Option<Option<Code>> {
         (Oid::INET | Oid::CIDR, to) if text(to) => Some(network_text),
         (from, Oid::BPCHAR) if text(from) || from == Oid::NAME => Some(pad),
         (Oid::BPCHAR, to) if text(to) => Some(strip),
+        (Oid::INET | Oid::CIDR, Oid::BPCHAR) => Some(|datum| pad(&network_text(datum)?)),
+        (Oid::BOOL, Oid::BPCHAR) => Some(|datum| pad(&bool_text(datum)?)),
         (Oid::BOOL, to) if text(to) => Some(bool_text),
         (Oid::BOOL, Oid::INT4) => Some(bool_int),
         (Oid::INT4, Oid::BOOL) => Some(int_bool),
@@ -151,6 +161,7 @@ fn code(from: Oid, to: Oid) -> Option<Option<Code>> {
         (from, Oid::FLOAT4) if number(from) => Some(float4),
         (Oid::FLOAT4, Oid::NUMERIC) => Some(|datum| numeric(datum, 6)),
         (from, Oid::NUMERIC) if number(from) => Some(|datum| numeric(datum, 15)),
+        (Oid::BIT, Oid::VARBIT) | (Oid::VARBIT, Oid::BIT) => None,
         (Oid::OID, Oid::INT8) => None,
         (Oid::INT4 | Oid::INT8, Oid::OID) => Some(oid),
         (Oid::DATE, Oid::TIMESTAMP | Oid::TIMESTAMPTZ) => Some(midnight),
@@ -193,6 +204,7 @@ impl Conversion {
             Conversion::Code(code) => code(datum)?,
             Conversion::TimeOfDay(to) => return time_of_day(datum, *to),
             Conversion::Output(from) => Datum::Text(text_form::output(from, datum).into()),
+            Conversion::Padded(from) => Datum::Padded(text_form::output(from, datum).into()),
             Conversion::Input(to) => read(datum, to, |text| text_form::read(to, text))?,
             Conversion::Known(to, forms) => read(datum, to, |text| forms.read(to, text))?,
             Conversion::Elements(inner) => {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Arguments, Call, Function, Outcome, UNEXPECTED, some};
-use crate::datum::Datum;
+use crate::datum::{Array, Datum};
 use crate::evaluation_error::EvaluationError;
 use crate::json::Json;
 
@@ -39,6 +39,33 @@ pub(super) fn function(code: &str) -> Option<Function> {
             let json = Arguments(list).json(0)?;
             some(Datum::Bool(keys(list)?.iter().all(|key| json.has(key))))
         },
+        "jsonb_concat" => |_, list| {
+            let arguments = Arguments(list);
+            made(arguments.json(0)?.joined(arguments.json(1)?))
+        },
+        "jsonb_delete" => |_, list| {
+            let arguments = Arguments(list);
+            made(arguments.json(0)?.without(&[arguments.text(1)?])?)
+        },
+        "jsonb_delete_idx" => |_, list| {
+            let arguments = Arguments(list);
+            made(arguments.json(0)?.without_element(*arguments.int(1)?)?)
+        },
+        "jsonb_delete_array" => |_, list| {
+            let json = Arguments(list).json(0)?;
+            flat(list)?;
+            made(json.without(&keys(list)?)?)
+        },
+        "jsonb_delete_path" => |_, list| {
+            let json = Arguments(list).json(0)?;
+            let path = flat(list)?.elements.iter().map(|step| match step {
+                None => Ok(None),
+                Some(Datum::Text(text)) => Ok(Some(&**text)),
+                Some(_) => Err(UNEXPECTED),
+            });
+            made(json.without_path(&path.collect::<Result<Vec<_>, _>>()?)?)
+        },
+        "jsonb_strip_nulls" => |_, list| made(Arguments(list).json(0)?.stripped()),
         "jsonb_typeof" => |_, list| some(Datum::text(Arguments(list).json(0)?.kind())),
         "jsonb_array_length" => |_, list| match &**Arguments(list).json(0)? {
             Json::Array(elements) => some(Datum::Int(elements.len() as i64)),
@@ -59,6 +86,19 @@ fn found(call: &Call, json: Option<&Json>) -> Outcome {
         }
         Some(json) => Some(Datum::Json(Arc::new(json.clone()))),
     })
+}
+
+fn made(json: Json) -> Outcome {
+    some(Datum::Json(Arc::new(json)))
+}
+
+/// The array behind a `jsonb`, which must have one dimension.
+fn flat(list: &[Option<Datum>]) -> Result<&Array, EvaluationError> {
+    let array = Arguments(list).array(1)?;
+    match array.dimensions.len() {
+        0 | 1 => Ok(array),
+        _ => Err(EvaluationError::Other("wrong number of array subscripts")),
+    }
 }
 
 /// The elements of a text array that are not NULL.

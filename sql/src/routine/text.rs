@@ -50,6 +50,9 @@ pub(super) fn function(code: &str) -> Option<Function> {
         "lpad" | "lpad/2/879" | "rpad" | "rpad/2/880" => pad,
         "repeat" => repeat,
         "replace_text" => replace,
+        "textoverlay" | "textoverlay_no_len" => overlay,
+        "pg_num_nulls" => |_, list| int(list.iter().filter(|one| one.is_none()).count()),
+        "pg_num_nonnulls" => |_, list| int(list.iter().flatten().count()),
         "text_reverse" => |_, list| text(Arguments(list).text(0)?.chars().rev().collect()),
         "text_substr" | "text_substr_no_len" => substring,
         "textpos" => |_, list| {
@@ -236,6 +239,17 @@ fn substring(_: &Call, list: &[Option<Datum>]) -> Outcome {
     let count = usize::try_from((end - first).max(0)).unwrap_or(usize::MAX);
     let skip = usize::try_from(first - 1).unwrap_or(usize::MAX);
     text(arguments.text(0)?.chars().skip(skip).take(count).collect())
+}
+
+/// Counts from 1; what the new part is put over ends where the text does, at most.
+fn overlay(_: &Call, list: &[Option<Datum>]) -> Outcome {
+    let arguments = Arguments(list);
+    let (whole, new) = (arguments.text(0)?, arguments.text(1)?);
+    let (from, end) = super::bytes::replaced(list, new.chars().count())?;
+    let count = |place: i64| usize::try_from(place - 1).unwrap_or(0);
+    let head: String = whole.chars().take(count(from)).collect();
+    let tail: String = whole.chars().skip(count(end)).collect();
+    text(head + new + &tail)
 }
 
 fn split_part(_: &Call, list: &[Option<Datum>]) -> Outcome {

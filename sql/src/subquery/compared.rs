@@ -76,8 +76,19 @@ impl Compared {
         let plain = left.element_type_oid == 0 && right.element_type_oid == 0;
         let same = left.base_type_oid == right.base_type_oid && left.collation == right.collation;
         let deterministic = left.collation.as_ref().is_none_or(|c| c.deterministic);
-        let known =
-            [Oid::BPCHAR, Oid::BYTEA, Oid::TIME, Oid::INET, Oid::CIDR, Oid::OID, Oid::INTERVAL];
+        let known = [
+            Oid::BPCHAR,
+            Oid::BYTEA,
+            Oid::TIME,
+            Oid::INET,
+            Oid::CIDR,
+            Oid::OID,
+            Oid::INTERVAL,
+            Oid::MACADDR,
+            Oid::MACADDR8,
+            Oid::XID8,
+            Oid::PG_LSN,
+        ];
         let oid = Oid(left.base_type_oid);
         (plain && same && deterministic && known.contains(&oid)).then_some(Compared::Other(oid))
     }

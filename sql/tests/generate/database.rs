@@ -119,6 +119,11 @@ pub async fn described(client: &Client, schema: &str, table: &str) -> TableSchem
             type_modifier: row.get("type_modifier"),
             dimensions: row.get("dimensions"),
             collation: collations.get(&number).cloned(),
+            labels: row.get("labels"),
+            element_type_oid: row.get("element_type_oid"),
+            enum_schema: row.get("enum_schema"),
+            enum_name: row.get("enum_name"),
+            parts: row.get("parts"),
             dropped: false,
             ..Column::gone()
         });

@@ -1,10 +1,12 @@
 //! Random expressions of every type, as trees, so that a failing one can be taken apart.
 
 use super::Random;
+use super::binary::BINARY_TEMPLATES;
 use super::formats::{FORMAT_TEMPLATES, SPAN_TEMPLATES, ZONE_TEMPLATES, format};
 use super::named::NAMED_TEMPLATES;
 use super::ranges::{self, RANGE_LITERALS, RANGE_TEMPLATES, RANGE_TYPES};
 use super::readable::READABLE_TEMPLATES;
+use super::spellings::SPELLED_TEMPLATES;
 use super::templates::TEMPLATES;
 use super::typed::{COLUMNS, LITERALS};
 
@@ -57,6 +59,8 @@ pub fn templates() -> impl Iterator<Item = &'static Template> {
         ZONE_TEMPLATES,
         SPAN_TEMPLATES,
         READABLE_TEMPLATES,
+        BINARY_TEMPLATES,
+        SPELLED_TEMPLATES,
     ];
     all.into_iter().flatten()
 }
@@ -111,7 +115,7 @@ fn fits(result: &str, wanted: &str) -> bool {
 }
 
 /// Types that compare with `=` and `<`.
-pub const TYPES: [&str; 21] = [
+pub const TYPES: [&str; 26] = [
     "int2",
     "int4",
     "int8",
@@ -130,6 +134,11 @@ pub const TYPES: [&str; 21] = [
     "uuid",
     "bytea",
     "bool",
+    "macaddr",
+    "xid8",
+    "pg_lsn",
+    "bit",
+    "varbit",
     "int4[]",
     "text[]",
     "jsonb",

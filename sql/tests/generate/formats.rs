@@ -347,6 +347,10 @@ pub fn format(random: &mut Random, kind: &str) -> Option<String> {
             let options = ["", "i", "g", "gi", "ic", "ci", "s", "ti", "i"];
             return Some(brooklet_sql::name::literal(random.pick(&options)));
         }
+        "coding format" => {
+            let codings = ["hex", "base64", "escape", "HEX"];
+            return Some(brooklet_sql::name::literal(random.pick(&codings)));
+        }
         "place" => return Some(random.pick(&["1", "1", "2", "3", "4", "7", "0", "-1"]).to_owned()),
         "year" => {
             let years = ["2024", "2011", "1893", "1883", "-44", "1", "2600", "294276", "0"];

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use brooklet_sql::{CaseMap, Collation, Column, RelationName, TableSchema, TextOrder};
 
+mod binary;
 pub mod connect;
 pub mod database;
 pub mod expression;
@@ -15,6 +16,7 @@ pub mod forms;
 mod named;
 pub mod ranges;
 pub mod readable;
+mod spellings;
 mod templates;
 pub mod texts;
 pub mod typed;

@@ -6,7 +6,7 @@ use super::Random;
 use super::ranges::RANGE_LITERALS;
 
 /// Name, type in SQL, the kind of expression it is, `pg_type.oid` of the base type.
-pub const COLUMNS: [(&str, &str, &str, u32); 49] = [
+pub const COLUMNS: [(&str, &str, &str, u32); 57] = [
     ("i2", "int2", "int2", 21),
     ("i4", "int4", "int4", 23),
     ("other_i4", "int4", "int4", 23),
@@ -53,6 +53,14 @@ pub const COLUMNS: [(&str, &str, &str, u32); 49] = [
     ("ms", "tsmultirange", "tsmultirange", 4533),
     ("mz", "tstzmultirange", "tstzmultirange", 4534),
     ("ra", "int4range[]", "int4range[]", 3905),
+    ("mac", "macaddr", "macaddr", 829),
+    ("mac8", "macaddr8", "macaddr8", 774),
+    ("x8", "xid8", "xid8", 5069),
+    ("ls", "pg_lsn", "pg_lsn", 3220),
+    ("bt", "bit(4)", "bit", 1560),
+    ("vb", "varbit", "varbit", 1562),
+    ("maca", "macaddr[]", "macaddr[]", 1040),
+    ("vba", "varbit[]", "varbit[]", 1563),
     ("js", "json", "json", 114),
     ("js2", "json", "json", 114),
     ("expected", "text", "expected", 25),
@@ -61,7 +69,7 @@ pub const COLUMNS: [(&str, &str, &str, u32); 49] = [
 pub const MOODS: [&str; 4] = ["sad", "ok", "Very \"happy\"", "a"];
 
 /// Values of a kind, as Postgres reads them.
-pub const LITERALS: [(&str, &[&str]); 27] = [
+pub const LITERALS: [(&str, &[&str]); 35] = [
     ("int2", &["-32768", "-1", "0", "1", "2", "7", "32767"]),
     ("int4", &["-2147483648", "-1", "0", "1", "2", "3", "2147483647"]),
     ("int8", &["-9223372036854775808", "-1", "0", "1", "3000000000", "9223372036854775807"]),
@@ -295,6 +303,20 @@ pub const LITERALS: [(&str, &[&str]); 27] = [
         ],
     ),
     ("cidr", &["10.0.0.0/8", "10.0.0.1/32", "0.0.0.0/0", "2001:db8::/32", "::/0"]),
+    (
+        "macaddr",
+        &["08:00:2b:01:02:03", "08-00-2B-01-02-04", "00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff"],
+    ),
+    (
+        "macaddr8",
+        &["08:00:2b:01:02:03:04:05", "00:00:00:00:00:00:00:00", "FF-FF-FF-FF-FF-FF-FF-FF"],
+    ),
+    ("xid8", &["0", "9", "10", "42", "9223372036854775808", "18446744073709551615"]),
+    ("pg_lsn", &["0/0", "0/1", "0/A", "16/B374D848", "1/0", "ffffffff/ffffffff"]),
+    ("bit", &["0000", "1010", "0101", "1111", "b0110"]),
+    ("varbit", &["", "0", "1", "01", "10", "101", "0101", "1010", "000000000", "111111111"]),
+    ("macaddr[]", &["{}", "{08:00:2b:01:02:03,NULL}", "{ff:ff:ff:ff:ff:ff}"]),
+    ("varbit[]", &["{}", "{1,NULL,\"\"}", "{{1},{01}}", "[0:1]={101,0}"]),
     ("expected", &["x"]),
 ];
 

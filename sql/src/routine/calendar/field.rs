@@ -28,7 +28,11 @@ pub(crate) enum Field {
     IsoDow,
     Doy,
     Epoch,
+    /// Days since 4714 BC; of days only.
+    Julian,
     Timezone,
+    TimezoneHour,
+    TimezoneMinute,
 }
 
 impl Field {
@@ -53,7 +57,10 @@ impl Field {
             "isodow" => Field::IsoDow,
             "doy" => Field::Doy,
             "epoch" => Field::Epoch,
+            "julian" | "jd" | "j" => Field::Julian,
             "timezone" => Field::Timezone,
+            "timezone_hour" | "timezone_h" => Field::TimezoneHour,
+            "timezone_minute" | "timezone_m" => Field::TimezoneMinute,
             _ => return None,
         })
     }
@@ -63,22 +70,19 @@ impl Field {
         matches!(self, Microseconds | Milliseconds | Second | Minute | Hour | Epoch)
     }
 
+    fn is_of_zone(self) -> bool {
+        matches!(self, Field::Timezone | Field::TimezoneHour | Field::TimezoneMinute)
+    }
+
     fn is_of_interval(self) -> bool {
-        !matches!(
-            self,
-            Field::Week
-                | Field::IsoYear
-                | Field::Dow
-                | Field::IsoDow
-                | Field::Doy
-                | Field::Timezone
-        )
+        use Field::{Dow, Doy, IsoDow, IsoYear, Julian, Week};
+        !self.is_of_zone() && !matches!(self, Week | IsoYear | Dow | IsoDow | Doy | Julian)
     }
 
     /// Fields that grow with time, which are infinite at its ends; the others are NULL there.
     fn is_monotone(self) -> bool {
-        use Field::{Century, Decade, Epoch, IsoYear, Millennium, Year};
-        matches!(self, Year | Decade | Century | Millennium | IsoYear | Epoch)
+        use Field::{Century, Decade, Epoch, IsoYear, Julian, Millennium, Year};
+        matches!(self, Year | Decade | Century | Millennium | IsoYear | Julian | Epoch)
     }
 }
 
@@ -88,11 +92,13 @@ pub(super) fn function(code: &str) -> Option<Function> {
         code,
         "extract_date"
             | "extract_time"
+            | "extract_timetz"
             | "extract_timestamp"
             | "extract_timestamptz"
             | "extract_interval"
             | "date_part/2/1384"
             | "time_part"
+            | "timetz_part"
             | "timestamp_part"
             | "timestamptz_part"
             | "interval_part"
@@ -104,11 +110,13 @@ pub(super) fn function(code: &str) -> Option<Function> {
 pub(super) fn check(code: &str, name: &str) -> Result<(), String> {
     let field = Field::named(name).ok_or_else(|| format!("unit \"{name}\" is not supported"))?;
     let sound = match code {
-        "extract_date" => !field.is_of_time() && field != Field::Timezone || field == Field::Epoch,
+        "extract_date" => !field.is_of_time() && !field.is_of_zone() || field == Field::Epoch,
         "extract_time" | "time_part" => field.is_of_time(),
+        "extract_timetz" | "timetz_part" => field.is_of_time() || field.is_of_zone(),
         "extract_interval" | "interval_part" => field.is_of_interval(),
-        "extract_timestamptz" | "timestamptz_part" => true,
-        _ => field != Field::Timezone,
+        // Of an instant it has a fraction, whose digits are a quotient's.
+        "extract_timestamptz" | "timestamptz_part" => field != Field::Julian,
+        _ => field != Field::Julian && !field.is_of_zone(),
     };
     if sound { Ok(()) } else { Err(format!("unit \"{name}\" is not supported for this type")) }
 }
@@ -119,6 +127,7 @@ fn extract(call: &Call, list: &[Option<Datum>]) -> Outcome {
     let dated = matches!(arguments.any(1)?, Datum::Date(_)) && call.code == "extract_date";
     let (micros, infinite) = match arguments.any(1)? {
         Datum::Time(time) => return value(call, of_clock(field, *time)),
+        Datum::TimeTz { time, zone } => return value(call, of_zoned(field, *time, *zone)),
         Datum::Interval(interval) => return value(call, of_interval(field, interval)),
         Datum::Date(i32::MIN) | Datum::Timestamp(i64::MIN) => (0, Some(Numeric::NegativeInfinity)),
         Datum::Date(i32::MAX) | Datum::Timestamp(i64::MAX) => (0, Some(Numeric::Infinity)),
@@ -144,7 +153,7 @@ fn extract(call: &Call, list: &[Option<Datum>]) -> Outcome {
             };
             Part::Fraction { exact, float: float / 1e6 }
         }
-        Field::Timezone => whole(0),
+        field if field.is_of_zone() => whole(0),
         field if field.is_of_time() => of_clock(field, time),
         field => whole(of_day(field, day)),
     };
@@ -190,6 +199,21 @@ fn of_clock(field: Field, time: i64) -> Part {
     }
 }
 
+/// A time of day with a zone, whose seconds count westwards.
+fn of_zoned(field: Field, time: i64, zone: i32) -> Part {
+    let east = -i64::from(zone);
+    match field {
+        Field::Timezone => whole(east),
+        Field::TimezoneHour => whole(east / 3_600),
+        Field::TimezoneMinute => whole(east / 60 % 60),
+        Field::Epoch => Part::Fraction {
+            exact: numeric(time - east * 1_000_000, 6),
+            float: time as f64 / 1e6 + f64::from(zone),
+        },
+        field => of_clock(field, time),
+    }
+}
+
 fn of_interval(field: Field, interval: &Interval) -> Part {
     let (months, micros) = (i64::from(interval.months), interval.micros);
     match field {
@@ -221,6 +245,8 @@ fn of_day(field: Field, day: i64) -> i64 {
     let shown = |year: i64| if year > 0 { year } else { year - 1 };
     match field {
         Field::Day => of_month,
+        // That of 2000-01-01 is 2451545.
+        Field::Julian => day + 2_451_545,
         Field::Month => month,
         Field::Quarter => (month - 1) / 3 + 1,
         Field::Year => shown(year),

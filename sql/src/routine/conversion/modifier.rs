@@ -5,6 +5,7 @@
 use super::UNEXPECTED;
 use crate::datum::Datum;
 use crate::evaluation_error::EvaluationError;
+use crate::interval::Interval;
 use crate::oid::Oid;
 
 /// What stands in parentheses after a type.
@@ -14,6 +15,8 @@ pub(crate) enum Modifier {
     Length(usize),
     /// `char(n)`.
     Width(usize),
+    /// `bit(n)`.
+    Bits(usize),
     Decimal {
         precision: i32,
         scale: i32,
@@ -29,6 +32,8 @@ pub(crate) fn modifier(oid: Oid, list: &[i32]) -> Option<Modifier> {
     Some(match (oid, list) {
         (Oid::VARCHAR, [n]) => Modifier::Length(length(*n)?),
         (Oid::BPCHAR, [n]) => Modifier::Width(length(*n)?),
+        (Oid::VARBIT, [n]) => Modifier::Length(length(*n)?),
+        (Oid::BIT, [n]) => Modifier::Bits(length(*n)?),
         (Oid::NUMERIC, [precision]) if (1..=1000).contains(precision) => {
             Modifier::Decimal { precision: *precision, scale: 0 }
         }
@@ -37,9 +42,10 @@ pub(crate) fn modifier(oid: Oid, list: &[i32]) -> Option<Modifier> {
         {
             Modifier::Decimal { precision: *precision, scale: *scale }
         }
-        (Oid::TIME | Oid::TIMETZ | Oid::TIMESTAMP | Oid::TIMESTAMPTZ, [digits @ 0..=6]) => {
-            Modifier::Seconds(digits.unsigned_abs())
-        }
+        (
+            Oid::TIME | Oid::TIMETZ | Oid::TIMESTAMP | Oid::TIMESTAMPTZ | Oid::INTERVAL,
+            [digits @ 0..=6],
+        ) => Modifier::Seconds(digits.unsigned_abs()),
         _ => return None,
     })
 }
@@ -56,6 +62,10 @@ impl Modifier {
                 let missing = width - kept.chars().count();
                 Datum::Padded((kept + &" ".repeat(missing)).into())
             }
+            (Modifier::Bits(width), Datum::Text(digits)) => {
+                let kept = &digits[..width.min(digits.len())];
+                Datum::Text((kept.to_owned() + &"0".repeat(width - kept.len())).into())
+            }
             (Modifier::Decimal { precision, scale }, Datum::Numeric(number)) => {
                 let rounded = number.with_scale(i64::from(scale), true);
                 if rounded.exceeds(precision - scale) {
@@ -66,6 +76,9 @@ impl Modifier {
             (Modifier::Seconds(digits), Datum::Time(time)) => Datum::Time(round(*time, digits)),
             (Modifier::Seconds(digits), Datum::TimeTz { time, zone }) => {
                 Datum::TimeTz { time: round(*time, digits), zone: *zone }
+            }
+            (Modifier::Seconds(digits), Datum::Interval(interval)) => {
+                Datum::Interval(Interval { micros: round(interval.micros, digits), ..*interval })
             }
             (Modifier::Seconds(digits), Datum::Timestamp(micros)) => match *micros {
                 i64::MIN | i64::MAX => datum.clone(),
@@ -79,7 +92,7 @@ impl Modifier {
     /// As SQL has it.
     pub(crate) fn sql(self) -> String {
         match self {
-            Modifier::Length(n) | Modifier::Width(n) => format!("({n})"),
+            Modifier::Length(n) | Modifier::Width(n) | Modifier::Bits(n) => format!("({n})"),
             Modifier::Decimal { precision, scale } => format!("({precision},{scale})"),
             Modifier::Seconds(digits) => format!("({digits})"),
         }
