@@ -17,7 +17,7 @@ use super::harness::{
     Connection, Options, Request, Response, Session, Shape, World, eventually, run_dir, size,
 };
 use super::spread::Spread;
-use super::{settled, world_with};
+use super::{settled, world_over};
 
 /// Where the server says how many it holds.
 const WAITING: &str = "electric_admission_control_acquire_current{kind=\"existing\"}";
@@ -25,10 +25,14 @@ const SLOT: &str = "bare";
 /// Writes before the ones that count, an even number.
 const WARMING: usize = 4;
 
-/// A server with a place to ask how many clients wait.
-pub async fn world(change: impl FnOnce(&mut Options)) -> (World, SocketAddr) {
+/// What Postgres waits for before it says that it has committed: nothing, or its disk.
+pub const COMMITS: [(&str, &[&str]); 2] =
+    [("off", &["fsync=off"]), ("on", &["fsync=on", "full_page_writes=on"])];
+
+/// A server with a place to ask how many clients wait, over a Postgres with these settings.
+pub async fn world(settings: &[&str], change: impl FnOnce(&mut Options)) -> (World, SocketAddr) {
     let metrics = SocketAddr::from(([127, 0, 0, 1], free_port()));
-    let world = world_with(|options| {
+    let world = world_over(settings, |options| {
         let port = metrics.port().to_string();
         options.arguments = ["--prometheus-port".to_owned(), port].into();
         options.long_poll = Duration::from_secs(60);
