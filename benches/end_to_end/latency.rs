@@ -4,7 +4,7 @@
 //! its request. The bare connection is a logical replication stream of the same publication, read by the same
 //! library as the server's; it has a transaction when its commit has come, which is when the server knows
 //! that it is complete. While one is timed the other does nothing: the bare connection is closed, the server
-//! stopped by a signal.
+//! stopped by a signal. It is written to with the same pauses, those that the client takes to ask again.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -84,12 +84,14 @@ pub async fn turns(
     let mut turns = Turns::default();
     for _ in 0..runs {
         let mut live = Live::open(world, shape).await;
-        let mut run = Vec::new();
+        let (mut run, mut pauses) = (Vec::new(), Vec::new());
         for _ in 0..writes {
             let write = write();
+            let rested = Instant::now();
             live.ask().await;
             let held = async || (waiting_clients(metrics).await > 0).then_some(());
             eventually("the client waits", held).await;
+            pauses.push(rested.elapsed());
             let received = async {
                 let (answer, at) = live.answer().await;
                 let operations = answer.text().matches("\"operation\":").count();
@@ -103,7 +105,9 @@ pub async fn turns(
         run_dir::signal(world.server.id(), "STOP");
         let mut bare = Bare::connect(world).await;
         let mut run = Vec::new();
-        for _ in 0..writes {
+        for pause in pauses {
+            // A disk that has rested takes a commit faster.
+            tokio::time::sleep(pause).await;
             run.push(time(&session, &write().sql, bare.transaction()).await);
         }
         turns.bare.push(run.split_off(WARMING));
