@@ -13,13 +13,12 @@ use brooklet_sql::Lsn;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::change_log::{ChangeLog, Replayed, Rolled, Writer};
+use crate::change_log::{ChangeLog, Replayed, Writer};
 use crate::config::Settings;
 use crate::engine::Engine;
 use crate::epoch::{self, Epoch, MetaFile};
-use crate::ingest::{Entry, Ingest};
-use crate::limits::{SHAPES_PER_BATCH_MAX, SLICES_IN_FLIGHT_MAX, STOP_CHECKPOINT_MAX, STOP_MAX};
-use crate::members::watch::Watch;
+use crate::ingest::Entry;
+use crate::limits::{SHAPES_PER_BATCH_MAX, STOP_CHECKPOINT_MAX, STOP_MAX};
 use crate::members::{checkpoint, concerns, load};
 use crate::repair::{Stream, first_place};
 use crate::replication::Database;
@@ -32,7 +31,7 @@ use crate::replication::slot::Names;
 use crate::shape_log::posting_files::PostingFiles;
 use crate::shape_log::postings::{PostingWriter, Recovered};
 use crate::shape_log::{
-    Appender, AppenderHandle, Encoded, LogPoint, PackStore, ShapeLog, ShapeLogs,
+    Appender, AppenderHandle, Encoded, LogPoint, PackStore, Results, ShapeLog, ShapeLogs,
 };
 use crate::shapes::Shape;
 use crate::shapes::base::Base;
@@ -49,9 +48,11 @@ use crate::shapes::visibility::Seen;
 use crate::storage::{Directory, StorageHandle};
 
 use members::{MemberStores, divide};
+use threads::{start_appender, start_dataflow, start_ingest};
 use upkeep::{keep_going, seal};
 
 mod members;
+mod threads;
 mod upkeep;
 
 /// Everything a request needs.
@@ -223,9 +224,9 @@ async fn wire(
     let Epoch { storage, cluster, publication, dir, log, writer, commits, meta, lost } = epoch;
     let meta = Arc::new(meta);
     let (mut stores, [appender, of_members]) = open_stores(&storage, &dir, &writer)?;
-    spawn_thread("postings", ends.clone(), move || Ok(appender.run()?))?;
-    spawn_thread("member postings", ends.clone(), move || Ok(of_members.run()?))?;
-    let engine = start_dataflow(stores.appender.clone())?;
+    let appender = start_appender("postings", appender, &ends)?;
+    start_appender("member postings", of_members, &ends)?;
+    let engine = start_dataflow(Results::new(appender, stores.appender.clone()), &ends)?;
     let schemas =
         Schemas::new(database.clone(), Arc::clone(&stores.layouts)).knowing(rewrites(&mut stores));
     stores.logs.note_seen(meta.seen());
@@ -238,7 +239,7 @@ async fn wire(
         members::start(stores.members, plans, settings.subquery_memory, &log, reached, &ends)
             .await?;
     let (durable, slices) =
-        start_ingest(writer, engine.clone(), recent.clone(), rolled, watch, &ends)?;
+        start_ingest(writer, &engine, recent.clone(), rolled, watch, &ends).await?;
     let members = members.handle(slices.clone());
     let ((connected_sender, connected), changed) = (watch::channel(false), Arc::new(Notify::new()));
     let ((stop_stream, stop), (lost_sender, is_lost)) =
@@ -330,45 +331,6 @@ fn rewrites(stores: &mut Stores) -> Rewrites {
 fn member_plans(shapes: &[Shape]) -> Vec<Arc<ShapePlan>> {
     let plans = shapes.iter().map(|shape| &shape.plan);
     plans.filter(|plan| concerns(plan)).cloned().collect()
-}
-
-/// Starts the dataflow, whose results go to the appender.
-fn start_dataflow(appender: AppenderHandle) -> std::io::Result<Engine> {
-    Engine::start(move |collated| appender.collated(collated)).map(|(engine, _)| engine)
-}
-
-/// Starts the thread that appends; returns the durable position and where slices go.
-fn start_ingest(
-    writer: Writer,
-    engine: Engine,
-    recent: Arc<RecentCommits>,
-    rolled: mpsc::UnboundedSender<Rolled>,
-    watch: Watch,
-    ends: &Ends,
-) -> std::io::Result<(watch::Receiver<Lsn>, mpsc::Sender<Vec<Entry>>)> {
-    let (durable, position) = watch::channel(writer.end());
-    let (slices, receiver) = mpsc::channel::<Vec<Entry>>(SLICES_IN_FLIGHT_MAX);
-    let ingest = Ingest { writer, engine, recent, durable, rolled, watch, skipping: false };
-    spawn_thread("changes", ends.clone(), move || Ok(ingest.run(receiver)?))?;
-    Ok((position, slices))
-}
-
-/// A thread whose failure ends the process.
-fn spawn_thread(
-    name: &'static str,
-    ends: Ends,
-    run: impl FnOnce() -> anyhow::Result<()> + Send + 'static,
-) -> std::io::Result<()> {
-    let body = move || {
-        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
-        let error = match ended {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => error,
-            Err(_) => anyhow::anyhow!("thread {name} panicked"),
-        };
-        _ = ends.send(CoreEnd::Failed(error));
-    };
-    std::thread::Builder::new().name(name.into()).spawn(body).map(|_| ())
 }
 
 /// Streams; tells why that ended.

@@ -1,34 +1,33 @@
 //! The seam between tokio's world and the dataflow's thread; nothing else names both.
 //!
-//! *Enters*: batches of [`Event`]s, from async code and from plain threads, in one order. *Leaves*:
-//! [`Collated`] results through the closure given at the start. *Invariant*: what is sent in order
-//! is processed in order; at most [`SLICES_IN_FLIGHT_MAX`] batches wait.
+//! *Enters*: batches of [`Event`]s from async code and from plain threads, in one order, and what the stream's
+//! [`Inlet`] makes of what it receives. *Leaves*: [`Collated`] results through the closure given at the start.
+//! *Invariant*: what is sent in order is processed in order; what was sent before the stream was given something goes
+//! before that; at most [`SLICES_IN_FLIGHT_MAX`] batches wait.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{JoinHandle, Thread};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use brooklet_dataflows::worker::{self, Intake};
 use brooklet_dataflows::{Collated, Event, View, Viewer};
-use tokio::sync::mpsc::{self, error::TryRecvError};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::limits::{PART_POSTINGS_MAX, SLICES_IN_FLIGHT_MAX, SLICES_PER_FLUSH_MAX};
+use crate::limits::{PART_POSTINGS_MAX, SLICES_IN_FLIGHT_MAX};
+use crate::unpark;
 
-/// To send events; cheap to clone. The dataflow ends when the last one is dropped.
+/// To send events; cheap to clone. The dataflow ends when the last one is dropped, and its inlet has ended.
 #[derive(Clone)]
 pub struct Engine {
-    batches: mpsc::Sender<Vec<Event>>,
-    worker: Wake,
+    mail: mpsc::Sender<Mail>,
 }
 
-/// Unparks the worker when it is dropped, too: so that it sees the channel close.
-#[derive(Clone)]
-struct Wake(Thread);
-
-impl Drop for Wake {
-    fn drop(&mut self) {
-        self.0.unpark();
-    }
+/// What the dataflow is sent.
+pub(crate) enum Mail {
+    /// Events.
+    Events(Vec<Event>),
+    /// Where the stream comes from, from now on.
+    Inlet(Box<dyn Inlet>),
 }
 
 /// The dataflow's thread has ended.
@@ -36,38 +35,52 @@ impl Drop for Wake {
 #[error("the dataflow has stopped")]
 pub struct EngineStopped;
 
+/// Nothing more comes in.
+#[derive(Debug)]
+pub struct InletEnded;
+
+/// Where the stream comes in: on the dataflow's own thread, which may block in it, but for its source's sake.
+pub trait Inlet: Send {
+    /// Takes what has arrived, a bounded part of it; the context is woken when more has.
+    fn receive(&mut self, context: &mut Context<'_>) -> Poll<Result<(), InletEnded>>;
+    /// Adds the events of what was received.
+    fn hand_on(&mut self, events: &mut Vec<Event>) -> Result<(), InletEnded>;
+    /// The dataflow has worked them off. Asked again after what is given back, if not before.
+    fn handed_on(&mut self) -> Result<Option<Duration>, InletEnded>;
+}
+
+/// Where results go.
+pub trait Outlet: Send + Sync {
+    /// One more; may block, which holds the dataflow back.
+    fn emit(&self, collated: Collated);
+    /// Nothing more comes before more comes in.
+    fn rest(&self);
+}
+
 impl Engine {
-    /// Starts the dataflow on a thread of its own: it parks when idle and may block in `emit`,
-    /// neither of which may happen on tokio's threads.
-    pub fn start(
-        emit: impl Fn(Collated) + Send + Sync + 'static,
-    ) -> std::io::Result<(Engine, JoinHandle<()>)> {
-        let (batches, receiver) = mpsc::channel::<Vec<Event>>(SLICES_IN_FLIGHT_MAX);
+    /// A dataflow, and what runs it on a thread of its own: it parks when idle and may block, neither of
+    /// which may happen on tokio's threads.
+    pub fn new(outlet: impl Outlet + 'static) -> (Engine, impl FnOnce() + Send + 'static) {
+        let (sender, mail) = mpsc::channel(SLICES_IN_FLIGHT_MAX);
+        let outlet = Arc::new(outlet);
         // Taken by the closure on the one thread that runs it; the mutex is for the compiler.
-        let receiver = Arc::new(Mutex::new(receiver));
+        let source = Mutex::new(Source { mail, inlet: None, waker: None });
+        let rests = Arc::clone(&outlet);
         let intake = move |batch: &mut Vec<Event>| {
-            let mut receiver = receiver.lock().unwrap_or_else(PoisonError::into_inner);
-            for _ in 0..SLICES_PER_FLUSH_MAX {
-                match receiver.try_recv() {
-                    Ok(mut events) => batch.append(&mut events),
-                    Err(_) if !batch.is_empty() => break,
-                    Err(TryRecvError::Empty) => return Intake::Idle,
-                    Err(TryRecvError::Disconnected) => return Intake::Closed,
-                }
-            }
-            Intake::Filled
+            rests.rest();
+            source.lock().unwrap_or_else(PoisonError::into_inner).fill(batch)
         };
-        let run = move || worker::run(intake, PART_POSTINGS_MAX, emit);
-        let thread = std::thread::Builder::new().name("dataflow".into()).spawn(run)?;
-        let worker = Wake(thread.thread().clone());
-        Ok((Engine { batches, worker }, thread))
+        let run = move || {
+            worker::run(intake, PART_POSTINGS_MAX, move |collated| outlet.emit(collated));
+        };
+        (Engine { mail: sender }, run)
     }
 
-    /// For a test that runs the dataflow itself, on the thread that calls this.
+    /// For a test that runs the dataflow itself.
     #[cfg(test)]
-    pub(crate) fn here() -> (Engine, mpsc::Receiver<Vec<Event>>) {
-        let (batches, receiver) = mpsc::channel(SLICES_IN_FLIGHT_MAX);
-        (Engine { batches, worker: Wake(std::thread::current()) }, receiver)
+    pub(crate) fn here() -> (Engine, mpsc::Receiver<Mail>) {
+        let (mail, receiver) = mpsc::channel(SLICES_IN_FLIGHT_MAX);
+        (Engine { mail }, receiver)
     }
 
     /// How often a filter could not be evaluated for a row, since the process began.
@@ -99,15 +112,71 @@ impl Engine {
 
     /// From async code; waits while the dataflow is behind.
     pub async fn send(&self, events: Vec<Event>) -> Result<(), EngineStopped> {
-        self.batches.send(events).await.map_err(|_| EngineStopped)?;
-        self.worker.0.unpark();
-        Ok(())
+        self.mail.send(Mail::Events(events)).await.map_err(|_| EngineStopped)
     }
 
     /// From a plain thread; waits while the dataflow is behind.
     pub fn send_blocking(&self, events: Vec<Event>) -> Result<(), EngineStopped> {
-        self.batches.blocking_send(events).map_err(|_| EngineStopped)?;
-        self.worker.0.unpark();
-        Ok(())
+        self.mail.blocking_send(Mail::Events(events)).map_err(|_| EngineStopped)
+    }
+
+    /// Lets the stream in, behind all events that were sent before.
+    pub async fn open(&self, inlet: impl Inlet + 'static) -> Result<(), EngineStopped> {
+        self.mail.send(Mail::Inlet(Box::new(inlet))).await.map_err(|_| EngineStopped)
+    }
+}
+
+/// The dataflow's side.
+struct Source {
+    mail: mpsc::Receiver<Mail>,
+    inlet: Option<Box<dyn Inlet>>,
+    /// Of the thread, once it runs.
+    waker: Option<Waker>,
+}
+
+impl Source {
+    fn fill(&mut self, batch: &mut Vec<Event>) -> Intake {
+        let again = self.with_inlet(|inlet| inlet.handed_on()).flatten();
+        let waker = self.waker.get_or_insert_with(unpark::waker).clone();
+        let mut context = Context::from_waker(&waker);
+        // Received first and handed on last: what was sent to us before the stream was given something goes before that.
+        let received = match &mut self.inlet {
+            Some(inlet) => inlet.receive(&mut context),
+            None => Poll::Pending,
+        };
+        let (mut taken, mut closed) = (received.is_ready(), false);
+        for _ in 0..SLICES_IN_FLIGHT_MAX {
+            match self.mail.poll_recv(&mut context) {
+                Poll::Ready(Some(Mail::Events(mut events))) => batch.append(&mut events),
+                Poll::Ready(Some(Mail::Inlet(inlet))) => self.inlet = Some(inlet),
+                Poll::Ready(None) => {
+                    closed = true;
+                    break;
+                }
+                Poll::Pending => break,
+            }
+            taken = true;
+        }
+        match received {
+            Poll::Ready(Ok(())) => _ = self.with_inlet(|inlet| inlet.hand_on(batch)),
+            Poll::Ready(Err(InletEnded)) => self.inlet = None,
+            Poll::Pending => {}
+        }
+        match (taken, closed && self.inlet.is_none()) {
+            (true, _) => Intake::Filled,
+            (false, true) => Intake::Closed,
+            (false, false) => Intake::Idle(again),
+        }
+    }
+
+    fn with_inlet<T>(
+        &mut self,
+        act: impl FnOnce(&mut dyn Inlet) -> Result<T, InletEnded>,
+    ) -> Option<T> {
+        let done = act(&mut **self.inlet.as_mut()?).ok();
+        if done.is_none() {
+            self.inlet = None;
+        }
+        done
     }
 }

@@ -9,6 +9,10 @@ use std::sync::Arc;
 
 use crate::storage::{FileHandle, Storage, StorageFile, StorageHandle};
 
+mod syncer;
+
+pub use syncer::Syncer;
+
 const MAGIC: &[u8; 8] = b"BROOKLET";
 /// The version of every format in this release.
 pub const VERSION: u16 = 3;
@@ -86,6 +90,7 @@ pub struct FrameFile {
     storage: StorageHandle,
     path: PathBuf,
     file: FileHandle,
+    syncer: Syncer,
     flushed: u64,
     pending: Vec<u8>,
 }
@@ -102,8 +107,7 @@ impl FrameFile {
         file.write_all_at(&head(kind), 0).map_err(at)?;
         file.sync_all().map_err(at)?;
         sync_dir(&**storage, path)?;
-        let (storage, path) = (Arc::clone(storage), path.to_owned());
-        Ok(FrameFile { storage, path, file, flushed: FILE_HEAD, pending: Vec::new() })
+        Ok(FrameFile::at(storage, path, file, FILE_HEAD))
     }
 
     /// Opens a file for those who read parts of it.
@@ -151,8 +155,13 @@ impl FrameFile {
             file.sync_all().map_err(at)?;
             sync_dir(&**storage, path)?;
         }
+        Ok(FrameFile::at(storage, path, file, end))
+    }
+
+    fn at(storage: &StorageHandle, path: &Path, file: FileHandle, flushed: u64) -> FrameFile {
+        let syncer = Syncer::new(Arc::clone(&file));
         let (storage, path) = (Arc::clone(storage), path.to_owned());
-        Ok(FrameFile { storage, path, file, flushed: end, pending: Vec::new() })
+        FrameFile { storage, path, file, syncer, flushed, pending: Vec::new() }
     }
 
     /// Adds a frame of the given parts; returns where its payload begins.
@@ -205,7 +214,13 @@ impl FrameFile {
     /// Flushes and waits until the disk has it. After an error the file must not be used again.
     pub fn sync(&mut self) -> Result<(), FrameError> {
         self.flush()?;
-        self.file.sync_data().map_err(|e| self.error(e))
+        self.syncer.sync().map_err(|e| self.error(e))
+    }
+
+    /// To make what is flushed durable from elsewhere.
+    #[must_use]
+    pub fn syncer(&self) -> &Syncer {
+        &self.syncer
     }
 
     /// Gives the file another name; durable after [`sync_dir`].
@@ -230,7 +245,7 @@ impl FrameFile {
     /// appended next.
     pub fn truncate(&mut self, at: u64) -> Result<(), FrameError> {
         self.flush()?;
-        self.file.set_len(at).and_then(|()| self.file.sync_all()).map_err(|e| self.error(e))?;
+        self.syncer.truncate(at).map_err(|e| self.error(e))?;
         self.flushed = at;
         Ok(())
     }

@@ -1,23 +1,30 @@
-//! The thread between the stream and everything else: append, hand on, fsync, confirm.
+//! Between the stream and everything else: append, hand on, fsync, confirm.
 //!
 //! *Enters*: slices of the stream ([`Entry`]). *Leaves*: numbered events to the dataflow, the durable
 //! position to the replication session. *Invariant*: a position is published only after an fsync
-//! that covers it; an error ends the thread, and with it the process, before anything is confirmed.
+//! that covers it; an error ends the process before anything is confirmed.
 //!
-//! A plain thread: it blocks on files. Events go to the dataflow before the fsync, since postings
-//! are a function of the stream: after a crash they are made again, the same.
+//! Slices are appended on the dataflow's own thread, which spares each write a change of threads. Events go
+//! to the dataflow before the fsync, since postings are a function of the stream: after a crash they are
+//! made again, the same. Fsyncs have a thread of their own, so that no write waits for that of the one before.
 
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use brooklet_dataflows::{Change, Event};
 use brooklet_sql::{Lsn, Relation};
 use metrics::counter;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::change_log::{ChangeLogError, Rolled, Writer};
-use crate::engine::{Engine, EngineStopped};
-use crate::limits::SLICES_PER_FLUSH_MAX;
+use crate::change_log::{ChangeLogError, Flushed, Rolled, Writer};
+use crate::engine::{self, InletEnded};
+use crate::limits::{SLICES_PER_FLUSH_MAX, SYNC_DELAY};
 use crate::shapes::recent::RecentCommits;
+
+mod unsynced;
+
+pub use unsynced::{Appended, Unsynced, unsynced};
 
 /// A part of the stream, in order.
 #[derive(Debug)]
@@ -83,28 +90,18 @@ pub enum RepairEntry {
     },
 }
 
-/// Why the thread ended.
+/// The change log cannot be written. The process must end: after a failed fsync nobody knows what the disk
+/// holds.
 #[derive(Debug, thiserror::Error)]
-pub enum IngestError {
-    /// The change log cannot be written. The process must end: after a failed fsync nobody knows
-    /// what the disk holds.
-    #[error("the change log cannot be written: {0}")]
-    Log(#[from] ChangeLogError),
-    /// The dataflow is gone.
-    #[error(transparent)]
-    Engine(#[from] EngineStopped),
-}
+#[error("the change log cannot be written: {0}")]
+pub struct IngestError(#[from] ChangeLogError);
 
-/// The thread's state.
+/// What appends.
 pub struct Ingest {
     /// Where to append.
     pub writer: Writer,
-    /// Where to hand on.
-    pub engine: Engine,
     /// Told of every commit before the dataflow is.
     pub recent: Arc<RecentCommits>,
-    /// Told the durable position.
-    pub durable: watch::Sender<Lsn>,
     /// Told of files that may be sealed. Unbounded, one message per 64 MiB.
     pub rolled: mpsc::UnboundedSender<Rolled>,
     /// Shown what concerns shapes with subqueries.
@@ -114,39 +111,18 @@ pub struct Ingest {
 }
 
 impl Ingest {
-    /// Runs until the stream's side hangs up.
-    pub fn run(mut self, mut slices: mpsc::Receiver<Vec<Entry>>) -> Result<(), IngestError> {
-        while let Some(slice) = slices.blocking_recv() {
-            self.slice(slice)?;
-            // What has queued up shares one fsync.
-            for _ in 1..SLICES_PER_FLUSH_MAX {
-                let Ok(slice) = slices.try_recv() else { break };
-                self.slice(slice)?;
-            }
-            self.confirm()?;
-        }
-        Ok(())
-    }
-
-    /// Makes durable what was appended, then says so.
-    pub(crate) fn confirm(&mut self) -> Result<(), IngestError> {
-        self.writer.sync()?;
-        self.durable.send_replace(self.writer.end());
-        Ok(())
-    }
-
-    /// Appends a slice and hands it on.
-    pub(crate) fn slice(&mut self, slice: Vec<Entry>) -> Result<(), IngestError> {
-        let mut events = Vec::with_capacity(slice.len());
+    /// Appends a slice; gives what it is to the dataflow.
+    pub(crate) fn slice(
+        &mut self,
+        slice: Vec<Entry>,
+        events: &mut Vec<Event>,
+    ) -> Result<(), IngestError> {
         for entry in slice {
-            self.entry(entry, &mut events)?;
+            self.entry(entry, events)?;
         }
         // Readers follow postings into the file, so it is written before the dataflow sees them.
         self.writer.flush()?;
-        if !events.is_empty() {
-            self.engine.send_blocking(events)?;
-        }
-        self.watch.flush();
+        self.watch.flush_news();
         Ok(())
     }
 
@@ -234,4 +210,85 @@ impl Ingest {
         }
         Ok(())
     }
+}
+
+/// The stream's way into the dataflow; `failed` is told why nothing is appended any more.
+pub struct Inlet<F> {
+    ingest: Ingest,
+    slices: mpsc::Receiver<Vec<Entry>>,
+    taken: Vec<Vec<Entry>>,
+    flushed: Appended,
+    /// Slices that were appended and that the other thread does not know of, and since when.
+    news: (usize, Option<Instant>),
+    failed: F,
+}
+
+impl<F: Fn(IngestError) + Send> Inlet<F> {
+    /// From where slices arrive to whoever runs [`confirm`].
+    pub fn new(
+        ingest: Ingest,
+        slices: mpsc::Receiver<Vec<Entry>>,
+        flushed: Appended,
+        failed: F,
+    ) -> Inlet<F> {
+        Inlet { ingest, slices, taken: Vec::new(), flushed, news: (0, None), failed }
+    }
+}
+
+impl<F: Fn(IngestError) + Send> engine::Inlet for Inlet<F> {
+    fn receive(&mut self, context: &mut Context<'_>) -> Poll<Result<(), InletEnded>> {
+        while self.taken.len() < SLICES_PER_FLUSH_MAX {
+            match self.slices.poll_recv(context) {
+                Poll::Ready(Some(slice)) => self.taken.push(slice),
+                _ if !self.taken.is_empty() => break,
+                Poll::Ready(None) => return Poll::Ready(Err(InletEnded)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn hand_on(&mut self, events: &mut Vec<Event>) -> Result<(), InletEnded> {
+        self.news.0 += self.taken.len();
+        self.news.1.get_or_insert_with(Instant::now);
+        for slice in self.taken.drain(..) {
+            if let Err(error) = self.ingest.slice(slice, events) {
+                (self.failed)(error);
+                return Err(InletEnded);
+            }
+        }
+        Ok(())
+    }
+
+    /// Nobody waits for other threads to wake up: they are told when readers have what was appended.
+    fn handed_on(&mut self) -> Result<Option<Duration>, InletEnded> {
+        let (slices, Some(since)) = self.news else { return Ok(None) };
+        let left = SYNC_DELAY.saturating_sub(since.elapsed());
+        if !left.is_zero() {
+            return Ok(Some(left));
+        }
+        self.news = (0, None);
+        self.ingest.watch.flush();
+        if !self.flushed.put(self.ingest.writer.flushed(), slices) {
+            return Err(InletEnded);
+        }
+        Ok(None)
+    }
+}
+
+/// Makes durable what was appended, then says so, until nothing is appended any more. What has queued up shares one fsync.
+pub fn confirm(unsynced: &Unsynced, durable: &watch::Sender<Lsn>) -> Result<(), IngestError> {
+    while let Some(flushed) = unsynced.take() {
+        confirm_one(&flushed, durable)?;
+    }
+    Ok(())
+}
+
+/// The same, once.
+pub(crate) fn confirm_one(
+    flushed: &Flushed,
+    durable: &watch::Sender<Lsn>,
+) -> Result<(), IngestError> {
+    durable.send_replace(flushed.sync()?);
+    Ok(())
 }

@@ -32,4 +32,5 @@ pub mod shape_log;
 pub mod shapes;
 pub mod shared_call;
 pub mod storage;
+mod unpark;
 pub mod verify;

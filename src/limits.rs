@@ -56,6 +56,13 @@ pub const POSTINGS_PER_BLOCK_MAX: usize = 4096;
 /// Results between the dataflow and the posting log, in messages; each is one transaction.
 pub const COLLATED_IN_FLIGHT_MAX: usize = 1024;
 
+/// Results that are appended where they come from, if no more come with them: a write and the position behind it.
+pub const APPENDED_HERE_MAX: usize = 4;
+
+/// How long after something was appended its fsync begins: once its readers have it, for which the processors are wanted
+/// first. What comes meanwhile shares it.
+pub const SYNC_DELAY: Duration = Duration::from_micros(300);
+
 /// Postings of an open transaction that leave the dataflow together: 24 bytes each, 12 MiB. Larger
 /// parts make fewer index entries, which each shape keeps for good.
 pub const PART_POSTINGS_MAX: usize = 512 << 10;
@@ -185,6 +192,10 @@ pub const IDLE_POSITION_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Shapes that may be in creation at once; the rest is told to come again.
 pub const CREATIONS_MAX: usize = 10_000;
+
+/// Entries that have just been written are read and encoded without a change of threads if they weigh no more: they are in
+/// the system's memory still, and take some 20 µs.
+pub const READ_HERE_BYTES_MAX: u64 = 16 << 10;
 
 /// JSON is handed to the socket in pieces of about this size.
 pub const BODY_PIECE_BYTES: usize = 64 << 10;

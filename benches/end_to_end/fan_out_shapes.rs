@@ -29,7 +29,7 @@ pub async fn fan_out_shapes() {
 }
 
 async fn deliver(shapes: usize, columns: usize, bytes: usize) {
-    let (world, metrics) = world(|options| {
+    let (world, metrics) = world(&["fsync=off"], |options| {
         let limits = format!("{{\"existing\":{}}}", shapes + 100);
         options.arguments.extend(["--max-concurrent-requests".to_owned(), limits]);
     })

@@ -4,7 +4,7 @@
 //! its request. The bare connection is a logical replication stream of the same publication, read by the same
 //! library as the server's; it has a transaction when its commit has come, which is when the server knows
 //! that it is complete. While one is timed the other does nothing: the bare connection is closed, the server
-//! stopped by a signal.
+//! stopped by a signal. It is written to with the same pauses, those that the client takes to ask again.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use super::harness::{
     Connection, Options, Request, Response, Session, Shape, World, eventually, run_dir, size,
 };
 use super::spread::Spread;
-use super::{settled, world_with};
+use super::{settled, world_over};
 
 /// Where the server says how many it holds.
 const WAITING: &str = "electric_admission_control_acquire_current{kind=\"existing\"}";
@@ -25,10 +25,14 @@ const SLOT: &str = "bare";
 /// Writes before the ones that count, an even number.
 const WARMING: usize = 4;
 
-/// A server with a place to ask how many clients wait.
-pub async fn world(change: impl FnOnce(&mut Options)) -> (World, SocketAddr) {
+/// What Postgres waits for before it says that it has committed: nothing, or its disk.
+pub const COMMITS: [(&str, &[&str]); 2] =
+    [("off", &["fsync=off"]), ("on", &["fsync=on", "full_page_writes=on"])];
+
+/// A server with a place to ask how many clients wait, over a Postgres with these settings.
+pub async fn world(settings: &[&str], change: impl FnOnce(&mut Options)) -> (World, SocketAddr) {
     let metrics = SocketAddr::from(([127, 0, 0, 1], free_port()));
-    let world = world_with(|options| {
+    let world = world_over(settings, |options| {
         let port = metrics.port().to_string();
         options.arguments = ["--prometheus-port".to_owned(), port].into();
         options.long_poll = Duration::from_secs(60);
@@ -80,12 +84,14 @@ pub async fn turns(
     let mut turns = Turns::default();
     for _ in 0..runs {
         let mut live = Live::open(world, shape).await;
-        let mut run = Vec::new();
+        let (mut run, mut pauses) = (Vec::new(), Vec::new());
         for _ in 0..writes {
             let write = write();
+            let rested = Instant::now();
             live.ask().await;
             let held = async || (waiting_clients(metrics).await > 0).then_some(());
             eventually("the client waits", held).await;
+            pauses.push(rested.elapsed());
             let received = async {
                 let (answer, at) = live.answer().await;
                 let operations = answer.text().matches("\"operation\":").count();
@@ -99,7 +105,9 @@ pub async fn turns(
         run_dir::signal(world.server.id(), "STOP");
         let mut bare = Bare::connect(world).await;
         let mut run = Vec::new();
-        for _ in 0..writes {
+        for pause in pauses {
+            // A disk that has rested takes a commit faster.
+            tokio::time::sleep(pause).await;
             run.push(time(&session, &write().sql, bare.transaction()).await);
         }
         turns.bare.push(run.split_off(WARMING));

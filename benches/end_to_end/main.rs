@@ -91,8 +91,13 @@ async fn world() -> World {
 }
 
 async fn world_with(change: impl FnOnce(&mut Options)) -> World {
-    let settings = ["fsync=off", "max_wal_size=8GB", "checkpoint_timeout=1h"];
-    let cluster = Cluster::own(Locale::CUtf8, &settings);
+    world_over(&["fsync=off"], change).await
+}
+
+/// Over a Postgres with these settings besides.
+async fn world_over(settings: &[&str], change: impl FnOnce(&mut Options)) -> World {
+    let usual = ["max_wal_size=8GB", "checkpoint_timeout=1h"];
+    let cluster = Cluster::own(Locale::CUtf8, &[&usual, settings].concat());
     World::with(Database::create(cluster.into()).await, change).await
 }
 

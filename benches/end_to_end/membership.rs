@@ -29,7 +29,7 @@ pub async fn membership() {
     let (memberships, issues) = (users * each, projects * ISSUES_OF_A_PROJECT);
     // More than enough: what it counts is not what is measured.
     let budget = ["--subquery-memory", "64GiB"].map(str::to_owned);
-    let (world, metrics) = world(|options| options.arguments.extend(budget)).await;
+    let (world, metrics) = world(&["fsync=off"], |options| options.arguments.extend(budget)).await;
     world.sql("CREATE TABLE issues (id int PRIMARY KEY, project_id int NOT NULL, title text NOT NULL)").await;
     world.sql("CREATE TABLE memberships (user_id int, project_id int, PRIMARY KEY (user_id, project_id))").await;
     let made = make(&world, 0..users, shape).await.took;

@@ -70,6 +70,7 @@ pub const TEMPLATES: &[Template] = &[
         name: "jsonb paths",
         filter: |k| format!("meta ->> 'key{k}' = 'x'"),
         shapes_max: 10_000,
+        alike: 1,
     },
     Template {
         name: "computed",

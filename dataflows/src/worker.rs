@@ -1,5 +1,7 @@
 //! The one standing dataflow and the loop that drives it.
 
+use std::time::Duration;
+
 use timely::dataflow::InputHandleVec;
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::{Input, Probe};
@@ -13,8 +15,8 @@ use crate::route::route;
 pub enum Intake {
     /// The batch holds events.
     Filled,
-    /// Nothing now: the worker parks until its thread is unparked.
-    Idle,
+    /// Nothing now: the worker parks until its thread is unparked, or for so long.
+    Idle(Option<Duration>),
     /// Nothing ever again.
     Closed,
 }
@@ -50,7 +52,8 @@ where
                     input.flush();
                     worker.step_while(|| probe.less_than(&clock));
                 }
-                Intake::Idle => std::thread::park(),
+                Intake::Idle(None) => std::thread::park(),
+                Intake::Idle(Some(longest)) => std::thread::park_timeout(longest),
                 Intake::Closed => break,
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! *Enters*: row operations and commits in stream order ([`Writer`]). *Leaves*: changes by their seq
 //! ([`ChangeLog::read`]), all of them again after a restart ([`ChangeLog::replay`]).
-//! *Invariant*: what [`Writer::sync`] returned for survives any crash; a seq means the same change
+//! *Invariant*: what [`Flushed::sync`] returned for survives any crash; a seq means the same change
 //! for ever, before and after its file is sealed. *Must not know*: Postgres' protocol, shapes, HTTP.
 //!
 //! Bytes and crash cases: `FORMAT.md`.
@@ -21,7 +21,7 @@ use brooklet_sql::{Lsn, Relation};
 
 pub use clean::SealedSize;
 pub use record::StoredCommit;
-pub use writer::{Rolled, Writer};
+pub use writer::{Flushed, Rolled, Writer};
 
 use crate::frame::FrameError;
 use crate::storage::StorageHandle;

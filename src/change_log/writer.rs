@@ -11,7 +11,7 @@ use super::record::{self, RowsHead, StoredCommit, kind};
 use super::sealed::{BlockCache, SealedFile};
 use super::segment::{self, Place, RawSegment, Segment};
 use super::{ChangeLog, ChangeLogError};
-use crate::frame::{FileKind, FrameError, FrameFile, Tail};
+use crate::frame::{FileKind, FrameError, FrameFile, Syncer, Tail};
 use crate::limits::SEGMENT_BYTES_MAX;
 use crate::storage::{Storage, StorageHandle, make_dir};
 
@@ -24,8 +24,25 @@ pub struct Rolled {
     pub end: Lsn,
 }
 
+/// What can be read and may not be durable yet.
+#[derive(Clone)]
+pub struct Flushed {
+    syncer: Syncer,
+    path: PathBuf,
+    end: Lsn,
+}
+
+impl Flushed {
+    /// Makes it durable; gives back the position that may be confirmed then. After an error the process must end.
+    pub fn sync(&self) -> Result<Lsn, ChangeLogError> {
+        let at = |source| FrameError::Io { path: self.path.clone(), source };
+        self.syncer.sync().map_err(at)?;
+        Ok(self.end)
+    }
+}
+
 /// The one writer. Every method appends; nothing is readable before [`Writer::flush`] and nothing
-/// may be confirmed before [`Writer::sync`].
+/// may be confirmed before [`Flushed::sync`].
 pub struct Writer {
     log: ChangeLog,
     file: FrameFile,
@@ -179,6 +196,13 @@ impl Writer {
     #[must_use]
     pub fn pending_bytes(&self) -> usize {
         self.file.pending_bytes()
+    }
+
+    /// What the last flush has made readable. Files before this one are durable.
+    #[must_use]
+    pub fn flushed(&self) -> Flushed {
+        let (syncer, path) = (self.file.syncer().clone(), self.file.path().to_owned());
+        Flushed { syncer, path, end: self.end }
     }
 
     /// Makes what was appended durable. After an error the process must end.

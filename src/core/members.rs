@@ -8,7 +8,8 @@ use brooklet_dataflows::{EndReason, ShapeId, ShapePlan};
 use brooklet_sql::Lsn;
 use tokio::sync::mpsc;
 
-use super::{Ends, FoundLogs, open_postings, spawn_thread};
+use super::threads::spawn_thread;
+use super::{Ends, FoundLogs, open_postings};
 use crate::change_log::{ChangeLog, Replayed};
 use crate::ingest::Entry;
 use crate::limits::SLICES_IN_FLIGHT_MAX;

@@ -71,13 +71,14 @@ pub fn message(form: Form, shape: &Shape, message: &Control) -> io::Result<Body>
 }
 
 /// The entries of a slice, then `last`, the message that says where the log stands. Small ones are
-/// encoded once for all who wait for them.
+/// encoded once for all who wait for them; on this thread if they are `fresh`, so that the disk is not waited for.
 pub async fn log(
     core: &Arc<Core>,
     shape: &Arc<Shape>,
     form: Form,
     slice: Slice,
     last: Option<Control>,
+    fresh: bool,
 ) -> Result<Body, Arc<io::Error>> {
     let piece = Piece::Slice(shape.id(), slice.after, slice.end, form);
     let last = last.map(|last| form.control(shape, &last)).transpose()?;
@@ -87,7 +88,7 @@ pub async fn log(
         Ok(entries.ended.then_some(part))
     };
     let encoded = &core.registry.workshop().encoded;
-    let Some(small) = encoded.get(piece, encode).await? else {
+    let Some(small) = encoded.get(piece, fresh, encode).await? else {
         return Ok(long_log(core, shape, form, slice, last)?);
     };
     let apart = !small.is_empty() && last.is_some();
@@ -367,7 +368,7 @@ async fn send_batch(
         // It is kept for others: without the room that it grew into.
         Ok(Some(Bytes::from(Vec::from(part.finish()?).into_boxed_slice())))
     };
-    let part = shop.encoded.get(Piece::Batch(shape.id(), batch, form), encode).await;
+    let part = shop.encoded.get(Piece::Batch(shape.id(), batch, form), false, encode).await;
     let part = part.map_err(io::Error::other)?.unwrap_or_default();
     parts.push(b"");
     let head = parts.piece();

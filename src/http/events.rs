@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::body::Entries;
 use crate::core::Core;
-use crate::limits::{EVENTS_IN_FLIGHT_MAX, EVENTS_KEEP_ALIVE, EVENTS_MAX};
+use crate::limits::{EVENTS_IN_FLIGHT_MAX, EVENTS_KEEP_ALIVE, EVENTS_MAX, READ_HERE_BYTES_MAX};
 use crate::shape_log::encode::up_to_date;
 use crate::shape_log::{Offset, Slice};
 use crate::shapes::Shape;
@@ -57,8 +57,11 @@ impl Feed {
     ) {
         let end = Instant::now() + EVENTS_MAX;
         let mut lost = self.core.lost.clone();
+        // The log's when it was last seen to have nothing for us.
+        let mut weight = None;
         loop {
             let before = *lost.borrow();
+            let weighed = self.shape.log.weight();
             let Ok(slice) = self.shape.log.slice(after) else { return };
             // The next request is told why there is nothing more.
             if before || *lost.borrow() {
@@ -67,7 +70,9 @@ impl Feed {
             if !slice.blocks.is_empty() {
                 after = slice.end;
                 let complete = slice.up_to_date;
-                if self.send(slice).await.is_none() {
+                let came = |before| self.shape.log.weight().saturating_sub(before);
+                let fresh = weight.take().map(came).is_some_and(|came| came <= READ_HERE_BYTES_MAX);
+                if self.send(slice, fresh).await.is_none() {
                     return;
                 }
                 // Never amid a batch: a client throws away what no up-to-date follows.
@@ -76,6 +81,7 @@ impl Feed {
                 }
                 continue;
             }
+            weight = Some(weighed);
             tokio::select! {
                 changed = changed.changed() => if changed.is_err() { return },
                 () = sleep_until(end) => return,
@@ -87,17 +93,19 @@ impl Feed {
     }
 
     /// Sends a slice, and where the log stands if that is its end. `None` if nobody listens, or the
-    /// log cannot be read: the stream is cut then.
-    async fn send(&self, slice: Slice) -> Option<()> {
+    /// log cannot be read: the stream is cut then. `fresh` where it is small and has just been written: no disk is
+    /// waited for.
+    async fn send(&self, slice: Slice, fresh: bool) -> Option<()> {
         let last = slice.up_to_date.then(|| up_to_date(Lsn(slice.end.tx)));
         let mut entries = Entries::new(Arc::clone(&self.core), Arc::clone(&self.shape), slice);
         while !entries.ended {
-            let read = tokio::task::spawn_blocking(move || {
+            let read = move || {
                 let mut messages = Vec::new();
                 let read = entries.read(|message| messages.push(event(message)));
                 (entries, read.map(|()| messages))
-            });
-            let (rest, messages) = match read.await {
+            };
+            let read = if fresh { Ok(read()) } else { tokio::task::spawn_blocking(read).await };
+            let (rest, messages) = match read {
                 Ok((rest, Ok(messages))) => (rest, messages),
                 Ok((_, Err(error))) => return self.cut(error).await,
                 Err(error) => return self.cut(io::Error::other(error)).await,

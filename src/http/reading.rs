@@ -18,7 +18,7 @@ use super::refusal::Refusal;
 use super::request::{Live, ShapeRequest};
 use super::{Http, body, events};
 use crate::core::Core;
-use crate::limits::SNAPSHOT_STALL_MAX;
+use crate::limits::{READ_HERE_BYTES_MAX, SNAPSHOT_STALL_MAX};
 use crate::shape_log::{Control, Form, Offset, RequestOffset, Slice};
 use crate::shapes::Shape;
 use crate::shapes::base::{Base, Stage};
@@ -150,9 +150,12 @@ impl Reading<'_> {
         let deadline = Instant::now() + self.http.settings.long_poll;
         self.within_bounds(after, &mut changed).await?;
         let mut stopped = self.http.stopped.clone();
+        // The log's when it was first seen to have nothing for us.
+        let mut weight = None;
         loop {
             let lost = self.is_lost();
             let processed = self.processed();
+            let weighed = self.shape.log.weight();
             let mut slice = self.shape.log.slice(after)?;
             let lost = lost || self.is_lost();
             let unsure = slice.up_to_date && lost;
@@ -161,7 +164,9 @@ impl Reading<'_> {
                 Some(Live::Events) if lost => return Err(self.lost()),
                 Some(Live::Events) => return self.events(slice, changed),
                 _ if !slice.blocks.is_empty() => {
-                    return Box::pin(self.data(slice, unsure, processed)).await;
+                    let came = |before| self.shape.log.weight().saturating_sub(before);
+                    let fresh = weight.map(came).is_some_and(|bytes| bytes <= READ_HERE_BYTES_MAX);
+                    return Box::pin(self.data(slice, unsure, processed, fresh)).await;
                 }
                 None if lost => return Err(self.lost()),
                 None => {
@@ -170,7 +175,7 @@ impl Reading<'_> {
                     return self
                         .respond(&answer, || body::message(self.form, self.shape, &message));
                 }
-                Some(Live::Poll) => {}
+                Some(Live::Poll) => _ = weight.get_or_insert(weighed),
             }
             tokio::select! {
                 changed = timeout_at(deadline, changed.changed()) => if changed.is_err() {
@@ -188,8 +193,15 @@ impl Reading<'_> {
     }
 
     /// `unsure` where the slice ends the log and it is not known whether that is all: a client that
-    /// has the same entries from before may have been told so with them.
-    async fn data(&self, slice: Slice, unsure: bool, processed: Lsn) -> Result<Response, Refusal> {
+    /// has the same entries from before may have been told so with them. `fresh` where it is small and has just been
+    /// written.
+    async fn data(
+        &self,
+        slice: Slice,
+        unsure: bool,
+        processed: Lsn,
+        fresh: bool,
+    ) -> Result<Response, Refusal> {
         let answer = Answer { up_to_date: slice.up_to_date, ..self.head(slice.end) };
         let settings = &self.http.settings;
         if !unsure && answer.is_known(self.accepted) {
@@ -198,7 +210,7 @@ impl Reading<'_> {
         let end = Lsn(slice.end.tx);
         let seen = if self.request.live.is_some() { end } else { processed.max(end) };
         let last = slice.up_to_date.then_some(Control::UpToDate(seen));
-        let body = body::log(self.core, self.shape, self.form, slice, last).await;
+        let body = body::log(self.core, self.shape, self.form, slice, last, fresh).await;
         let body = body.map_err(|error| {
             tracing::error!(%error, handle = self.handle, "a log cannot be read");
             Refusal::Internal(format!("Unable to retrieve shape log: {error}"))

@@ -117,6 +117,13 @@ impl Watch {
         }
     }
 
+    /// The same if it is more than how far the stream is, which can wait a little.
+    pub fn flush_news(&mut self) {
+        if !matches!(self.batch[..], [] | [Streamed::Passed(_)]) {
+            self.flush();
+        }
+    }
+
     fn send(&self, input: Input) {
         // Closed means that the process is ending.
         _ = self.inputs.blocking_send(input);

@@ -60,6 +60,8 @@ pub enum Command {
     },
     /// Make everything so far durable; answers the position it covers.
     Sync(oneshot::Sender<Lsn>),
+    /// A lone result could not be appended.
+    Failed(FrameError),
 }
 
 /// The logs of all shapes and how far the stream has come; shared with readers.
@@ -306,15 +308,6 @@ impl Appender {
         (appender, AppenderHandle { commands: sender, scale: Arc::default() })
     }
 
-    /// Runs until every handle is gone or a write fails.
-    pub fn run(mut self) -> Result<(), FrameError> {
-        while let Some(command) = self.commands.blocking_recv() {
-            self.take(command)?;
-            self.turn()?;
-        }
-        self.file.sync(self.reached)
-    }
-
     /// What has queued up shares one write.
     pub(crate) fn turn(&mut self) -> Result<(), FrameError> {
         for _ in 1..COLLATED_IN_FLIGHT_MAX {
@@ -348,6 +341,7 @@ impl Appender {
             }
             Command::Members { lsn, xid, news } => self.members(lsn, xid, news)?,
             Command::Sync(done) => self.syncs.push(done),
+            Command::Failed(error) => return Err(error),
         }
         Ok(())
     }
@@ -488,6 +482,9 @@ impl Appender {
     }
 }
 
+mod lone;
 mod members;
 #[cfg(test)]
 mod tests;
+
+pub use lone::{Results, SharedAppender};

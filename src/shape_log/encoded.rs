@@ -62,13 +62,18 @@ impl Encoded {
         _ = self.pieces.run_pending_tasks().now_or_never();
     }
 
-    /// A piece from memory, else from `encode`, which runs on a thread that may block.
+    /// A piece from memory, else from `encode`, which runs on a thread that may block, or right `here`: that spares two
+    /// changes of threads where nothing is waited for.
     pub async fn get(
         &self,
         piece: Piece,
+        here: bool,
         encode: impl FnOnce() -> io::Result<Option<Bytes>> + Send + 'static,
     ) -> Result<Option<Bytes>, Arc<io::Error>> {
         let encoded = async {
+            if here {
+                return encode();
+            }
             let encoded = tokio::task::spawn_blocking(encode).await;
             encoded.map_err(io::Error::other).and_then(|encoded| encoded)
         };

@@ -28,8 +28,11 @@ pub struct Name {
 
 /// The shared messages.
 pub struct Messages {
-    places: Box<[Mutex<Option<(Name, Bytes)>>]>,
+    places: Box<[Place]>,
 }
+
+/// The newest message of those that may stand here.
+type Place = Mutex<Option<(Name, Bytes)>>;
 
 impl Default for Messages {
     fn default() -> Messages {
@@ -106,10 +109,14 @@ mod tests {
             }
         }
         // The older one is written for each who asks, and does not push the newer one out.
-        [newer, name(7), name(7), newer].map(|one| get(one, 100));
+        for one in [newer, name(7), name(7), newer] {
+            get(one, 100);
+        }
         // Larger ones are never kept.
         let large = name(9);
-        [large, large].map(|one| get(one, SHARED_MESSAGE_BYTES_MAX + 1));
+        for one in [large, large] {
+            get(one, SHARED_MESSAGE_BYTES_MAX + 1);
+        }
         let mut expected = vec![name(7), name(8)];
         expected.extend(others);
         expected.extend([newer, name(7), name(7), large, large]);

@@ -14,10 +14,10 @@ use super::postgres::{Postgres, Question, Stream, schema};
 use super::records::{Known, Records};
 use super::world::World;
 pub(super) use super::world::{Ended, Task};
-use crate::change_log::{ChangeLog, Rolled, Writer};
-use crate::engine::Engine;
+use crate::change_log::{ChangeLog, Flushed, Rolled, Writer};
+use crate::engine::{Engine, Mail};
 use crate::epoch::begin_dir;
-use crate::ingest::Ingest;
+use crate::ingest::{Entry, Ingest, confirm_one};
 use crate::members::MembersHandle;
 use crate::members::watch::Watch;
 use crate::replication::Database;
@@ -43,7 +43,8 @@ type Begin = Box<dyn FnOnce(World) -> Life>;
 pub(super) struct Life {
     pub(super) world: World,
     pub(super) ingest: Ingest,
-    batches: mpsc::Receiver<Vec<Event>>,
+    batches: mpsc::Receiver<Mail>,
+    confirms: Confirms,
     appenders: [Appender; 2],
     pub(super) stream: Stream,
     pub(super) shop: Arc<Workshop>,
@@ -109,15 +110,14 @@ impl Life {
         let (shapes, left_out) =
             restore(stores.records, &stores.stored, stores.found, logs, &schemas, world.repaired);
         assert!(left_out.is_empty());
-        let publication = schemas.publication("p".into(), Memberships::new([], |_, _| {}));
         let after = stores.position.max(world.repaired);
         world.runtime.block_on(replay(&log, after, &shapes, &engine))?;
         let (unsealed, begun_after) = (log.unsealed(&commits), writer.last_commit());
         let (recent, start) = (Arc::new(RecentCommits::new(commits)), writer.end());
-        let (ingest, durable, rolled_files) = ingest(writer, &engine, &recent);
+        let (ingest, confirms, durable, rolled) = ingest(writer, &recent);
         let shop = Arc::new(Workshop {
             database: database(),
-            publication,
+            publication: schemas.publication("p".into(), Memberships::new([], |_, _| {})),
             schemas,
             engine,
             change_log: log.clone(),
@@ -148,6 +148,7 @@ impl Life {
                 world,
                 ingest,
                 batches,
+                confirms,
                 appenders,
                 stream,
                 shop,
@@ -155,7 +156,7 @@ impl Life {
                 log,
                 shapes,
                 durable,
-                rolled: rolled_files,
+                rolled,
                 unsealed,
                 tasks,
                 retention: Arc::new(tokio::sync::Mutex::new(retention)),
@@ -204,8 +205,9 @@ impl Life {
             0..20 => self.world.postgres.lock().unwrap().commit(),
             20..22 => self.world.postgres.lock().unwrap().noise(),
             22..23 if self.world.rng.percent(5) => self.world.postgres.lock().unwrap().alter(),
-            23..45 => self.receive()?,
-            45..55 => self.ingest.confirm()?,
+            23..43 => self.receive()?,
+            43..45 => self.confirms.flushed = Some(self.ingest.writer.flushed()),
+            45..55 => self.confirm()?,
             55..68 => return Ok(self.dataflow()),
             68..78 => self.append()?,
             78..83 => _ = self.create(),
@@ -234,7 +236,8 @@ impl Life {
             self.receive()?;
             return Ok(Some(Step::Other));
         }
-        self.ingest.confirm()?;
+        self.confirms.flushed = None;
+        self.confirm()?;
         self.append()?;
         self.poll()?;
         // Only the one that follows the ends is always there.
@@ -244,13 +247,30 @@ impl Life {
     pub(super) fn receive(&mut self) -> Result<(), Ended> {
         let most = 1 + self.world.rng.below(8);
         let slice = self.stream.slice(&mut self.world.postgres.lock().unwrap(), most);
-        Ok(self.ingest.slice(slice)?)
+        self.hand_on(slice)
+    }
+
+    /// Appends a slice; the dataflow has yet to take its events.
+    pub(super) fn hand_on(&mut self, slice: Vec<Entry>) -> Result<(), Ended> {
+        let mut events = Vec::new();
+        self.ingest.slice(slice, &mut events)?;
+        if !events.is_empty() {
+            self.shop.engine.send_blocking(events)?;
+        }
+        Ok(())
+    }
+
+    /// What was appended becomes durable, or what was when that began.
+    pub(super) fn confirm(&mut self) -> Result<(), Ended> {
+        let begun = self.confirms.flushed.take();
+        let flushed = begun.unwrap_or_else(|| self.ingest.writer.flushed());
+        Ok(confirm_one(&flushed, &self.confirms.durable)?)
     }
 
     /// The connection breaks and comes back.
     fn cut(&mut self) -> Result<(), Ended> {
         if self.world.rng.percent(80) {
-            self.ingest.slice(vec![crate::ingest::Entry::Cut])?;
+            self.hand_on(vec![Entry::Cut])?;
         }
         self.hear();
         let durable = *self.durable.borrow();
@@ -261,7 +281,9 @@ impl Life {
     pub(super) fn dataflow(&mut self) -> Step {
         let mut events = Vec::new();
         for _ in 0..1 + self.world.rng.below(4) {
-            self.batches.try_recv().into_iter().for_each(|mut batch| events.append(&mut batch));
+            if let Ok(Mail::Events(mut batch)) = self.batches.try_recv() {
+                events.append(&mut batch);
+            }
         }
         if events.is_empty() { Step::Other } else { Step::Dataflow(events) }
     }
@@ -432,16 +454,21 @@ fn members(stores: MemberStores) -> MembersHandle {
     MembersHandle { inputs, logs, appender, postings, checkpoints, slices, bytes_max, begun_after }
 }
 
-/// What appends, with where it says how far it is durable and what may be sealed.
+/// What makes durable what was appended.
+struct Confirms {
+    /// What it is at.
+    flushed: Option<Flushed>,
+    durable: watch::Sender<Lsn>,
+}
+
+/// What appends, what confirms, and where they say how far it is durable and what may be sealed.
 fn ingest(
     writer: Writer,
-    engine: &Engine,
     recent: &Arc<RecentCommits>,
-) -> (Ingest, watch::Receiver<Lsn>, mpsc::UnboundedReceiver<Rolled>) {
+) -> (Ingest, Confirms, watch::Receiver<Lsn>, mpsc::UnboundedReceiver<Rolled>) {
     let (durable, position) = watch::channel(writer.end());
     let (rolled, files) = mpsc::unbounded_channel();
-    let (engine, recent) = (engine.clone(), Arc::clone(recent));
     let watch = Watch::new(mpsc::channel(1).0, Default::default());
-    let ingest = Ingest { writer, engine, recent, durable, rolled, watch, skipping: false };
-    (ingest, position, files)
+    let ingest = Ingest { writer, recent: Arc::clone(recent), rolled, watch, skipping: false };
+    (ingest, Confirms { flushed: None, durable }, position, files)
 }

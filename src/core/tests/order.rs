@@ -89,7 +89,7 @@ pub(super) fn arrive(confirmed: bool) -> Act {
     Box::new(move |life| {
         life.receive().unwrap();
         if confirmed {
-            life.ingest.confirm().unwrap();
+            life.confirm().unwrap();
         }
         life.hear();
         life.stream.is_done(&life.postgres().lock().unwrap())
@@ -168,7 +168,7 @@ fn a_shape_is_not_noted_before_the_stream_in_front_of_its_entries_is_durable() {
             ];
             let mut life = play(life, &disk, acts);
             if confirmed {
-                life.ingest.confirm().unwrap();
+                life.confirm().unwrap();
                 settle(&mut life);
             }
             let shape: Arc<Shape> = made.lock().unwrap().take().unwrap();

@@ -90,9 +90,9 @@ fn mend(world: World, disk: &Faulty, armed: Option<(Fault, u64)>) -> (World, boo
             return Ok(Some(life.dataflow()));
         }
         while let Ok(slice) = queued.try_recv() {
-            life.ingest.slice(slice)?;
+            life.hand_on(slice)?;
         }
-        life.ingest.confirm()?;
+        life.confirm()?;
         life.append()?;
         life.poll()?;
         if !begun {

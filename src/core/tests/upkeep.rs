@@ -95,7 +95,7 @@ pub(super) async fn reached(mut is: impl FnMut() -> bool) {
 /// What has been asked for is done, as far as it goes.
 pub(super) fn settle(life: &mut Life) {
     for _ in 0..60 {
-        life.ingest.confirm().unwrap();
+        life.confirm().unwrap();
         life.append().unwrap();
         life.poll().unwrap();
     }

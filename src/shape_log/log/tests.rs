@@ -74,7 +74,7 @@ async fn a_subscriber_that_looked_before_the_entry_is_woken_by_it() {
     let storage = crate::storage::Directory::handle();
     let mut file = PostingWriter::open(&storage, dir.path(), Lsn(u64::MAX), |_| Ok(())).unwrap();
     let log = ShapeLog::new(ShapeId(1), 500);
-    log.begin(visibility("1:1:"), Lsn(0));
+    log.begin(&seen("1:1:", 0));
     let mut waiter = log.subscribe();
     for lsn in [7, 9] {
         let slice = log.slice(Offset { tx: lsn - 2, op: 0 }).unwrap();
