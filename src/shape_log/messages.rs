@@ -106,10 +106,10 @@ mod tests {
             }
         }
         // The older one is written for each who asks, and does not push the newer one out.
-        [newer, name(7), name(7), newer].map(|one| get(one, 100));
+        [newer, name(7), name(7), newer].into_iter().for_each(|one| get(one, 100));
         // Larger ones are never kept.
         let large = name(9);
-        [large, large].map(|one| get(one, SHARED_MESSAGE_BYTES_MAX + 1));
+        [large, large].into_iter().for_each(|one| get(one, SHARED_MESSAGE_BYTES_MAX + 1));
         let mut expected = vec![name(7), name(8)];
         expected.extend(others);
         expected.extend([newer, name(7), name(7), large, large]);
