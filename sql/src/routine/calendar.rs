@@ -94,9 +94,9 @@ fn of_lengths(code: &str) -> Option<Function> {
             let arguments = Arguments(list);
             wrapped(*arguments.time(1)?, arguments.interval(0)?.micros)
         },
-        "timetz_pl_interval" => |_, list| zoned(list, |by| Some(by)),
+        "timetz_pl_interval" => |_, list| zoned(list, Some),
         "timetz_mi_interval" => |_, list| zoned(list, i64::checked_neg),
-        "interval_pl_timetz" => |_, list| zoned(&[list[1].clone(), list[0].clone()], |by| Some(by)),
+        "interval_pl_timetz" => |_, list| zoned(&[list[1].clone(), list[0].clone()], Some),
         "datetimetz_timestamptz" => |_, list| at_zoned(&list[0], &list[1]),
         "timetzdate_pl" => |_, list| at_zoned(&list[1], &list[0]),
         "time_mi_interval" => |_, list| {
