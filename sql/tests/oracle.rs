@@ -284,10 +284,10 @@ async fn what_fails_is_shown_in_its_smallest_part() {
     let mut rows = replace_rows(&client, &mut Random::new(7)).await;
     // A row that Postgres does not have: ours differs wherever that is seen.
     let at = COLUMNS.iter().position(|(name, ..)| *name == "b").unwrap();
-    let row = rows[0].clone();
-    let mut values: Vec<Option<&str>> = (0..COLUMNS.len())
-        .map(|at| row.get(at).map(|value| std::str::from_utf8(value).unwrap()))
+    let texts: Vec<Option<String>> = (0..COLUMNS.len())
+        .map(|at| rows[0].get(at).map(|text| String::from_utf8(text.to_vec()).unwrap()))
         .collect();
+    let mut values: Vec<Option<&str>> = texts.iter().map(Option::as_deref).collect();
     values[at] = if values[at] == Some("t") { None } else { Some("t") };
     rows[0] = Row::new(values).unwrap();
     let clause = "(true OR (b IS NULL)) AND ((b IS TRUE) = (1 = 1))";

@@ -33,6 +33,15 @@ impl Resolver<'_> {
         let item = self.refresh(item)?;
         let at = item.at;
         let refuse = |reason: String| WhereError::at(at, reason);
+        if item.data_type.oid == Oid::UNKNOWN
+            && let Kind::Collate(operand) = item.kind
+        {
+            let typed = self.convert(*operand, target, modifier, implicit)?;
+            return Ok(match target.is_collatable() {
+                true => Scalar::new(Kind::Collate(Box::new(typed)), target.clone(), at),
+                false => typed,
+            });
+        }
         if let Kind::Unknown { text, parameter } = &item.kind {
             let datum = text_form::input(target, text).map_err(refuse)?;
             if let Some(slot) = parameter.and_then(|index| self.fixed.get_mut(index)) {

@@ -1,6 +1,7 @@
 //! Which comparisons the collation of text lets us make.
 
 use super::Resolver;
+use crate::oid::Oid;
 use crate::routine::{Call, TextUse};
 use crate::scalar::{Kind, Scalar};
 use crate::syntax::Node;
@@ -47,11 +48,8 @@ impl<'a> Resolver<'a> {
         }
         let item = self.item(operand)?;
         self.refuse_opaque(&item)?;
-        let item = match item.data_type.oid {
-            crate::oid::Oid::UNKNOWN => self.coerce(item, &crate::oid::Oid::TEXT.into())?,
-            _ => item,
-        };
-        if !item.data_type.is_collatable() {
+        // What has no type has none with a collation either: what it stands beside decides.
+        if item.data_type.oid != Oid::UNKNOWN && !item.data_type.is_collatable() {
             let title = item.data_type.title();
             let reason = format!("collations are not supported by type {title}");
             return Err(WhereError::at(at, reason));

@@ -128,3 +128,16 @@ fn parts_of_text_and_arrays() {
         ("i4::char(3) = '0' AND octet_length(i4::char(3)) = 3", &of, True),
     ]);
 }
+
+#[test]
+fn a_collation_gives_no_type() {
+    let of = [("bp", "ab  "), ("t", "ab"), ("i4", "5")];
+    check(&[
+        ("'ab ' COLLATE \"C\" = bp AND bp = 'ab   ' COLLATE \"C\"", &of, True),
+        ("t = 'ab ' COLLATE \"C\"", &of, False),
+        ("i4 = '5' COLLATE \"C\"", &of, True),
+        ("i4 = 'x' COLLATE \"C\"", &of, Error),
+        ("t < 'b' COLLATE \"C\" AND t > NULL COLLATE \"C\" IS NULL", &of, True),
+        ("i4 COLLATE \"C\" = 5", &of, Refused),
+    ]);
+}

@@ -101,7 +101,8 @@ impl Modifier {
 
 /// Halves away from zero.
 fn round(micros: i64, digits: u32) -> i64 {
-    let unit = 10_i64.pow(6 - digits.min(6));
-    let size = (micros.unsigned_abs() as i64 + unit / 2) / unit * unit;
-    if micros < 0 { -size } else { size }
+    let unit = 10_i128.pow(6 - digits.min(6));
+    let size = (i128::from(micros.unsigned_abs()) + unit / 2) / unit * unit;
+    // Only an interval may be so long that rounding leaves the range.
+    i64::try_from(if micros < 0 { -size } else { size }).unwrap_or(micros)
 }
