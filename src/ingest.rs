@@ -252,7 +252,10 @@ impl<F: Fn(IngestError) + Send> engine::Inlet for Inlet<F> {
         self.news.0 += self.taken.len();
         self.news.1.get_or_insert_with(Instant::now);
         for slice in self.taken.drain(..) {
+            let before = events.len();
             if let Err(error) = self.ingest.slice(slice, events) {
+                // Readers would look for what was never written.
+                events.truncate(before);
                 (self.failed)(error);
                 return Err(InletEnded);
             }

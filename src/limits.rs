@@ -263,7 +263,7 @@ pub const ENCODED_CACHE_BYTES_MAX: u64 = 64 << 20;
 /// within moments. 72 bytes each while there is none.
 pub const SHARED_MESSAGES_MAX: usize = 256;
 
-/// Bytes of the rows of one such message: 16 MiB of rows in all, and somewhat more as JSON.
+/// Bytes of one such message, and of its row: 16 MiB in all.
 pub const SHARED_MESSAGE_BYTES_MAX: u32 = 64 << 10;
 
 /// Entries of a slice whose messages are shared: a longer one is asked for by somebody who catches up.

@@ -50,6 +50,7 @@ pub async fn run(
     let mut serve = tokio::spawn(serve);
     let (core, mut ended) = tokio::select! {
         core = core::start(&settings, &database, false) => core?,
+        served = &mut serve => return served?,
         () = &mut stop => return Ok(()),
     };
     current.send_replace(Some(core));

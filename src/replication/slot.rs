@@ -159,10 +159,25 @@ async fn waited_for(database: &Database, slot: &str) -> Result<Vec<String>, Data
 
 /// The beginning of somebody's statement without the texts in it, which are not ours to log.
 fn without_texts(query: &str) -> String {
-    // Behind these quotes may be something else.
-    let plain = query.split(['\\', '$']).next().unwrap_or_default();
-    let outside: Vec<&str> = plain.split('\'').step_by(2).collect();
-    let shown = outside.join("'…'");
+    // Behind these an apostrophe may be something else.
+    let plain = ["\\", "$", "--", "/*"].iter().filter_map(|mark| query.find(mark)).min();
+    let plain = &query[..plain.unwrap_or(query.len())];
+    let (mut shown, mut quote) = (String::new(), None);
+    for c in plain.chars() {
+        match quote {
+            Some(open) if open == c => quote = None,
+            None if c == '\'' || c == '"' => quote = Some(c),
+            _ => {}
+        }
+        match (c, quote) {
+            ('\'', None) => shown += "…'",
+            (_, Some('\'')) if c != '\'' => {}
+            (c, _) => shown.push(c),
+        }
+    }
+    if quote == Some('\'') {
+        shown.pop();
+    }
     let line = shown.chars().map(|c| if c.is_control() { ' ' } else { c });
     line.take(QUERY_CHARS_SHOWN).collect()
 }
@@ -223,6 +238,9 @@ mod tests {
             ("SELECT\n'cut off in the mid", "SELECT "),
             (r"SELECT E'a\'b', 'c'", "SELECT E"),
             ("SELECT $$secret$$", "SELECT "),
+            ("SELECT \"it's\" FROM t WHERE x = 'secret'", "SELECT \"it's\" FROM t WHERE x = '…'"),
+            ("UPDATE t -- don't\nSET password = 'hunter2'", "UPDATE t "),
+            ("/* can't */ SELECT 'secret'", ""),
             ("", ""),
         ] {
             assert_eq!(without_texts(query), shown, "{query}");

@@ -60,8 +60,8 @@ pub enum Command {
     },
     /// Make everything so far durable; answers the position it covers.
     Sync(oneshot::Sender<Lsn>),
-    /// A lone result could not be appended.
-    Failed(FrameError),
+    /// A lone result could not be appended: [`Appender::failed`] says why.
+    Failed,
 }
 
 /// The logs of all shapes and how far the stream has come; shared with readers.
@@ -267,6 +267,8 @@ pub struct Appender {
     reached: Lsn,
     begun: Vec<(oneshot::Sender<bool>, bool)>,
     syncs: Vec<oneshot::Sender<Lsn>>,
+    /// Why a lone result could not be appended.
+    failed: Option<FrameError>,
 }
 
 /// What the open transaction has brought to a shape.
@@ -304,6 +306,7 @@ impl Appender {
             reached,
             begun,
             syncs,
+            failed: None,
         };
         (appender, AppenderHandle { commands: sender, scale: Arc::default() })
     }
@@ -341,7 +344,7 @@ impl Appender {
             }
             Command::Members { lsn, xid, news } => self.members(lsn, xid, news)?,
             Command::Sync(done) => self.syncs.push(done),
-            Command::Failed(error) => return Err(error),
+            Command::Failed => {}
         }
         Ok(())
     }

@@ -2,7 +2,8 @@
 //!
 //! *Enters*: where the rows and the entries are. *Leaves*: each row once, in no order.
 //! *Invariant*: what leaves is what a client has that followed the log up to the same place: per key
-//! the last entry counts. Memory is bounded: a log with many entries is gone through several times,
+//! the last entry counts. Of a table without a key, whose equal rows have one key together, as many are left as came
+//! and did not go. Memory is bounded: a log with many entries is gone through several times,
 //! each time for a part of the keys.
 
 use std::collections::HashMap;
@@ -29,10 +30,21 @@ pub struct Held<'a> {
     pub view: &'a View,
     /// The table's number.
     pub table: u32,
+    /// Whether the table has no key, so that there may be equal rows.
+    pub keyless: bool,
 }
 
-/// What became of a key since the base: its last row's change, or nothing.
-type Touched = HashMap<String, Option<Place>>;
+/// What became of keys since the base.
+type Touched = HashMap<String, Fate>;
+
+/// What became of one key.
+#[derive(Default)]
+struct Fate {
+    /// Its last row, if it has one; of a table without a key the last that came.
+    last: Option<Place>,
+    /// How many more came than went: counted only of a table without a key.
+    copies: i64,
+}
 
 /// Where a row is: the seq of its change, and the file of the posting.
 type Place = (u64, Arc<PostingFile>);
@@ -53,24 +65,38 @@ impl Held<'_> {
         let hasher = std::hash::RandomState::new();
         for part in 0..parts {
             let mine = |key: &str| parts == 1 || hasher.hash_one(key) % parts == part;
-            let touched = self.touched(blocks, after, end, &mine)?;
+            let mut touched = self.touched(blocks, after, end, &mine)?;
             for batch in batches {
                 for row in self.packs.read(batch).map_err(io::Error::other)? {
                     let key = self.view.stored_key(&row);
-                    if mine(&key) && !touched.contains_key(&key) {
+                    if mine(&key) && self.is_left(touched.get_mut(&key)) {
                         each(row)?;
                     }
                 }
             }
-            let mut last: Vec<Place> = touched.into_values().flatten().collect();
-            last.sort_unstable_by_key(|(seq, file)| (*seq, Arc::as_ptr(file)));
-            for (seq, file) in last {
+            let came = |fate: Fate| {
+                let count = if self.keyless { fate.copies.max(0) } else { 1 };
+                fate.last.map(|place| (place, count))
+            };
+            let mut last: Vec<(Place, i64)> = touched.into_values().filter_map(came).collect();
+            last.sort_unstable_by_key(|((seq, file), _)| (*seq, Arc::as_ptr(file)));
+            for ((seq, file), count) in last.into_iter().filter(|(_, count)| *count > 0) {
                 let change = change(seq, 0, &file, self.changes, self.table)?;
                 let row = change.new.ok_or_else(|| io::Error::other("no new row"))?;
-                each(self.view.select(&row).map_err(io::Error::other)?)?;
+                let row = self.view.select(&row).map_err(io::Error::other)?;
+                (0..count).try_for_each(|_| each(row.clone()))?;
             }
         }
         Ok(())
+    }
+
+    /// Whether a row of the base is still there.
+    fn is_left(&self, fate: Option<&mut Fate>) -> bool {
+        let Some(fate) = fate else { return true };
+        // One of several that went: which does not matter.
+        let gone = fate.copies < 0;
+        fate.copies += i64::from(gone);
+        self.keyless && !gone
     }
 
     fn touched(
@@ -83,8 +109,13 @@ impl Held<'_> {
         let mut touched = Touched::new();
         let mut note = |row: &Row, place: Option<Place>| {
             let key = self.view.table_key(row);
-            if mine(&key) {
-                touched.insert(key, place);
+            if !mine(&key) {
+                return;
+            }
+            let fate: &mut Fate = touched.entry(key).or_default();
+            fate.copies += if place.is_some() { 1 } else { -1 };
+            if place.is_some() || !self.keyless {
+                fate.last = place;
             }
         };
         for block in blocks {
@@ -104,6 +135,10 @@ impl Held<'_> {
         posting: &Posting,
         note: &mut impl FnMut(&Row, Option<Place>),
     ) -> io::Result<()> {
+        if self.keyless && posting.verdict == Verdict::Update {
+            // Nothing of the row is another: all of it is its key.
+            return Ok(());
+        }
         let Change { old, new, .. } = block.change(posting, self.changes, self.table)?;
         let gone = matches!(posting.verdict, Verdict::Delete | Verdict::Rekey);
         old.filter(|_| gone).iter().for_each(|row| note(row, None));

@@ -63,7 +63,10 @@ impl Messages {
         }
         let message = write()?;
         metrics::counter!("brooklet_messages_written_count").increment(1);
-        *place = Some((name, message.clone()));
+        // With the old row, or escaped, it may be much larger than its row.
+        if message.len() <= SHARED_MESSAGE_BYTES_MAX as usize {
+            *place = Some((name, message.clone()));
+        }
         Ok(message)
     }
 

@@ -149,6 +149,7 @@ impl Changes {
             packs: &shop.packs,
             view: shape.view(),
             table: shape.table().oid,
+            keyless: shape.table().primary_key().is_empty(),
         };
         let (after, end) = (base.after().offset, end.offset);
         held.rows(&base.batches(), &blocks, after, end, |row| {

@@ -312,6 +312,7 @@ fn store(
         packs: &shop.packs,
         view: shape.view(),
         table: shape.table().oid,
+        keyless: shape.table().primary_key().is_empty(),
     };
     let (after, end) = (old.after().offset, base.after().offset);
     held.rows(&old.batches(), blocks, after, end, |row| {

@@ -262,7 +262,7 @@ impl Shape {
 
     /// Somebody asks for it.
     pub fn note_use(&self) {
-        self.asked.store(now(), Ordering::Relaxed);
+        self.asked.store(now(), Ordering::Release);
     }
 
     /// How long nobody has asked for it; nothing while somebody waits for news of it.
@@ -271,8 +271,9 @@ impl Shape {
         if self.log.has_waiters() {
             return Duration::ZERO;
         }
-        let ticks = now().wrapping_sub(self.asked.load(Ordering::Relaxed));
-        Duration::from_secs(1) * ticks / TICKS
+        // Read before the clock, which so is never behind it.
+        let asked = self.asked.load(Ordering::Acquire);
+        Duration::from_secs(1) * now().wrapping_sub(asked) / TICKS
     }
 
     /// Waits for the snapshot's first rows, so that there is something to answer: Postgres may refuse the filter for

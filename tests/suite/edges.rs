@@ -8,7 +8,9 @@ use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::harness::{Cluster, Database, Follower, Locale, Shape, World, eventually_within};
+use crate::harness::{
+    Cluster, Database, Follower, Locale, Shape, World, eventually, eventually_within,
+};
 
 const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -169,6 +171,11 @@ async fn held_up_for_longer_than_the_sender_is_patient_the_stream_stays_connecte
         }
         // Not slow enough to show anything.
         world.sql("TRUNCATE items").await;
+        eventually("the shapes to end with their rows", async || {
+            let listed = world.get("/v1/admin/shapes").await.expect(200).json();
+            listed.as_array().unwrap().is_empty().then_some(())
+        })
+        .await;
         for follower in &mut followers {
             *follower = world.follow(follower.shape.clone()).await;
         }

@@ -15,9 +15,9 @@ const PATIENCE: Duration = Duration::from_secs(1800);
 
 #[tokio::test]
 async fn a_commit_of_very_many_rows_goes_through_in_little_memory() {
-    let rows = size("BROOKLET_TEST_HUGE_ROWS", 300_000);
-    // Text of 600 bytes each: the rows alone are 180 MB, as they come, and as many again where old ones go.
-    let most = size("BROOKLET_TEST_HUGE_MIB", 128);
+    let rows = size("BROOKLET_TEST_HUGE_ROWS", 600_000);
+    // Text of 600 bytes each: the rows alone are 360 MB.
+    let most = size("BROOKLET_TEST_HUGE_MIB", 256);
     let world = World::new().await;
     world.sql("CREATE TABLE items (id int PRIMARY KEY, n int, body text)").await;
     // One has them all, one finds few, one finds none.

@@ -63,10 +63,26 @@ impl Outlet for Results {
             return;
         };
         if let Err(error) = appender.append(held.drain(..)) {
+            appender.failed = Some(error);
             drop(appender);
             // Closed means that the process is ending.
-            _ = self.handle.commands.blocking_send(Command::Failed(error));
+            _ = self.handle.commands.blocking_send(Command::Failed);
         }
+    }
+}
+
+/// Lets everybody go who waits for an appender that has ended, however it did: for an answer, or for room.
+struct Abandon<'a>(&'a Mutex<Appender>);
+
+impl Drop for Abandon<'_> {
+    fn drop(&mut self) {
+        let mut appender = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        appender.commands.close();
+        // Those too that have their room already, and send in a moment.
+        while appender.commands.blocking_recv().is_some() {}
+        appender.syncs.clear();
+        appender.begun.clear();
+        appender.loads.clear();
     }
 }
 
@@ -74,12 +90,16 @@ impl Appender {
     /// Runs on a thread of its own until every handle is gone or a write fails.
     pub fn run(appender: &Mutex<Appender>) -> Result<(), FrameError> {
         let waker = unpark::waker();
+        let _abandon = Abandon(appender);
         loop {
             let mut this = appender.lock().unwrap_or_else(PoisonError::into_inner);
             match this.commands.poll_recv(&mut Context::from_waker(&waker)) {
                 Poll::Ready(Some(command)) => {
-                    let done = this.take(command).and_then(|()| this.turn());
-                    done.inspect_err(|_| this.commands.close())?;
+                    // What failed must not be taken for written by what comes next.
+                    if let Some(error) = this.failed.take() {
+                        return Err(error);
+                    }
+                    this.take(command).and_then(|()| this.turn())?;
                 }
                 Poll::Ready(None) => {
                     let reached = this.reached;
@@ -95,7 +115,7 @@ impl Appender {
 
     /// Appends results, nothing that was sent before being still to come.
     fn append(&mut self, mut results: impl Iterator<Item = Collated>) -> Result<(), FrameError> {
-        if self.commands.is_closed() {
+        if self.commands.is_closed() || self.failed.is_some() {
             // A write has failed, and the process is about to end.
             return Ok(());
         }
