@@ -60,7 +60,7 @@ pub enum Command {
     },
     /// Make everything so far durable; answers the position it covers.
     Sync(oneshot::Sender<Lsn>),
-    /// A lone result could not be appended: [`Appender::failed`] says why.
+    /// A lone result could not be appended; the appender knows why.
     Failed,
 }
 

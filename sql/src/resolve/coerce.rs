@@ -11,6 +11,15 @@ use crate::scalar::{Kind, Scalar};
 use crate::syntax::{Node, TypeName};
 use crate::{WhereError, text_form};
 
+/// What COLLATE stands behind, once it has a type: it goes where that has no collation.
+fn collated(typed: Scalar, at: usize) -> Scalar {
+    let data_type = typed.data_type.clone();
+    match data_type.is_collatable() {
+        true => Scalar::new(Kind::Collate(Box::new(typed)), data_type, at),
+        false => typed,
+    }
+}
+
 impl Resolver<'_> {
     /// An item as a type that Postgres casts it to by itself.
     pub(super) fn coerce(&mut self, item: Scalar, target: &DataType) -> Result<Scalar, WhereError> {
@@ -37,17 +46,10 @@ impl Resolver<'_> {
             && let Kind::Collate(operand) = item.kind
         {
             let typed = self.convert(*operand, target, modifier, implicit)?;
-            return Ok(match target.is_collatable() {
-                true => Scalar::new(Kind::Collate(Box::new(typed)), target.clone(), at),
-                false => typed,
-            });
+            return Ok(collated(typed, at));
         }
         if let Kind::Unknown { text, parameter } = &item.kind {
-            let datum = text_form::input(target, text).map_err(refuse)?;
-            if let Some(slot) = parameter.and_then(|index| self.fixed.get_mut(index)) {
-                *slot = Some(target.clone());
-            }
-            let typed = Scalar::new(Kind::Constant(Some(datum)), target.clone(), at);
+            let typed = self.input(text, *parameter, target, at)?;
             return self.modify(typed, modifier);
         }
         if item.data_type == *target && modifier.is_none() {
@@ -98,6 +100,22 @@ impl Resolver<'_> {
         }
         let kind = Kind::Cast { operand: Box::new(item), conversion, modifier, implicit };
         Ok(Scalar::new(kind, target.clone(), at))
+    }
+
+    /// A constant that gets its type here, and with it the parameter that it may be.
+    fn input(
+        &mut self,
+        text: &str,
+        parameter: Option<usize>,
+        target: &DataType,
+        at: usize,
+    ) -> Result<Scalar, WhereError> {
+        let refuse = |reason| WhereError::at(at, reason);
+        let datum = text_form::input(target, text).map_err(refuse)?;
+        if let Some(slot) = parameter.and_then(|index| self.fixed.get_mut(index)) {
+            *slot = Some(target.clone());
+        }
+        Ok(Scalar::new(Kind::Constant(Some(datum)), target.clone(), at))
     }
 
     /// Applies a modifier to a constant.
