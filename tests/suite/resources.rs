@@ -1,6 +1,7 @@
 //! What the server takes of its machine: for one commit of very many rows, and after very many shapes have come and
 //! gone. `BROOKLET_TEST_HUGE_ROWS`, `BROOKLET_TEST_HUGE_MIB` and `BROOKLET_TEST_PASSING_SHAPES` make it more.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -129,4 +130,50 @@ async fn shapes_that_come_and_go_leave_no_files_open_no_memory_and_no_records() 
     assert!(files <= 6 && postings < 20 << 20, "{postings} bytes in {files} files");
     world.compare_all(&mut [stays.stop().await]).await;
     world.verify_all(1).await;
+}
+
+/// What the server has done of this since it started, by the system's account of it.
+fn done(world: &World, what: &str) -> usize {
+    let account = std::fs::read_to_string(format!("/proc/{}/io", world.server.id())).unwrap();
+    let line = account.lines().find_map(|line| line.strip_prefix(what));
+    line.unwrap_or_else(|| panic!("no {what} in {account}")).trim().parse().unwrap()
+}
+
+#[tokio::test]
+async fn what_a_restart_does_for_a_shape_is_little_and_does_not_grow() {
+    const KINDS: [&str; 5] = ["rchar:", "wchar:", "syscr:", "syscw:", "write_bytes:"];
+    let mut world = World::new().await;
+    world.sql("CREATE TABLE items (id int PRIMARY KEY, n int)").await;
+    let shape = |number: usize| Shape::of("items").filter(&format!("n = {number}"));
+    let first = world.follow(shape(0)).await.through_outages();
+    let (mut made, mut works, mut handles) = (1, Vec::new(), HashMap::new());
+    for shapes in [500, 1_500, 3_500] {
+        for from in (made..shapes).step_by(50) {
+            let numbers = from..shapes.min(from + 50);
+            let new = join_all(numbers.clone().map(|number| world.follow(shape(number)))).await;
+            handles.extend(numbers.zip(new.into_iter().map(|follower| follower.handle)));
+        }
+        made = shapes;
+        world.server.stop().await;
+        world.server.restart().await;
+        first.clone().catch_up().await;
+        works.push(KINDS.map(|kind| done(&world, kind)));
+    }
+    for (at, kind) in KINDS.iter().enumerate() {
+        let grown = |from: usize| works[from + 1][at].saturating_sub(works[from][at]);
+        // The second step brings twice as many as the first; what does not depend on shapes varies.
+        let (each, least) =
+            (grown(1) as f64 / 2_000.0, [64 << 10, 64 << 10, 400, 400, 64 << 10][at]);
+        println!("{kind} {each:.2} a shape");
+        assert!(grown(1) <= 3 * grown(0) + least, "{kind} grows faster than shapes: {works:?}");
+        // The catalogue is read and written again, in few and large pieces.
+        let most = [600.0, 600.0, 0.1, 0.1, 600.0][at];
+        assert!(each <= most, "{kind} {each} a shape: {works:?}");
+    }
+    // They are all the same shapes still: nothing is fetched anew.
+    for number in [1, 499, 1_499, made - 1] {
+        let answer = world.get(&format!("{}&offset=-1", shape(number).target())).await.expect(200);
+        let handle = answer.header("electric-handle").unwrap();
+        assert_eq!(handles.get(&number).map(String::as_str), Some(handle), "{number}");
+    }
 }
