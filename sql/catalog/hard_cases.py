@@ -54,7 +54,7 @@ def hardest(function, ranges):
         for _ in range(TRIES):
             arguments = [random.uniform(low, high) for low, high in pairs]
             result = function(*map(mpfr, arguments))
-            if 1e-320 < abs(result) < 1e300:
+            if gmpy2.is_finite(result) and result != 0:
                 tried.append((distance(result), arguments))
         tried.sort()
         found += [arguments for _, arguments in tried[:KEPT]]
