@@ -82,6 +82,10 @@ pub const PACK_BYTES_MAX: u64 = or_in_tests(64 << 20, 4 << 10);
 /// come and go share a file.
 pub const PACK_DEAD_BYTES_MIN: u64 = or_in_tests(1 << 20, 512);
 
+/// A batch of this size is looked for among those that are stored: equal ones are stored once. 32 KiB: what is
+/// known of one takes some hundred bytes of memory, and a million small shapes should not need that.
+pub const SHARED_BATCH_BYTES_MIN: u64 = or_in_tests(32 << 10, 256);
+
 /// Bytes of row text of one snapshot batch: what a reader of a running snapshot waits for.
 pub const BATCH_BYTES_MAX: usize = 256 << 10;
 

@@ -1,4 +1,6 @@
-//! Rows of snapshots on disk: Arrow record batches of many shapes in shared files.
+//! Rows of snapshots on disk: Arrow record batches of many shapes in shared files. Equal ones are stored once.
+
+mod contents;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -11,6 +13,7 @@ use arrow::ipc::writer::StreamWriter;
 use brooklet_dataflows::ShapeId;
 use brooklet_sql::{Row, RowBuilder};
 use bytes::BufMut;
+use contents::{Contents, Digest};
 use serde::{Deserialize, Serialize};
 
 use crate::frame::{FileKind, FrameError, FrameFile, read_frame, sync_elsewhere};
@@ -66,6 +69,7 @@ struct Packs {
     files: HashMap<u32, FileHandle>,
     /// Bytes that something refers to.
     live: HashMap<u32, u64>,
+    contents: Contents,
     /// Written and not known to be durable, with the last write to each.
     dirty: BTreeMap<u32, u64>,
     writes: u64,
@@ -81,8 +85,12 @@ impl PackStore {
         let at = |source| FrameError::Io { path: dir.to_owned(), source };
         make_dir(&**storage, dir).map_err(at)?;
         let mut packs = Packs::default();
-        live.into_iter()
-            .for_each(|place| *packs.live.entry(place.pack).or_default() += place.length);
+        for place in live {
+            let live = packs.live.entry(place.pack).or_default();
+            if packs.contents.restore((place.pack, place.at), place.length) {
+                *live += place.length;
+            }
+        }
         for path in storage.list(dir).map_err(at)? {
             let stem = path.file_stem().and_then(|stem| stem.to_str());
             let Some(number) = stem.and_then(|stem| stem.parse::<u32>().ok()) else { continue };
@@ -117,10 +125,27 @@ impl PackStore {
         head.put_u64_le(shape.0);
         head.put_u32_le(chunk);
         head.put_u32_le(number);
-        self.write(chunk, &head, &arrow)
+        self.store(chunk, &head, &arrow, None)
     }
 
-    fn write(&self, chunk: u32, head: &[u8], arrow: &[u8]) -> Result<BatchPlace, PackError> {
+    /// Refers to equal bytes that are stored already, but not in the pack `leaving`, or writes them.
+    fn store(
+        &self,
+        chunk: u32,
+        head: &[u8],
+        arrow: &[u8],
+        leaving: Option<u32>,
+    ) -> Result<BatchPlace, PackError> {
+        let digest = Digest::of(arrow);
+        let found = digest.and_then(|digest| self.packs().contents.refer(digest, leaving));
+        if let Some((pack, at)) = found {
+            let place = BatchPlace { chunk, pack, at, length: arrow.len() as u64 };
+            // The reference keeps it meanwhile. What cannot be read is not what is looked for.
+            if self.bytes_of(&place).is_ok_and(|stored| stored == arrow) {
+                return Ok(place);
+            }
+            self.release(&[place]);
+        }
         let mut packs = self.packs();
         let (pack, file) = packs.current(&self.inner.storage, &self.inner.dir)?;
         let at = file.append(BATCH, &[head, arrow]) + BATCH_HEAD;
@@ -129,6 +154,7 @@ impl PackStore {
         let last = packs.writes;
         packs.dirty.insert(pack, last);
         *packs.live.entry(pack).or_default() += arrow.len() as u64;
+        digest.into_iter().for_each(|digest| packs.contents.note((pack, at), digest));
         Ok(BatchPlace { chunk, pack, at, length: arrow.len() as u64 })
     }
 
@@ -139,6 +165,9 @@ impl PackStore {
         let mut packs = self.packs();
         let mut empty = Vec::new();
         for place in places {
+            if !packs.contents.release((place.pack, place.at)) {
+                continue;
+            }
             let Some(live) = packs.live.get_mut(&place.pack) else { continue };
             *live = live.saturating_sub(place.length);
             if *live == 0 {
@@ -170,14 +199,14 @@ impl PackStore {
         self.packs().files.values().filter_map(|file| file.length().ok()).sum()
     }
 
-    /// Stores a batch once more, in the pack that is being written.
+    /// Stores a batch once more, in another pack than where it is.
     pub fn copy(&self, shape: ShapeId, place: &BatchPlace) -> Result<BatchPlace, PackError> {
         let arrow = self.bytes_of(place)?;
         let mut head = Vec::with_capacity(BATCH_HEAD as usize);
         head.put_u64_le(shape.0);
         head.put_u32_le(place.chunk);
         head.put_u32_le(0);
-        self.write(place.chunk, &head, &arrow)
+        self.store(place.chunk, &head, &arrow, Some(place.pack))
     }
 
     /// Waits until everything stored before is durable.
@@ -354,115 +383,4 @@ impl Stored {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io;
-    use std::sync::mpsc::{Receiver, Sender, channel};
-
-    use futures_util::poll;
-
-    use super::*;
-    use crate::shape_log::Gathered;
-    use crate::storage::{Directory, StorageFile};
-
-    fn batch(names: &[&str], rows: &[Row]) -> RecordBatch {
-        let mut gathered = Gathered::new(names.iter().copied());
-        rows.iter().for_each(|row| gathered.push(|place| row.get(place)).unwrap());
-        gathered.take().unwrap()
-    }
-
-    #[tokio::test]
-    async fn rows_come_back_and_unused_packs_go() {
-        let (dir, storage) = (tempfile::tempdir().unwrap(), Directory::handle());
-        let rows =
-            [Row::new([Some("1"), None]).unwrap(), Row::new([Some(""), Some("süd")]).unwrap()];
-        let store = PackStore::open(&storage, dir.path(), []).unwrap();
-        let place = store.append(ShapeId(1), 0, 0, &batch(&["id", "body"], &rows)).unwrap();
-        assert_eq!(store.read(&place).unwrap(), rows);
-        store.sync().await.unwrap();
-        let store = PackStore::open(&storage, dir.path(), [&place]).unwrap();
-        assert_eq!(store.read(&place).unwrap(), rows);
-        let store = PackStore::open(&storage, dir.path(), []).unwrap();
-        assert!(store.read(&place).is_err());
-    }
-
-    #[tokio::test]
-    async fn what_a_snapshot_left_that_came_to_nothing_goes_although_others_share_the_pack() {
-        let (dir, storage) = (tempfile::tempdir().unwrap(), Directory::handle());
-        let store = PackStore::open(&storage, dir.path(), []).unwrap();
-        let rows = [Row::new([Some("1"), None]).unwrap()];
-        let append =
-            |shape| store.append(ShapeId(shape), 0, 0, &batch(&["id", "body"], &rows)).unwrap();
-        let kept = append(1);
-        let alone = store.bytes();
-        let lost: Vec<BatchPlace> = (0..2).map(|_| append(2)).collect();
-        assert!(lost.iter().all(|place| place.pack() == kept.pack()), "of one pack");
-        store.release(&lost[..1]);
-        assert!(store.sparse().is_empty(), "as much is alive");
-        store.release(&lost[1..]);
-        assert_eq!(store.sparse(), HashSet::from([kept.pack()]));
-        let moved = store.copy(ShapeId(1), &kept).unwrap();
-        store.release(&[kept]);
-        assert_eq!((store.read(&moved).unwrap(), store.bytes()), (rows.to_vec(), alone));
-    }
-
-    /// The first sync waits until somebody lets it.
-    struct Slow {
-        file: FileHandle,
-        begun: Sender<()>,
-        gate: Mutex<Option<Receiver<()>>>,
-    }
-
-    impl StorageFile for Slow {
-        fn length(&self) -> io::Result<u64> {
-            self.file.length()
-        }
-
-        fn read_exact_at(&self, bytes: &mut [u8], at: u64) -> io::Result<()> {
-            self.file.read_exact_at(bytes, at)
-        }
-
-        fn write_all_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
-            self.file.write_all_at(bytes, at)
-        }
-
-        fn set_len(&self, length: u64) -> io::Result<()> {
-            self.file.set_len(length)
-        }
-
-        fn sync_data(&self) -> io::Result<()> {
-            self.begun.send(()).unwrap();
-            let gate = self.gate.lock().unwrap().take();
-            gate.iter().for_each(|gate| _ = gate.recv());
-            self.file.sync_data()
-        }
-
-        fn sync_all(&self) -> io::Result<()> {
-            self.sync_data()
-        }
-    }
-
-    #[tokio::test]
-    async fn a_sync_whose_asker_has_left_is_not_taken_for_done() {
-        let (dir, storage) = (tempfile::tempdir().unwrap(), Directory::handle());
-        let store = PackStore::open(&storage, dir.path(), []).unwrap();
-        let rows = [Row::new([Some("1")]).unwrap()];
-        let place = store.append(ShapeId(1), 0, 0, &batch(&["id"], &rows)).unwrap();
-        let ((begun, begins), (open, gate)) = (channel(), channel());
-        let file = Arc::clone(&store.packs().files[&place.pack()]);
-        let slow = Slow { file, begun, gate: Mutex::new(Some(gate)) };
-        store.packs().files.insert(place.pack(), Arc::new(slow));
-        let mut asking = Box::pin(store.sync());
-        assert!(poll!(&mut asking).is_pending());
-        begins.recv().unwrap();
-        drop(asking);
-        store.sync().await.unwrap();
-        assert!(
-            begins.try_recv().is_ok(),
-            "nothing was synced, and the first one is still at work"
-        );
-        // Nothing is left to do.
-        store.sync().await.unwrap();
-        assert!(begins.try_recv().is_err());
-        open.send(()).unwrap();
-    }
-}
+mod tests;

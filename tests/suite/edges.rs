@@ -30,8 +30,8 @@ async fn transactions_just_below_at_and_above_every_inner_batch_arrive_whole() {
         world.follow(Shape::of("items").filter("n % 2 = 0")).await,
     ];
     let mut first = 0;
-    // Changes of an index entry, of a block of postings or of a sealed file.
-    for count in around(&[64, 4096]) {
+    // Changes of an index entry, messages of the wire that wait, changes of a block of postings or of a sealed file.
+    for count in around(&[64, 256, 4096]) {
         let last = first + count;
         world
             .sql(&format!(
@@ -61,6 +61,106 @@ async fn transactions_just_below_at_and_above_every_inner_batch_arrive_whole() {
     }
     compare(&mut world, &mut followers).await;
     world.verify_all(2).await;
+}
+
+#[tokio::test]
+async fn transactions_around_as_many_slices_as_may_be_under_way_arrive_whole() {
+    let mut world = World::new().await;
+    world.sql(TABLE).await;
+    let mut followers = vec![
+        world.follow(Shape::of("items")).await,
+        world.follow(Shape::of("items").filter("n % 2 = 0")).await,
+    ];
+    // A slice is a row of more than its bytes.
+    for count in around(&[16]) {
+        let row = "repeat(md5(g::text), 33000)";
+        let rows =
+            format!("INSERT INTO items SELECT g, g, {row} FROM generate_series(1, {count}) g");
+        world.sql(&format!("BEGIN; DELETE FROM items; {rows}; COMMIT")).await;
+    }
+    compare(&mut world, &mut followers).await;
+    world.verify_all(2).await;
+}
+
+#[tokio::test]
+async fn first_rows_just_below_at_and_above_a_batch_of_them_are_all_there() {
+    let mut world = World::new().await;
+    world.sql(TABLE).await;
+    let kilobyte = "repeat('x', 1024 - 4 - 4 - 3 - 4 - 1)";
+    world
+        .sql(&format!(
+            "INSERT INTO items SELECT g, 1, {kilobyte} || '' FROM generate_series(100, 999) g"
+        ))
+        .await;
+    // Rows of a kilobyte with what their ends take, batches of 256: also what is shared with others in a rush.
+    let mut followers = Vec::new();
+    for round in 0..3 {
+        let filters =
+            around(&[256]).map(|rows| format!("id < {} AND n < {}", 100 + rows, 2 + round));
+        let shapes: Vec<Shape> = filters.map(|filter| Shape::of("items").filter(&filter)).collect();
+        let begun = shapes.into_iter().map(|shape| world.follow(shape));
+        followers.extend(join_all(begun).await);
+    }
+    world.sql("UPDATE items SET n = 2 WHERE id % 100 < 60").await;
+    compare(&mut world, &mut followers).await;
+    world.verify_all(followers.len()).await;
+}
+
+#[tokio::test]
+async fn shapes_begin_right_after_as_many_commits_as_are_remembered() {
+    let world = World::new().await;
+    world.sql(TABLE).await;
+    world.sql("INSERT INTO items SELECT g, 0, '' FROM generate_series(0, 49) g").await;
+    let mut followers = vec![world.follow(Shape::of("items")).await];
+    for (round, count) in around(&[16_384]).enumerate() {
+        let commits = format!(
+            "DO $$ BEGIN FOR i IN 1..{count} LOOP UPDATE items SET n = n + i WHERE id = i % 50; COMMIT; END LOOP; END $$"
+        );
+        let shape = Shape::of("items").filter(&format!("id >= {round}"));
+        // The second begins among the last of them, or after.
+        let ((), begun) = tokio::join!(world.sql(&commits), world.follow(shape.clone()));
+        followers.push(begun);
+        followers.push(world.follow(shape.columns("id,n")).await);
+        let position = world.mark().await;
+        for follower in &mut followers {
+            reached(follower, position).await;
+            world.compare(follower, position).await;
+        }
+    }
+    world.verify_all(followers.len()).await;
+}
+
+#[tokio::test]
+async fn as_many_shapes_as_end_or_come_back_at_one_time_do_so() {
+    let mut world = World::new().await;
+    world.sql(TABLE).await;
+    world.sql("INSERT INTO items SELECT g, g, '' FROM generate_series(1, 5) g").await;
+    for count in around(&[1024]) {
+        let numbers: Vec<usize> = (0..count).collect();
+        for some in numbers.chunks(32) {
+            let ask = some.iter().map(|n| Shape::of("items").filter(&format!("n = {n}")).target());
+            let targets: Vec<String> = ask.map(|target| target + "&offset=-1").collect();
+            let made = join_all(targets.iter().map(|target| world.get(target))).await;
+            made.into_iter().for_each(|answer| _ = answer.expect(200));
+        }
+        world.server.crash().await;
+        assert_eq!(listed(&world).await, count, "came back");
+        world.sql("TRUNCATE items").await;
+        eventually_within(PATIENCE, "all of them to end", async || {
+            (listed(&world).await == 0).then_some(())
+        })
+        .await;
+    }
+}
+
+/// How many shapes there are.
+async fn listed(world: &World) -> usize {
+    let (mut count, mut after) = (0, 0);
+    loop {
+        let page = world.get(&format!("/v1/admin/shapes?after={after}")).await.expect(200).json();
+        let Some(last) = page.as_array().unwrap().last() else { return count };
+        (count, after) = (count + page.as_array().unwrap().len(), last["id"].as_u64().unwrap());
+    }
 }
 
 /// Those who came along and new ones, before and after a kill.

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::harness::{Database, Following, Shape, World, eventually_within};
+use crate::harness::{Database, Following, Request, Shape, World, eventually_within};
 
 /// Much is written, by builds without optimisation.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -75,6 +75,53 @@ async fn quiet_shapes_do_not_keep_the_log_of_busy_ones() {
 }
 
 #[tokio::test]
+async fn shapes_with_the_same_rows_share_them_on_disk() {
+    let mut world = World::with(Database::shared().await, |options| {
+        options.may_delete = true;
+        options.arguments = vec!["--retention-interval".into(), "1s".into()];
+    })
+    .await;
+    world.sql("CREATE TABLE items (id int PRIMARY KEY, body text)").await;
+    world
+        .sql("INSERT INTO items SELECT g, repeat(md5(g::text), 30) FROM generate_series(1, 5000) g")
+        .await;
+    let storage = world.server.storage().to_owned();
+    let stored = || files(&storage, "pack").iter().map(|(_, bytes)| bytes).sum::<u64>();
+    let mut followers = vec![world.follow(Shape::of("items")).await];
+    let one = stored();
+    assert!(one > 4 << 20, "{one}");
+    // Other questions with the same answer, and one of which half is the same.
+    for filter in ["id > 0", "body <> ''", "id BETWEEN 1 AND 5000", "id <= 2500"] {
+        followers.push(world.follow(Shape::of("items").filter(filter)).await);
+    }
+    let all = stored();
+    println!("{one} bytes for one, {all} for five");
+    assert!(all < one + (1 << 20), "{one} bytes for one, {all} for five");
+    world.sql("UPDATE items SET body = 'changed' WHERE id % 7 = 0").await;
+    world.compare_all(&mut followers).await;
+    // Those who are left have their rows, also after a restart; with the last one they go.
+    for restarted in [false, true] {
+        if restarted {
+            world.server.crash().await;
+        }
+        let gone = followers.remove(0);
+        world.send(Request::new("DELETE", gone.shape.target())).await.expect(202);
+        world.compare_all(&mut followers).await;
+        for follower in &followers {
+            let mut new = world.follow(follower.shape.clone()).await;
+            let position = world.mark().await;
+            world.compare(&mut new, position).await;
+        }
+    }
+    world.verify_all(followers.len()).await;
+    for gone in followers {
+        world.send(Request::new("DELETE", gone.shape.target())).await.expect(202);
+    }
+    eventually_within(PATIENCE, "the rows to go", async || (stored() < 1 << 20).then_some(()))
+        .await;
+}
+
+#[tokio::test]
 async fn shapes_that_come_and_go_leave_nothing_on_disk() {
     let world = World::with(Database::shared().await, |options| {
         options.may_delete = true;
@@ -91,7 +138,7 @@ async fn shapes_that_come_and_go_leave_nothing_on_disk() {
         let shape = Shape::of("busy").filter(&format!("id > {round}"));
         world.follow(shape.clone()).await;
         let target = shape.target();
-        world.send(crate::harness::Request::new("DELETE", target)).await.expect(202);
+        world.send(Request::new("DELETE", target)).await.expect(202);
     }
     // Eight times 80 MB went through; what is left fits in the file that is being written.
     let packs = eventually_within(PATIENCE, "the rows of ended shapes to go", async || {
