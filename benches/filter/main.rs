@@ -16,6 +16,7 @@ mod issues;
 mod schema;
 mod subqueries;
 mod templates;
+mod workers;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -187,6 +188,21 @@ fn main() {
         }
     }
     figures::write("filter", &json(&all));
+    println!(
+        "one worker against two, each with half of the shapes\n  {:<22}{:>9}{:>13}{:>13}{:>8}",
+        "template", "shapes", "one, /s", "two, /s", "times"
+    );
+    let compared: Vec<workers::Compared> =
+        sizes.iter().flat_map(|shapes| workers::compare(*shapes, smoke)).collect();
+    for workers::Compared { name, shapes, one, two } in &compared {
+        println!("  {name:<22}{shapes:>9}{one:>13.0}{two:>13.0}{:>8.2}", two / one);
+    }
+    let object = |one: &workers::Compared| {
+        serde_json::json!({
+            "template": one.name, "shapes": one.shapes, "one_per_second": one.one, "two_per_second": one.two,
+        })
+    };
+    figures::write("workers", &compared.iter().map(object).collect());
 }
 
 fn json(all: &[Measured]) -> serde_json::Value {
