@@ -123,3 +123,6 @@ impl Appender {
         self.publish()
     }
 }
+
+#[cfg(test)]
+mod tests;
