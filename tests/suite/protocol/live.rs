@@ -126,8 +126,8 @@ async fn no_commit_falls_between_reading_the_tail_and_waiting() {
         let (_, step) = tokio::join!(world.sql(&insert), items.step(true));
         assert_eq!(step, Step::UpToDate);
         items.until("the new row", |rows| rows.len() > id).await;
+        assert!(start.elapsed() < LONG_POLL, "{id} wake-ups took {:?}", start.elapsed());
     }
-    assert!(start.elapsed() < LONG_POLL, "200 wake-ups took {:?}", start.elapsed());
 }
 
 #[tokio::test]
