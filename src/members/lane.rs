@@ -9,10 +9,11 @@ use std::sync::atomic::Ordering;
 
 use brooklet_dataflows::members::{Counts, KeptName, Members, Missing, count, needs, outdated};
 use brooklet_dataflows::{Change, Collated, EndReason, ShapeId, ShapePlan};
-use brooklet_sql::{Lsn, Relation, Row};
+use brooklet_sql::{Lsn, Row};
 use tokio::sync::mpsc;
 
 use super::checkpoint::Standing;
+use super::collected::{Load, bytes};
 use super::{BYTES, Beginning, Collect, Input, Loaded, Restored, Streamed, TooLarge};
 use crate::shape_log::{AppenderHandle, ShapeLogs};
 use crate::shapes::visibility::{Seen, Visibility};
@@ -32,16 +33,6 @@ pub struct Lane {
     too_large: BTreeSet<u32>,
     loads: HashMap<ShapeId, Load>,
     restoring: Option<Restoring>,
-}
-
-/// A shape in creation.
-struct Load {
-    needs: Vec<KeptName>,
-    /// Transactions since it was asked for that concern it.
-    collected: Vec<(u32, Vec<Change>)>,
-    /// Definitions since then.
-    relations: Vec<Arc<Relation>>,
-    loaded: Option<Box<Loaded>>,
 }
 
 /// Shapes that were found at a start, until their rows are there.
@@ -111,9 +102,7 @@ impl Lane {
                 let missing = needs.iter().filter(|name| !self.members.keeps(name)).cloned();
                 // Whoever asked may have given up.
                 if answer.send((self.position, missing.collect())).is_ok() {
-                    let (collected, relations) = (Vec::new(), Vec::new());
-                    let load = Load { needs, collected, relations, loaded: None };
-                    self.loads.insert(shape, load);
+                    self.loads.insert(shape, Load::new(needs));
                 }
             }
             Input::Loaded(loaded) => {
@@ -160,12 +149,29 @@ impl Lane {
                 let changes = self.take_open();
                 self.end_too_large();
                 self.transaction(lsn, xid, last_op, &changes);
-                for load in self.loads.values_mut() {
-                    load.collect(xid, &changes);
-                }
+                self.collect(xid, &changes);
                 self.position = self.position.max(lsn);
             }
             Streamed::Passed(lsn) => self.position = self.position.max(lsn),
+        }
+    }
+
+    /// For the shapes in creation: what is kept for all shapes and what these hold have one limit.
+    fn collect(&mut self, xid: u32, changes: &[Change]) {
+        self.loads.values_mut().for_each(|load| load.collect(xid, changes));
+        if self.loads.is_empty() {
+            return;
+        }
+        let left = self.bytes_max.saturating_sub(self.members.bytes());
+        while self.loads.values().map(Load::bytes).sum::<usize>() > left {
+            let largest = self.loads.iter_mut().max_by_key(|(_, load)| load.bytes());
+            let Some((shape, load)) = largest else { return };
+            tracing::warn!(
+                shape = shape.0,
+                bytes = load.bytes(),
+                "more changes while a shape with subqueries is made than may be kept"
+            );
+            load.give_up();
         }
     }
 
@@ -254,8 +260,14 @@ impl Lane {
         let ready: Vec<ShapeId> = ready.map(|(shape, _)| *shape).collect();
         for shape in ready {
             let Some(load) = self.loads.remove(&shape) else { continue };
-            let Load { needs, collected, relations, loaded: Some(loaded) } = load else { continue };
+            let Load { needs, collected, relations, loaded: Some(loaded), .. } = load else {
+                continue;
+            };
             let Loaded { plan, log, rows, seen, answer, .. } = *loaded;
+            let Some(collected) = collected else {
+                _ = answer.send(Err(TooLarge(self.bytes_max)));
+                continue;
+            };
             let visibility = &seen.visibility;
             if relations.iter().any(|relation| outdated(&plan, relation)) {
                 // Said by dropping the answer: it has to be asked for anew.
@@ -389,25 +401,10 @@ impl Lane {
     }
 }
 
-/// Of a change's rows.
-fn bytes(change: &Change) -> usize {
-    [&change.old, &change.new].into_iter().flatten().map(|row| row.as_bytes().len()).sum()
-}
-
 /// Whether everything is there that a snapshot may show: what became visible before `until` was read has a
 /// commit record that begins before it.
 fn passes(position: Lsn, until: Lsn) -> bool {
     position.0.saturating_add(1) >= until.0
-}
-
-impl Load {
-    fn collect(&mut self, xid: u32, changes: &[Change]) {
-        let needed = |change: &&Change| self.needs.iter().any(|name| name.table == change.table);
-        let changes: Vec<Change> = changes.iter().filter(needed).cloned().collect();
-        if !changes.is_empty() {
-            self.collected.push((xid, changes));
-        }
-    }
 }
 
 impl Restoring {

@@ -27,6 +27,7 @@ use crate::shape_log::{AppenderHandle, ShapeLog, ShapeLogs};
 use crate::shapes::visibility::{Seen, Visibility};
 
 pub mod checkpoint;
+mod collected;
 pub mod create;
 pub mod lane;
 pub mod load;

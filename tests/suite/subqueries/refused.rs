@@ -1,6 +1,6 @@
 //! Filters with subqueries that are refused, and the place that is named.
 
-use crate::harness::{Shape, World};
+use crate::harness::{Shape, World, eventually};
 
 const REFUSED: &[(&str, &str)] = &[
     (
@@ -124,4 +124,51 @@ async fn more_than_may_be_kept_is_refused() {
     follower.until("the row is there", |rows| rows.len() == 1).await;
     world.compare_all(std::slice::from_mut(&mut follower)).await;
     assert_eq!(follower.refetches, 1);
+}
+
+#[tokio::test]
+async fn more_that_happens_while_a_shape_is_made_than_may_be_kept_is_refused() {
+    let db = crate::harness::Database::shared().await;
+    let limited = ["--subquery-memory", "1MiB"].map(str::to_owned);
+    let world = World::with(db, |options| {
+        options.may_delete = true;
+        options.arguments.extend(limited);
+    })
+    .await;
+    world
+        .sql("CREATE TABLE parent (id int PRIMARY KEY); CREATE TABLE child (id int PRIMARY KEY, parent_id int, body text); INSERT INTO child VALUES (0, 1, 'x'); INSERT INTO parent VALUES (1)")
+        .await;
+    let mut others = vec![world.follow(Shape::of("child")).await];
+    let shape = Shape::of("child").filter("parent_id IN (SELECT id FROM parent)");
+    let target = format!("{}&offset=-1", shape.target());
+    for (writes, status) in [(3, 200), (60, 400)] {
+        let holder = world.db.session().await;
+        holder.sql("BEGIN; LOCK TABLE parent IN ACCESS EXCLUSIVE MODE").await;
+        let write = async {
+            let waits = "SELECT count(*)::text FROM pg_locks WHERE NOT granted AND relation = 'parent'::regclass";
+            eventually("its snapshot waits for the lock", async || {
+                (world.db.value(waits).await != "0").then_some(())
+            })
+            .await;
+            // Of each there is nothing left.
+            for _ in 0..writes {
+                world.sql("INSERT INTO child SELECT g, g, repeat('x', 1000) FROM generate_series(1, 100) g").await;
+                world.sql("DELETE FROM child WHERE id > 0").await;
+            }
+            world.compare_all(&mut others).await;
+            holder.sql("COMMIT").await;
+        };
+        let (answer, ()) = tokio::join!(world.get(&target), write);
+        let answer = answer.expect(status);
+        if status == 200 {
+            let one = world.follow(shape.clone()).await;
+            let delete = crate::harness::Request::new("DELETE", one.shape.target());
+            world.send(delete).await.expect(202);
+        } else {
+            assert!(answer.text().contains("--subquery-memory"), "{}", answer.text());
+        }
+    }
+    // At another time it fits.
+    others.push(world.follow(shape).await);
+    world.compare_all(&mut others).await;
 }
