@@ -229,7 +229,7 @@ async fn wire(
     let engine = start_dataflow(Results::new(appender, stores.appender.clone()), &ends)?;
     let schemas =
         Schemas::new(database.clone(), Arc::clone(&stores.layouts)).knowing(rewrites(&mut stores));
-    stores.logs.note_seen(meta.seen());
+    [&stores.logs, &stores.members.logs].into_iter().for_each(|logs| logs.note_seen(meta.seen()));
     let shapes = revive(&mut stores, &schemas, &log, &engine, meta.repaired()).await?;
     let (unsealed, begun_after) = (log.unsealed(&commits), writer.last_commit());
     let recent = Arc::new(RecentCommits::since(meta.moved(), commits));

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use brooklet_dataflows::{Posting, ShapeId};
-use brooklet_sql::{Lsn, statement};
+use brooklet_sql::{Lsn, TableSchema, statement};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::core::CoreEnd;
@@ -30,6 +30,8 @@ use crate::shapes::difference::{Changes, DifferenceError};
 use crate::shapes::reconcile::reconcile;
 use crate::shapes::visibility::Visibility;
 use crate::shapes::{Registry, Shape};
+
+mod members;
 
 /// How long to wait before looking again how far the dataflow has come.
 const SETTLE_PAUSE: Duration = Duration::from_millis(10);
@@ -173,6 +175,7 @@ impl Stream {
         let begun = self.begin(end).await?;
         let at = begun.at();
         reconcile(&self.registry).await?;
+        let kept = self.kept(&begun).await?;
         let brought = self.compare(&begun).await?;
         let Begun { slot: NewSlot { begin, exporter, .. }, cluster, xid, visibility } = begun;
         drop(exporter);
@@ -181,11 +184,14 @@ impl Stream {
             // Said behind the entries for ever, so known before there are any.
             let seen = RepairSeen { at, visibility };
             self.meta.repair_seen(seen.clone())?;
-            shop.logs.note_seen([seen]);
+            [&shop.logs, &shop.members.logs]
+                .into_iter()
+                .for_each(|logs| logs.note_seen([seen.clone()]));
         }
         let (shapes, place) = (brought.len(), Place { begin, end, xid });
         let entries = bring(&shop, &self.session.slices, place, brought).await;
         let entries = entries.ok_or(Failure::Stopped)?;
+        self.remember_members(kept, at).await?;
         if cluster != self.session.cluster {
             shop.recent.clear();
         }
@@ -201,11 +207,11 @@ impl Stream {
         self.send(vec![Entry::Cut, Entry::Settle(ask)]).await?;
         let end = answer.await.map_err(|_| Failure::Stopped)?;
         let shop = self.registry.workshop();
-        // Shapes with subqueries end, and may wait for the stream that is gone.
         while shop.logs.processed().0 + 1 < end.0 {
             tokio::time::sleep(SETTLE_PAUSE).await;
         }
         make_durable(shop, &shop.appender).await?;
+        self.forget_members().await?;
         Ok(end)
     }
 
@@ -218,8 +224,6 @@ impl Stream {
         let finished = self.registry.finished();
         let incomparable = |shape: &Arc<Shape>| {
             shape.template.definition.log == LogMode::ChangesOnly
-                // What is kept for them would have to be compared as well.
-                || crate::members::concerns(&shape.plan)
                 || shape.table().primary_key().is_empty()
         };
         unfit.extend(finished.into_iter().filter(incomparable));
@@ -322,15 +326,22 @@ impl Stream {
             return unfit("its snapshot is of a history that did not go on");
         }
         let before = leaves(shop, shape).await?;
-        let snapshot = Snapshot::exported(&shop.database, table, &begun.slot.snapshot).await?;
-        if !snapshot.has_files_of(table.oid).await? {
-            return unfit("its table was rewritten or emptied meanwhile");
+        let inner = members::inner_tables(shape);
+        let tables: Vec<&TableSchema> = inner.iter().chain([table]).map(|table| &**table).collect();
+        let snapshot = Snapshot::exported(&shop.database, &tables, &begun.slot.snapshot).await?;
+        for table in &tables {
+            if !snapshot.has_files_of(table.oid).await? {
+                return unfit("its table was rewritten or emptied meanwhile");
+            }
         }
         let compared = changes.compare(shop, shape, &snapshot).await?;
         // The lock is still held: what the catalogue says now is true of what was read.
         let now = shop.publication.inspect(&[table.oid]).await.map_err(later)?;
         if !now.iter().any(|now| now.keeps(&shape.template, shape.plan.read())) {
             return unfit("its table is another one now");
+        }
+        if !members::keeps(shop, shape).await.map_err(later)? {
+            return unfit("a table of its subqueries is another one now");
         }
         snapshot.end().await?;
         if !table.partitioned {
@@ -386,18 +397,22 @@ pub(crate) async fn bring(
     slices.send(vec![Entry::Repair(commit)]).await.ok()?;
     let mut durable = shop.durable.clone();
     durable.wait_for(|durable| *durable >= begin).await.ok()?;
-    shop.logs.all().iter().for_each(|log| log.note_repair(first_place(at)));
+    shop.all_logs().iter().for_each(|log| log.note_repair(first_place(at)));
     let mut entries = 0;
     for (shape, postings) in brought {
         entries += postings.len();
+        let of_members = shop.members.logs.has(shape);
+        let appender = if of_members { &shop.members.appender } else { &shop.appender };
         for (lsn, postings) in pieces(postings, at, begin.0 - place.end.0) {
             let brought = postings.into();
             let transaction = HeldTransaction { lsn, xid: place.xid, brought };
-            shop.appender.repair(shape, transaction).await.ok()?;
+            appender.repair(shape, transaction).await.ok()?;
         }
     }
-    shop.appender.pass(begin).await.ok()?;
-    shop.appender.sync().await.ok()?;
+    for appender in [&shop.appender, &shop.members.appender] {
+        appender.pass(begin).await.ok()?;
+        appender.sync().await.ok()?;
+    }
     Some(entries)
 }
 

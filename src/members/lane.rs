@@ -18,6 +18,10 @@ use super::{BYTES, Beginning, Collect, Input, Loaded, Restored, Streamed, TooLar
 use crate::shape_log::{AppenderHandle, ShapeLogs};
 use crate::shapes::visibility::{Seen, Visibility};
 
+mod lost;
+
+use self::lost::Lost;
+
 /// The thread's state.
 pub struct Lane {
     inputs: mpsc::Receiver<Input>,
@@ -33,6 +37,8 @@ pub struct Lane {
     too_large: BTreeSet<u32>,
     loads: HashMap<ShapeId, Load>,
     restoring: Option<Restoring>,
+    /// The slot was lost, see [`lost`].
+    lost: Option<Lost>,
 }
 
 /// Shapes that were found at a start, until their rows are there.
@@ -72,6 +78,7 @@ impl Lane {
             too_large: BTreeSet::new(),
             loads: HashMap::new(),
             restoring,
+            lost: None,
         }
     }
 
@@ -84,6 +91,8 @@ impl Lane {
                     // Whoever asked may be gone.
                     _ = answer.send(self.members.view());
                 }
+                (Input::Forget(done), _) => self.forget(done),
+                (input, None) if self.lost.is_some() => self.while_lost(input),
                 (input, Some(restoring)) => self.restore(restoring, input),
                 (input, None) => self.take(input),
             }
@@ -116,8 +125,8 @@ impl Lane {
                 // Whoever asked may have given up.
                 _ = answer.send(Standing { position: self.position, shapes, rows });
             }
-            // There is nothing left that waits for it, and views were given.
-            Input::Restored(_) | Input::View(_) => {}
+            // There is nothing left that waits for it, and the others were answered.
+            Input::Restored(_) | Input::Repaired(_) | Input::Forget(_) | Input::View(_) => {}
             Input::Remove(shapes) => self.remove(&shapes),
         }
     }

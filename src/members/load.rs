@@ -214,7 +214,7 @@ pub async fn check(
 
 /// The shapes some of whose tables are no longer what they were. One query, however many there are.
 /// `streamed` says whether all changes of a table have been.
-async fn changed(
+pub async fn changed(
     shop: &Workshop,
     shapes: &[Arc<Shape>],
     streamed: impl Fn(&PreparedTable) -> bool,

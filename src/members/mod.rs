@@ -44,6 +44,10 @@ pub enum Input {
     Loaded(Box<Loaded>),
     /// The rows of the shapes that were found, see [`Restored`].
     Restored(Box<Restored>),
+    /// The slot is lost, and everything that was streamed came before this: what is kept is to be forgotten.
+    Forget(oneshot::Sender<()>),
+    /// The rows where a new slot begins.
+    Repaired(Box<Repaired>),
     /// These shapes have ended.
     Remove(Vec<ShapeId>),
     /// Somebody wants to know how shapes are found.
@@ -59,6 +63,8 @@ impl std::fmt::Debug for Input {
             Input::Collect(_) => "Collect",
             Input::Loaded(_) => "Loaded",
             Input::Restored(_) => "Restored",
+            Input::Forget(_) => "Forget",
+            Input::Repaired(_) => "Repaired",
             Input::Remove(_) => "Remove",
             Input::View(_) => "View",
             Input::Checkpoint(_) => "Checkpoint",
@@ -142,6 +148,16 @@ pub struct Restored {
     pub visibility: Visibility,
     /// No transaction after this position is in it.
     pub until: Lsn,
+}
+
+/// What is to be kept from where a new slot begins.
+pub struct Repaired {
+    /// Of the shapes whose logs were brought there.
+    pub plans: Vec<Arc<ShapePlan>>,
+    /// All rows that they need.
+    pub rows: Vec<(KeptName, Counts)>,
+    /// No transaction that commits up to here is still to come.
+    pub at: Lsn,
 }
 
 /// To talk to the thread, and to its appender.

@@ -102,13 +102,13 @@ impl Snapshot {
         Snapshot::begin(database, &tables, None).await
     }
 
-    /// Takes part in a snapshot that somebody has exported, to read `table` from.
+    /// Takes part in a snapshot that somebody has exported, to read these tables from.
     pub async fn exported(
         database: &Database,
-        table: &TableSchema,
+        tables: &[&TableSchema],
         name: &str,
     ) -> Result<Snapshot, SnapshotError> {
-        Snapshot::begin(database, &[table], Some(name)).await
+        Snapshot::begin(database, tables, Some(name)).await
     }
 
     /// Takes part in a snapshot that somebody has exported, to ask what it contains.

@@ -157,6 +157,12 @@ impl ShapeLogs {
         self.read.lock().unwrap_or_else(|e| e.into_inner())
     }
 
+    /// Whether a shape's log is one of these.
+    #[must_use]
+    pub fn has(&self, shape: ShapeId) -> bool {
+        self.get(shape).is_some()
+    }
+
     fn get(&self, shape: ShapeId) -> Option<Arc<ShapeLog>> {
         self.logs.read().unwrap_or_else(|e| e.into_inner()).get(shape).cloned()
     }

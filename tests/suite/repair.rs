@@ -33,6 +33,11 @@ fn shapes() -> Vec<Shape> {
         Shape::of("pairs").filter("v > 20").columns("a,b"),
         Shape::of("parted"),
         Shape::of("parted").filter("n IN (1, 2)"),
+        Shape::of("items").filter("n IN (SELECT a FROM pairs WHERE v > 20)"),
+        Shape::of("pairs").filter("a NOT IN (SELECT n FROM items WHERE n < 5 AND id > 40)"),
+        Shape::of("items")
+            .filter("n < 30 AND n IN (SELECT a FROM pairs) OR name IS NULL")
+            .columns("id,name"),
     ]
 }
 
@@ -133,7 +138,7 @@ async fn clients_of_all_shapes_keep_their_handles_when_the_slot_is_dropped_under
         }
     })
     .await;
-    world.verify_all(8).await;
+    world.verify_all(11).await;
     // What a repair brought survives like everything else.
     let mut again = Vec::new();
     for shape in shapes() {
@@ -142,7 +147,7 @@ async fn clients_of_all_shapes_keep_their_handles_when_the_slot_is_dropped_under
     world.server.crash().await;
     world.sql("UPDATE items SET n = 7 WHERE id < 20; DELETE FROM pairs WHERE a = 1").await;
     world.compare_all(&mut again).await;
-    world.verify_all(8).await;
+    world.verify_all(11).await;
 }
 
 #[tokio::test]
@@ -159,7 +164,7 @@ async fn killed_amid_repairs_the_server_does_them_again() {
         }
     })
     .await;
-    world.verify_all(8).await;
+    world.verify_all(11).await;
 }
 
 #[tokio::test]
@@ -284,7 +289,7 @@ async fn a_slot_invalidated_behind_the_running_server_costs_no_handle() {
         repaired(world, 1).await;
     })
     .await;
-    world.verify_all(8).await;
+    world.verify_all(11).await;
 }
 
 #[tokio::test]
@@ -304,7 +309,7 @@ async fn a_database_on_a_new_timeline_costs_no_handle() {
     world.sql("UPDATE items SET n = n + 1 WHERE id < 5").await;
     world.compare_all(&mut followers).await;
     assert!(followers.iter().all(|follower| follower.refetches == 0));
-    world.verify_all(8).await;
+    world.verify_all(11).await;
 }
 
 #[tokio::test]

@@ -62,31 +62,59 @@ async fn a_large_log_is_folded_and_verified() {
     verify(&world).await;
 }
 
+/// Those who came along and a new client, with Postgres' answer.
+async fn compare(world: &World, followers: &mut [Follower]) {
+    let position = world.mark().await;
+    for follower in followers {
+        follower.reach(position).await;
+        world.compare(follower, position).await;
+        let mut new = world.follow(follower.shape.clone()).await;
+        world.compare(&mut new, position).await;
+        assert_eq!(new.handle, follower.handle);
+    }
+}
+
 #[tokio::test]
-async fn a_lost_slot_ends_them_and_they_begin_anew() {
+async fn a_lost_slot_costs_them_no_handle() {
     let mut world = world().await;
-    let shape = Shape::of("child").filter(FILTER);
-    let mut follower: Follower = world.client(shape).through_outages().through_refetches();
-    follower.catch_up().await;
-    world.drop_slot().await;
-    world.sql("UPDATE parent SET active = NOT active").await;
-    eventually("the shape is made anew", async || {
-        follower.step(false).await;
-        (follower.refetches == 1).then_some(())
-    })
-    .await;
-    world.compare_all(std::slice::from_mut(&mut follower)).await;
-    // The same while nobody listens: what waits for the stream must not hold up its repair.
-    world.server.kill().await;
-    world.drop_slot().await;
-    world.sql("UPDATE parent SET active = NOT active").await;
-    world.server.restart().await;
-    eventually("the shape is made anew again", async || {
-        follower.step(false).await;
-        (follower.refetches == 2).then_some(())
-    })
-    .await;
-    world.compare_all(std::slice::from_mut(&mut follower)).await;
+    let nested = "parent_id NOT IN (SELECT id FROM parent WHERE id NOT IN (SELECT parent_id FROM child WHERE n < 5))";
+    let mut followers = Vec::new();
+    for filter in [FILTER, nested] {
+        let shape = Shape::of("child").filter(filter);
+        let mut follower = world.client(shape).through_outages();
+        follower.catch_up().await;
+        followers.push(follower);
+    }
+    let handles: Vec<String> = followers.iter().map(|follower| follower.handle.clone()).collect();
+    // While it runs, while it is down, killed right after the repair, and with what is kept on disk from before.
+    for (running, killed) in [(true, false), (false, false), (true, true), (false, true)] {
+        if !running && killed {
+            world.server.stop().await;
+        } else if !running {
+            world.server.kill().await;
+        }
+        world.drop_slot().await;
+        // Both sides, while nobody sees it.
+        world
+            .sql("UPDATE parent SET active = NOT active; DELETE FROM parent WHERE id % 7 = 3")
+            .await;
+        world.sql("UPDATE child SET parent_id = parent_id + 1 WHERE id % 3 = 0; DELETE FROM child WHERE id % 11 = 5").await;
+        world.sql("INSERT INTO child SELECT max(id) + 1, 1, 3 FROM child").await;
+        if !running {
+            world.server.restart().await;
+        }
+        compare(&world, &mut followers).await;
+        if killed {
+            world.server.crash().await;
+        }
+        // What is kept goes on.
+        world.sql("UPDATE parent SET active = NOT active WHERE id % 2 = 0").await;
+        world.sql("UPDATE child SET parent_id = 2 WHERE id % 5 = 0; INSERT INTO parent SELECT max(id) + 1, true FROM parent").await;
+        compare(&world, &mut followers).await;
+    }
+    let now: Vec<String> = followers.iter().map(|follower| follower.handle.clone()).collect();
+    assert_eq!(handles, now);
+    world.verify_all(2).await;
 }
 
 /// What is of one row for certain, and no longer.
