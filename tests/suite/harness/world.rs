@@ -113,7 +113,7 @@ impl World {
         assert!(compared.is_some_and(|compared| compared >= least), "not {least} shapes:\n{said}");
     }
 
-    /// Drops the slot, cutting the connection that uses it as often as it comes back.
+    /// Drops the slot if it is there, cutting the connection that uses it as often as it comes back.
     pub async fn drop_slot(&self) {
         let drop_it = format!(
             "DO $$ BEGIN LOOP
@@ -123,6 +123,8 @@ impl World {
                  EXIT;
                EXCEPTION WHEN object_in_use THEN
                  NULL;
+               WHEN undefined_object THEN
+                 EXIT;
                END;
              END LOOP; END $$",
             self.db.slot()

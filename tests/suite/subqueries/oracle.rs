@@ -1,4 +1,4 @@
-//! Random filters with subqueries, transactions and crashes; Postgres says what is right.
+//! Random filters with subqueries, transactions, crashes and lost slots; Postgres says what is right.
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ async fn play(world: &mut World, rng: &mut Rng) -> (usize, usize, usize) {
     (followers.len(), changes, crashes)
 }
 
-/// Two writers over all tables; the server is killed or stopped meanwhile, and clients begin.
+/// Two writers over all tables; the server is killed or stopped and its slot dropped meanwhile, and clients begin.
 async fn burst(world: &mut World, rng: &mut Rng, following: &mut Vec<Following>) -> usize {
     let mut writers = Vec::new();
     for _ in 0..2 {
@@ -64,13 +64,20 @@ async fn burst(world: &mut World, rng: &mut Rng, following: &mut Vec<Following>)
         following.push(Following::start(world.client(shape(rng)).through_outages()));
         // The moment of the crash is random.
         tokio::time::sleep(Duration::from_millis(rng.between(20, 250) as u64)).await;
-        match rng.below(10) {
-            0..=2 => world.server.kill().await,
-            3 => world.server.stop().await,
-            _ => continue,
+        let event = rng.below(12);
+        match event {
+            0..=3 => world.server.kill().await,
+            4 => world.server.stop().await,
+            _ => {}
         }
-        world.server.restart().await;
-        crashes += 1;
+        // The slot is lost behind a running server, or while nobody looks.
+        if matches!(event, 3..=5) {
+            world.drop_slot().await;
+        }
+        if event <= 4 {
+            world.server.restart().await;
+        }
+        crashes += usize::from(event <= 5);
     }
     for writer in writers {
         writer.await.expect("a writer failed, see above");
