@@ -276,7 +276,9 @@ async fn wire(
     tasks.spawn(Folder::new(registry.clone(), stores.large.1, settings.catch_up_window).run());
     tasks.spawn(seal(Arc::clone(registry.workshop()), unsealed, rolled_files));
     let with_subqueries = registry.finished_with_subqueries();
-    tasks.spawn(load::restore(Arc::clone(&registry), with_subqueries, checkpoint));
+    if lost.is_none() {
+        tasks.spawn(load::restore(Arc::clone(&registry), with_subqueries, checkpoint));
+    }
     let stream = Stream { session, registry: Arc::clone(&registry), meta, lost: lost_sender };
     tasks.spawn(follow(stream, lost, ends));
     Ok(Arc::new(Core { registry, connected, lost: is_lost, stop_stream, _tasks: tasks }))

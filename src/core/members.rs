@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use brooklet_dataflows::{EndReason, ShapeId, ShapePlan};
 use brooklet_sql::Lsn;
@@ -90,6 +91,7 @@ impl Started {
             slices,
             bytes_max,
             begun_after,
+            forgotten: AtomicBool::new(false),
         }
     }
 }

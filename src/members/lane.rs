@@ -118,6 +118,7 @@ impl Lane {
                 if let Some(load) = self.loads.get_mut(&loaded.plan.id) {
                     load.loaded = Some(loaded);
                 }
+                // One that was given up does not wait for the stream.
                 self.begin_loaded();
             }
             Input::Checkpoint(answer) => {
@@ -263,7 +264,9 @@ impl Lane {
     /// Begins the shapes whose snapshots the stream has passed.
     fn begin_loaded(&mut self) {
         let reached = |load: &Load| {
-            load.loaded.as_ref().is_some_and(|loaded| passes(self.position, loaded.seen.until))
+            load.loaded.as_ref().is_some_and(|loaded| {
+                load.collected.is_none() || passes(self.position, loaded.seen.until)
+            })
         };
         let ready = self.loads.iter().filter(|(_, load)| reached(load));
         let ready: Vec<ShapeId> = ready.map(|(shape, _)| *shape).collect();

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use brooklet_dataflows::members::{Counts, KeptName, count, inner_needs, needs};
@@ -110,7 +111,8 @@ pub async fn restore(
     loop {
         let alive: Vec<Arc<Shape>> =
             shapes.iter().filter(|shape| shape.is_alive()).cloned().collect();
-        if alive.is_empty() {
+        let forgotten = || shop.members.forgotten.load(Ordering::Acquire);
+        if alive.is_empty() || forgotten() {
             return;
         }
         match read(&shop, &alive, at, &standing).await {
@@ -134,6 +136,7 @@ pub async fn restore(
                 }
                 return;
             }
+            Err(_) if forgotten() => return,
             // What they are made of is no longer there, or no longer fits.
             Err(
                 error @ (CreateError::Ended | CreateError::Refused(_) | CreateError::Internal(_)),

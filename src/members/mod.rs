@@ -14,7 +14,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use brooklet_dataflows::members::{Counts, KeptName};
 use brooklet_dataflows::{Change, ShapeId, ShapePlan, View};
@@ -178,6 +178,8 @@ pub struct MembersHandle {
     pub bytes_max: usize,
     /// Where the logs of the shapes that were found at the start ended.
     pub begun_after: Lsn,
+    /// The slot was lost since the start: the rows of those shapes are read by the repair.
+    pub forgotten: AtomicBool,
 }
 
 impl MembersHandle {

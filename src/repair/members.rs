@@ -4,15 +4,18 @@
 //! the thread that goes on from them. *Invariant*: it forgets what it has before logs are compared, so that nothing
 //! comes to them any more, and goes on only when they hold what the rows say.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use brooklet_dataflows::members::{Counts, KeptName, inner_needs};
+use brooklet_dataflows::members::{Counts, KeptName, inner_needs, needs};
 use brooklet_sql::{Lsn, TableSchema};
 use tokio::sync::oneshot;
 
-use super::{Begun, Failure, Stream};
+use super::{Begun, Failure, Stream, Unrepaired};
 use crate::ingest::Entry;
-use crate::members::{Input, Repaired, concerns, load};
+use crate::members::load::{self, Need};
+use crate::members::{Input, Repaired, concerns};
 use crate::replication::snapshot::Snapshot;
 use crate::shapes::Shape;
 use crate::shapes::create::{CreateError, Workshop, make_durable};
@@ -37,6 +40,8 @@ impl Stream {
     pub(super) async fn forget_members(&self) -> Result<(), Failure> {
         let shop = self.registry.workshop();
         let (done, forgotten) = oneshot::channel();
+        // What was found at a start is not restored any more.
+        shop.members.forgotten.store(true, Ordering::Release);
         // By way of the change log's thread: behind all that it has handed on.
         self.send(vec![Entry::Watch(Vec::new(), Box::new(Input::Forget(done)))]).await?;
         forgotten.await.map_err(|_| Failure::Stopped)?;
@@ -44,27 +49,43 @@ impl Stream {
         Ok(())
     }
 
-    /// The rows that shapes with subqueries need, where the new slot begins. Those whose tables are others now end.
+    /// The rows that shapes with subqueries need, where the new slot begins. Shapes end whose tables are others now, or
+    /// cannot be read; where there is more than may be kept, the youngest.
     pub(super) async fn kept(&self, begun: &Begun) -> Result<Vec<(KeptName, Counts)>, Failure> {
         let shop = self.registry.workshop();
         let mut shapes = self.registry.finished_with_subqueries();
         shapes.retain(|shape| shape.is_alive());
-        if shapes.is_empty() {
-            return Ok(Vec::new());
-        }
         let changed = load::changed(shop, &shapes, |_| true).await?;
         shapes.retain(|shape| changed.iter().all(|changed| changed.id() != shape.id()));
         self.registry.remove(changed).await;
-        match read(shop, &shapes, begun).await {
-            Ok(rows) => Ok(rows),
-            Err(error @ CreateError::Unavailable { .. }) => Err(error.into()),
-            // What they are made of cannot be read, or no longer fits.
-            Err(error) => {
-                tracing::warn!(%error, shapes = shapes.len(), "shapes with subqueries end with the slot");
-                self.registry.remove(shapes).await;
-                Ok(Vec::new())
+        shapes.sort_unstable_by_key(|shape| shape.id());
+        let (mut rows, mut unread) = (HashMap::new(), HashSet::new());
+        let mut left = shop.members.bytes_max;
+        for shape in &shapes {
+            for need in needs(&shape.plan) {
+                if unread.contains(&need.0) {
+                    break;
+                }
+                if rows.contains_key(&need.0) {
+                    continue;
+                }
+                // Of one snapshot, whatever the transaction: one table's error is not another's.
+                match read(shop, &need, left, begun).await {
+                    Ok(counts) => {
+                        left = left.saturating_sub(counts.bytes());
+                        rows.insert(need.0, counts);
+                    }
+                    Err(Unrepaired::Later(error)) => return Err(Failure::Later(error)),
+                    Err(Unrepaired::Unfit(reason)) => {
+                        tracing::warn!(table = %need.1.name, reason, "shapes with subqueries end with the slot");
+                        unread.insert(need.0);
+                    }
+                }
             }
         }
+        shapes.retain(|shape| needs(&shape.plan).iter().any(|(name, _)| !rows.contains_key(name)));
+        self.registry.remove(shapes).await;
+        Ok(rows.into_iter().collect())
     }
 
     /// Logs hold what the database had at `at`: the thread goes on from there.
@@ -82,16 +103,20 @@ impl Stream {
     }
 }
 
+/// Rows of one table, of at most so many bytes.
 async fn read(
     shop: &Workshop,
-    shapes: &[Arc<Shape>],
+    need: &Need,
+    bytes_max: usize,
     begun: &Begun,
-) -> Result<Vec<(KeptName, Counts)>, CreateError> {
-    let needs = load::all_needs(shapes.iter().map(|shape| &shape.plan));
-    let tables = load::tables(&needs);
-    let tables: Vec<&TableSchema> = tables.iter().map(|table| &**table).collect();
-    let snapshot = Snapshot::exported(&shop.database, &tables, &begun.slot.snapshot).await?;
-    let rows = load::rows(&snapshot, &needs, shop.members.bytes_max).await?;
+) -> Result<Counts, Unrepaired> {
+    let snapshot = Snapshot::exported(&shop.database, &[&*need.1], &begun.slot.snapshot).await?;
+    let rows = load::rows(&snapshot, std::slice::from_ref(need), bytes_max).await;
+    let mut rows = rows.map_err(|error| match error {
+        CreateError::Unavailable { .. } => Unrepaired::Later(error.into()),
+        error => Unrepaired::Unfit(error.to_string()),
+    })?;
     snapshot.end().await?;
-    Ok(rows)
+    let counts = rows.pop().map(|(_, counts)| counts);
+    counts.ok_or_else(|| Unrepaired::Unfit("its rows were not read".to_owned()))
 }

@@ -199,6 +199,17 @@ impl PackStore {
         self.packs().files.values().filter_map(|file| file.length().ok()).sum()
     }
 
+    /// Bytes that these batches take, of what others refer to as well their share: about what would be free
+    /// without them.
+    #[must_use]
+    pub fn share(&self, places: &[BatchPlace]) -> u64 {
+        let packs = self.packs();
+        let one = |place: &BatchPlace| {
+            place.length / u64::from(packs.contents.references((place.pack, place.at)))
+        };
+        places.iter().map(one).sum()
+    }
+
     /// Stores a batch once more, in another pack than where it is.
     pub fn copy(&self, shape: ShapeId, place: &BatchPlace) -> Result<BatchPlace, PackError> {
         let arrow = self.bytes_of(place)?;

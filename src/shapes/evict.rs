@@ -24,7 +24,8 @@ pub async fn free(registry: &Arc<Registry>, bytes: u64) {
     shapes.sort_unstable_by_key(|(idle, shape)| (std::cmp::Reverse(*idle), shape.id()));
     let (mut freed, mut evicted) = (0, Vec::new());
     for (idle, shape) in shapes {
-        let rows: u64 = shape.bases().iter().map(|base| base.bytes()).sum();
+        let packs = &registry.workshop().packs;
+        let rows: u64 = shape.bases().iter().map(|base| packs.share(&base.batches())).sum();
         let entries = shape.log.weight() - shape.bases()[0].after().weight;
         if freed >= bytes {
             break;

@@ -65,6 +65,11 @@ impl Contents {
         Some(at)
     }
 
+    /// How many refer to it.
+    pub fn references(&self, at: At) -> u32 {
+        self.stored.get(&at).map_or(1, |kept| kept.references)
+    }
+
     /// Takes a reference back; whether it was the last one.
     pub fn release(&mut self, at: At) -> bool {
         let Some(kept) = self.stored.get_mut(&at) else { return true };

@@ -67,6 +67,8 @@ fn equal_batches_are_stored_once_and_go_with_the_last_that_refers_to_them() {
     let (store, rows, [first, second]) = equal_batches(dir.path());
     assert_eq!((first.pack, first.at), (second.pack, second.at));
     assert_eq!((first.chunk, second.chunk), (1, 2), "each shape has chunks of its own");
+    assert_eq!(store.share(&[first]), first.length / 2);
+    assert_eq!(store.share(&[first, second]), first.length / 2 * 2);
     let other = store.append(ShapeId(3), 0, 0, &batch(&["body", "no"], &rows)).unwrap();
     assert_ne!(other.at, first.at, "other columns");
     store.release(&[other, first]);

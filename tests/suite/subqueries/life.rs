@@ -117,6 +117,60 @@ async fn a_lost_slot_costs_them_no_handle() {
     world.verify_all(2).await;
 }
 
+/// Of tables that change, or may no longer be read, while the slot is gone.
+#[tokio::test]
+async fn a_lost_slot_ends_those_whose_inner_tables_are_others_and_nobody_else() {
+    let db = Database::shared().await;
+    let role = format!("reader_{}", db.name);
+    db.sql(&format!("CREATE ROLE {role} LOGIN REPLICATION; GRANT ALL ON DATABASE {} TO {role}; GRANT CREATE ON SCHEMA public TO {role}", db.name)).await;
+    let url = db.url_as(&role);
+    let mut world = World::with(db, |options| options.database_url = url).await;
+    world.sql(TABLES).await;
+    world.sql("INSERT INTO child SELECT g, g % 5, g FROM generate_series(1, 40) g").await;
+    world.sql(&format!("CREATE TABLE suite_mark (at bigserial PRIMARY KEY); ALTER TABLE suite_mark OWNER TO {role}")).await;
+    let inner = ["kept", "emptied", "rewritten", "dropped", "hidden"];
+    for table in inner {
+        world.sql(&format!("CREATE TABLE {table} (id int PRIMARY KEY, n int); INSERT INTO {table} VALUES (1, 1), (2, 2); ALTER TABLE {table} OWNER TO {role}")).await;
+    }
+    world
+        .sql(&format!("ALTER TABLE child OWNER TO {role}; ALTER TABLE parent OWNER TO {role}"))
+        .await;
+    let mut followers = vec![world.follow(Shape::of("child")).await.through_outages()];
+    for table in inner {
+        let filter = format!("parent_id IN (SELECT n FROM {table})");
+        let shape = Shape::of("child").filter(&filter);
+        followers.push(world.follow(shape).await.through_outages());
+    }
+    world.server.kill().await;
+    world.drop_slot().await;
+    world.sql("TRUNCATE emptied; INSERT INTO emptied VALUES (3, 3)").await;
+    world.sql("ALTER TABLE rewritten ALTER COLUMN n TYPE int USING n + 1").await;
+    world.sql("DROP TABLE dropped").await;
+    world
+        .sql(&format!("ALTER TABLE hidden OWNER TO postgres; REVOKE ALL ON hidden FROM {role}"))
+        .await;
+    world.sql("UPDATE kept SET n = 4 WHERE id = 1; UPDATE child SET n = 0 WHERE id < 9").await;
+    world.server.restart().await;
+    // Nobody holds the others up.
+    world.server.ready().await;
+    let mut stayed = followers.drain(..2).collect::<Vec<_>>();
+    world.compare_all(&mut stayed).await;
+    assert_eq!(stayed.iter().map(|client| client.refetches).sum::<usize>(), 0);
+    let mut emptied = followers.remove(0).through_refetches();
+    world.compare_all(std::slice::from_mut(&mut emptied)).await;
+    let mut rewritten = followers.remove(0).through_refetches();
+    world.compare_all(std::slice::from_mut(&mut rewritten)).await;
+    assert_eq!(rewritten.refetches, 1, "{:?}", rewritten.rows());
+    for gone in &followers {
+        let answer = world.get(&gone.target(false)).await;
+        assert!([400, 409, 503].contains(&answer.status), "{}", answer.shown());
+    }
+    world.sql("UPDATE kept SET n = 2 WHERE id = 1; INSERT INTO emptied VALUES (4, 1)").await;
+    stayed.push(emptied);
+    stayed.push(rewritten);
+    world.compare_all(&mut stayed).await;
+}
+
 /// What is of one row for certain, and no longer.
 #[tokio::test]
 async fn a_value_is_refused_once_there_may_be_several_rows() {
