@@ -451,7 +451,17 @@ fn members(stores: MemberStores) -> MembersHandle {
     let MemberStores { appender, logs, postings, checkpoints, .. } = stores;
     let (inputs, slices) = (mpsc::channel(1).0, mpsc::channel(1).0);
     let (bytes_max, begun_after) = (0, Lsn::ZERO);
-    MembersHandle { inputs, logs, appender, postings, checkpoints, slices, bytes_max, begun_after }
+    MembersHandle {
+        inputs,
+        logs,
+        appender,
+        postings,
+        checkpoints,
+        slices,
+        bytes_max,
+        begun_after,
+        forgotten: Default::default(),
+    }
 }
 
 /// What makes durable what was appended.
