@@ -78,7 +78,7 @@ pub use relation::{Difference, Relation, RelationColumn, ReplicaIdentity};
 pub use row::{Row, RowBuilder, RowError};
 pub use schema::{Column, TableSchema};
 pub use server::{OrderBy, ServerFilter, compile_for_server, compile_order};
-pub use subquery::{MemberKey, Membership, Subquery};
+pub use subquery::{MemberKey, Membership, Side, Subquery};
 pub use tables::{Tables, depends_on_version};
 pub use truth::Truth;
 pub use where_error::WhereError;

@@ -29,9 +29,6 @@ mod names;
 use compared::Compared;
 pub(crate) use compared::{compares_apart, keeps_apart};
 
-/// A NULL in place of a length.
-const NULL: u32 = u32::MAX;
-
 /// `SELECT columns FROM table WHERE predicate`.
 #[derive(Debug, Clone)]
 pub struct Subquery {
@@ -80,6 +77,25 @@ pub struct MemberKey {
     bytes: Box<[u8]>,
     /// Whether one of them is NULL.
     pub has_null: bool,
+}
+
+/// A value's length in a key: one more than it, or 0 for NULL, in seven bits a byte.
+fn length_bytes(length: Option<usize>) -> impl Iterator<Item = u8> {
+    let mut rest = Some(length.map_or(0, |length| length + 1));
+    std::iter::from_fn(move || {
+        let now = rest?;
+        rest = (now >= 0x80).then_some(now >> 7);
+        Some((now & 0x7F) as u8 | if rest.is_some() { 0x80 } else { 0 })
+    })
+}
+
+/// The length that bytes begin with, and what follows it.
+fn read_length(bytes: &[u8]) -> Option<(Option<usize>, &[u8])> {
+    let end = 1 + bytes.iter().take(9).position(|byte| byte & 0x80 == 0)?;
+    let (length, after) = bytes.split_at_checked(end)?;
+    let seven = length.iter().enumerate();
+    let length = seven.fold(0_usize, |sum, (at, byte)| sum | usize::from(byte & 0x7F) << (7 * at));
+    Some((length.checked_sub(1), after))
 }
 
 impl std::fmt::Debug for Side {
@@ -216,12 +232,11 @@ impl MemberKey {
     fn parts(&self) -> impl Iterator<Item = Option<&[u8]>> {
         let mut rest = &*self.bytes;
         std::iter::from_fn(move || {
-            let (length, after) = rest.split_first_chunk()?;
-            let length = u32::from_be_bytes(*length);
+            let (length, after) = read_length(rest)?;
             let (part, after) = match length {
-                NULL => (None, after),
-                length => {
-                    let (part, after) = after.split_at_checked(length as usize)?;
+                None => (None, after),
+                Some(length) => {
+                    let (part, after) = after.split_at_checked(length)?;
                     (Some(part), after)
                 }
             };
@@ -355,7 +370,6 @@ impl Membership {
         let mut failed = false;
         for (side, compared) in sides.iter().zip(&self.compared) {
             let begin = bytes.len();
-            bytes.extend([0; 4]);
             // Text that is no value of its type cannot come from Postgres; equal to nothing, then.
             let written = match side {
                 Side::Column(at) => {
@@ -373,18 +387,15 @@ impl Membership {
                     element.is_some_and(|text| compared.write(text.as_bytes(), &mut bytes))
                 }
             };
-            let length = match written {
-                true => u32::try_from(bytes.len() - begin - 4).unwrap_or(NULL),
-                false => NULL,
-            };
-            if length == NULL {
-                bytes.truncate(begin + 4);
-                has_null = true;
+            if !written {
+                bytes.truncate(begin);
             }
-            bytes[begin..begin + 4].copy_from_slice(&length.to_be_bytes());
+            has_null |= !written;
+            let length = written.then(|| bytes.len() - begin);
+            bytes.splice(begin..begin, length_bytes(length));
         }
         if failed {
-            bytes = NULL.to_be_bytes().repeat(sides.len());
+            bytes = vec![0; sides.len()];
         }
         MemberKey { bytes: bytes.into(), has_null }
     }

@@ -4,61 +4,44 @@
 //! number. *Invariant*: a row is there once, with a count that is not zero; it may be less than zero while sums
 //! are made whose order does not matter.
 
-use std::hash::BuildHasher;
-
 use brooklet_sql::Row;
-use hashbrown::{HashMap, HashTable};
 
-use super::kept::{KeptName, mostly_empty};
+use super::bag::{Bag, Counted, FrozenBag};
+use super::kept::KeptName;
 use super::packing::{length, pack, unpack};
-use super::slabs::Slabs;
-use crate::hashing::Hashing;
+use super::values::{FrozenValues, Values};
 
-/// A record's first byte, for a count that is in a map: too large for the byte, or less than zero.
+/// A row's first byte in a piece, for a count that follows: too large for the byte.
 const ELSEWHERE: u8 = u8::MAX;
 
 /// How often rows are there, or how much more often than before.
 pub struct Counts {
     /// Those of a row that are kept, sorted.
     columns: Box<[usize]>,
-    /// A row's count in a byte, and the row.
-    slabs: Slabs,
-    by_row: HashTable<u32>,
-    elsewhere: HashMap<u32, i64>,
-    hasher: Hashing,
+    /// Packed rows, made short.
+    rows: Bag,
+    values: Values,
     packed: Vec<u8>,
+    short: Vec<u8>,
     /// A row could not be numbered.
     incomplete: bool,
-}
-
-/// What became of a row's count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Counted {
-    pub(super) id: u32,
-    pub(super) before: i64,
-    pub(super) after: i64,
-}
-
-/// What two have in common.
-fn content(record: &[u8]) -> &[u8] {
-    record.get(1..).unwrap_or_default()
 }
 
 impl Counts {
     /// None yet, of rows that have the columns of this name.
     #[must_use]
     pub fn new(name: &KeptName) -> Counts {
-        Counts::of(&name.columns)
+        let recur = name.columns.iter().map(|at| name.recurring.contains(*at)).collect();
+        Counts::of(&name.columns, recur)
     }
 
-    pub(super) fn of(columns: &[usize]) -> Counts {
+    pub(super) fn of(columns: &[usize], recur: Box<[bool]>) -> Counts {
         Counts {
             columns: columns.into(),
-            slabs: Slabs::default(),
-            by_row: HashTable::new(),
-            elsewhere: HashMap::new(),
-            hasher: Hashing::default(),
+            rows: Bag::default(),
+            values: Values::new(recur),
             packed: Vec::new(),
+            short: Vec::new(),
             incomplete: false,
         }
     }
@@ -72,83 +55,49 @@ impl Counts {
     /// The same; `None` if there are more rows than can be numbered.
     pub(super) fn change(&mut self, row: &Row, delta: i64) -> Option<Counted> {
         self.packed.clear();
-        self.packed.push(ELSEWHERE);
         pack(&self.columns, row, &mut self.packed);
         self.change_packed(delta)
     }
 
     fn change_packed(&mut self, delta: i64) -> Option<Counted> {
-        let hash = self.hasher.hash_one(content(&self.packed));
-        let (slabs, packed) = (&self.slabs, &self.packed);
-        let same = |id: &u32| slabs.get(*id).is_some_and(|one| content(one) == content(packed));
-        match self.by_row.find(hash, same).copied() {
-            Some(id) => {
-                let before = self.count(id);
-                let after = before.saturating_add(delta);
-                match after {
-                    0 => self.remove(id, hash),
-                    after => self.set(id, after),
-                }
-                Some(Counted { id, before, after })
-            }
-            None if delta == 0 => Some(Counted { id: 0, before: 0, after: 0 }),
-            None => {
-                let id = self.insert(hash)?;
-                self.set(id, delta);
-                Some(Counted { id, before: 0, after: delta })
-            }
+        if !self.values.is_used() {
+            return self.rows.change(&self.packed, delta);
         }
+        self.short.clear();
+        let known = self.values.shorten(&self.packed, &mut self.short);
+        if known && self.rows.find(&self.short).is_some() {
+            let counted = self.rows.change(&self.short, delta)?;
+            if counted.after == 0 {
+                self.values.release(&self.short);
+            }
+            return Some(counted);
+        }
+        if delta == 0 {
+            return Some(Counted { id: 0, before: 0, after: 0 });
+        }
+        self.short.clear();
+        self.values.hold(&self.packed, &mut self.short)?;
+        self.rows.change(&self.short, delta)
     }
 
-    /// Puts in what is packed.
-    fn insert(&mut self, hash: u64) -> Option<u32> {
-        let id = self.slabs.insert(&self.packed)?;
-        let (slabs, hasher) = (&self.slabs, &self.hasher);
-        let rehash = |id: &u32| hasher.hash_one(slabs.get(*id).map_or(&[][..], content));
-        self.by_row.insert_unique(hash, id, rehash);
-        Some(id)
-    }
-
-    fn remove(&mut self, id: u32, hash: u64) {
-        self.slabs.remove(id);
-        self.elsewhere.remove(&id);
-        if let Ok(entry) = self.by_row.find_entry(hash, |one| *one == id) {
-            entry.remove();
+    /// A row of its short form.
+    fn unpack(&self, short: &[u8]) -> Option<Row> {
+        if !self.values.is_used() {
+            return unpack(&self.columns, short);
         }
-    }
-
-    fn set(&mut self, id: u32, count: i64) {
-        match u8::try_from(count) {
-            Ok(count) if (1..ELSEWHERE).contains(&count) => {
-                self.slabs.mark(id, count);
-                self.elsewhere.remove(&id);
-            }
-            _ => {
-                self.slabs.mark(id, ELSEWHERE);
-                self.elsewhere.insert(id, count);
-            }
-        }
-    }
-
-    fn count(&self, id: u32) -> i64 {
-        match self.slabs.get(id).and_then(|record| record.first()) {
-            None => 0,
-            Some(&ELSEWHERE) => self.elsewhere.get(&id).copied().unwrap_or_default(),
-            Some(count) => i64::from(*count),
-        }
+        let mut packed = Vec::with_capacity(short.len() + 32);
+        self.values.expand(short, &mut packed)?;
+        unpack(&self.columns, &packed)
     }
 
     /// One of the rows.
     pub(super) fn row(&self, id: u32) -> Option<(Row, i64)> {
-        let row = unpack(&self.columns, content(self.slabs.get(id)?))?;
-        Some((row, self.count(id)))
+        Some((self.unpack(self.rows.content(id)?)?, self.rows.count(id)))
     }
 
     /// Every row with its number, and how often it is there.
     pub(super) fn numbered(&self) -> impl Iterator<Item = (u32, Row, i64)> {
-        self.slabs.iter().filter_map(|(id, record)| {
-            Some((id, unpack(&self.columns, content(record))?, self.count(id)))
-        })
+        self.rows.iter().filter_map(|(id, short, count)| Some((id, self.unpack(short)?, count)))
     }
 
     /// Every row with how often it is there.
@@ -158,8 +107,7 @@ impl Counts {
 
     /// The rows as they are now; not copied, but for large counts, until they change.
     pub(super) fn freeze(&self) -> Frozen {
-        let (slabs, elsewhere) = (self.slabs.clone(), self.elsewhere.clone());
-        Frozen { slabs, elsewhere }
+        Frozen { rows: self.rows.freeze(), values: self.values.freeze() }
     }
 
     /// Adds the rows of a piece that [`Frozen::pieces`] has made, of the same columns. `None` if it is something
@@ -175,7 +123,6 @@ impl Counts {
             };
             let (row, rest) = rest.split_at_checked(length(self.columns.len(), rest)?)?;
             self.packed.clear();
-            self.packed.push(ELSEWHERE);
             self.packed.extend_from_slice(row);
             self.change_packed(count)?;
             piece = rest;
@@ -186,65 +133,72 @@ impl Counts {
     /// Whether every row is there, and as often as can be said.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        !self.incomplete && self.elsewhere.values().all(|count| u32::try_from(*count).is_ok())
+        !self.incomplete && self.rows.is_whole()
     }
 
     /// Gives back the room of rows that are gone, if they were most of all; says whether numbers of rows
     /// changed.
     pub(super) fn give_back(&mut self) -> bool {
-        if !mostly_empty(self.by_row.capacity(), self.by_row.len()) && !self.slabs.is_mostly_empty()
-        {
+        if !self.rows.is_mostly_empty() && !self.values.is_mostly_empty() {
             return false;
         }
-        let old = std::mem::replace(self, Counts::of(&self.columns));
-        for (id, record) in old.slabs.iter() {
+        let new = Counts::of(&self.columns, self.values.recur().into());
+        let old = std::mem::replace(self, new);
+        for (_, short, count) in old.rows.iter() {
             self.packed.clear();
-            self.packed.extend_from_slice(record);
             // As many as there were can be numbered.
-            match self.insert(self.hasher.hash_one(content(record))) {
-                Some(new) => self.set(new, old.count(id)),
-                None => self.incomplete = true,
-            }
+            let added = match old.values.is_used() {
+                true => old.values.expand(short, &mut self.packed),
+                false => {
+                    self.packed.extend_from_slice(short);
+                    Some(())
+                }
+            };
+            let added = added.and_then(|()| self.change_packed(count));
+            self.incomplete |= added.is_none();
         }
         true
     }
 
     /// How many different rows there are.
     pub(super) fn len(&self) -> usize {
-        self.by_row.len()
+        self.rows.len()
     }
 
     /// Bytes in memory.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.slabs.bytes() + self.by_row.allocation_size() + self.elsewhere.allocation_size()
+        self.rows.bytes() + self.values.bytes()
     }
 }
 
 /// Rows as they were at one time.
 pub struct Frozen {
-    slabs: Slabs,
-    elsewhere: HashMap<u32, i64>,
+    rows: FrozenBag,
+    values: FrozenValues,
 }
 
 impl Frozen {
     /// The rows as bytes, in pieces of `bytes` or a row more. A row is its count in a byte, or 255 and the count as
     /// `u32`, and then its packed values.
     pub fn pieces(&self, bytes: usize) -> impl Iterator<Item = Vec<u8>> {
-        let mut records = self.slabs.iter();
+        let mut rows = self.rows.iter();
         std::iter::from_fn(move || {
             let mut piece = Vec::new();
             while piece.len() < bytes
-                && let Some((id, record)) = records.next()
+                && let Some((_, short, count)) = rows.next()
             {
-                piece.push(record[0]);
-                if record[0] == ELSEWHERE {
-                    // No count that is kept is less than zero, or more than that.
-                    let count =
-                        self.elsewhere.get(&id).and_then(|count| u32::try_from(*count).ok());
-                    piece.extend_from_slice(&count.unwrap_or_default().to_le_bytes());
+                // No count that is kept is less than zero, or more than that.
+                let count = u32::try_from(count).unwrap_or_default();
+                match u8::try_from(count) {
+                    Ok(count) if count != ELSEWHERE => piece.push(count),
+                    _ => {
+                        piece.push(ELSEWHERE);
+                        piece.extend_from_slice(&count.to_le_bytes());
+                    }
                 }
-                piece.extend_from_slice(content(record));
+                // What a row refers to was frozen with it.
+                _ = self.values.expand(short, &mut piece);
             }
             (!piece.is_empty()).then_some(piece)
         })
@@ -263,7 +217,7 @@ mod tests {
             rows.sort();
             rows
         };
-        let mut counts = Counts::of(&[0, 2]);
+        let mut counts = Counts::of(&[0, 2], [true, false].into());
         for number in 0..5_000 {
             let often = [1, 1, 254, 255, 100_000][number as usize % 5];
             counts.add(&row(&[Some(number), None, Some(number % 7).filter(|n| *n > 0)]), often);
@@ -276,12 +230,13 @@ mod tests {
             );
         }
         assert_ne!(all(&counts), before);
-        let mut back = Counts::of(&[0, 2]);
+        let mut back = Counts::of(&[0, 2], [true, false].into());
         for piece in frozen.pieces(1_000) {
             assert_eq!(back.add_piece(&piece), Some(()));
             // Also those that were cut make no noise.
-            (0..piece.len().min(40))
-                .for_each(|cut| _ = Counts::of(&[0, 2]).add_piece(&piece[..cut]));
+            (0..piece.len().min(40)).for_each(|cut| {
+                _ = Counts::of(&[0, 2], [true, false].into()).add_piece(&piece[..cut])
+            });
         }
         assert_eq!(all(&back), before);
         assert!(back.is_whole());
@@ -290,7 +245,7 @@ mod tests {
 
     #[test]
     fn counts_of_any_size_and_sign_are_summed() {
-        let mut counts = Counts::of(&[0]);
+        let mut counts = Counts::of(&[0], [true].into());
         let deltas = [1, 252, 1, 1, 1, -300, 43, 1, 70_000, -69_999, -2, i64::from(u32::MAX), 1];
         let mut sum = 0;
         for delta in deltas {
@@ -305,6 +260,6 @@ mod tests {
         }
         counts.add(&row(&[Some(7)]), -sum);
         counts.add(&row(&[Some(9)]), 0);
-        assert_eq!((counts.len(), counts.is_whole(), counts.elsewhere.len()), (1, true, 0));
+        assert_eq!((counts.len(), counts.is_whole()), (1, true));
     }
 }

@@ -3,11 +3,14 @@
 //! *Invariant*: it is a multiset of rows, each with only the columns that are kept; an index finds every row
 //! whose key is not NULL by that key, and may find others.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
+use std::hash::{Hash, Hasher};
 
 use brooklet_sql::{MemberKey, Membership, Row, RowBuilder, Source, TableSchema};
 
-use super::counts::{Counted, Counts, Frozen};
+use super::bag::Counted;
+use super::counts::{Counts, Frozen};
 use super::indexes::{By, Indexes};
 
 /// Fewer empty places than these are kept for what comes next.
@@ -28,6 +31,42 @@ pub struct KeptName {
     pub columns: Box<[usize]>,
     /// What these columns are: see [`TableSchema::identity`].
     identity: Box<str>,
+    /// Those of them whose values are likely to be had by many rows.
+    pub(super) recurring: Recurring,
+}
+
+/// Columns, as a matter of how rows are kept: names are not told apart by them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Recurring(Box<[usize]>);
+
+impl Recurring {
+    pub(super) fn contains(&self, column: usize) -> bool {
+        self.0.contains(&column)
+    }
+}
+
+impl PartialEq for Recurring {
+    fn eq(&self, _: &Recurring) -> bool {
+        true
+    }
+}
+
+impl Eq for Recurring {}
+
+impl PartialOrd for Recurring {
+    fn partial_cmp(&self, other: &Recurring) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Recurring {
+    fn cmp(&self, _: &Recurring) -> Ordering {
+        Ordering::Equal
+    }
+}
+
+impl Hash for Recurring {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 impl KeptName {
@@ -35,7 +74,13 @@ impl KeptName {
     #[must_use]
     pub fn new(table: &TableSchema, columns: Box<[usize]>) -> KeptName {
         let identity = table.identity(&columns).into();
-        KeptName { table: table.oid, columns, identity }
+        KeptName { table: table.oid, columns, identity, recurring: Recurring::default() }
+    }
+
+    /// Whose values are likely to be had by many rows in these columns: such values are kept once.
+    #[must_use]
+    pub(super) fn recurring(self, columns: impl IntoIterator<Item = usize>) -> KeptName {
+        KeptName { recurring: Recurring(columns.into_iter().collect()), ..self }
     }
 
     /// What these columns are: see [`TableSchema::identity`].
@@ -46,7 +91,8 @@ impl KeptName {
 
     /// One that comes before all others of a table.
     pub(super) fn first(table: u32) -> KeptName {
-        KeptName { table, columns: [].into(), identity: "".into() }
+        let recurring = Recurring::default();
+        KeptName { table, columns: [].into(), identity: "".into(), recurring }
     }
 
     /// A row with these columns only; the others are left empty, so that places stay.
@@ -208,7 +254,7 @@ mod tests {
     #[test]
     fn room_of_rows_that_are_gone_is_given_back_and_the_others_are_found() {
         let row = |number: i64| row(&[Some(number), Some(number)]);
-        let name = KeptName { table: 2, columns: [0, 1].into(), identity: "".into() };
+        let name = KeptName { columns: [0, 1].into(), ..KeptName::first(2) };
         let mut kept = Kept::new(&name);
         let index = kept.add_link(&membership("parent_id IN (SELECT id FROM parent)"));
         (0..3_000).for_each(|number| kept.change(&row(number), 2).unwrap());

@@ -4,16 +4,13 @@
 //! it, which keys a set has. *Invariant*: each key is there once, whoever has it; a pair whose last row the
 //! open transaction took away stays, with none, until it is settled.
 
-use std::hash::BuildHasher;
-
 use brooklet_sql::MemberKey;
-use hashbrown::{HashMap, HashTable};
+use hashbrown::HashMap;
 
+use super::bag::Bag;
 use super::kept::mostly_empty;
 use super::pairs::{Pairs, other, pair};
 use super::sets::SetId;
-use super::slabs::Slabs;
-use crate::hashing::Hashing;
 
 /// A key's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,10 +18,8 @@ pub(super) struct KeyId(u32);
 
 #[derive(Default)]
 pub(super) struct Keys {
-    /// A mark, and the key.
-    slabs: Slabs,
-    by_bytes: HashTable<u32>,
-    hasher: Hashing,
+    /// Each key, counted by the sets that have it.
+    all: Bag,
     /// A key, and a set that has it.
     by_key: Pairs,
     /// A set, and a key of it.
@@ -33,20 +28,14 @@ pub(super) struct Keys {
     counts: HashMap<u64, u64>,
 }
 
-/// A record without its mark.
-fn content(record: &[u8]) -> &[u8] {
-    record.get(1..).unwrap_or_default()
-}
-
 impl Keys {
     /// A key's number, if any set has it or has just lost it.
     pub(super) fn find(&self, key: &MemberKey) -> Option<KeyId> {
-        let same = |id: &u32| self.slabs.get(*id).is_some_and(|one| content(one) == key.as_bytes());
-        self.by_bytes.find(self.hasher.hash_one(key.as_bytes()), same).copied().map(KeyId)
+        self.all.find(key.as_bytes()).map(KeyId)
     }
 
     pub(super) fn key(&self, id: KeyId) -> Option<MemberKey> {
-        self.slabs.get(id.0).map(|record| MemberKey::of_bytes(content(record)))
+        self.all.content(id.0).map(MemberKey::of_bytes)
     }
 
     /// Counts rows of a set in or out; says under which number, and whether the set had none. `None` if there are
@@ -57,33 +46,26 @@ impl Keys {
         key: &MemberKey,
         delta: i64,
     ) -> Option<(KeyId, bool)> {
-        let id = match self.find(key) {
+        let known = self.find(key).filter(|id| self.has(set, *id));
+        let is_new = known.is_none();
+        let id = match known {
             Some(id) => id,
-            None => self.insert(key.as_bytes())?,
+            None => KeyId(self.all.change(key.as_bytes(), 1)?.id),
         };
         let (by_key, by_set) = (pair(id.0, set.0), pair(set.0, id.0));
-        let is_new = self.by_set.insert(by_set);
         let count = match is_new {
             true => 0,
             false => self.counts.get(&by_key).copied().unwrap_or(1),
         };
         if is_new {
             self.by_key.insert(by_key);
+            self.by_set.insert(by_set);
         }
         match count.saturating_add_signed(delta) {
             1 => _ = self.counts.remove(&by_key),
             count => _ = self.counts.insert(by_key, count),
         }
         Some((id, is_new))
-    }
-
-    fn insert(&mut self, key: &[u8]) -> Option<KeyId> {
-        let record: Vec<u8> = std::iter::once(1).chain(key.iter().copied()).collect();
-        let id = self.slabs.insert(&record)?;
-        let (slabs, hasher) = (&self.slabs, &self.hasher);
-        let rehash = |id: &u32| hasher.hash_one(slabs.get(*id).map_or(&[][..], content));
-        self.by_bytes.insert_unique(hasher.hash_one(key), id, rehash);
-        Some(KeyId(id))
     }
 
     /// Forgets a pair that has no rows left.
@@ -97,16 +79,7 @@ impl Keys {
         self.by_key.remove(pair(id.0, set.0));
         self.by_set.remove(pair(set.0, id.0));
         self.counts.remove(&pair(id.0, set.0));
-        if self.sets(id).next().is_some() {
-            return;
-        }
-        let hash = self.slabs.get(id.0).map(|record| self.hasher.hash_one(content(record)));
-        if let Some(hash) = hash
-            && let Ok(entry) = self.by_bytes.find_entry(hash, |one| *one == id.0)
-        {
-            entry.remove();
-        }
-        self.slabs.remove(id.0);
+        self.all.release(id.0);
     }
 
     /// A set is gone.
@@ -125,9 +98,7 @@ impl Keys {
         if mostly_empty(self.counts.capacity(), self.counts.len()) {
             self.counts.shrink_to_fit();
         }
-        if !mostly_empty(self.by_bytes.capacity(), self.by_bytes.len())
-            && !self.slabs.is_mostly_empty()
-        {
+        if !self.all.is_mostly_empty() {
             return;
         }
         let old = std::mem::take(self);
@@ -162,8 +133,8 @@ impl Keys {
 
     /// Bytes in memory.
     pub(super) fn bytes(&self) -> usize {
-        let tables = self.by_bytes.allocation_size() + self.counts.allocation_size();
-        self.slabs.bytes() + self.by_key.bytes() + self.by_set.bytes() + tables
+        let counts = self.counts.allocation_size();
+        self.all.bytes() + self.by_key.bytes() + self.by_set.bytes() + counts
     }
 }
 
@@ -188,7 +159,7 @@ mod tests {
             }
         }
         keys.give_back();
-        assert_eq!((keys.by_bytes.len(), keys.by_set.iter().count(), keys.counts.len()), (3, 6, 6));
+        assert_eq!((keys.all.len(), keys.by_set.iter().count(), keys.counts.len()), (3, 6, 6));
         assert!(keys.bytes() < 4_000, "{}", keys.bytes());
         for number in 0..3_000 {
             let id = keys.find(&key(Some(number)));

@@ -23,6 +23,7 @@ use crate::index::view::View;
 use crate::plan::{ShapeId, ShapePlan};
 use crate::posting::Posting;
 
+mod bag;
 mod counts;
 mod filter;
 mod indexes;
@@ -31,6 +32,7 @@ mod keys;
 mod kinds;
 mod needs;
 mod net;
+mod numbers;
 mod packing;
 mod pairs;
 mod set;
@@ -38,6 +40,7 @@ mod sets;
 mod slabs;
 mod store;
 mod transaction;
+mod values;
 
 pub use counts::{Counts, Frozen};
 pub use filter::Costs;

@@ -1,8 +1,11 @@
 //! A sorted set of pairs of numbers, in few bytes.
 //!
 //! *Enters*: pairs that come and go. *Leaves*: in order, those with a certain first number. *Invariant*: a chunk stands under
-//! its first pair and has those up to the next chunk's, each as what it is more than the one before it, in seven
-//! bits a byte. Neighbours are close, so most take one to three bytes.
+//! its first pair and has those up to the next chunk's, each by what is other than in the one before it. Neighbours
+//! are close, so most take one to three bytes.
+//!
+//! A step is twice what the second number is more, if the first is the same; else twice what the first is more, and one, and
+//! then the second. Numbers are written in seven bits a byte, the lowest first.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +20,9 @@ const CHUNK_OVERHEAD: usize = 72;
 
 /// The room that a chunk grows by.
 const CHUNK_ROOM: usize = 16;
+
+/// Bytes of a step, at most.
+const STEP_BYTES_MAX: usize = 10;
 
 #[derive(Default)]
 pub(super) struct Pairs {
@@ -51,7 +57,7 @@ impl Pairs {
         let Some(chunk) = self.chunks.get_mut(&first) else { return false };
         self.bytes -= chunk.size();
         let is_new = chunk.insert(first, new);
-        let more = (chunk.steps.len() > CHUNK_BYTES_MAX).then(|| chunk.split(first));
+        let more = (chunk.steps.len() > CHUNK_BYTES_MAX).then(|| chunk.split(first, new));
         self.bytes += chunk.size();
         if let Some((first, chunk)) = more {
             self.bytes += chunk.size();
@@ -66,7 +72,7 @@ impl Pairs {
         if let Some((first, old)) = self.chunks.pop_first() {
             self.bytes -= old.size();
             match old.steps.len() < CHUNK_BYTES_MAX / 2 {
-                true => chunk.append(first - new, &old),
+                true => chunk.append((new, first), &old),
                 false => {
                     self.bytes += old.size();
                     self.chunks.insert(first, old);
@@ -106,7 +112,7 @@ impl Pairs {
             && let Some(next) = self.chunks.remove(&at)
         {
             self.bytes -= next.size();
-            chunk.append(at - chunk.last(first), &next);
+            chunk.append((chunk.last(first), at), &next);
         }
     }
 
@@ -185,13 +191,13 @@ impl Chunk {
         if first == new {
             return false;
         }
-        let mut step = [0; 20];
+        let mut step = [0; 2 * STEP_BYTES_MAX];
         let (begin, before, next) = self.seek(first, new);
-        let mut length = write(new - before, &mut step);
+        let mut length = write((before, new), &mut step);
         let end = match next {
             Some((value, _)) if value == new => return false,
             Some((value, end)) => {
-                length += write(value - new, &mut step[length..]);
+                length += write((new, value), &mut step[length..]);
                 end
             }
             None => begin,
@@ -223,11 +229,11 @@ impl Chunk {
     fn remove(&mut self, first: u64, old: u64) -> bool {
         let (begin, before, found) = self.seek(first, old);
         let Some((_, end)) = found.filter(|(value, _)| *value == old) else { return false };
-        let mut step = [0; 20];
+        let mut step = [0; 2 * STEP_BYTES_MAX];
         let mut walk = Walk { steps: &self.steps, at: end, value: old };
         let next = walk.next();
         let end = walk.at;
-        let length = next.map_or(0, |value| write(value - before, &mut step));
+        let length = next.map_or(0, |value| write((before, value), &mut step));
         self.replace(begin, end, &step[..length]);
         self.len -= 1;
         if self.steps.capacity() > 2 * self.steps.len() + CHUNK_ROOM {
@@ -236,9 +242,9 @@ impl Chunk {
         true
     }
 
-    /// Adds another chunk, whose first pair is so much more than the last one here.
-    fn append(&mut self, step: u64, other: &Chunk) {
-        let mut bytes = [0; 20];
+    /// Adds another chunk; of a step the ends are told, which are the last pair here and its first.
+    fn append(&mut self, step: (u64, u64), other: &Chunk) {
+        let mut bytes = [0; STEP_BYTES_MAX];
         let length = write(step, &mut bytes);
         self.steps.reserve_exact(length + other.steps.len());
         self.steps.extend_from_slice(&bytes[..length]);
@@ -250,14 +256,16 @@ impl Chunk {
         Walk { steps: &self.steps, at: 0, value: first }.last().unwrap_or(first)
     }
 
-    /// Leaves about a half here; told is the rest, with its first pair.
-    fn split(&mut self, first: u64) -> (u64, Chunk) {
+    /// Leaves about a half here; told is the rest, with its first pair. If `new` is the last, more may come behind it:
+    /// then all but that stays, so that what comes in order fills chunks.
+    fn split(&mut self, first: u64, new: u64) -> (u64, Chunk) {
+        let is_last = self.last(first) == new;
         let mut walk = Walk { steps: &self.steps, at: 0, value: first };
         let (mut begin, mut kept) = (0, 0);
         let next = loop {
             // There is more than a half, so this is never past the end.
             let Some(value) = walk.next() else { break walk.value };
-            if walk.at > self.steps.len() / 2 {
+            if if is_last { value == new } else { walk.at > self.steps.len() / 2 } {
                 break value;
             }
             (begin, kept) = (walk.at, kept + 1);
@@ -281,30 +289,47 @@ impl Iterator for Walk<'_> {
     type Item = u64;
 
     fn next(&mut self) -> Option<u64> {
-        let (mut step, mut shift) = (0, 0);
-        loop {
-            let byte = *self.steps.get(self.at)?;
-            self.at += 1;
-            step |= u64::from(byte & 0x7F) << shift;
-            if byte & 0x80 == 0 {
-                break;
-            }
-            shift += 7;
-        }
-        self.value += step;
+        let step = self.number()?;
+        self.value = match step & 1 {
+            0 => self.value + (step >> 1),
+            _ => ((self.value >> 32) + (step >> 1)) << 32 | self.number()?,
+        };
         Some(self.value)
     }
 }
 
-/// Writes a step; told how many bytes.
-fn write(mut step: u64, into: &mut [u8]) -> usize {
+impl Walk<'_> {
+    fn number(&mut self) -> Option<u64> {
+        let (mut number, mut shift) = (0, 0);
+        loop {
+            let byte = *self.steps.get(self.at)?;
+            self.at += 1;
+            number |= u64::from(byte & 0x7F) << shift;
+            if byte & 0x80 == 0 {
+                return Some(number);
+            }
+            shift += 7;
+        }
+    }
+}
+
+/// Writes the step from a pair to a greater one; told how many bytes.
+fn write((from, to): (u64, u64), into: &mut [u8]) -> usize {
+    if from >> 32 == to >> 32 {
+        return write_number((to - from) << 1, into);
+    }
+    let length = write_number(((to >> 32) - (from >> 32)) << 1 | 1, into);
+    length + write_number(u64::from(other(to)), &mut into[length..])
+}
+
+fn write_number(mut number: u64, into: &mut [u8]) -> usize {
     let mut length = 0;
-    while step >= 0x80 {
-        into[length] = step as u8 | 0x80;
-        step >>= 7;
+    while number >= 0x80 {
+        into[length] = number as u8 | 0x80;
+        number >>= 7;
         length += 1;
     }
-    into[length] = step as u8;
+    into[length] = number as u8;
     length + 1
 }
 

@@ -74,11 +74,10 @@ impl Block {
         }
         let bytes = &mut self.bytes;
         if bytes.capacity() - bytes.len() < self.length {
-            // Twice as much, but never for more records than there will be.
+            // An eighth more, but never for more records than there will be.
             let places = (BLOCK_BYTES / self.length).clamp(1, 1 << PLACE_BITS);
-            bytes.reserve_exact(
-                bytes.len().min(places * self.length - bytes.len()).max(self.length),
-            );
+            let more = (bytes.len() / 8).next_multiple_of(self.length);
+            bytes.reserve_exact(more.min(places * self.length - bytes.len()).max(self.length));
         }
         bytes.extend_from_slice(record);
         bytes.len() / self.length - 1

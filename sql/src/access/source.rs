@@ -218,6 +218,15 @@ impl Source {
         self.0.needs.as_ref().map(|(source, key)| (source, key))
     }
 
+    /// The columns whose values, as they are, its keys are.
+    pub fn equated(&self) -> impl Iterator<Item = usize> {
+        let columns = match &self.0.kind {
+            Kind::Columns(columns) => &columns[..],
+            _ => &[],
+        };
+        columns.iter().map(|(at, _)| *at)
+    }
+
     /// Whether each of its keys has eight bytes.
     #[must_use]
     pub fn is_narrow(&self) -> bool {
