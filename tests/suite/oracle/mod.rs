@@ -4,9 +4,11 @@
 //! client's rows must be what `SELECT … WHERE (predicate) IS TRUE` gives. `BROOKLET_TEST_SEED` replays a run's
 //! choices, `BROOKLET_TEST_ROUNDS` sets its length.
 
+mod every;
 mod migrations;
 mod predicates;
 mod tables;
+mod templates;
 mod writes;
 
 use std::time::Duration;
