@@ -10,13 +10,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use brooklet_dataflows::members::needs;
+use brooklet_dataflows::members::{Counts, KeptName, needs};
 use brooklet_sql::Lsn;
 use tokio::sync::oneshot::{self, error::RecvError};
 use tokio::time::timeout;
 
 use super::load::{self, Need};
-use super::{Beginning, Collect, Input, Loaded};
+use super::{Beginning, Collect, Input, Loaded, TooLarge};
 use crate::ingest::Entry;
 use crate::limits::NUDGE_AFTER;
 use crate::replication::snapshot::Snapshot;
@@ -24,6 +24,7 @@ use crate::shapes::base::Stage;
 use crate::shapes::chunks::Chunks;
 use crate::shapes::create::{CreateError, Workshop, finish};
 use crate::shapes::definition::LogMode;
+use crate::shapes::visibility::Seen;
 use crate::shapes::{Shape, fold};
 
 /// Makes a shape whose handle is known already.
@@ -43,11 +44,34 @@ pub async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), CreateErr
     let seen = Arc::clone(&snapshot.seen);
     snapshot.end().await?;
     let rows = load::add_unseen(&shop.change_log, &seen.visibility, streamed, rows).await?;
+    let began = loaded(shop, shape, rows, seen).await?;
+    let began = nudged(shop, began).await.map_err(|_| CreateError::Ended)?;
+    begin(shop, shape, began).await
+}
+
+/// Where a shape begins, or why it cannot; told once the stream has passed its snapshot.
+pub(crate) type Began = Result<Beginning, TooLarge>;
+
+/// Hands on what a snapshot shows.
+pub(crate) async fn loaded(
+    shop: &Workshop,
+    shape: &Arc<Shape>,
+    rows: Vec<(KeptName, Counts)>,
+    seen: Arc<Seen>,
+) -> Result<oneshot::Receiver<Began>, CreateError> {
     let (answer, began) = oneshot::channel();
     let (plan, log) = (Arc::clone(&shape.plan), Arc::clone(&shape.log));
     let loaded = Loaded { plan, log, rows, seen, answer };
     send(shop, Input::Loaded(Box::new(loaded))).await?;
-    let began = nudged(shop, began).await.map_err(|_| CreateError::Ended)?;
+    Ok(began)
+}
+
+/// Stores the rows that a shape begins with, and notes it in the catalogue.
+pub(crate) async fn begin(
+    shop: &Workshop,
+    shape: &Arc<Shape>,
+    began: Began,
+) -> Result<(), CreateError> {
     let Beginning { seen, rows } =
         began.map_err(|error| CreateError::Refused(error.to_string()))?;
     shop.recent.forget_visible(&seen.visibility);
@@ -82,7 +106,7 @@ async fn nudged<T>(shop: &Workshop, mut answer: oneshot::Receiver<T>) -> Result<
 
 /// Asks for the stream from here on; says which transaction is the last before it, and which rows are not
 /// kept yet.
-async fn collect(
+pub(crate) async fn collect(
     shop: &Workshop,
     shape: &Shape,
     needs: &[Need],

@@ -269,7 +269,7 @@ impl Lane {
             })
         };
         let ready = self.loads.iter().filter(|(_, load)| reached(load));
-        let ready: Vec<ShapeId> = ready.map(|(shape, _)| *shape).collect();
+        let ready: BTreeSet<ShapeId> = ready.map(|(shape, _)| *shape).collect();
         for shape in ready {
             let Some(load) = self.loads.remove(&shape) else { continue };
             let Load { needs, collected, relations, loaded: Some(loaded), .. } = load else {

@@ -154,7 +154,7 @@ pub async fn restore(
 }
 
 /// The rows that a checkpoint has; none if it turns out to be of no use.
-async fn standing(checkpoint: Option<CaughtUp>) -> Vec<(KeptName, Counts)> {
+pub(crate) async fn standing(checkpoint: Option<CaughtUp>) -> Vec<(KeptName, Counts)> {
     let Some(checkpoint) = checkpoint else { return Vec::new() };
     match tokio::task::spawn_blocking(|| checkpoint.read()).await {
         Ok(Ok(rows)) => rows,

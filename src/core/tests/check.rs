@@ -4,6 +4,7 @@ use brooklet_dataflows::{ShapeId, Verdict};
 use brooklet_sql::{Lsn, Row};
 
 use super::life::{Ended, Life};
+use super::members;
 use super::postgres::{Postgres, Question, Seen, row};
 use crate::shape_log::Offset;
 use crate::shape_log::block::last_op;
@@ -30,7 +31,7 @@ pub(super) fn entries(life: &Life, shape: &Shape) -> Result<Option<(Offset, Vec<
                 if offset <= slice.after || offset > slice.end {
                     continue;
                 }
-                let change = life.log.read(posting.seq, shape.table().oid)?;
+                let change = block.change(&posting, &life.log, shape.table().oid)?;
                 let shown = change.new.as_ref().filter(|_| posting.verdict != Verdict::Delete);
                 let keyed = change.old.as_ref().filter(|_| posting.verdict != Verdict::Insert);
                 found.push(Seen {
@@ -74,6 +75,28 @@ pub(super) fn everything(life: &Life) -> Result<(), Ended> {
             continue;
         }
         known.read(begin, &found, &postgres, true);
+        if known.question.subquery.is_some() {
+            let bases: Vec<_> = shape.bases().to_vec();
+            let bases = bases.iter().map(|base| {
+                let rows = base_rows(life, base, known.question, &contains, &postgres)?;
+                let after = Lsn(base.after().offset.tx);
+                Ok((postgres.contained(&contains, after), rows))
+            });
+            let mut moved = 0;
+            for (contained, rows) in bases.collect::<Result<Vec<_>, Ended>>()? {
+                moved += members::each_transaction(
+                    &postgres,
+                    known.question,
+                    contained,
+                    rows,
+                    &found,
+                    fold,
+                );
+            }
+            records.with_subqueries += 1;
+            records.moved += moved;
+            continue;
+        }
         for base in shape.bases() {
             let mut rows = base_rows(life, &base, known.question, &contains, &postgres)?;
             // After all entries.

@@ -6,10 +6,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use brooklet_dataflows::{Event, ShapeId};
-use brooklet_sql::{Lsn, RelationName, Tables};
+use brooklet_sql::{Lsn, Tables};
 use tokio::sync::{mpsc, watch};
 
-use super::super::{members::MemberStores, open_stores, replay, restore};
+use super::super::{FoundLogs, open_stores, replay, restore};
+use super::members::{self, Lane, Subquery};
 use super::postgres::{Postgres, Question, Stream, schema};
 use super::records::{Known, Records};
 use super::world::World;
@@ -18,23 +19,22 @@ use crate::change_log::{ChangeLog, Flushed, Rolled, Writer};
 use crate::engine::{Engine, Mail};
 use crate::epoch::begin_dir;
 use crate::ingest::{Entry, Ingest, confirm_one};
-use crate::members::MembersHandle;
 use crate::members::watch::Watch;
 use crate::replication::Database;
 use crate::replication::memberships::Memberships;
 use crate::replication::schema::Schemas;
 use crate::shape_log::pack::PackError;
-use crate::shape_log::{Appender, Encoded, LogPoint, ShapeLog};
+use crate::shape_log::{Appender, Encoded, LogPoint, ShapeLog, ShapeLogs};
+use crate::shapes::Shape;
 use crate::shapes::base::{Base, SnapshotState, Stage};
+use crate::shapes::catalog::ShapeRecord;
 use crate::shapes::chunks::Chunks;
 use crate::shapes::create::{CreateError, Workshop, early, finish, install};
-use crate::shapes::definition::FilterSource;
-use crate::shapes::definition::Question as Asked;
 use crate::shapes::recent::RecentCommits;
 use crate::shapes::registry::Registry;
 use crate::shapes::retention::Retention;
+use crate::shapes::stored::Stored;
 use crate::shapes::visibility::Seen;
-use crate::shapes::{Defined, Shape};
 use crate::storage::tests::faulty::Faulty;
 
 /// Goes on once everything is open.
@@ -74,17 +74,6 @@ fn database() -> Database {
     Database::new("postgresql://nobody@127.0.0.1:1/none", None, 1).unwrap()
 }
 
-fn defined(question: Question, added: usize) -> Defined {
-    let filter = question
-        .below
-        .map(|below| FilterSource { text: "n < $1".into(), params: vec![below.to_string()] });
-    let name = RelationName { schema: "public".into(), table: format!("t{}", question.table) };
-    let listed = ["id", "n", "body"].map(str::to_owned).to_vec();
-    let columns = question.listed.then_some(listed);
-    let asked = Asked { columns, ..Asked::all(name, filter) };
-    Defined::new(schema(question.table, added), &Tables::new(), asked).unwrap()
-}
-
 impl Life {
     /// Starts as `core` does.
     pub fn start(world: World, disk: &Faulty) -> Result<Life, (World, Ended)> {
@@ -98,8 +87,7 @@ impl Life {
     fn open(world: &World, disk: &Faulty) -> Result<Begin, Ended> {
         let _context = world.runtime.enter();
         let (storage, dir) = (disk.handle(), Path::new("/storage/epoch-1"));
-        begin_dir(&*storage, Path::new("/storage"))?;
-        begin_dir(&*storage, dir)?;
+        [Path::new("/storage"), dir].into_iter().try_for_each(|dir| begin_dir(&*storage, dir))?;
         let (log, writer, commits) = ChangeLog::open(&storage, &dir.join("changes"))?;
         world.check_confirmed(writer.end());
         let (stores, appenders) = open_stores(&storage, dir, &writer)?;
@@ -107,14 +95,14 @@ impl Life {
         let schemas = Schemas::new(database(), Arc::clone(&stores.layouts));
         world.records.lock().unwrap().found(&stores.records);
         let logs = [&*stores.logs, &*stores.members.logs];
-        let (shapes, left_out) =
-            restore(stores.records, &stores.stored, stores.found, logs, &schemas, world.repaired);
-        assert!(left_out.is_empty());
-        let after = stores.position.max(world.repaired);
-        world.runtime.block_on(replay(&log, after, &shapes, &engine))?;
+        let (found, repaired) = ((stores.records, stores.found), world.repaired);
+        let shapes = revive(found, &stores.stored, logs, &schemas, repaired);
+        world.runtime.block_on(replay(&log, stores.position.max(repaired), &shapes, &engine))?;
         let (unsealed, begun_after) = (log.unsealed(&commits), writer.last_commit());
         let (recent, start) = (Arc::new(RecentCommits::new(commits)), writer.end());
-        let (ingest, confirms, durable, rolled) = ingest(writer, &recent);
+        let (lane, watch, members, checkpoint) =
+            Lane::open(world, stores.members, &shapes, &log, start)?;
+        let (ingest, confirms, durable, rolled) = ingest(writer, &recent, watch);
         let shop = Arc::new(Workshop {
             database: database(),
             publication: schemas.publication("p".into(), Memberships::new([], |_, _| {})),
@@ -132,14 +120,15 @@ impl Life {
             begun_after,
             postings: stores.postings,
             large: stores.large.0,
-            members: members(stores.members),
+            members,
             chunk_bytes: 300,
         });
         let (ended, next_id, templates) = (stores.ended, stores.next_id, stores.templates);
         Ok(Box::new(move |mut world: World| {
             let registry = Registry::new(Arc::clone(&shop), templates, shapes, next_id);
             let stream = Stream::connect(&mut world.postgres.lock().unwrap(), start);
-            let tasks: Vec<Task> = vec![Box::pin(Arc::clone(&registry).follow(ended))];
+            world.lane = Some(lane);
+            let tasks = members::begun(&world, &registry, ended, checkpoint);
             let shapes = registry.finished().into_iter().map(|shape| (shape.id(), shape)).collect();
             let retention = Retention::new(Arc::clone(&registry), None);
             world.rng = world.rng.fork();
@@ -169,7 +158,7 @@ impl Life {
     pub fn end(self) -> World {
         // What was published may have been confirmed in the last moment.
         self.hear();
-        self.world
+        World { lane: None, ..self.world }
     }
 
     pub fn emitter(&self) -> crate::shape_log::AppenderHandle {
@@ -217,7 +206,7 @@ impl Life {
             92 => self.slow_catalog(),
             93..95 => self.cut()?,
             95 => self.seal(),
-            96 => self.retain(),
+            96 => self.checkpoint(),
             97..98 => self.sync_postings(),
             98 => self.retain(),
             _ => self.read()?,
@@ -240,8 +229,16 @@ impl Life {
         self.confirm()?;
         self.append()?;
         self.poll()?;
+        // What tasks have told the thread of subqueries.
+        self.append()?;
         // Only the one that follows the ends is always there.
-        Ok((self.tasks.len() > 1 || !self.batches.is_empty()).then_some(Step::Other))
+        let waits = self.tasks.len() > 1 || members::is_behind(self);
+        if waits {
+            // Rows of subqueries may wait until the stream has passed their snapshot.
+            let wal = self.world.postgres.lock().unwrap().wal;
+            self.hand_on(vec![Entry::Idle(Lsn(wal))])?;
+        }
+        Ok((waits || !self.batches.is_empty()).then_some(Step::Other))
     }
 
     pub(super) fn receive(&mut self) -> Result<(), Ended> {
@@ -257,6 +254,8 @@ impl Life {
         if !events.is_empty() {
             self.shop.engine.send_blocking(events)?;
         }
+        self.ingest.watch.flush();
+        self.world.lane.iter_mut().for_each(Lane::settle);
         Ok(())
     }
 
@@ -293,8 +292,10 @@ impl Life {
     }
 
     pub(super) fn sync_postings(&mut self) {
-        let appender = self.shop.appender.clone();
-        self.tasks.push(Box::pin(async move { _ = appender.sync().await }));
+        for appender in [&self.shop.appender, &self.shop.members.appender] {
+            let appender = appender.clone();
+            self.tasks.push(Box::pin(async move { _ = appender.sync().await }));
+        }
     }
 
     pub(super) fn poll(&mut self) -> Result<(), Ended> {
@@ -307,6 +308,9 @@ impl Life {
             }
         }
         self.tasks = left;
+        while let Some(slice) = self.world.lane.as_mut().and_then(Lane::slice) {
+            self.hand_on(slice)?;
+        }
         Ok(())
     }
 
@@ -315,7 +319,7 @@ impl Life {
             self.unsealed.push(rolled);
         }
         if let Some(next) = self.unsealed.first().copied()
-            && self.shop.logs.durable() >= next.end
+            && self.shop.both_logs().iter().all(|logs| logs.durable() >= next.end)
         {
             self.unsealed.remove(0);
             // What cannot be sealed stays as it is.
@@ -332,13 +336,21 @@ impl Life {
         }
         let rng = &mut self.world.rng;
         let below = [None, Some(3), Some(7)][rng.below(3)];
-        let question = Question { table: rng.below(2), below, listed: rng.percent(50) };
-        let added = self.world.postgres.lock().unwrap().tables[question.table].added;
+        let mut question =
+            Question { table: rng.below(2), below, listed: rng.percent(50), subquery: None };
+        if self.world.subqueries && rng.percent(50) {
+            let subquery = Some(Subquery::random(rng));
+            question = Question { below: None, listed: true, subquery, ..question };
+        }
+        let all = self.world.postgres.lock().unwrap().tables.each_ref().map(|table| table.added);
+        let added = all[question.table];
+        let tables = (0..2).map(|table| schema(table, all[table]));
+        let tables: Tables = tables.map(|table| (table.name.clone(), table)).collect();
         let id = ShapeId(self.next_id);
         self.next_id += 1;
         let handle = self.world.records.lock().unwrap().begin(id, question, added);
         let log = Arc::new(ShapeLog::new(id, self.shop.chunk_bytes));
-        let mut defined = defined(question, added);
+        let mut defined = members::defined(question, added, &tables);
         self.registry.templates().share(&mut defined);
         let base = Base::new(handle, LogPoint::BEGIN, 0, SnapshotState::starting());
         let shape = Arc::new(Shape::new(defined, log, base));
@@ -348,7 +360,10 @@ impl Life {
         let (postgres, records) = (Arc::clone(self.postgres()), Arc::clone(self.records()));
         let asked = Arc::clone(&shape);
         self.tasks.push(Box::pin(async move {
-            let made = make(&shop, &shape, &postgres, &records).await;
+            let made = match question.subquery {
+                None => make(&shop, &shape, &postgres, &records).await,
+                Some(_) => members::make(&shop, &shape, &postgres, &records).await,
+            };
             match made {
                 Ok(()) => records.lock().unwrap().finished(id),
                 Err(_) => {
@@ -447,21 +462,17 @@ async fn make(
     finish(shop, shape, &seen, late, || true).await
 }
 
-fn members(stores: MemberStores) -> MembersHandle {
-    let MemberStores { appender, logs, postings, checkpoints, .. } = stores;
-    let (inputs, slices) = (mpsc::channel(1).0, mpsc::channel(1).0);
-    let (bytes_max, begun_after) = (0, Lsn::ZERO);
-    MembersHandle {
-        inputs,
-        logs,
-        appender,
-        postings,
-        checkpoints,
-        slices,
-        bytes_max,
-        begun_after,
-        forgotten: Default::default(),
-    }
+/// The shapes that were found: none may be lost.
+fn revive(
+    (records, found): (Vec<ShapeRecord>, FoundLogs),
+    stored: &Stored,
+    logs: [&ShapeLogs; 2],
+    schemas: &Schemas,
+    repaired: Lsn,
+) -> Vec<Shape> {
+    let (shapes, left_out) = restore(records, stored, found, logs, schemas, repaired);
+    assert!(left_out.is_empty());
+    shapes
 }
 
 /// What makes durable what was appended.
@@ -475,10 +486,10 @@ struct Confirms {
 fn ingest(
     writer: Writer,
     recent: &Arc<RecentCommits>,
+    watch: Watch,
 ) -> (Ingest, Confirms, watch::Receiver<Lsn>, mpsc::UnboundedReceiver<Rolled>) {
     let (durable, position) = watch::channel(writer.end());
     let (rolled, files) = mpsc::unbounded_channel();
-    let watch = Watch::new(mpsc::channel(1).0, Default::default());
     let ingest = Ingest { writer, recent: Arc::clone(recent), rolled, watch, skipping: false };
     (ingest, Confirms { flushed: None, durable }, position, files)
 }

@@ -5,6 +5,7 @@
 
 mod check;
 mod life;
+mod members;
 mod order;
 mod postgres;
 mod records;
@@ -40,6 +41,10 @@ struct Tally {
     retired: usize,
     rewritten: usize,
     compacted: usize,
+    with_subqueries: usize,
+    checkpoints: usize,
+    from_checkpoint: usize,
+    moved: usize,
 }
 
 fn number(name: &str, default: u64) -> u64 {
@@ -55,6 +60,8 @@ fn world(rng: &mut Rng) -> World {
         repaired: Lsn::ZERO,
         records: Arc::default(),
         runtime: Arc::new(runtime.unwrap()),
+        subqueries: false,
+        lane: None,
     }
 }
 
@@ -168,6 +175,7 @@ fn crash_again_and_again(
 ) -> (Tally, Vec<u64>, Vec<String>) {
     let mut rng = Rng::new(seed);
     let (mut world, mut disk) = (world(&mut rng), Faulty::new(rng.fork()));
+    world.subqueries = true;
     let (mut tally, mut places, mut errors) = (Tally::default(), Vec::new(), Vec::new());
     for _ in 0..crashes {
         let fault = faults[rng.below(faults.len())];
@@ -212,6 +220,10 @@ fn crash_again_and_again(
     tally.sealed = records.sealed;
     (tally.folded, tally.retired) = (records.folded, records.retired);
     (tally.rewritten, tally.compacted) = (records.rewritten, records.compacted);
+    tally.with_subqueries = records.with_subqueries;
+    tally.checkpoints = records.checkpoints;
+    tally.from_checkpoint = records.from_checkpoint;
+    tally.moved = records.moved;
     tally.commits = world.postgres.lock().unwrap().commits.len();
     drop(records);
     (tally, places, errors)
@@ -230,6 +242,10 @@ impl std::ops::AddAssign for Tally {
         self.retired += more.retired;
         self.rewritten += more.rewritten;
         self.compacted += more.compacted;
+        self.with_subqueries += more.with_subqueries;
+        self.checkpoints += more.checkpoints;
+        self.from_checkpoint += more.from_checkpoint;
+        self.moved += more.moved;
     }
 }
 
@@ -282,6 +298,9 @@ fn killed_at_thousands_of_points_between_receive_and_publish_nothing_is_lost_or_
     let least = tally.crashes / 10;
     assert!(tally.folded > least && tally.retired > least && tally.rewritten > least, "{tally:?}");
     assert!(tally.compacted > tally.crashes / 500, "{tally:?}");
+    let least = tally.crashes / 10;
+    assert!(tally.with_subqueries > least && tally.moved > least, "{tally:?}");
+    assert!(tally.checkpoints > least && tally.from_checkpoint > least, "{tally:?}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use brooklet_sql::{
     Column, Lsn, Relation, RelationColumn, RelationName, ReplicaIdentity, Row, TableSchema,
 };
 
+use super::members::{State, Subquery};
 use crate::ingest::Entry;
 use crate::shape_log::Offset;
 use crate::shapes::visibility::Visibility;
@@ -20,7 +21,7 @@ use crate::storage::tests::rng::Rng;
 const COMMIT: u64 = 48;
 
 /// `id, n, body`, then what was added to the table since.
-type Values = Vec<Option<String>>;
+pub(super) type Values = Vec<Option<String>>;
 
 pub(super) struct Postgres {
     rng: Rng,
@@ -50,12 +51,12 @@ pub(super) struct Commit {
     pub lsn: Lsn,
     pub end_lsn: Lsn,
     xid: u32,
-    operations: Vec<Operation>,
+    pub operations: Vec<Operation>,
     /// Whether snapshots see it.
     pub visible: bool,
 }
 
-enum Operation {
+pub(super) enum Operation {
     Row { table: usize, added: usize, old: Option<Values>, new: Option<Values> },
     Truncate { table: usize },
 }
@@ -68,6 +69,8 @@ pub(super) struct Question {
     pub below: Option<u32>,
     /// `id, n, body` and not what is added later.
     pub listed: bool,
+    /// Instead of `below`: which rows of a table it asks for.
+    pub subquery: Option<Subquery>,
 }
 
 /// What one change brings to a shape, as a client sees it.
@@ -155,7 +158,18 @@ pub(super) fn schema(table: usize, added: usize) -> Arc<TableSchema> {
 }
 
 impl Question {
-    fn matches(self, values: &Values) -> bool {
+    /// Every row of a table.
+    pub fn all(table: usize) -> Question {
+        Question { table, below: None, listed: true, subquery: None }
+    }
+
+    /// Whether its rows depend on those of a table.
+    fn reads(self, table: usize) -> bool {
+        self.table == table || self.subquery.is_some_and(|one| one.inner(self.table) == table)
+    }
+
+    /// But for what its subquery says.
+    pub fn matches(self, values: &Values) -> bool {
         let n = values[1].as_deref().map(|n| n.parse::<u32>().unwrap());
         self.below.is_none_or(|below| n.is_some_and(|n| n < below))
     }
@@ -245,7 +259,7 @@ impl Postgres {
 
     /// What is visible, and the last commit that is.
     pub fn look(&mut self) -> (Visibility, Lsn) {
-        let taken = self.snapshot(Question { table: 0, below: None, listed: true });
+        let taken = self.snapshot(Question::all(0));
         let seen = self.commits.iter().rfind(|commit| commit.visible);
         (taken.visibility, seen.map_or(Lsn::ZERO, |commit| commit.lsn))
     }
@@ -278,20 +292,10 @@ impl Postgres {
 
     /// The rows that a question is about after the given commits.
     pub fn rows(&self, question: Question, contains: &[bool]) -> BTreeMap<String, Values> {
-        let mut rows = BTreeMap::new();
+        let mut tables = State::default();
         let commits = self.commits.iter().zip(contains).filter(|(_, contained)| **contained);
-        for operation in commits.flat_map(|(commit, _)| &commit.operations) {
-            match operation {
-                Operation::Truncate { table } if *table == question.table => rows.clear(),
-                Operation::Row { table, old, new, .. } if *table == question.table => {
-                    old.iter().for_each(|old| _ = rows.remove(&old[0].clone().unwrap()));
-                    new.iter()
-                        .for_each(|new| _ = rows.insert(new[0].clone().unwrap(), new.clone()));
-                }
-                _ => {}
-            }
-        }
-        rows.retain(|_, row: &mut Values| question.matches(row));
+        commits.for_each(|(commit, _)| tables.apply(commit));
+        let mut rows = tables.rows(question);
         // A column that was added is empty in older rows.
         let columns = 3 + if question.listed { 0 } else { self.tables[question.table].added };
         rows.values_mut().for_each(|row| row.resize(columns, None));
@@ -349,7 +353,7 @@ impl Postgres {
             let unseen = contains.get(number) != Some(&true);
             for operation in &commit.operations {
                 match operation {
-                    Operation::Truncate { table } if *table == question.table => {
+                    Operation::Truncate { table } if question.reads(*table) => {
                         may = true;
                         must |= unseen;
                     }

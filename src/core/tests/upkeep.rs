@@ -27,8 +27,9 @@ impl Life {
         let task: Task = Box::pin(async move {
             let _one = folding.lock().await;
             let shop = Arc::clone(registry.workshop());
-            reached(|| shop.logs.processed() >= until).await;
-            if !shape.log.is_past_snapshot(shop.logs.processed()) {
+            let logs = Arc::clone(shop.logs_of(&shape));
+            reached(|| logs.processed() >= until).await;
+            if !shape.log.is_past_snapshot(logs.processed()) {
                 return;
             }
             if fold::fold(&registry, &shape, &seen).await.is_ok() {

@@ -10,6 +10,7 @@ use std::task::{Context, Wake, Waker};
 use brooklet_sql::Lsn;
 use tokio::runtime::Runtime;
 
+use super::members::Lane;
 use super::postgres::Postgres;
 use super::records::Records;
 use crate::storage::tests::rng::Rng;
@@ -30,6 +31,10 @@ pub(super) struct World {
     pub repaired: Lsn,
     pub records: Arc<Mutex<Records>>,
     pub runtime: Arc<Runtime>,
+    /// Whether there are shapes with subqueries.
+    pub subqueries: bool,
+    /// The thread that keeps their rows.
+    pub lane: Option<Lane>,
 }
 
 #[derive(Default)]
@@ -55,6 +60,7 @@ impl World {
             let polled = catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(&mut context)));
             drop(open);
             self.settle();
+            self.lane.iter_mut().for_each(Lane::settle);
             let polled = polled.map_err(|panic| match panic.downcast::<anyhow::Error>() {
                 // What `fsync_failed` says. Everything else is a failure of the test.
                 Ok(error) => *error,
