@@ -191,7 +191,8 @@ impl Life {
             return Ok(self.dataflow());
         }
         match self.world.rng.below(100) {
-            0..20 => self.world.postgres.lock().unwrap().commit(),
+            0..19 => self.world.postgres.lock().unwrap().commit(),
+            19 => self.checkpoint(),
             20..22 => self.world.postgres.lock().unwrap().noise(),
             22..23 if self.world.rng.percent(5) => self.world.postgres.lock().unwrap().alter(),
             23..43 => self.receive()?,
@@ -206,7 +207,7 @@ impl Life {
             92 => self.slow_catalog(),
             93..95 => self.cut()?,
             95 => self.seal(),
-            96 => self.checkpoint(),
+            96 => self.retain(),
             97..98 => self.sync_postings(),
             98 => self.retain(),
             _ => self.read()?,

@@ -298,7 +298,6 @@ fn killed_at_thousands_of_points_between_receive_and_publish_nothing_is_lost_or_
     let least = tally.crashes / 10;
     assert!(tally.folded > least && tally.retired > least && tally.rewritten > least, "{tally:?}");
     assert!(tally.compacted > tally.crashes / 500, "{tally:?}");
-    let least = tally.crashes / 10;
     assert!(tally.with_subqueries > least && tally.moved > least, "{tally:?}");
     assert!(tally.checkpoints > least && tally.from_checkpoint > least, "{tally:?}");
 }

@@ -14,8 +14,11 @@ pub const TABLES: &str = "
     CREATE TABLE members (id int PRIMARY KEY, user_id int, project int, role text);
     CREATE TABLE projects (id int PRIMARY KEY, active bool, owner int, name text)";
 
-/// Columns besides the key, and values as Postgres reads them.
-pub const COLUMNS: [(&str, &[(&str, &[&str])]); 3] = [
+/// Columns, and values as Postgres reads them.
+type Columns = &'static [(&'static str, &'static [&'static str])];
+
+/// The tables' columns besides their keys.
+pub const COLUMNS: [(&str, Columns); 3] = [
     (
         "things",
         &[
