@@ -72,6 +72,7 @@ pub struct ShapeLogs {
     read: Mutex<BTreeMap<Lsn, usize>>,
     processed: AtomicU64,
     durable: AtomicU64,
+    given_up: AtomicU64,
     /// Shapes that the stream has ended, and of how many the catalogue knows.
     ends: (AtomicU64, AtomicU64),
     /// What shapes contain that have the entries of a repair, by its place.
@@ -131,13 +132,19 @@ impl ShapeLogs {
         let log = self.logs.write().unwrap_or_else(|e| e.into_inner()).remove(shape);
         if let Some(log) = log {
             log.close(why);
+            self.note_given_up();
         }
     }
 
-    /// All logs.
+    /// A log gives entries up.
+    pub fn note_given_up(&self) {
+        self.given_up.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How often that has happened: as long as this stays, no entry that was referred to is free.
     #[must_use]
-    pub fn all(&self) -> Vec<Arc<ShapeLog>> {
-        self.logs.read().unwrap_or_else(|e| e.into_inner()).all().cloned().collect()
+    pub fn given_up(&self) -> u64 {
+        self.given_up.load(Ordering::Acquire)
     }
 
     /// Keeps what entries from `lsn` on refer to, as long as the pin lives.
@@ -169,6 +176,23 @@ impl ShapeLogs {
 
     fn advance(&self, lsn: Lsn) {
         self.processed.fetch_max(lsn.0, Ordering::AcqRel);
+    }
+}
+
+/// Logs that somebody walks over.
+pub trait Logs {
+    /// Shows every log that is there all the time, some of them twice.
+    fn each(&self, each: &mut dyn FnMut(&Arc<ShapeLog>));
+}
+
+impl Logs for ShapeLogs {
+    fn each(&self, each: &mut dyn FnMut(&Arc<ShapeLog>)) {
+        for number in 0.. {
+            // Others come and go in between.
+            let piece = self.logs.read().unwrap_or_else(|e| e.into_inner()).piece(number);
+            let Some(piece) = piece else { return };
+            piece.iter().for_each(&mut *each);
+        }
     }
 }
 
@@ -458,8 +482,8 @@ impl Appender {
     fn end(&mut self, shape: ShapeId, why: EndReason) {
         self.file.append_ended(&[shape]);
         self.logs.ends.0.fetch_add(1, Ordering::AcqRel);
-        self.unpublished.retain(|(log, _)| log.shape() != shape);
         self.open.remove(&shape);
+        // What is not published yet finds the log closed.
         self.logs.remove(shape, why);
         // Nobody listening means that the process is ending.
         let _ = self.ended.send((shape, why));

@@ -27,7 +27,7 @@ mod scale;
 pub mod typed;
 mod varint;
 
-pub use appender::{Appender, AppenderHandle, Pin, Results, ShapeLogs, SharedAppender};
+pub use appender::{Appender, AppenderHandle, Logs, Pin, Results, ShapeLogs, SharedAppender};
 pub use block::Block;
 pub use encode::View;
 pub use encoded::{Encoded, Piece};

@@ -137,7 +137,7 @@ impl Life {
         });
         let (ended, next_id, templates) = (stores.ended, stores.next_id, stores.templates);
         Ok(Box::new(move |mut world: World| {
-            let registry = Registry::new(Arc::clone(&shop), templates, shapes, next_id);
+            let registry = Registry::new(Arc::clone(&shop), templates, shapes, next_id, true);
             let stream = Stream::connect(&mut world.postgres.lock().unwrap(), start);
             let tasks: Vec<Task> = vec![Box::pin(Arc::clone(&registry).follow(ended))];
             let shapes = registry.finished().into_iter().map(|shape| (shape.id(), shape)).collect();
