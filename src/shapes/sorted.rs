@@ -126,11 +126,6 @@ impl<T: Keyed> Sorted<T> {
         };
         rest.iter().chain(later.flat_map(|(_, chunk)| chunk))
     }
-
-    #[cfg(test)]
-    pub(super) fn first(&self) -> Option<&T> {
-        self.after(None).next()
-    }
 }
 
 #[cfg(test)]
@@ -156,7 +151,7 @@ mod tests {
         let after: Vec<Pair> = sorted.after(Some(begin)).copied().collect();
         assert!(after.iter().eq(model.range(begin + 1..).map(|(_, pair)| pair)), "after {begin}");
         assert!(sorted.after(None).eq(model.values()));
-        assert_eq!(sorted.first(), model.values().next());
+        assert_eq!(sorted.after(None).next(), model.values().next());
         assert!(sorted.chunks.values().all(|chunk| (1..=CHUNK).contains(&chunk.len())));
         let small = |chunk: &&Vec<Pair>| chunk.len() <= CHUNK / 8;
         let chunks: Vec<&Vec<Pair>> = sorted.chunks.values().collect();
