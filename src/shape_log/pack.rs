@@ -195,8 +195,14 @@ impl PackStore {
         packs.live.iter().filter(sparse).map(|(pack, _)| *pack).collect()
     }
 
-    /// The shapes that have, or had, rows in a pack that is no longer written to; of none if there is no such pack.
-    /// Blocks on files.
+    /// Bytes of a pack that something refers to.
+    #[must_use]
+    pub fn live_in(&self, pack: u32) -> u64 {
+        self.packs().live.get(&pack).copied().unwrap_or_default()
+    }
+
+    /// The shapes that have stored rows in a pack that is no longer written to; of none if there is no such pack.
+    /// Others may share them. Blocks on files.
     pub fn shapes_in(&self, pack: u32) -> Result<BTreeSet<ShapeId>, PackError> {
         let (path, mut shapes) = (path(&self.inner.dir, pack), BTreeSet::new());
         let Some(file) = self.packs().files.get(&pack).cloned() else { return Ok(shapes) };
@@ -299,6 +305,12 @@ impl BatchPlace {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.length
+    }
+
+    /// Where in its pack.
+    #[must_use]
+    pub fn at(&self) -> u64 {
+        self.at
     }
 
     /// Which pack it is in.

@@ -39,12 +39,22 @@ pub struct Retention {
     /// Batches that were copied a round ago.
     copied: Vec<BatchPlace>,
     /// Packs that are mostly unused, each with the shapes that may have rows there.
-    sparse: HashMap<u32, Vec<ShapeId>>,
+    sparse: HashMap<u32, Sparse>,
     /// What was looked at last, and found nothing.
     looked: Looked,
     /// Rounds until what the last shapes to end have left is gone.
     settling: u32,
 }
+
+/// Who may have rows in a pack.
+struct Sparse {
+    shapes: BTreeSet<ShapeId>,
+    /// For so many rounds. Others may come to share its batches.
+    rounds: u32,
+}
+
+/// For so many rounds it is believed whose rows a pack holds: most are gone with the second.
+const SPARSE_ROUNDS: u32 = 4;
 
 /// A walk over all entries finds what the last one has found as long as these are the same.
 #[derive(Default, PartialEq, Eq)]
@@ -157,27 +167,22 @@ impl Retention {
         Ok(())
     }
 
-    /// Copies what is left of packs that are mostly unused. Only shapes that have rows there are looked at: a pack says
-    /// whose rows it holds.
+    /// Copies what is left of packs that are mostly unused. Only shapes that have rows there are looked at.
     pub(crate) async fn clean_packs(&mut self) -> Result<(), CreateError> {
-        let shop = Arc::clone(self.registry.workshop());
-        let sparse = shop.packs.sparse();
-        self.sparse.retain(|pack, _| sparse.contains(pack));
+        let sparse = self.registry.workshop().packs.sparse();
+        self.sparse.retain(|pack, found| {
+            found.rounds += 1;
+            sparse.contains(pack) && found.rounds < SPARSE_ROUNDS
+        });
         for pack in &sparse {
             if !self.sparse.contains_key(pack) {
-                let (packs, number) = (shop.packs.clone(), *pack);
-                let shapes = tokio::task::spawn_blocking(move || packs.shapes_in(number)).await;
-                let shapes = shapes.map_err(io::Error::other).map_err(CreateError::internal)?;
-                let shapes = shapes.map_err(CreateError::internal)?;
-                self.sparse.insert(number, shapes.into_iter().collect());
+                let shapes = self.shapes_in(*pack).await?;
+                self.sparse.insert(*pack, Sparse { shapes, rounds: 0 });
             }
         }
-        // Those that are not finished, or not even known yet, are looked at again.
-        let shapes: BTreeSet<ShapeId> = self.sparse.values().flatten().copied().collect();
-        let gone: HashSet<ShapeId> =
-            shapes.iter().copied().filter(|id| self.registry.by_id(*id).is_none()).collect();
-        self.sparse.values_mut().for_each(|ids| ids.retain(|id| !gone.contains(id)));
-        // In an order that a test can repeat.
+        // In an order that a test can repeat. Those that are not finished are looked at again.
+        let found = self.sparse.values().flat_map(|found| &found.shapes);
+        let shapes: BTreeSet<ShapeId> = found.copied().collect();
         for id in shapes {
             let Some(shape) = self.registry.by_id(id) else { continue };
             if shape.is_complete() {
@@ -185,6 +190,31 @@ impl Retention {
             }
         }
         Ok(())
+    }
+
+    /// The shapes that have rows in a pack. It says itself who stored them; only where these have less than is in use,
+    /// others share it, and all are asked.
+    async fn shapes_in(&self, pack: u32) -> Result<BTreeSet<ShapeId>, CreateError> {
+        let packs = self.registry.workshop().packs.clone();
+        let named = tokio::task::spawn_blocking(move || (packs.shapes_in(pack), packs)).await;
+        let (named, packs) = named.map_err(CreateError::internal)?;
+        let mut shapes = named.map_err(CreateError::internal)?;
+        shapes.retain(|id| self.registry.by_id(*id).is_some());
+        let mut held: HashMap<u64, u64> = HashMap::new();
+        for shape in shapes.iter().filter_map(|id| self.registry.by_id(*id)) {
+            let own = shape.bases().into_iter().flat_map(|base| base.batches());
+            let own = own.filter(|place| place.pack() == pack);
+            held.extend(own.map(|place| (place.at(), place.bytes())));
+        }
+        if held.values().sum::<u64>() < packs.live_in(pack) {
+            let has = |shape: &Arc<Shape>| {
+                let mut all = shape.bases().into_iter().flat_map(|base| base.batches());
+                all.any(|place| place.pack() == pack)
+            };
+            let all = self.registry.finished().into_iter();
+            shapes.extend(all.filter(has).map(|shape| shape.id()));
+        }
+        Ok(shapes)
     }
 
     /// Copies a shape's rows that are in these packs.
