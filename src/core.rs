@@ -268,9 +268,9 @@ async fn wire(
         members,
         chunk_bytes: settings.chunk_bytes,
     };
-    let ends_idle = settings.shapes.are_some() || settings.storage_limit.is_some();
     let (templates, next_id) = (stores.templates, stores.next_id);
-    let registry = Registry::new(Arc::new(workshop), templates, shapes, next_id, ends_idle);
+    let registry =
+        Registry::new(Arc::new(workshop), templates, shapes, next_id, settings.ends_idle());
     reconcile(&registry).await?;
     let mut tasks = keep_going(&registry, stores.appender, settings, changed);
     tasks.spawn(Arc::clone(&registry).follow(stores.ended));
