@@ -60,7 +60,7 @@ impl Many {
         let base = Base::new(Handle::new(7, id), LogPoint::BEGIN, 0, state);
         let shape = Arc::new(Shape::new(defined, log, base));
         // The first ones were asked for the longest ago.
-        shape.age(Duration::from_secs(1_000_000 - id));
+        shape.age(Duration::from_secs(10_000_000 - 1_000 * id));
         self.life.registry.adopt(&shape);
         shape
     }
@@ -127,7 +127,7 @@ fn costs(shapes: u64) -> Vec<(&'static str, u64)> {
         assert!(registry.by_id(ShapeId(3)).is_none() && registry.by_id(ShapeId(4)).is_some());
     });
     counted("eviction of what is idle", &mut many, &mut |many| {
-        let idle = Some(Duration::from_secs(1_000_000 - 5));
+        let idle = Some(Duration::from_secs(10_000_000 - 5_500));
         many.run(evict(&registry, ShapeLimits { max: None, idle }));
         assert!(registry.by_id(ShapeId(4)).is_none() && registry.by_id(ShapeId(6)).is_some());
     });
