@@ -296,6 +296,12 @@ impl ServeArgs {
 }
 
 impl Settings {
+    /// Whether anything ends shapes that nobody asks for.
+    #[must_use]
+    pub fn ends_idle(&self) -> bool {
+        self.shapes.are_some() || self.storage_limit.is_some()
+    }
+
     /// Settings of a throw-away server on loopback.
     #[must_use]
     pub fn demo(database_url: String, storage_dir: PathBuf) -> Settings {

@@ -268,7 +268,9 @@ async fn wire(
         members,
         chunk_bytes: settings.chunk_bytes,
     };
-    let registry = Registry::new(Arc::new(workshop), stores.templates, shapes, stores.next_id);
+    let (templates, next_id) = (stores.templates, stores.next_id);
+    let registry =
+        Registry::new(Arc::new(workshop), templates, shapes, next_id, settings.ends_idle());
     reconcile(&registry).await?;
     let mut tasks = keep_going(&registry, stores.appender, settings, changed);
     tasks.spawn(Arc::clone(&registry).follow(stores.ended));
@@ -449,4 +451,4 @@ impl Core {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

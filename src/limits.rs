@@ -273,8 +273,12 @@ pub const SHARED_MESSAGE_BYTES_MAX: u32 = 64 << 10;
 /// Entries of a slice whose messages are shared: a longer one is asked for by somebody who catches up.
 pub const SHARED_SLICE_ENTRIES_MAX: u32 = 64;
 
-/// How often shapes are counted against their limit. A look sorts them all.
+/// How often shapes are counted against their limit.
 pub const EVICT_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Shapes that are looked at for one that may end, where somebody waits for those that were asked for the longest ago: a
+/// few milliseconds, and the next round goes on behind them.
+pub const EVICT_LOOKS_MAX: usize = 4096;
 
 /// A table may be announced by a transaction that the catalogue does not show yet. The stream waits
 /// for it so often and so long: a commit is mostly visible in less than a millisecond.

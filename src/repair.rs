@@ -23,7 +23,7 @@ use crate::replication::preflight;
 use crate::replication::session::{self, Cluster, Session, SessionError};
 use crate::replication::slot::{self, NewSlot};
 use crate::replication::snapshot::{Snapshot, SnapshotError};
-use crate::shape_log::HeldTransaction;
+use crate::shape_log::{HeldTransaction, Logs};
 use crate::shapes::create::{Workshop, make_durable};
 use crate::shapes::definition::LogMode;
 use crate::shapes::difference::{Changes, DifferenceError};
@@ -397,7 +397,9 @@ pub(crate) async fn bring(
     slices.send(vec![Entry::Repair(commit)]).await.ok()?;
     let mut durable = shop.durable.clone();
     durable.wait_for(|durable| *durable >= begin).await.ok()?;
-    shop.all_logs().iter().for_each(|log| log.note_repair(first_place(at)));
+    for logs in shop.both_logs() {
+        logs.each(&mut |log| log.note_repair(first_place(at)));
+    }
     let mut entries = 0;
     for (shape, postings) in brought {
         entries += postings.len();

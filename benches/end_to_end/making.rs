@@ -1,4 +1,4 @@
-//! Making many shapes over HTTP.
+//! Making and removing many shapes over HTTP.
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -58,6 +58,42 @@ pub async fn make(
     }
     let handles = workers.join_all().await.into_iter().flatten().collect();
     Made { took: begun.elapsed(), handles }
+}
+
+/// Removes the shapes of a range, as many at a time as are made; returns how long that took.
+pub async fn remove(
+    world: &World,
+    shapes: Range<usize>,
+    shape: impl Fn(usize) -> Shape + Clone + Send + 'static,
+) -> Duration {
+    let (makers, address) = (size("BENCH_MAKERS", CLIENTS), world.server.address);
+    let begun = Instant::now();
+    let mut workers = JoinSet::new();
+    for maker in 0..makers {
+        let (shapes, shape) = (shapes.clone(), shape.clone());
+        workers.spawn(async move {
+            let mut connection = Connection::open(address).await.unwrap();
+            for n in shapes.skip(maker).step_by(makers) {
+                let target = shape(n).target();
+                let answer = match delete(&mut connection, &target).await {
+                    Ok(answer) => answer,
+                    // It has come to its end: again, unless that was too late.
+                    Err(_) => {
+                        connection = Connection::open(address).await.unwrap();
+                        delete(&mut connection, &target).await.unwrap()
+                    }
+                };
+                assert!(matches!(answer.status, 202 | 404), "{}", answer.shown());
+            }
+        });
+    }
+    workers.join_all().await;
+    begun.elapsed()
+}
+
+async fn delete(connection: &mut Connection, target: &str) -> std::io::Result<Response> {
+    connection.ask("DELETE", target, "").await?;
+    connection.answer("DELETE").await
 }
 
 /// Shapes that were made.

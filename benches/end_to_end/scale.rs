@@ -3,7 +3,8 @@
 //!
 //! The shapes are made on an empty table. Then, in rounds, rows are inserted that one shape each wants, in
 //! large transactions and in transactions of one; see `backlog.rs` for what is timed. At the end some of the
-//! shapes are compared with Postgres.
+//! shapes are compared with Postgres. Then shapes are removed over HTTP, first where all are registered, then where
+//! about a thousand are left.
 //!
 //! `BENCH_SCALE` is a list of templates with numbers of shapes, `BENCH_SCALE_CHANGES` the rows of a round; a
 //! template may have its own: `subquery:10000:20000`.
@@ -14,10 +15,10 @@ use serde_json::{Value, json};
 
 use super::backlog::{Drained, drain};
 use super::harness::{Session, Shape, World, size};
-use super::making::make;
+use super::making::{make, remove};
 use super::spread::Spread;
 use super::templates::{SUBQUERY, TEMPLATES, Template};
-use super::{figures, world};
+use super::{figures, world_with};
 
 /// Of each kind the two that are compared, fewest first.
 const SMALL: &str = "equality:50,equality:500,ILIKE substring:50,range:50,IN of 5:50,subquery:20";
@@ -28,11 +29,16 @@ const TRANSACTIONS: [usize; 2] = [1_000, 1];
 /// Shapes that are compared with Postgres at the end.
 const COMPARED: usize = 30;
 
+/// Shapes whose removal is timed, at most; twice as many are registered the second time.
+const REMOVED: usize = 500;
+
 /// One kind, number of shapes, and size of transactions.
 struct Measured {
     template: &'static str,
     shapes: usize,
     made_per_second: f64,
+    /// With all of them registered, and with few left.
+    removed_per_second: [f64; 2],
     transaction: usize,
     rounds: Vec<Drained>,
     changes: usize,
@@ -42,10 +48,12 @@ pub async fn scale() {
     let cases = std::env::var("BENCH_SCALE").unwrap_or_else(|_| SMALL.to_owned());
     let (changes, rounds) = (size("BENCH_SCALE_CHANGES", 300), size("BENCH_ROUNDS", 1));
     println!(
-        "scale: rows that one shape each wants, changes/s, medians of {rounds} rounds (lowest to highest)\n  {:<16}{:>9}{:>8}{:>9}{:>13}{:>28}{:>28}{:>24}",
+        "scale: rows that one shape each wants, changes/s, medians of {rounds} rounds (lowest to highest)\n  {:<16}{:>9}{:>8}{:>11}{:>16}{:>9}{:>13}{:>28}{:>28}{:>24}",
         "template",
         "shapes",
         "made/s",
+        "removed/s",
+        "with few left",
         "changes",
         "transaction",
         "pg_recvlogical",
@@ -75,7 +83,7 @@ async fn measure(
     changes: usize,
     rounds: usize,
 ) -> Vec<Measured> {
-    let world = world().await;
+    let world = world_with(|options| options.may_delete = true).await;
     world
         .sql("CREATE TABLE issues (id bigint PRIMARY KEY, project_id int NOT NULL, n bigint NOT NULL, title text NOT NULL, status text NOT NULL)")
         .await;
@@ -89,7 +97,16 @@ async fn measure(
     let made_per_second = shapes as f64 / made.as_secs_f64();
     let measured = |transaction| {
         let (template, rounds) = (template.name, Vec::new());
-        Measured { template, shapes, made_per_second, transaction, rounds, changes }
+        let removed_per_second = [0.0; 2];
+        Measured {
+            template,
+            shapes,
+            made_per_second,
+            removed_per_second,
+            transaction,
+            rounds,
+            changes,
+        }
     };
     let mut all = TRANSACTIONS.map(measured);
     let (session, mut number) = (world.db.session().await, 0);
@@ -103,7 +120,23 @@ async fn measure(
         }
     }
     check(&world, shapes, number * changes, shape).await;
+    let removed = removal(&world, shapes, shape).await;
+    all.iter_mut().for_each(|one| one.removed_per_second = removed);
     all.into()
+}
+
+/// Shapes a second that can be removed, with all of them registered, and with few left.
+async fn removal(
+    world: &World,
+    shapes: usize,
+    shape: impl Fn(usize) -> Shape + Clone + Send + 'static,
+) -> [f64; 2] {
+    let timed = (shapes / 4).clamp(1, REMOVED);
+    let few = (2 * timed).min(shapes - timed);
+    let rate = |took: std::time::Duration| timed as f64 / took.as_secs_f64();
+    let with_all = rate(remove(world, shapes - timed..shapes, shape.clone()).await);
+    remove(world, few..shapes - timed, shape.clone()).await;
+    [with_all, rate(remove(world, 0..timed, shape).await)]
 }
 
 /// Inserts rows of all shapes in no order, in transactions of a size, without waiting between them.
@@ -180,10 +213,12 @@ impl Measured {
         let [median, lowest, highest] =
             [ratio.median, ratio.lowest, ratio.highest].map(|ratio| 100.0 * ratio);
         println!(
-            "  {:<16}{:>9}{:>8.0}{:>9}{:>13}{:>28}{:>28}{:>24.1}",
+            "  {:<16}{:>9}{:>8.0}{:>11.0}{:>16.0}{:>9}{:>13}{:>28}{:>28}{:>24.1}",
             self.template,
             self.shapes,
             self.made_per_second,
+            self.removed_per_second[0],
+            self.removed_per_second[1],
             self.changes,
             self.transaction,
             self.floor(),
@@ -197,6 +232,8 @@ impl Measured {
             "template": self.template,
             "shapes": self.shapes,
             "shapes_made_per_second": self.made_per_second,
+            "shapes_removed_per_second": self.removed_per_second[0],
+            "shapes_removed_per_second_with_few_left": self.removed_per_second[1],
             "transaction_rows": self.transaction,
             "changes": self.changes,
             "rounds": self.rounds.len(),

@@ -47,7 +47,12 @@ pub enum Event {
     /// A shape begins to be maintained, after the last complete transaction.
     AddShape(Arc<ShapePlan>),
     /// A shape is no longer wanted.
-    RemoveShape(ShapeId),
+    RemoveShape {
+        /// Which one.
+        shape: ShapeId,
+        /// Its table: there it is looked for.
+        table: u32,
+    },
     /// Somebody wants to see how shapes are found.
     View(Viewer),
 }

@@ -6,7 +6,7 @@
 //! A shape stands under one alternative of its filter's [`Access`]: the one that the fewest others
 //! stand under then.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -47,6 +47,8 @@ struct TableShapes {
     every_row: Roll,
     shelves: Shelves,
     kinds: hashbrown::HashMap<KindKey, Kind>,
+    /// What the kinds need of the table's definition.
+    uses: hashbrown::HashMap<UseKey, Use>,
     /// Changes that were looked at.
     changes: u64,
     timed: Timed,
@@ -54,6 +56,16 @@ struct TableShapes {
 
 /// Where a selection and a form are in memory; a [`Kind`] keeps them there.
 type KindKey = (usize, usize);
+
+/// Where a selection is in memory, and the columns that a filter reads; a [`Use`] keeps it there.
+type UseKey = (usize, Box<[usize]>);
+
+/// Kinds that a new definition ends together, whatever it is: there may be a kind for each shape, where filters
+/// have constants in ranges or lists, and they are announced again with every ANALYZE.
+struct Use {
+    selection: Arc<Selection>,
+    kinds: usize,
+}
 
 /// Shapes that differ in constants only.
 struct Kind {
@@ -114,15 +126,26 @@ impl ShapeIndex {
 
     /// The same for one that came by this access.
     pub(crate) fn remove_by(&mut self, shape: ShapeId, access: Option<&Access>) -> bool {
-        // Shapes are many, tables are few.
         let steps = &mut self.steps;
         let found = self.tables.iter_mut().find_map(|(oid, table)| {
+            *steps += 1;
             table.remove(shape, access, steps).then(|| (*oid, table.plans.is_empty()))
         });
         if let Some((oid, true)) = found {
             self.tables.remove(&oid);
         }
         found.is_some()
+    }
+
+    /// The same for one of this table, without a look at the others.
+    pub fn remove_of(&mut self, table: u32, shape: ShapeId) -> bool {
+        let Some(shapes) = self.tables.get_mut(&table) else { return false };
+        self.steps += 1;
+        let removed = shapes.remove(shape, None, &mut self.steps);
+        if shapes.plans.is_empty() {
+            self.tables.remove(&table);
+        }
+        removed
     }
 
     /// Fills `found` with the shapes that either row may concern, sorted, each once.
@@ -164,24 +187,31 @@ impl ShapeIndex {
         table.map_or_else(Vec::new, |table| table.plans.sorted(&mut self.steps, |_| true))
     }
 
-    /// The shapes of a table that mean something else under its new definition, sorted. Looks at each
-    /// kind of shapes, and at single shapes only if a kind ends.
+    /// The shapes of a table that mean something else under its new definition, sorted. Looks at what kinds of
+    /// shapes need of it, and at single shapes only if some end.
     #[must_use]
     pub fn outdated(&mut self, relation: &Relation) -> Vec<ShapeId> {
         let Some(table) = self.tables.get(&relation.oid) else { return Vec::new() };
-        let ends = |kind: &Kind| {
-            let read = kind.form.as_ref().map_or(&[][..], |form| form.columns());
-            let difference = kind.selection.table.difference(relation);
-            !kind.selection.survives(&difference, read)
+        let ends = |((_, read), found): &(&UseKey, &Use)| {
+            let difference = found.selection.table.difference(relation);
+            !found.selection.survives(&difference, read)
         };
-        let kinds = table.kinds.iter();
-        self.steps += kinds.len() as u64;
-        let ended: Vec<KindKey> =
-            kinds.filter(|(_, kind)| ends(kind)).map(|(key, _)| *key).collect();
+        self.steps += table.uses.len() as u64;
+        let ended: HashSet<&UseKey> = table.uses.iter().filter(ends).map(|(key, _)| key).collect();
         if ended.is_empty() {
             return Vec::new();
         }
-        table.plans.sorted(&mut self.steps, |plan| ended.contains(&kind_key(plan)))
+        self.steps += table.kinds.len() as u64;
+        let kinds = table.kinds.iter().filter(|(_, kind)| ended.contains(&kind.uses()));
+        let kinds: HashSet<KindKey> = kinds.map(|(key, _)| *key).collect();
+        table.plans.sorted(&mut self.steps, |plan| kinds.contains(&kind_key(plan)))
+    }
+}
+
+impl Kind {
+    fn uses(&self) -> UseKey {
+        let read = self.form.as_ref().map_or(&[][..], |form| form.columns());
+        (Arc::as_ptr(&self.selection).addr(), read.into())
     }
 }
 
@@ -217,14 +247,20 @@ impl TableShapes {
             };
             path.into()
         };
-        let kind = self.kinds.entry(kind_key(&plan)).or_insert_with(|| Kind {
-            selection: Arc::clone(&plan.selection),
-            form: plan.predicate.as_ref().map(|predicate| Arc::clone(predicate.form())),
-            shapes: 0,
-            path: path(),
-            candidates: 0,
-            matches: 0,
-            timed: Timed::default(),
+        let uses = &mut self.uses;
+        let kind = self.kinds.entry(kind_key(&plan)).or_insert_with(|| {
+            let kind = Kind {
+                selection: Arc::clone(&plan.selection),
+                form: plan.predicate.as_ref().map(|predicate| Arc::clone(predicate.form())),
+                shapes: 0,
+                path: path(),
+                candidates: 0,
+                matches: 0,
+                timed: Timed::default(),
+            };
+            let selection = || Use { selection: Arc::clone(&plan.selection), kinds: 0 };
+            uses.entry(kind.uses()).or_insert_with(selection).kinds += 1;
+            kind
         });
         kind.shapes += 1;
         self.plans.insert(plan);
@@ -265,7 +301,9 @@ impl TableShapes {
         if let Some(kind) = self.kinds.get_mut(&key) {
             kind.shapes -= 1;
             if kind.shapes == 0 {
+                let uses = kind.uses();
                 self.kinds.remove(&key);
+                self.forget_use(&uses);
             }
         }
         self.every_row.remove(&shape);
@@ -276,6 +314,16 @@ impl TableShapes {
             }
         }
         true
+    }
+
+    /// One kind less needs this.
+    fn forget_use(&mut self, uses: &UseKey) {
+        if let Some(found) = self.uses.get_mut(uses) {
+            found.kinds -= 1;
+            if found.kinds == 0 {
+                self.uses.remove(uses);
+            }
+        }
     }
 }
 

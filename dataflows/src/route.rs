@@ -1,6 +1,6 @@
 //! From ordered events to changes with the shapes they concern.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use brooklet_sql::{Lsn, Relation};
@@ -83,7 +83,8 @@ struct Router {
     /// The last definition of every table that was announced.
     relations: HashMap<u32, Arc<Relation>>,
     open: bool,
-    waiting: Vec<Arc<ShapePlan>>,
+    /// Shapes that begin when it ends.
+    waiting: BTreeMap<ShapeId, Arc<ShapePlan>>,
     found: Vec<Arc<ShapePlan>>,
 }
 
@@ -98,9 +99,11 @@ impl Router {
                 }
             }
             Event::Relation(relation) => {
-                let ended = self.shapes.outdated(&relation);
-                self.relations.insert(relation.oid, relation);
-                self.end(ended, EndReason::TableChanged, give);
+                let (table, ended) = (relation.oid, self.shapes.outdated(&relation));
+                self.relations.insert(table, relation);
+                for shape in ended {
+                    self.end(shape, table, EndReason::TableChanged, &mut give);
+                }
             }
             Event::Truncate(tables) => {
                 self.open = true;
@@ -117,11 +120,11 @@ impl Router {
                 self.close(give);
             }
             Event::View(to) => to.give(self.shapes.view()),
-            Event::AddShape(plan) if self.open => self.waiting.push(plan),
+            Event::AddShape(plan) if self.open => _ = self.waiting.insert(plan.id, plan),
             Event::AddShape(plan) => self.install(plan, give),
-            Event::RemoveShape(shape) => {
-                self.waiting.retain(|plan| plan.id != shape);
-                self.end(vec![shape], EndReason::Removed, give);
+            Event::RemoveShape { shape, table } => {
+                self.waiting.remove(&shape);
+                self.end(shape, table, EndReason::Removed, give);
             }
         }
     }
@@ -141,7 +144,7 @@ impl Router {
     /// its end.
     fn close(&mut self, mut give: impl FnMut(Routed)) {
         self.open = false;
-        for plan in std::mem::take(&mut self.waiting) {
+        for plan in std::mem::take(&mut self.waiting).into_values() {
             self.install(plan, &mut give);
         }
     }
@@ -157,11 +160,9 @@ impl Router {
         self.shapes.add(plan);
     }
 
-    fn end(&mut self, shapes: Vec<ShapeId>, why: EndReason, mut give: impl FnMut(Routed)) {
-        for shape in shapes {
-            if self.shapes.remove(shape) {
-                give(Routed::Ended(shape, why));
-            }
+    fn end(&mut self, shape: ShapeId, table: u32, why: EndReason, mut give: impl FnMut(Routed)) {
+        if self.shapes.remove_of(table, shape) {
+            give(Routed::Ended(shape, why));
         }
     }
 }

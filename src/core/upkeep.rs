@@ -65,7 +65,7 @@ async fn keep_pruned(workshop: Arc<Workshop>) {
 
 /// Ends shapes that are too many or idle.
 async fn keep_few(registry: Arc<Registry>, limits: ShapeLimits) {
-    if limits == ShapeLimits::default() {
+    if !limits.are_some() {
         return;
     }
     let mut interval = tokio::time::interval(EVICT_INTERVAL);

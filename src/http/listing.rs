@@ -20,10 +20,7 @@ pub(super) fn shapes(http: &Http, query: &Query) -> Response {
     let Ok(after) = after.parse::<u64>() else {
         return super::plain(StatusCode::BAD_REQUEST, "after is the number of a shape");
     };
-    let mut shapes = core.registry.finished();
-    shapes.retain(|shape| shape.id().0 > after && shape.is_alive());
-    shapes.sort_unstable_by_key(|shape| shape.id());
-    shapes.truncate(LISTED_SHAPES_MAX);
+    let shapes = core.registry.page(after, LISTED_SHAPES_MAX);
     let listed: Vec<Listed> = shapes.iter().map(|shape| Listed::new(shape)).collect();
     // Structs of strings and numbers always have a JSON form.
     let body = serde_json::to_string(&listed).unwrap_or_default();

@@ -167,7 +167,7 @@ async fn begun(
 ) -> Result<Arc<Shape>, Refusal> {
     for _ in 0..SHAPE_TRIES {
         let shape = resolve(core, defined, request).await?;
-        shape.note_use();
+        core.registry.note_use(&shape);
         let started = timeout(SNAPSHOT_START_MAX, shape.started()).await;
         let waited = || Refusal::Unavailable("the snapshot has not begun yet".to_owned(), 10);
         match started.map_err(|_| waited())? {

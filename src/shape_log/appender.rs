@@ -3,10 +3,8 @@
 //! A plain thread: it blocks on files, and the dataflow's worker blocks on it, which is how a slow
 //! disk holds the stream back. *Invariant*: write, then publish, then wake, then say how far.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use brooklet_dataflows::members::MemberNews;
 use brooklet_dataflows::{Collated, EndReason, ShapeId, ShapePostings};
@@ -15,13 +13,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::block::{Block, ShapeEntry};
 use super::log::{Brought, HeldTransaction, ShapeLog};
-use super::numbered::Numbered;
+use super::logs::ShapeLogs;
 use super::postings::{News, PostingWriter};
 use super::scale::{Load, Scale};
-use crate::epoch::RepairSeen;
 use crate::frame::FrameError;
 use crate::limits::COLLATED_IN_FLIGHT_MAX;
-use crate::shapes::visibility::{Seen, Visibility};
+use crate::shapes::visibility::Seen;
 
 /// What the appender is told.
 pub enum Command {
@@ -62,131 +59,6 @@ pub enum Command {
     Sync(oneshot::Sender<Lsn>),
     /// A lone result could not be appended; the appender knows why.
     Failed,
-}
-
-/// The logs of all shapes and how far the stream has come; shared with readers.
-#[derive(Default)]
-pub struct ShapeLogs {
-    logs: RwLock<Numbered>,
-    /// Transactions from which on somebody reads, with how many do.
-    read: Mutex<BTreeMap<Lsn, usize>>,
-    processed: AtomicU64,
-    durable: AtomicU64,
-    /// Shapes that the stream has ended, and of how many the catalogue knows.
-    ends: (AtomicU64, AtomicU64),
-    /// What shapes contain that have the entries of a repair, by its place.
-    seen: RwLock<BTreeMap<Lsn, Arc<Visibility>>>,
-}
-
-impl ShapeLogs {
-    /// Every transaction up to here is in the logs of all shapes. Sample it before a log's end: then
-    /// it is never ahead of what is read.
-    #[must_use]
-    pub fn processed(&self) -> Lsn {
-        Lsn(self.processed.load(Ordering::Acquire))
-    }
-
-    /// Every transaction up to here is durable in the posting log.
-    #[must_use]
-    pub fn durable(&self) -> Lsn {
-        Lsn(self.durable.load(Ordering::Acquire))
-    }
-
-    /// Repairs bring shapes to what these say.
-    pub fn note_seen(&self, seen: impl IntoIterator<Item = RepairSeen>) {
-        let mut all = self.seen.write().unwrap_or_else(|e| e.into_inner());
-        all.extend(seen.into_iter().map(|seen| (seen.at, Arc::new(seen.visibility))));
-    }
-
-    /// What a shape contains behind its entries of a repair; nothing if none stands there.
-    #[must_use]
-    pub fn seen_at(&self, lsn: Lsn) -> Option<Arc<Visibility>> {
-        self.seen.read().unwrap_or_else(|e| e.into_inner()).get(&lsn).cloned()
-    }
-
-    /// How many shapes the stream has ended.
-    #[must_use]
-    pub fn ends_told(&self) -> u64 {
-        self.ends.0.load(Ordering::Acquire)
-    }
-
-    /// Of how many of those the catalogue knows: the first ones.
-    #[must_use]
-    pub fn ends_settled(&self) -> u64 {
-        self.ends.1.load(Ordering::Acquire)
-    }
-
-    /// The catalogue knows of one more.
-    pub fn settle_end(&self) {
-        self.ends.1.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// Makes a log known to the appender.
-    pub fn insert(&self, log: &Arc<ShapeLog>) {
-        self.logs.write().unwrap_or_else(|e| e.into_inner()).insert(log);
-    }
-
-    /// Ends a log.
-    pub fn remove(&self, shape: ShapeId, why: EndReason) {
-        let log = self.logs.write().unwrap_or_else(|e| e.into_inner()).remove(shape);
-        if let Some(log) = log {
-            log.close(why);
-        }
-    }
-
-    /// All logs.
-    #[must_use]
-    pub fn all(&self) -> Vec<Arc<ShapeLog>> {
-        self.logs.read().unwrap_or_else(|e| e.into_inner()).all().cloned().collect()
-    }
-
-    /// Keeps what entries from `lsn` on refer to, as long as the pin lives.
-    #[must_use]
-    pub fn pin(self: &Arc<ShapeLogs>, lsn: Lsn) -> Pin {
-        *self.pins().entry(lsn).or_default() += 1;
-        Pin { logs: Arc::clone(self), lsn }
-    }
-
-    /// The first transaction that is pinned.
-    #[must_use]
-    pub fn oldest_read(&self) -> Option<Lsn> {
-        self.pins().keys().next().copied()
-    }
-
-    fn pins(&self) -> MutexGuard<'_, BTreeMap<Lsn, usize>> {
-        self.read.lock().unwrap_or_else(|e| e.into_inner())
-    }
-
-    /// Whether a shape's log is one of these.
-    #[must_use]
-    pub fn has(&self, shape: ShapeId) -> bool {
-        self.get(shape).is_some()
-    }
-
-    fn get(&self, shape: ShapeId) -> Option<Arc<ShapeLog>> {
-        self.logs.read().unwrap_or_else(|e| e.into_inner()).get(shape).cloned()
-    }
-
-    fn advance(&self, lsn: Lsn) {
-        self.processed.fetch_max(lsn.0, Ordering::AcqRel);
-    }
-}
-
-/// Somebody reads entries from here on.
-pub struct Pin {
-    logs: Arc<ShapeLogs>,
-    lsn: Lsn,
-}
-
-impl Drop for Pin {
-    fn drop(&mut self) {
-        if let Entry::Occupied(mut pinned) = self.logs.pins().entry(self.lsn) {
-            *pinned.get_mut() -= 1;
-            if *pinned.get() == 0 {
-                pinned.remove();
-            }
-        }
-    }
 }
 
 /// To talk to the appender; cheap to clone.
@@ -296,7 +168,7 @@ impl Appender {
     ) -> (Appender, AppenderHandle) {
         let (sender, commands) = mpsc::channel(COLLATED_IN_FLIGHT_MAX);
         logs.advance(file.position());
-        logs.durable.store(file.position().0, Ordering::Release);
+        logs.set_durable(file.position());
         let reached = file.position();
         let (unpublished, begun, syncs) = (Vec::new(), Vec::new(), Vec::new());
         let (open, loads) = (HashMap::new(), Vec::new());
@@ -457,9 +329,9 @@ impl Appender {
 
     fn end(&mut self, shape: ShapeId, why: EndReason) {
         self.file.append_ended(&[shape]);
-        self.logs.ends.0.fetch_add(1, Ordering::AcqRel);
-        self.unpublished.retain(|(log, _)| log.shape() != shape);
+        self.logs.tell_end();
         self.open.remove(&shape);
+        // What is not published yet finds the log closed.
         self.logs.remove(shape, why);
         // Nobody listening means that the process is ending.
         let _ = self.ended.send((shape, why));
@@ -481,7 +353,7 @@ impl Appender {
         self.logs.advance(self.reached);
         if synced {
             // Last: changes that no published entry refers to may be deleted up to here.
-            self.logs.durable.store(self.reached.0, Ordering::Release);
+            self.logs.set_durable(self.reached);
         }
         self.loads.clear();
         // Whoever asked may have stopped waiting.

@@ -330,8 +330,8 @@ impl ShapeLog {
         let Some(end) = blocks.last().or(parts.last()).map(Block::end) else {
             return Ok(false);
         };
-        if end <= self.begin_offset() {
-            // Read back, and forgotten before.
+        if end <= self.begin_offset() || self.ended().is_some() {
+            // Read back, and forgotten before; or nobody reads it any more.
             return Ok(false);
         }
         let lsn = Lsn(end.tx);

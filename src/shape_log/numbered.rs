@@ -4,14 +4,15 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use brooklet_dataflows::ShapeId;
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::DefaultHashBuilder;
 
 use super::log::ShapeLog;
+use crate::pieces::Pieces;
 
 /// A map from a log's own number to it.
 #[derive(Default)]
 pub(super) struct Numbered {
-    table: HashTable<Arc<ShapeLog>>,
+    pieces: Pieces<Arc<ShapeLog>>,
     hasher: DefaultHashBuilder,
 }
 
@@ -20,23 +21,23 @@ impl Numbered {
     pub fn insert(&mut self, log: &Arc<ShapeLog>) {
         let hash = |log: &Arc<ShapeLog>| self.hasher.hash_one(log.shape());
         let same = |one: &Arc<ShapeLog>| one.shape() == log.shape();
-        match self.table.find_mut(hash(log), same) {
+        match self.pieces.find_mut(hash(log), same) {
             Some(place) => *place = Arc::clone(log),
-            None => _ = self.table.insert_unique(hash(log), Arc::clone(log), hash),
+            None => _ = self.pieces.insert(hash(log), Arc::clone(log), hash),
         }
     }
 
     pub fn get(&self, shape: ShapeId) -> Option<&Arc<ShapeLog>> {
-        self.table.find(self.hasher.hash_one(shape), |log| log.shape() == shape)
+        self.pieces.find(self.hasher.hash_one(shape), |log| log.shape() == shape)
     }
 
     pub fn remove(&mut self, shape: ShapeId) -> Option<Arc<ShapeLog>> {
-        let hash = self.hasher.hash_one(shape);
-        let entry = self.table.find_entry(hash, |log| log.shape() == shape).ok()?;
-        Some(entry.remove().0)
+        let hash = |log: &Arc<ShapeLog>| self.hasher.hash_one(log.shape());
+        self.pieces.remove(self.hasher.hash_one(shape), |log| log.shape() == shape, hash)
     }
 
-    pub fn all(&self) -> impl Iterator<Item = &Arc<ShapeLog>> {
-        self.table.iter()
+    /// Those of a piece, see [`Pieces`].
+    pub fn piece(&self, number: usize) -> Option<Vec<Arc<ShapeLog>>> {
+        Some(self.pieces.piece(number)?.cloned().collect())
     }
 }

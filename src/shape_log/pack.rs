@@ -2,7 +2,7 @@
 
 mod contents;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -16,7 +16,9 @@ use bytes::BufMut;
 use contents::{Contents, Digest};
 use serde::{Deserialize, Serialize};
 
-use crate::frame::{FileKind, FrameError, FrameFile, read_frame, sync_elsewhere};
+use crate::frame::{
+    FILE_HEAD, FileKind, FrameError, FrameFile, read_frame, read_frames, sync_elsewhere,
+};
 use crate::limits::{PACK_BYTES_MAX, PACK_DEAD_BYTES_MIN};
 use crate::shared_call::SharedCall;
 use crate::storage::{FileHandle, Storage, StorageHandle, make_dir};
@@ -193,6 +195,29 @@ impl PackStore {
         packs.live.iter().filter(sparse).map(|(pack, _)| *pack).collect()
     }
 
+    /// Bytes of a pack that something refers to.
+    #[must_use]
+    pub fn live_in(&self, pack: u32) -> u64 {
+        self.packs().live.get(&pack).copied().unwrap_or_default()
+    }
+
+    /// The shapes that have stored rows in a pack that is no longer written to; of none if there is no such pack.
+    /// Others may share them. Blocks on files.
+    pub fn shapes_in(&self, pack: u32) -> Result<BTreeSet<ShapeId>, PackError> {
+        let (path, mut shapes) = (path(&self.inner.dir, pack), BTreeSet::new());
+        let Some(file) = self.packs().files.get(&pack).cloned() else { return Ok(shapes) };
+        let length = file.length();
+        let length = length.map_err(|source| FrameError::Io { path: path.clone(), source })?;
+        let read = read_frames(&*file, &path, (FILE_HEAD, length), |frame| {
+            shapes.extend(frame.payload.first_chunk().map(|id| ShapeId(u64::from_le_bytes(*id))));
+        });
+        match read {
+            // What an earlier process was writing when it ended.
+            Ok(()) | Err(FrameError::Damaged(..)) => Ok(shapes),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Bytes on disk.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -280,6 +305,12 @@ impl BatchPlace {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.length
+    }
+
+    /// Where in its pack.
+    #[must_use]
+    pub fn at(&self) -> u64 {
+        self.at
     }
 
     /// Which pack it is in.

@@ -93,6 +93,12 @@ impl PostingFiles {
         Ok(())
     }
 
+    /// The numbers of those that are complete, in order.
+    #[must_use]
+    pub fn complete(&self) -> Vec<Numbers> {
+        self.closed().iter().map(|file| file.numbers).collect()
+    }
+
     /// Those that are complete, in order.
     pub(super) fn closed(&self) -> Vec<Arc<PostingFile>> {
         let all = self.all();

@@ -14,8 +14,8 @@ use brooklet_dataflows::ShapeId;
 use brooklet_sql::Lsn;
 use bytes::Buf;
 
+use super::Logs;
 use super::block::{Block, Home, PostingFile, take_shapes};
-use super::log::ShapeLog;
 use super::posting_files::{Numbers, PostingFiles};
 use super::postings::{append_position, kind, transaction};
 use super::varint;
@@ -35,15 +35,15 @@ pub struct Run {
 /// Which closed files are worth it. What they say of shapes that have ended before this call is left
 /// out: see [`Run::write`].
 #[must_use]
-pub fn runs(files: &PostingFiles, logs: &[Arc<ShapeLog>]) -> Vec<Run> {
+pub fn runs(files: &PostingFiles, logs: &impl Logs) -> Vec<Run> {
     let closed = files.closed();
     let mut live: HashMap<Numbers, u64> = HashMap::new();
     if !closed.is_empty() {
-        for log in logs {
+        logs.each(&mut |log| {
             log.each_block(|block| {
                 *live.entry(block.file.numbers).or_default() += u64::from(block.length);
             });
-        }
+        });
     }
     let (mut runs, mut run, mut run_bytes) = (Vec::new(), Vec::new(), 0);
     let mut end = |run: &mut Vec<Arc<PostingFile>>| {
@@ -72,28 +72,29 @@ pub fn runs(files: &PostingFiles, logs: &[Arc<ShapeLog>]) -> Vec<Run> {
 
 impl Run {
     /// Notes what is alive. What is dead now must be so for a restart, too, before [`Run::write`].
-    pub fn note_live(&mut self, logs: &[Arc<ShapeLog>]) {
+    pub fn note_live(&mut self, logs: &impl Logs) {
         let Run { files, live } = self;
         live.clear();
-        for log in logs {
+        logs.each(&mut |log| {
             log.each_block_in(span(files), |block| live.extend(place(files, block)));
-        }
+        });
         live.sort_unstable();
+        live.dedup();
     }
 
     /// Writes what is alive again and deletes the rest. The catalogue must know of all shapes whose end
     /// is told in these files: that is left out. A failure has changed nothing. Blocks on files.
-    pub fn write(self, files: &PostingFiles, logs: &[Arc<ShapeLog>]) -> Result<(), RewriteError> {
+    pub fn write(self, files: &PostingFiles, logs: &impl Logs) -> Result<(), RewriteError> {
         let Run { files: old, live } = &self;
         let numbers = span(old);
         let new = if live.is_empty() { None } else { Some(store(files, old, live)?) };
         if let Some(Copied { file, places }) = &new {
-            for log in logs {
+            logs.each(&mut |log| {
                 log.move_blocks(numbers, |block| {
                     let at = live.binary_search(&place(old, block)?).ok()?;
                     Some(block.moved(file, places[at]))
                 });
-            }
+            });
         }
         let written = new.as_ref().map_or(0, |new| new.file.bytes());
         let bytes = old.iter().map(|file| file.bytes()).sum::<u64>();

@@ -39,7 +39,7 @@ use crate::replication::schema::Schemas;
 use crate::replication::snapshot::{Rows, Snapshot, SnapshotError};
 use crate::replication::{self, Database, DatabaseError};
 use crate::shape_log::posting_files::PostingFiles;
-use crate::shape_log::{AppenderHandle, Encoded, HeldTransaction, PackStore, ShapeLog, ShapeLogs};
+use crate::shape_log::{AppenderHandle, Encoded, HeldTransaction, PackStore, ShapeLogs};
 
 /// What shapes are made with.
 pub struct Workshop {
@@ -106,14 +106,6 @@ impl Workshop {
     pub fn both_logs(&self) -> [Arc<ShapeLogs>; 2] {
         [Arc::clone(&self.logs), Arc::clone(&self.members.logs)]
     }
-
-    /// The logs of all shapes.
-    #[must_use]
-    pub fn all_logs(&self) -> Vec<Arc<ShapeLog>> {
-        let mut all = self.logs.all();
-        all.extend(self.members.logs.all());
-        all
-    }
 }
 
 /// Why a shape could not be made.
@@ -148,7 +140,7 @@ impl CreateError {
         CreateError::Unavailable { reason, retry_after: 1 }
     }
 
-    fn internal(error: impl std::fmt::Display) -> CreateError {
+    pub(super) fn internal(error: impl std::fmt::Display) -> CreateError {
         CreateError::Internal(error.to_string())
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::registry::Registry;
 use super::shape::Shape;
+use crate::limits::{EVICT_LOOKS_MAX, SHAPES_PER_BATCH_MAX};
 
 /// How many shapes there may be, and for how long nobody may ask for one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -16,48 +17,65 @@ pub struct ShapeLimits {
     pub idle: Option<Duration>,
 }
 
+impl ShapeLimits {
+    /// Whether there is any.
+    #[must_use]
+    pub fn are_some(self) -> bool {
+        self != ShapeLimits::default()
+    }
+}
+
 /// Ends the longest idle shapes that together take about so many bytes. Those that somebody waits for
 /// go last.
 pub async fn free(registry: &Arc<Registry>, bytes: u64) {
-    let mut shapes: Vec<(Duration, Arc<Shape>)> =
-        registry.finished().into_iter().map(|shape| (shape.idle(), shape)).collect();
-    shapes.sort_unstable_by_key(|(idle, shape)| (std::cmp::Reverse(*idle), shape.id()));
-    let (mut freed, mut evicted) = (0, Vec::new());
-    for (idle, shape) in shapes {
-        let packs = &registry.workshop().packs;
-        let rows: u64 = shape.bases().iter().map(|base| packs.share(&base.batches())).sum();
-        let entries = shape.log.weight() - shape.bases()[0].after().weight;
-        if freed >= bytes {
-            break;
+    let (mut freed, packs) = (0, &registry.workshop().packs);
+    loop {
+        let mut count = 0;
+        let evicted = registry.longest_idle(EVICT_LOOKS_MAX, |shape| {
+            let goes = freed < bytes && count < SHAPES_PER_BATCH_MAX;
+            if goes {
+                let rows: u64 = shape.bases().iter().map(|base| packs.share(&base.batches())).sum();
+                freed += rows + shape.log.weight() - shape.bases()[0].after().weight;
+                count += 1;
+                say(shape, false);
+            }
+            goes
+        });
+        if evicted.is_empty() {
+            return;
         }
-        tracing::info!(handle = shape.handle(), table = %shape.table().name, ?idle, "shape evicted");
-        freed += rows + entries;
-        evicted.push(shape);
+        registry.remove(evicted).await;
     }
-    registry.remove(evicted).await;
 }
 
 /// Ends what is idle for too long, then the longest idle of what is too many. Shapes that somebody
-/// waits for are never idle: they go last.
+/// waits for are never idle: they go last. What this costs depends on how many end, not on how many there are.
 pub async fn evict(registry: &Arc<Registry>, limits: ShapeLimits) {
-    let too_many = limits.max.map_or(0, |max| registry.count().saturating_sub(max));
-    if too_many == 0 && limits.idle.is_none() {
-        return;
-    }
-    let mut shapes: Vec<(Duration, Arc<Shape>)> =
-        registry.finished().into_iter().map(|shape| (shape.idle(), shape)).collect();
-    shapes.sort_unstable_by_key(|(idle, shape)| (std::cmp::Reverse(*idle), shape.id()));
-    let mut evicted = Vec::new();
-    for (number, (idle, shape)) in shapes.into_iter().enumerate() {
-        let expired = limits.idle.is_some_and(|max| idle > max);
-        if !expired && number >= too_many {
-            break;
+    loop {
+        let too_many = limits.max.map_or(0, |max| registry.count().saturating_sub(max));
+        if too_many == 0 && limits.idle.is_none() {
+            return;
         }
-        let table = &shape.table().name;
-        tracing::info!(handle = shape.handle(), %table, ?idle, expired, "shape evicted");
-        evicted.push(shape);
-    }
-    if !evicted.is_empty() {
+        let mut count = 0;
+        // Where those that somebody waits for are in the way, more are looked at the more are too many.
+        let looks = EVICT_LOOKS_MAX.saturating_add(2 * too_many);
+        let evicted = registry.longest_idle(looks, |shape| {
+            let expired = limits.idle.is_some_and(|max| shape.idle() > max);
+            let goes = (expired || count < too_many) && count < SHAPES_PER_BATCH_MAX;
+            if goes {
+                count += 1;
+                say(shape, expired);
+            }
+            goes
+        });
+        if evicted.is_empty() {
+            return;
+        }
         registry.remove(evicted).await;
     }
+}
+
+fn say(shape: &Shape, expired: bool) {
+    let (handle, table, idle) = (shape.handle(), &shape.table().name, shape.idle());
+    tracing::info!(handle, %table, ?idle, expired, "shape evicted");
 }

@@ -209,6 +209,7 @@ pub(crate) async fn retire(
     // Remembered first: what follows goes from disk, and a restart must not look for it.
     remember(registry, shape, record).await?;
     let gone = shape.retire_before(after);
+    registry.workshop().logs_of(shape).note_given_up();
     registry.forget_handles(&shape.forget_retired(window));
     Ok(Retired { gone, finished: keep == last })
 }
@@ -268,7 +269,12 @@ pub async fn fold(
         handle = %base.handle, table = %shape.table().name, rows_bytes = base.bytes(),
         log_bytes, "log folded: new clients begin with its rows"
     );
+    let handle = base.handle;
     shape.add_base(base);
+    if registry.by_id(shape.id()).is_none() {
+        // It has ended in between, and did not know of its newest handle.
+        registry.forget_handles(&[handle]);
+    }
     if shape.log.large_beyond(large_at(shape)) {
         // Fails only when the process is ending.
         _ = shop.large.send(shape.id());

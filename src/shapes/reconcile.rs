@@ -7,8 +7,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use brooklet_sql::Zone;
 use brooklet_sql::mathematics::Functions;
-use brooklet_sql::{Form, Zones};
 
 use super::create::Workshop;
 use super::registry::Registry;
@@ -20,10 +20,7 @@ use crate::replication::publication::PreparedTable;
 
 /// Ends every shape whose rows may no longer be what Postgres has.
 pub async fn reconcile(registry: &Arc<Registry>) -> Result<(), DatabaseError> {
-    let mut by_table: HashMap<u32, Vec<Arc<Template>>> = HashMap::new();
-    for template in registry.templates().all() {
-        by_table.entry(template.table().oid).or_default().push(template);
-    }
+    let by_table = by_table(registry);
     if by_table.is_empty() {
         return Ok(());
     }
@@ -49,22 +46,9 @@ pub async fn reconcile(registry: &Arc<Registry>) -> Result<(), DatabaseError> {
     let out: HashSet<u32> = all.into_iter().filter(was_out).collect();
     for (oid, templates) in by_table {
         let now = found.get(&oid).filter(|_| !out.contains(&oid));
-        let right =
-            |template: &Template, read: &[usize]| now.is_some_and(|now| now.keeps(template, read));
-        let changed = |template: &&Arc<Template>| {
-            let reads = |form: Option<Arc<Form>>| form.map_or(Vec::new(), |f| f.columns().to_vec());
-            template.forms().into_iter().any(|form| !right(template, &reads(form)))
-        };
-        // Single shapes are looked at only where something changed.
-        if !templates.iter().any(|template| changed(&template)) {
-            continue;
-        }
-        let wrong = |shape: &Arc<Shape>| {
-            shape.table().oid == oid && !right(&shape.template, shape.plan.read())
-        };
-        let mut wrong_shapes = registry.finished();
-        wrong_shapes.retain(wrong);
-        let wrong = wrong_shapes;
+        let wrong = wrong(registry, oid, &templates, |template, read| {
+            now.is_some_and(|now| now.keeps(template, read))
+        });
         if let Some(shape) = wrong.first() {
             let name = &shape.table().name;
             tracing::warn!(table = %name, shapes = wrong.len(), "the table changed behind the stream: its shapes end");
@@ -80,23 +64,72 @@ pub async fn reconcile(registry: &Arc<Registry>) -> Result<(), DatabaseError> {
     Ok(())
 }
 
+/// The finished shapes of a table that are not `right` any more, which is asked of a template and the columns that a
+/// filter reads. Single shapes are looked at only where something changed, and only the table's own.
+pub(crate) fn wrong(
+    registry: &Registry,
+    table: u32,
+    templates: &[Arc<Template>],
+    right: impl Fn(&Template, &[usize]) -> bool,
+) -> Vec<Arc<Shape>> {
+    let changed = |template: &Template| {
+        let uses = template.uses();
+        !right(template, &[]) || uses.reads.iter().any(|read| !right(template, read))
+    };
+    look_at(registry, table, templates, changed, |shape| !right(&shape.template, shape.plan.read()))
+}
+
+/// The finished shapes of a table that are `wrong`, if one of its templates may have such.
+fn look_at(
+    registry: &Registry,
+    table: u32,
+    templates: &[Arc<Template>],
+    suspect: impl Fn(&Template) -> bool,
+    wrong: impl Fn(&Shape) -> bool,
+) -> Vec<Arc<Shape>> {
+    let suspects: Vec<&Arc<Template>> = templates.iter().filter(|one| suspect(one)).collect();
+    if suspects.is_empty() {
+        return Vec::new();
+    }
+    let found = registry.of_table(table, |shape| shape.is_complete() && wrong(shape));
+    if found.is_empty() {
+        // It was one that is gone, then; not again at every look.
+        suspects.iter().for_each(|template| template.recount());
+    }
+    found
+}
+
+/// All templates, by table.
+fn by_table(registry: &Registry) -> HashMap<u32, Vec<Arc<Template>>> {
+    let mut by_table: HashMap<u32, Vec<Arc<Template>>> = HashMap::new();
+    for template in registry.templates().all() {
+        by_table.entry(template.table().oid).or_default().push(template);
+    }
+    by_table
+}
+
 /// Ends the shapes that know a time zone otherwise than the server does by now. Apart from the rest, which shall
 /// not wait: the server takes up to a second for a zone.
 pub async fn reconcile_zones(registry: &Arc<Registry>) -> Result<(), DatabaseError> {
-    let mut used = Zones::new();
-    for template in registry.templates().all() {
-        template.forms().into_iter().flatten().for_each(|form| used.extend(form.zones()));
-    }
+    let templates = registry.templates().all();
+    let zones = templates.iter().flat_map(|template| template.uses().zones);
+    let used: HashSet<String> = zones.map(|(name, _)| name).collect();
     if used.is_empty() {
         return Ok(());
     }
     let schemas = &registry.workshop().schemas;
-    let now = schemas.zones(used.into_keys().collect()).await?;
-    let zones = |shape: &Arc<Shape>| shape.plan.predicate.as_ref().map(|one| one.form().zones());
-    let mut wrong = registry.finished();
-    wrong.retain(|shape| {
-        zones(shape).is_some_and(|of| of.iter().any(|(name, zone)| now.get(name) != Some(zone)))
-    });
+    let now = schemas.zones(used.into_iter().collect()).await?;
+    let other = |(name, zone): (&String, &Arc<Zone>)| now.get(name) != Some(zone);
+    let mut wrong = Vec::new();
+    for (table, templates) in by_table(registry) {
+        let suspect = |template: &Template| {
+            template.uses().zones.iter().any(|(name, zone)| other((name, zone)))
+        };
+        wrong.extend(look_at(registry, table, &templates, suspect, |shape| {
+            let predicate = shape.plan.predicate.as_ref();
+            predicate.is_some_and(|one| one.form().zones().iter().any(other))
+        }));
+    }
     if !wrong.is_empty() {
         tracing::warn!(
             shapes = wrong.len(),
@@ -111,9 +144,7 @@ pub async fn reconcile_zones(registry: &Arc<Registry>) -> Result<(), DatabaseErr
 /// moved to another machine, or this process has.
 pub async fn reconcile_mathematics(registry: &Arc<Registry>) -> Result<(), DatabaseError> {
     let mut used = Functions::none();
-    for template in registry.templates().all() {
-        template.forms().into_iter().flatten().for_each(|form| used.add(form.mathematics()));
-    }
+    registry.templates().all().iter().for_each(|template| used.add(template.uses().functions));
     if used == Functions::none() {
         return Ok(());
     }
@@ -121,11 +152,14 @@ pub async fn reconcile_mathematics(registry: &Arc<Registry>) -> Result<(), Datab
     if used.are_among(alike) {
         return Ok(());
     }
-    let mut wrong = registry.finished();
-    wrong.retain(|shape| {
-        let predicate = shape.plan.predicate.as_ref();
-        predicate.is_some_and(|one| !one.form().mathematics().are_among(alike))
-    });
+    let mut wrong = Vec::new();
+    for (table, templates) in by_table(registry) {
+        let suspect = |template: &Template| !template.uses().functions.are_among(alike);
+        wrong.extend(look_at(registry, table, &templates, suspect, |shape| {
+            let predicate = shape.plan.predicate.as_ref();
+            predicate.is_some_and(|one| !one.form().mathematics().are_among(alike))
+        }));
+    }
     if !wrong.is_empty() {
         tracing::warn!(
             shapes = wrong.len(),

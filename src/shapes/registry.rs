@@ -1,10 +1,11 @@
 //! Which shapes exist, by question and by handle.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use brooklet_dataflows::{EndReason, Event, ShapeId};
+use brooklet_sql::Lsn;
 use tokio::sync::mpsc;
 
 use super::base::{Base, SnapshotState};
@@ -12,8 +13,9 @@ use super::create::{self, CreateError, Workshop};
 use super::definition::Defined;
 use super::fold;
 use super::handle::Handle;
-use super::maps::{Asked, Maps};
+use super::maps::{Asked, Maps, WALKED_AT_ONCE};
 use super::partitions::Stale;
+use super::recency::{Recency, Search};
 use super::shape::Shape;
 use super::template::Templates;
 use crate::limits::{CREATIONS_MAX, REFUSED_HANDLES_MAX, SHAPES_PER_BATCH_MAX};
@@ -21,8 +23,10 @@ use crate::shape_log::{LogPoint, ShapeLog};
 
 /// All shapes of a running server.
 pub struct Registry {
-    /// Held for look-ups and insertions only.
+    /// Held for look-ups and insertions only: whoever walks over shapes lets others in between.
     state: Mutex<State>,
+    /// `None` where nothing ends idle shapes. Taken after `state`, if both are.
+    recency: Option<Mutex<Recency>>,
     templates: Templates,
     workshop: Arc<Workshop>,
 }
@@ -44,25 +48,71 @@ fn number(question: Asked<'_>) -> u64 {
 }
 
 impl Registry {
-    /// A registry of the shapes that were found on disk.
+    /// A registry of the shapes that were found on disk. Where idle ones are to end (see [`super::evict`]), `ends_idle`
+    /// says so.
     #[must_use]
     pub fn new(
         workshop: Arc<Workshop>,
         templates: Templates,
         shapes: Vec<Shape>,
         next_id: u64,
+        ends_idle: bool,
     ) -> Arc<Registry> {
-        let mut maps = Maps::default();
-        maps.reserve(shapes.len());
-        shapes.into_iter().for_each(|shape| maps.insert(&Arc::new(shape)));
-        let state = Mutex::new(State {
-            maps,
+        let state = State {
+            maps: Maps::default(),
             next_id,
             creating: 0,
             halted: None,
             refused: VecDeque::new(),
-        });
-        Arc::new(Registry { state, templates, workshop })
+        };
+        let recency = ends_idle.then(Mutex::default);
+        let registry = Registry { state: Mutex::new(state), recency, templates, workshop };
+        for shape in shapes {
+            registry.enter(&mut registry.state(), &Arc::new(shape));
+        }
+        Arc::new(registry)
+    }
+
+    fn enter(&self, state: &mut State, shape: &Arc<Shape>) {
+        state.maps.insert(shape);
+        if let Some(mut recency) = self.recency() {
+            recency.insert(shape);
+        }
+    }
+
+    fn take_out(&self, state: &mut State, id: ShapeId) -> Option<Arc<Shape>> {
+        let shape = state.maps.remove(id)?;
+        if let Some(mut recency) = self.recency() {
+            recency.remove(&shape);
+        }
+        Some(shape)
+    }
+
+    /// Somebody asks for a shape.
+    pub fn note_use(&self, shape: &Shape) {
+        match &self.recency {
+            None => shape.note_use(),
+            Some(_) if shape.note_use_within_second() => {}
+            Some(_) => self.recency().into_iter().for_each(|mut all| all.use_anew(shape)),
+        }
+    }
+
+    /// Those that nobody has asked for the longest, the first one first, as long as `goes` wants one more; those that
+    /// somebody waits for come last. Nothing where idle ones are not to end. As many as `looks` are looked at, so it may be that
+    /// there are others.
+    pub(crate) fn longest_idle(
+        &self,
+        looks: usize,
+        mut goes: impl FnMut(&Shape) -> bool,
+    ) -> Vec<Arc<Shape>> {
+        let mut search = Search::new(looks);
+        loop {
+            let mut state = self.state();
+            let Some(mut recency) = self.recency() else { return Vec::new() };
+            if !search.go_on(&mut recency, &mut state.maps, &mut goes, WALKED_AT_ONCE / 16) {
+                return search.found;
+            }
+        }
     }
 
     /// What shapes are made with.
@@ -136,7 +186,13 @@ impl Registry {
     pub fn halt(&self, reason: Option<String>) -> Vec<Arc<Shape>> {
         let mut state = self.state();
         state.halted = reason;
-        state.maps.all().filter(|shape| !shape.is_complete()).cloned().collect()
+        state.maps.making().cloned().collect()
+    }
+
+    /// Where in the stream the snapshots stand of those that are being made: what comes after is needed.
+    #[must_use]
+    pub fn held_back(&self) -> Option<Lsn> {
+        self.state().maps.making().filter_map(|shape| shape.log.holds_back()).min()
     }
 
     /// Whether no shape can be made now.
@@ -145,16 +201,46 @@ impl Registry {
         self.state().halted.is_some()
     }
 
-    /// All shapes whose snapshot is complete, each when it was looked at: requests come in between.
+    /// All shapes whose snapshot is complete, each when it was looked at: requests come in between. For what a start
+    /// or a repair does with each of them, nothing else.
     #[must_use]
     pub fn finished(&self) -> Vec<Arc<Shape>> {
-        let mut finished = Vec::new();
-        for number in 0..Maps::PIECES {
-            let state = self.state();
-            let piece = state.maps.piece(number);
-            finished.extend(piece.filter(|shape| shape.is_complete()).cloned());
+        let (mut finished, mut last) = (Vec::new(), None);
+        loop {
+            let shapes = self.state().maps.after(last, WALKED_AT_ONCE);
+            let Some(next) = shapes.last() else { return finished };
+            last = Some(next.id());
+            finished.extend(shapes.into_iter().filter(|shape| shape.is_complete()));
         }
-        finished
+    }
+
+    /// The first of those with a higher number than `after`, in order.
+    #[must_use]
+    pub fn page(&self, after: u64, most: usize) -> Vec<Arc<Shape>> {
+        let (mut page, mut last) = (Vec::new(), ShapeId(after));
+        while page.len() < most {
+            let shapes = self.state().maps.after(Some(last), most);
+            let Some(next) = shapes.last() else { break };
+            last = next.id();
+            let listed = shapes.into_iter().filter(|one| one.is_complete() && one.is_alive());
+            page.extend(listed.take(most - page.len()));
+        }
+        page
+    }
+
+    /// Those of a table, complete or not, that are wanted. Shapes that come meanwhile may be missing. Those of other
+    /// tables are not looked at.
+    #[must_use]
+    pub fn of_table(&self, table: u32, wanted: impl Fn(&Arc<Shape>) -> bool) -> Vec<Arc<Shape>> {
+        let mut found: HashMap<ShapeId, Arc<Shape>> = HashMap::new();
+        for piece in 0.. {
+            let Some(shapes) = self.state().maps.of_table(table, piece) else { break };
+            // One may be seen twice.
+            found.extend(shapes.into_iter().filter(&wanted).map(|shape| (shape.id(), shape)));
+        }
+        let mut found: Vec<Arc<Shape>> = found.into_values().collect();
+        found.sort_unstable_by_key(|shape| shape.id());
+        found
     }
 
     /// Those of them with subqueries.
@@ -191,14 +277,20 @@ impl Registry {
             let log = Arc::new(ShapeLog::new(id, self.workshop.chunk_bytes));
             let base = Base::new(handle, LogPoint::BEGIN, fold::now(), SnapshotState::starting());
             let shape = Arc::new(Shape::new(defined, log, base));
-            state.maps.insert(&shape);
+            self.enter(&mut state, &shape);
             state.creating += 1;
             shape
         };
         let (registry, making) = (Arc::clone(self), Arc::clone(&shape));
         tokio::spawn(async move {
             let made = create::create(&registry.workshop, &making).await;
-            registry.state().creating -= 1;
+            {
+                let mut state = registry.state();
+                state.creating -= 1;
+                if made.is_ok() {
+                    state.maps.made(making.id());
+                }
+            }
             if let Err(error) = made {
                 registry.drop_failed(&making, error).await;
             }
@@ -216,10 +308,13 @@ impl Registry {
 
     /// Ends every shape: the stream cannot be continued.
     pub fn remove_all(&self) {
-        let shapes = self.state().maps.clear();
-        for shape in shapes {
+        let (mut all, mut last) = (self.state().maps.clear(), None);
+        loop {
+            let shapes = all.after(last, WALKED_AT_ONCE);
+            let Some(next) = shapes.last() else { return };
+            last = Some(next.id());
             // The catalogue does not know: if this process ends before another epoch begins, they are back.
-            shape.log.halt(EndReason::Removed);
+            shapes.iter().for_each(|shape| shape.log.halt(EndReason::Removed));
         }
     }
 
@@ -244,22 +339,23 @@ impl Registry {
                 }
                 shape.iter().for_each(|shape| self.release(shape));
             }
-            // The dataflow knows, unless the end was noticed behind it. Fails only when the process
-            // is ending.
-            let events = ids.iter().copied().map(Event::RemoveShape).collect();
-            _ = self.workshop.engine.send(events).await;
-            self.workshop.members.remove(ids).await;
+            // The dataflow knows, unless the end was noticed behind it. Of those that have left otherwise it is told.
+            let left: Vec<Arc<Shape>> = shapes.into_iter().flatten().collect();
+            self.tell(&left).await;
         }
+    }
+
+    /// Tells those who maintain shapes that these have ended. Fails only when the process is ending.
+    async fn tell(&self, shapes: &[Arc<Shape>]) {
+        let event =
+            |shape: &Arc<Shape>| Event::RemoveShape { shape: shape.id(), table: shape.table().oid };
+        _ = self.workshop.engine.send(shapes.iter().map(event).collect()).await;
+        self.workshop.members.remove(shapes.iter().map(|shape| shape.id()).collect()).await;
     }
 
     /// Nobody finds it any more.
     fn leave(&self, id: ShapeId, why: EndReason) -> Option<Arc<Shape>> {
-        let shape = {
-            let mut state = self.state();
-            let shape = state.maps.by_id(id).cloned();
-            state.maps.remove(id);
-            shape?
-        };
+        let shape = self.take_out(&mut self.state(), id)?;
         tracing::info!(handle = shape.handle(), table = %shape.table().name, ?why, "shape ended");
         if why == EndReason::TableChanged {
             self.workshop.schemas.forget(&shape.table().name);
@@ -271,9 +367,7 @@ impl Registry {
     /// that were made since are right.
     pub async fn follow_stale(self: Arc<Registry>, mut stale: mpsc::UnboundedReceiver<Stale>) {
         while let Some(Stale { table, generation }) = stale.recv().await {
-            let old =
-                |shape: &&Arc<Shape>| shape.table().oid == table && shape.generation() < generation;
-            let shapes: Vec<Arc<Shape>> = self.state().maps.all().filter(old).cloned().collect();
+            let shapes = self.of_table(table, |shape| shape.generation() < generation);
             if let Some(shape) = shapes.first() {
                 let name = &shape.table().name;
                 tracing::warn!(table = %name, shapes = shapes.len(), "partitions were attached, detached or dropped: the table's shapes end");
@@ -295,7 +389,7 @@ impl Registry {
             self.workshop.schemas.forget(&shape.table().name);
         }
         // Whoever is told must not find it again.
-        self.state().maps.remove(shape.id());
+        self.take_out(&mut self.state(), shape.id());
         create::fail(shape, error);
         self.end(std::slice::from_ref(shape)).await;
     }
@@ -303,23 +397,22 @@ impl Registry {
     /// Out of the maps first, so that nobody new finds them; out of the catalogue before their logs
     /// stop taking entries, so that no crash brings them back with a hole.
     pub(crate) async fn end(&self, shapes: &[Arc<Shape>]) {
-        let ids: Vec<ShapeId> = shapes.iter().map(|shape| shape.id()).collect();
-        {
+        for some in shapes.chunks(SHAPES_PER_BATCH_MAX) {
             let mut state = self.state();
-            ids.iter().for_each(|id| state.maps.remove(*id));
+            some.iter().for_each(|shape| _ = self.take_out(&mut state, shape.id()));
         }
-        shapes.iter().for_each(|shape| shape.log.leave());
-        self.forget_records(&ids).await;
-        for shape in shapes {
-            self.workshop.logs.remove(shape.id(), EndReason::Removed);
-            self.workshop.members.logs.remove(shape.id(), EndReason::Removed);
-            shape.log.close(EndReason::Removed);
-            self.release(shape);
+        for some in shapes.chunks(SHAPES_PER_BATCH_MAX) {
+            some.iter().for_each(|shape| shape.log.leave());
+            let ids: Vec<ShapeId> = some.iter().map(|shape| shape.id()).collect();
+            self.forget_records(&ids).await;
+            for shape in some {
+                self.workshop.logs.remove(shape.id(), EndReason::Removed);
+                self.workshop.members.logs.remove(shape.id(), EndReason::Removed);
+                shape.log.close(EndReason::Removed);
+                self.release(shape);
+            }
+            self.tell(some).await;
         }
-        // Fails only when the process is ending.
-        let events = ids.iter().copied().map(Event::RemoveShape).collect();
-        _ = self.workshop.engine.send(events).await;
-        self.workshop.members.remove(ids).await;
     }
 
     /// Nobody reads an ended shape's rows again: bodies that do end there.
@@ -339,7 +432,23 @@ impl Registry {
     /// Makes a shape known that was made by somebody else.
     #[cfg(test)]
     pub(crate) fn adopt(&self, shape: &Arc<Shape>) {
-        self.state().maps.insert(shape);
+        self.enter(&mut self.state(), shape);
+    }
+
+    /// Somebody looks at a shape for upkeep's sake.
+    pub(super) fn note_look(&self) {
+        self.state().maps.note_steps(1);
+    }
+
+    /// How many shapes were looked at one by one so far.
+    #[cfg(test)]
+    pub(crate) fn steps(&self) -> u64 {
+        self.state().maps.steps()
+    }
+
+    fn recency(&self) -> Option<MutexGuard<'_, Recency>> {
+        let recency = self.recency.as_ref()?;
+        Some(recency.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -6,11 +6,12 @@
 //! need. What becomes free in one round goes in the next, so that whoever looked a moment ago still
 //! finds it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use brooklet_dataflows::ShapeId;
 use brooklet_sql::Lsn;
 
 use super::create::{CreateError, Workshop};
@@ -24,7 +25,7 @@ use crate::limits::SEGMENT_BYTES_MAX;
 use crate::replication::snapshot::Snapshot;
 use crate::shape_log::posting_files::Numbers;
 use crate::shape_log::posting_rewrite::{RewriteError, runs};
-use crate::shape_log::{BatchPlace, ShapeLog};
+use crate::shape_log::{BatchPlace, Block, Logs};
 
 /// Looks for what can go, at intervals.
 pub struct Retention {
@@ -37,8 +38,31 @@ pub struct Retention {
     unused: Vec<Numbers>,
     /// Batches that were copied a round ago.
     copied: Vec<BatchPlace>,
+    /// Packs that are mostly unused, each with the shapes that may have rows there.
+    sparse: HashMap<u32, Sparse>,
+    /// What was looked at last, and found nothing.
+    looked: Looked,
     /// Rounds until what the last shapes to end have left is gone.
     settling: u32,
+}
+
+/// Who may have rows in a pack.
+struct Sparse {
+    shapes: BTreeSet<ShapeId>,
+    /// For so many rounds. Others may come to share its batches.
+    rounds: u32,
+}
+
+/// For so many rounds it is believed whose rows a pack holds: most are gone with the second.
+const SPARSE_ROUNDS: u32 = 4;
+
+/// A walk over all entries finds what the last one has found as long as these are the same.
+#[derive(Default, PartialEq, Eq)]
+struct Looked {
+    /// How often logs have given entries up, and the complete files that were there.
+    postings: Option<(u64, Vec<Numbers>)>,
+    /// The same of files of changes.
+    changes: Option<(u64, Vec<u64>)>,
 }
 
 /// What a shape leaves behind is free after so many rounds.
@@ -48,8 +72,16 @@ impl Retention {
     /// For all shapes of the registry.
     #[must_use]
     pub fn new(registry: Arc<Registry>, disk_max: Option<u64>) -> Retention {
-        let (copied, unused) = (Vec::new(), Vec::new());
-        Retention { registry, disk_max, free_to: Lsn::ZERO, unused, copied, settling: 0 }
+        Retention {
+            registry,
+            disk_max,
+            free_to: Lsn::ZERO,
+            unused: Vec::new(),
+            copied: Vec::new(),
+            sparse: HashMap::new(),
+            looked: Looked::default(),
+            settling: 0,
+        }
     }
 
     /// Runs until the server stops.
@@ -73,7 +105,7 @@ impl Retention {
         let packs = &self.registry.workshop().packs;
         packs.release(&std::mem::take(&mut self.copied));
         // One that fails does not keep the others from giving back.
-        let postings = clean_postings(self.registry.workshop()).await;
+        let postings = self.clean_postings().await;
         // Rows lie in these at places that postings name: they go as a whole or not at all.
         let of_members = &self.registry.workshop().members.postings;
         let unused = std::mem::replace(&mut self.unused, of_members.unused());
@@ -100,79 +132,148 @@ impl Retention {
         }
     }
 
-    async fn clean_changes(&mut self, visible: &Visibility) -> Result<(), CreateError> {
-        let shop = Arc::clone(self.registry.workshop());
-        let sealed = shop.change_log.sealed();
-        let oldest = sealed.first().map_or(Lsn(u64::MAX), |file| file.last_lsn);
-        let free_to = std::mem::replace(&mut self.free_to, free_to(&shop, visible));
-        if oldest > free_to {
+    /// Writes posting files again that are mostly dead.
+    pub(crate) async fn clean_postings(&mut self) -> Result<(), CreateError> {
+        let shop = self.registry.workshop();
+        // Before the look: what is given up meanwhile is looked for again.
+        let now = (shop.logs.given_up(), shop.postings.complete());
+        if self.looked.postings.as_ref() == Some(&now) {
             return Ok(());
         }
-        let cleaned = tokio::task::spawn_blocking(move || clean_changes(&shop, free_to));
-        let cleaned = cleaned.await.map_err(io::Error::other).and_then(|cleaned| cleaned);
-        cleaned.map_err(|error| CreateError::Internal(error.to_string()))
+        self.looked.postings = None;
+        if clean_postings(shop).await? {
+            self.looked.postings = Some(now);
+        }
+        Ok(())
     }
 
-    /// Copies what is left of packs that are mostly unused.
-    pub(crate) async fn clean_packs(&mut self) -> Result<(), CreateError> {
-        let shop = self.registry.workshop();
-        let sparse = shop.packs.sparse();
-        if sparse.is_empty() {
+    async fn clean_changes(&mut self, visible: &Visibility) -> Result<(), CreateError> {
+        let shop = Arc::clone(self.registry.workshop());
+        let now_free = free_to(&self.registry, visible);
+        let free_to = std::mem::replace(&mut self.free_to, now_free);
+        let mut sealed = shop.change_log.sealed();
+        sealed.retain(|file| file.last_lsn <= free_to);
+        let given_up = shop.both_logs().iter().map(|logs| logs.given_up()).sum();
+        let now = (given_up, sealed.iter().map(|file| file.first_seq).collect());
+        if sealed.is_empty() || self.looked.changes.as_ref() == Some(&now) {
             return Ok(());
         }
-        let mut shapes = self.registry.finished();
-        // In an order that a test can repeat.
-        shapes.sort_unstable_by_key(|shape| shape.id());
-        for shape in shapes {
-            let _turn = shop.catalog.turn().await;
-            let moved = move_rows(
-                &shape,
-                |place| sparse.contains(&place.pack()),
-                |place| shop.packs.copy(shape.id(), place),
-            );
-            let moved = moved.map_err(|error| CreateError::Internal(error.to_string()))?;
-            if moved.is_empty() {
-                continue;
+        self.looked.changes = None;
+        let cleaned = tokio::task::spawn_blocking(move || clean_changes(&shop, &sealed));
+        let cleaned = cleaned.await.map_err(io::Error::other).and_then(|cleaned| cleaned);
+        if !cleaned.map_err(|error| CreateError::Internal(error.to_string()))? {
+            self.looked.changes = Some(now);
+        }
+        Ok(())
+    }
+
+    /// Copies what is left of packs that are mostly unused. Only shapes that have rows there are looked at.
+    pub(crate) async fn clean_packs(&mut self) -> Result<(), CreateError> {
+        let sparse = self.registry.workshop().packs.sparse();
+        self.sparse.retain(|pack, found| {
+            found.rounds += 1;
+            sparse.contains(pack) && found.rounds < SPARSE_ROUNDS
+        });
+        for pack in &sparse {
+            if !self.sparse.contains_key(pack) {
+                let shapes = self.shapes_in(*pack).await?;
+                self.sparse.insert(*pack, Sparse { shapes, rounds: 0 });
             }
-            shop.packs.sync().await.map_err(|error| CreateError::Internal(error.to_string()))?;
-            let Some(record) = shape.record() else { continue };
-            match remember(&self.registry, &shape, record).await {
-                // Its end has released what it referred to then.
-                Ok(()) | Err(CreateError::Ended) => self.copied.extend(moved),
-                Err(error) => return Err(error),
+        }
+        // In an order that a test can repeat. Those that are not finished are looked at again.
+        let found = self.sparse.values().flat_map(|found| &found.shapes);
+        let shapes: BTreeSet<ShapeId> = found.copied().collect();
+        for id in shapes {
+            let Some(shape) = self.registry.by_id(id) else { continue };
+            if shape.is_complete() {
+                self.move_from(&sparse, &shape).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// The shapes that have rows in a pack. It says itself who stored them; only where these have less than is in use,
+    /// others share it, and all are asked.
+    async fn shapes_in(&self, pack: u32) -> Result<BTreeSet<ShapeId>, CreateError> {
+        let packs = self.registry.workshop().packs.clone();
+        let named = tokio::task::spawn_blocking(move || (packs.shapes_in(pack), packs)).await;
+        let (named, packs) = named.map_err(CreateError::internal)?;
+        let mut shapes = named.map_err(CreateError::internal)?;
+        shapes.retain(|id| self.registry.by_id(*id).is_some());
+        let mut held: HashMap<u64, u64> = HashMap::new();
+        for shape in shapes.iter().filter_map(|id| self.registry.by_id(*id)) {
+            let own = shape.bases().into_iter().flat_map(|base| base.batches());
+            let own = own.filter(|place| place.pack() == pack);
+            held.extend(own.map(|place| (place.at(), place.bytes())));
+        }
+        if held.values().sum::<u64>() < packs.live_in(pack) {
+            let has = |shape: &Arc<Shape>| {
+                let mut all = shape.bases().into_iter().flat_map(|base| base.batches());
+                all.any(|place| place.pack() == pack)
+            };
+            let all = self.registry.finished().into_iter();
+            shapes.extend(all.filter(has).map(|shape| shape.id()));
+        }
+        Ok(shapes)
+    }
+
+    /// Copies a shape's rows that are in these packs.
+    async fn move_from(
+        &mut self,
+        packs: &HashSet<u32>,
+        shape: &Arc<Shape>,
+    ) -> Result<(), CreateError> {
+        let shop = self.registry.workshop();
+        self.registry.note_look();
+        let _turn = shop.catalog.turn().await;
+        let moved = move_rows(
+            shape,
+            |place| packs.contains(&place.pack()),
+            |place| shop.packs.copy(shape.id(), place),
+        );
+        let moved = moved.map_err(CreateError::internal)?;
+        if moved.is_empty() {
+            return Ok(());
+        }
+        shop.packs.sync().await.map_err(CreateError::internal)?;
+        let Some(record) = shape.record() else { return Ok(()) };
+        match remember(&self.registry, shape, record).await {
+            // Its end has released what it referred to then.
+            Ok(()) | Err(CreateError::Ended) => self.copied.extend(moved),
+            Err(error) => return Err(error),
         }
         Ok(())
     }
 }
 
-/// Writes posting files again that are mostly dead.
-pub(crate) async fn clean_postings(shop: &Arc<Workshop>) -> Result<(), CreateError> {
+/// Writes posting files again that are mostly dead; `true` if there are none.
+pub(crate) async fn clean_postings(shop: &Arc<Workshop>) -> Result<bool, CreateError> {
     let internal = |error: &dyn std::fmt::Display| CreateError::Internal(error.to_string());
     let found = Arc::clone(shop);
-    let runs = tokio::task::spawn_blocking(move || runs(&found.postings, &found.logs.all())).await;
-    for mut run in runs.map_err(|error| internal(&error))? {
+    let runs = tokio::task::spawn_blocking(move || runs(&found.postings, &*found.logs)).await;
+    let runs = runs.map_err(|error| internal(&error))?;
+    let none = runs.is_empty();
+    for mut run in runs {
         let found = Arc::clone(shop);
         let noted = tokio::task::spawn_blocking(move || {
-            run.note_live(&found.logs.all());
+            run.note_live(&*found.logs);
             // Afterwards: also of shapes that have ended meanwhile the catalogue must know.
             (run, found.logs.ends_told())
         });
         let (run, told) = noted.await.map_err(|error| internal(&error))?;
         // What is dead must be so for a restart. What else ends entries is in the catalogue before.
         if shop.logs.ends_settled() < told {
-            return Ok(());
+            return Ok(false);
         }
         let found = Arc::clone(shop);
-        let written =
-            tokio::task::spawn_blocking(move || run.write(&found.postings, &found.logs.all()));
+        let written = tokio::task::spawn_blocking(move || run.write(&found.postings, &*found.logs));
         match written.await.map_err(|error| internal(&error))? {
             Ok(()) => {}
             Err(RewriteError::Fatal(error)) => crate::frame::fsync_failed(&error),
             Err(error) => return Err(internal(&error)),
         }
     }
-    Ok(())
+    Ok(none)
 }
 
 /// Writes the catalogue again if it is mostly dead.
@@ -203,35 +304,36 @@ async fn look(shop: &Workshop) -> Result<Visibility, CreateError> {
 }
 
 /// Up to where nobody but finished shapes needs the change log.
-fn free_to(shop: &Workshop, visible: &Visibility) -> Lsn {
+fn free_to(registry: &Registry, visible: &Visibility) -> Lsn {
+    let shop = registry.workshop();
     shop.recent.forget_visible(visible);
     let recent = shop.recent.oldest().unwrap_or(Lsn(u64::MAX));
-    let held = shop.all_logs().iter().filter_map(|log| log.holds_back()).min();
+    let held = registry.held_back();
     let read = shop.logs.oldest_read();
     let limits = [Some(recent), held, read].into_iter().flatten();
     let before = limits.map(|lsn| Lsn(lsn.0.saturating_sub(1)));
     before.chain([shop.durable()]).min().unwrap_or_default()
 }
 
-/// Deletes the sealed files up to `free_to` that hold nothing needed; writes those again that hold little.
-fn clean_changes(shop: &Workshop, free_to: Lsn) -> io::Result<()> {
-    let mut sealed = shop.change_log.sealed();
-    sealed.retain(|file| file.last_lsn <= free_to);
-    let logs = shop.all_logs();
-    let needed = needed(&sealed, &logs);
+/// Deletes those of the sealed files that hold nothing needed; writes those again that hold little. Says whether any
+/// were.
+fn clean_changes(shop: &Workshop, sealed: &[SealedSize]) -> io::Result<bool> {
+    let needed = needed(sealed, shop);
+    let mut cleaned = false;
     let mut run: Vec<SealedSize> = Vec::new();
     let mut run_bytes = 0;
-    for file in &sealed {
+    for file in sealed {
         let entries = needed.get(&file.first_seq).copied().unwrap_or_default();
         if entries == 0 {
             shop.change_log.delete(file.first_seq).map_err(io::Error::other)?;
+            cleaned = true;
             tracing::debug!(first_seq = file.first_seq, bytes = file.bytes, "changes deleted");
             continue;
         }
         let left = file.bytes / file.changes.max(1) * entries.min(file.changes);
         let worth = 2 * entries <= file.changes || 4 * file.bytes < SEGMENT_BYTES_MAX;
         if !worth || run_bytes + left > SEGMENT_BYTES_MAX {
-            rewrite(shop, &run, &needed, &logs)?;
+            cleaned |= rewrite(shop, &run, &needed)?;
             (run, run_bytes) = (Vec::new(), 0);
         }
         if worth {
@@ -239,47 +341,45 @@ fn clean_changes(shop: &Workshop, free_to: Lsn) -> io::Result<()> {
             run_bytes += left;
         }
     }
-    rewrite(shop, &run, &needed, &logs)
+    Ok(rewrite(shop, &run, &needed)? || cleaned)
 }
 
 /// The number of entries that refer to each file.
-fn needed(sealed: &[SealedSize], logs: &[Arc<ShapeLog>]) -> HashMap<u64, u64> {
+fn needed(sealed: &[SealedSize], shop: &Workshop) -> HashMap<u64, u64> {
     let mut needed = HashMap::new();
-    for log in logs {
-        log.each_block(|block| {
-            let at = sealed.partition_point(|file| file.last_lsn < block.lsn);
-            if let Some(file) = sealed.get(at) {
-                *needed.entry(file.first_seq).or_default() += u64::from(block.count);
-            }
-        });
-    }
+    each_block(shop, |block| {
+        let at = sealed.partition_point(|file| file.last_lsn < block.lsn);
+        if let Some(file) = sealed.get(at) {
+            *needed.entry(file.first_seq).or_default() += u64::from(block.count);
+        }
+    });
     needed
 }
 
-/// Writes files that follow each other again, if that makes them fewer or much smaller.
-fn rewrite(
-    shop: &Workshop,
-    run: &[SealedSize],
-    needed: &HashMap<u64, u64>,
-    logs: &[Arc<ShapeLog>],
-) -> io::Result<()> {
+/// Shows where the entries of all shapes are; some of them twice.
+fn each_block(shop: &Workshop, mut each: impl FnMut(&Block)) {
+    for logs in shop.both_logs() {
+        logs.each(&mut |log| log.each_block(&mut each));
+    }
+}
+
+/// Writes files that follow each other again, if that makes them fewer or much smaller; says whether it did.
+fn rewrite(shop: &Workshop, run: &[SealedSize], needed: &HashMap<u64, u64>) -> io::Result<bool> {
     let entries: u64 = run.iter().filter_map(|file| needed.get(&file.first_seq)).sum();
     let changes: u64 = run.iter().map(|file| file.changes).sum();
-    let (Some(first), Some(last)) = (run.first(), run.last()) else { return Ok(()) };
+    let (Some(first), Some(last)) = (run.first(), run.last()) else { return Ok(false) };
     if run.len() == 1 && 2 * entries > changes {
-        return Ok(());
+        return Ok(false);
     }
     let files = shop.change_log.sealed();
     let before = files.iter().rfind(|file| file.last_lsn < first.last_lsn);
     let after = before.map_or(Lsn::ZERO, |file| file.last_lsn);
     let mut blocks = Vec::new();
-    for log in logs {
-        log.each_block(|block| {
-            if after < block.lsn && block.lsn <= last.last_lsn {
-                blocks.push(block.clone());
-            }
-        });
-    }
+    each_block(shop, |block| {
+        if after < block.lsn && block.lsn <= last.last_lsn {
+            blocks.push(block.clone());
+        }
+    });
     let mut live = Vec::new();
     for block in &blocks {
         live.extend(block.read()?.iter().map(|posting| posting.seq).filter(|seq| *seq >> 63 == 0));
@@ -289,7 +389,7 @@ fn rewrite(
     let names: Vec<u64> = run.iter().map(|file| file.first_seq).collect();
     shop.change_log.rewrite(&names, &live).map_err(io::Error::other)?;
     tracing::debug!(files = names.len(), changes, kept = live.len(), "changes written again");
-    Ok(())
+    Ok(true)
 }
 
 /// Copies the batches of a shape that are to move; returns the places that nothing refers to any more: where

@@ -261,8 +261,35 @@ impl Shape {
     }
 
     /// Somebody asks for it.
-    pub fn note_use(&self) {
+    pub(super) fn note_use(&self) {
         self.asked.store(now(), Ordering::Release);
+    }
+
+    /// The same if that is within the second in which it was asked for last; `false` if it is not.
+    pub(super) fn note_use_within_second(&self) -> bool {
+        let (asked, now) = (self.asked.load(Ordering::Acquire), now());
+        let same = asked / TICKS == now / TICKS;
+        // Whoever else has noted it has done as well.
+        same && self.asked.compare_exchange(asked, now, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// Somebody asks for it: in which second it was asked for before, and in which it is now. Under a lock, which
+    /// nobody but [`Shape::note_use_within_second`] does without.
+    pub(super) fn use_anew(&self) -> (u32, u32) {
+        let now = now();
+        (self.asked.swap(now, Ordering::AcqRel) / TICKS, now / TICKS)
+    }
+
+    /// In which second it was asked for last.
+    pub(super) fn asked_second(&self) -> u32 {
+        self.asked.load(Ordering::Acquire) / TICKS
+    }
+
+    /// It was asked for so long ago.
+    #[cfg(test)]
+    pub(crate) fn age(&self, idle: Duration) {
+        let ticks = idle.as_millis() * u128::from(TICKS) / 1000;
+        self.asked.fetch_sub(ticks as u32, Ordering::AcqRel);
     }
 
     /// How long nobody has asked for it; nothing while somebody waits for news of it.
@@ -331,6 +358,11 @@ impl Bases {
     fn tidy(&mut self) {
         self.older.take_if(|older| older.living.is_empty() && older.retired.is_empty());
     }
+}
+
+/// The second in which this is asked.
+pub(super) fn this_second() -> u32 {
+    now() / TICKS
 }
 
 /// Ticks since the first time this was asked, from the beginning when they no longer fit.

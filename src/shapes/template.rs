@@ -8,9 +8,10 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use brooklet_dataflows::Selection;
-use brooklet_sql::{Form, Predicate, TableSchema};
+use brooklet_sql::{Predicate, TableSchema};
 
 use super::definition::{Defined, Definition};
+use super::forms::{Forms, Uses};
 use super::schema_header::schema_header;
 use super::together::Together;
 use crate::shape_log::{TypedView, View};
@@ -24,8 +25,8 @@ pub struct Template {
     schema: OnceLock<String>,
     view: OnceLock<View>,
     typed: OnceLock<TypedView>,
-    /// What the filters of its shapes look like. Held for a look-up only.
-    forms: Mutex<Kept<Form>>,
+    /// What the filters of its shapes look like.
+    forms: Forms,
     /// How its new shapes come by their snapshots.
     pub together: Together,
 }
@@ -41,7 +42,7 @@ impl Template {
             schema: OnceLock::new(),
             view: OnceLock::new(),
             typed: OnceLock::new(),
-            forms: Mutex::default(),
+            forms: Forms::default(),
             together: Together::default(),
         }
     }
@@ -76,30 +77,40 @@ impl Template {
         Ok(self.typed.get_or_init(|| typed))
     }
 
-    /// What the filters of its shapes look like; `None` stands for those without one, of which there
-    /// may be none.
+    /// What its shapes need of the world, and maybe what some needed that are gone.
     #[must_use]
-    pub fn forms(&self) -> Vec<Option<Arc<Form>>> {
-        std::iter::once(None).chain(self.kept().iter().map(Some)).collect()
+    pub fn uses(&self) -> Uses {
+        self.forms.uses()
+    }
+
+    /// Looks at all filters again, so that the same is not said of those that are gone.
+    pub fn recount(&self) {
+        self.forms.recount();
     }
 
     /// Lets a filter share its form with the template's other shapes.
     fn share(&self, predicate: &mut Predicate) {
-        let form = self.kept().share(predicate.form());
+        let form = self.forms.share(predicate.form());
         predicate.share(&form);
     }
-
-    fn kept(&self) -> MutexGuard<'_, Kept<Form>> {
-        self.forms.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
+
+/// Definitions below which is not looked for templates that no shape has.
+const TEMPLATES_KEPT: usize = 16;
 
 /// The templates of all shapes.
 #[derive(Default)]
 pub struct Templates {
-    /// By definition; the few that there may be of one are of different schemas of its table. Held
-    /// for a look-up only.
-    known: Mutex<HashMap<Definition, Vec<Arc<Template>>>>,
+    /// Held for a look-up only.
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// By definition; the few that there may be of one are of different schemas of its table.
+    by_definition: HashMap<Definition, Vec<Arc<Template>>>,
+    /// Of so many definitions those go that no shape has: twice as many as after the last time.
+    pruned_at: usize,
 }
 
 impl Templates {
@@ -118,65 +129,41 @@ impl Templates {
         let same = |one: &&Arc<Template>| {
             Arc::ptr_eq(one.table(), template.table()) || one.table() == template.table()
         };
-        let equal = known.get(&template.definition).and_then(|list| list.iter().find(same));
+        let same_definition = known.by_definition.get(&template.definition);
+        let equal = same_definition.and_then(|list| list.iter().find(same));
         if let Some(equal) = equal {
             return Arc::clone(equal);
         }
-        // Rare enough to look at all of them.
-        known.retain(|_, list| {
-            list.retain(|one| Arc::strong_count(one) > 1);
-            !list.is_empty()
-        });
-        known.entry(template.definition.clone()).or_default().push(Arc::clone(template));
+        let Known { by_definition, pruned_at } = &mut *known;
+        if by_definition.len() >= *pruned_at {
+            by_definition.retain(|_, list| {
+                list.retain(|one| Arc::strong_count(one) > 1);
+                !list.is_empty()
+            });
+            *pruned_at = TEMPLATES_KEPT.max(2 * by_definition.len());
+        }
+        let list = by_definition.entry(template.definition.clone()).or_default();
+        list.retain(|one| Arc::strong_count(one) > 1);
+        list.push(Arc::clone(template));
         Arc::clone(template)
     }
 
     /// All of them; shapes of some may be gone.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Template>> {
-        self.known().values().flatten().cloned().collect()
+        self.known().by_definition.values().flatten().cloned().collect()
     }
 
     /// The tables that shapes are about, also those in creation.
     #[must_use]
     pub fn tables(&self) -> HashSet<u32> {
         let known = self.known();
-        let used = known.values().flatten().filter(|one| Arc::strong_count(one) > 1);
+        let all = known.by_definition.values().flatten();
+        let used = all.filter(|one| Arc::strong_count(one) > 1);
         used.map(|template| template.definition.table).collect()
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<Definition, Vec<Arc<Template>>>> {
+    fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Equal values kept once. Those that nobody else has any more go when there are twice as many as
-/// after the last time.
-struct Kept<T> {
-    known: HashSet<Arc<T>>,
-    pruned_at: usize,
-}
-
-impl<T> Default for Kept<T> {
-    fn default() -> Kept<T> {
-        Kept { known: HashSet::new(), pruned_at: 16 }
-    }
-}
-
-impl<T: std::hash::Hash + Eq> Kept<T> {
-    fn share(&mut self, value: &Arc<T>) -> Arc<T> {
-        if let Some(known) = self.known.get(value) {
-            return Arc::clone(known);
-        }
-        if self.known.len() >= self.pruned_at {
-            self.known.retain(|known| Arc::strong_count(known) > 1);
-            self.pruned_at = 16.max(2 * self.known.len());
-        }
-        self.known.insert(Arc::clone(value));
-        Arc::clone(value)
-    }
-
-    fn iter(&self) -> impl Iterator<Item = Arc<T>> {
-        self.known.iter().filter(|known| Arc::strong_count(known) > 1).cloned()
     }
 }

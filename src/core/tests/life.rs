@@ -125,7 +125,7 @@ impl Life {
         });
         let (ended, next_id, templates) = (stores.ended, stores.next_id, stores.templates);
         Ok(Box::new(move |mut world: World| {
-            let registry = Registry::new(Arc::clone(&shop), templates, shapes, next_id);
+            let registry = Registry::new(Arc::clone(&shop), templates, shapes, next_id, true);
             let stream = Stream::connect(&mut world.postgres.lock().unwrap(), start);
             world.lane = Some(lane);
             let tasks = members::begun(&world, &registry, ended, checkpoint);

@@ -4,10 +4,11 @@
 //! `BROOKLET_TEST_SEED` replays a run, `BROOKLET_TEST_CRASHES` sets how many crashes there are.
 
 mod check;
+mod flat;
 mod life;
 mod members;
 mod order;
-mod postgres;
+pub(crate) mod postgres;
 mod records;
 mod repair;
 mod upkeep;

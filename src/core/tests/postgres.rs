@@ -126,7 +126,7 @@ pub(super) fn relation(table: usize, added: usize) -> Arc<Relation> {
     })
 }
 
-pub(super) fn schema(table: usize, added: usize) -> Arc<TableSchema> {
+pub(crate) fn schema(table: usize, added: usize) -> Arc<TableSchema> {
     let column = |(number, name): (usize, String)| Column {
         type_oid: type_oid(&name),
         base_type_oid: type_oid(&name),

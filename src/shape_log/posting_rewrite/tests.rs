@@ -6,7 +6,7 @@ use brooklet_dataflows::{EndReason, Posting, Verdict};
 use tempfile::TempDir;
 
 use super::super::postings::{News, PostingWriter, Recovered};
-use super::super::{LogPoint, Offset};
+use super::super::{LogPoint, Offset, ShapeLog};
 use super::*;
 use crate::shapes::visibility::Seen as Snapshot;
 use crate::storage::Directory;
@@ -17,13 +17,19 @@ const FILE_BYTES: u64 = 1500;
 
 type Seen = Vec<(Offset, Posting)>;
 
-struct Logs {
+struct Written {
     dir: TempDir,
     writer: PostingWriter,
     all: Vec<Arc<ShapeLog>>,
     rng: Rng,
     lsn: u64,
     seq: u64,
+}
+
+impl Logs for Vec<Arc<ShapeLog>> {
+    fn each(&self, each: &mut dyn FnMut(&Arc<ShapeLog>)) {
+        self.iter().for_each(each);
+    }
 }
 
 fn restored(shape: u64, begin: LogPoint) -> Arc<ShapeLog> {
@@ -56,11 +62,11 @@ fn entries(log: &ShapeLog) -> Option<Seen> {
     Some(found)
 }
 
-impl Logs {
-    fn new(seed: u64) -> Logs {
+impl Written {
+    fn new(seed: u64) -> Written {
         let dir = tempfile::tempdir().unwrap();
         let (writer, all) = open(dir.path(), &[LogPoint::BEGIN; SHAPES as usize]);
-        Logs { dir, writer, all, rng: Rng::new(seed), lsn: 10, seq: 0 }
+        Written { dir, writer, all, rng: Rng::new(seed), lsn: 10, seq: 0 }
     }
 
     fn postings(&mut self) -> Vec<Posting> {
@@ -183,7 +189,7 @@ fn copy_dir(from: &Path, to: &Path) {
 fn whatever_was_forgotten_logs_say_the_same_and_so_does_a_restart_among_old_and_new_files() {
     let (mut rewritten, mut both) = (0, 0);
     for seed in 0..20 {
-        let mut logs = Logs::new(seed);
+        let mut logs = Written::new(seed);
         for _ in 0..6 {
             (0..40).for_each(|_| logs.transaction());
             (0..1 + logs.rng.below(8)).for_each(|_| logs.forget());
@@ -219,7 +225,7 @@ fn whatever_was_forgotten_logs_say_the_same_and_so_does_a_restart_among_old_and_
 
 #[test]
 fn a_file_that_is_not_what_was_written_stays_as_it_is() {
-    let mut logs = Logs::new(3);
+    let mut logs = Written::new(3);
     (0..60).for_each(|_| logs.transaction());
     let offset = logs.all[0].end().unwrap();
     logs.all.iter().take(4).for_each(|log| log.forget_before(offset));

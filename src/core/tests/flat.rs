@@ -1,0 +1,162 @@
+//! What is done for one shape, for one table, and at intervals, counted in shapes that are looked at: it is the same
+//! among ten times as many shapes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use brooklet_dataflows::{EndReason, ShapeId};
+use brooklet_sql::{RelationName, Tables};
+use tokio::sync::mpsc;
+
+use super::life::Life;
+use super::postgres::schema;
+use super::world;
+use crate::shape_log::{LogPoint, ShapeLog};
+use crate::shapes::base::{Base, SnapshotState, Stage};
+use crate::shapes::definition::{FilterSource, Question};
+use crate::shapes::evict::{ShapeLimits, evict, free};
+use crate::shapes::handle::Handle;
+use crate::shapes::partitions::Stale;
+use crate::shapes::reconcile::wrong;
+use crate::shapes::visibility::Visibility;
+use crate::shapes::{Defined, Shape};
+use crate::storage::tests::faulty::Faulty;
+use crate::storage::tests::rng::Rng;
+
+/// Shapes of the other table.
+const FEW: u64 = 10;
+
+struct Many {
+    life: Life,
+    next: u64,
+}
+
+impl Many {
+    /// So many shapes of one table and a few of another. Each has a filter of its own, as those with ranges have.
+    fn new(shapes: u64) -> Many {
+        let disk = Faulty::new(Rng::new(1));
+        let life = Life::start(world(&mut Rng::new(2)), &disk).map_err(|(_, error)| error).unwrap();
+        let mut many = Many { life, next: 1 };
+        (0..shapes).for_each(|_| _ = many.add(0, true));
+        (0..FEW).for_each(|_| _ = many.add(1, true));
+        many
+    }
+
+    fn add(&mut self, table: usize, complete: bool) -> Arc<Shape> {
+        let id = self.next;
+        self.next += 1;
+        let name = RelationName { schema: "public".into(), table: format!("t{table}") };
+        let filter = FilterSource { text: format!("n > {id}"), params: Vec::new() };
+        let asked = Question::all(name, Some(filter));
+        let mut defined = Defined::new(schema(table, 0), &Tables::new(), asked).unwrap();
+        self.life.registry.templates().share(&mut defined);
+        let log = Arc::new(ShapeLog::new(ShapeId(id), 300));
+        self.life.shop.logs.insert(&log);
+        let stage = match complete {
+            true => Stage::Complete(Visibility::new(1, 1, Box::default())),
+            false => Stage::Starting,
+        };
+        let state = SnapshotState { stage, ..SnapshotState::starting() };
+        let base = Base::new(Handle::new(7, id), LogPoint::BEGIN, 0, state);
+        let shape = Arc::new(Shape::new(defined, log, base));
+        // The first ones were asked for the longest ago.
+        shape.age(Duration::from_secs(10_000_000 - 1_000 * id));
+        self.life.registry.adopt(&shape);
+        shape
+    }
+
+    fn steps(&mut self, act: impl FnOnce(&mut Many)) -> u64 {
+        let before = self.life.registry.steps();
+        act(self);
+        self.life.registry.steps() - before
+    }
+
+    fn run<T>(&self, task: impl Future<Output = T>) -> T {
+        self.life.world.runtime.block_on(task)
+    }
+
+    /// Shapes of a table are wrong, or `all` are right.
+    fn reconcile(&self, table: u32, all: bool) -> usize {
+        let registry = &self.life.registry;
+        let mut templates = registry.templates().all();
+        templates.retain(|template| template.table().oid == table);
+        wrong(registry, table, &templates, |_, read| all || read.is_empty()).len()
+    }
+}
+
+fn costs(shapes: u64) -> Vec<(&'static str, u64)> {
+    let mut many = Many::new(shapes);
+    let registry = Arc::clone(&many.life.registry);
+    let [large, small] = [0, 1].map(|table| schema(table, 0).oid);
+    let mut costs = Vec::new();
+    let mut counted = |what, many: &mut Many, act: &mut dyn FnMut(&mut Many)| {
+        let steps = many.steps(act);
+        costs.push((what, steps));
+    };
+    // A piece of the maps is divided now and then: that is counted elsewhere.
+    let mut added = Vec::new();
+    let least = (0..3).map(|_| many.steps(|many| added.push(many.add(0, true)))).min().unwrap();
+    counted("nothing", &mut many, &mut |_| {});
+    let removed = added.pop().unwrap();
+    counted("remove one", &mut many, &mut |many| {
+        many.run(registry.end(std::slice::from_ref(&removed)));
+    });
+    counted("an unchanged table", &mut many, &mut |many| {
+        assert_eq!(many.reconcile(large, true) + many.reconcile(small, true), 0);
+    });
+    counted("another table's definition", &mut many, &mut |many| {
+        assert_eq!(many.reconcile(small, false), FEW as usize);
+    });
+    counted("another table's partitions", &mut many, &mut |many| {
+        let (stale, tables) = mpsc::unbounded_channel();
+        stale.send(Stale { table: small, generation: 0 }).unwrap();
+        drop(stale);
+        many.run(Arc::clone(&registry).follow_stale(tables));
+    });
+    counted("another table's TRUNCATE", &mut many, &mut |many| {
+        let (ended, ends) = mpsc::unbounded_channel();
+        let gone = registry.of_table(small, |_| true);
+        gone.iter().for_each(|one| ended.send((one.id(), EndReason::Truncated)).unwrap());
+        drop(ended);
+        many.run(Arc::clone(&registry).follow(ends));
+        assert!(registry.of_table(small, |_| true).is_empty());
+    });
+    counted("eviction of what is too many", &mut many, &mut |many| {
+        let limits = ShapeLimits { max: Some(registry.count() - 3), idle: None };
+        many.run(evict(&registry, limits));
+        assert!(registry.by_id(ShapeId(3)).is_none() && registry.by_id(ShapeId(4)).is_some());
+    });
+    counted("eviction of what is idle", &mut many, &mut |many| {
+        let idle = Some(Duration::from_secs(10_000_000 - 5_500));
+        many.run(evict(&registry, ShapeLimits { max: None, idle }));
+        assert!(registry.by_id(ShapeId(4)).is_none() && registry.by_id(ShapeId(6)).is_some());
+    });
+    counted("a full disk", &mut many, &mut |many| many.run(free(&registry, 0)));
+    counted("a halt", &mut many, &mut |many| {
+        let making = many.add(0, false);
+        let unfit = registry.halt(Some("a test".to_owned()));
+        assert!(unfit.len() == 1 && unfit[0].id() == making.id());
+        registry.halt(None);
+    });
+    counted("a page of the list", &mut many, &mut |_| {
+        let page = registry.page(shapes / 2, 100);
+        assert!(page.len() == 100 && page[0].id() == ShapeId(shapes / 2 + 1));
+    });
+    counted("a round of retention", &mut many, &mut |many| {
+        let retention = Arc::clone(&many.life.retention);
+        many.run(async {
+            let visible = async { Ok(Visibility::new(1, 1, Box::default())) };
+            retention.lock().await.round(visible).await.unwrap();
+        });
+    });
+    costs.push(("add one", least));
+    costs
+}
+
+#[test]
+fn among_ten_times_as_many_shapes_as_few_are_looked_at() {
+    let (few, many) = (costs(400), costs(4_000));
+    println!("{many:?}");
+    assert_eq!(few, many);
+    assert!(many.iter().all(|(_, steps)| *steps <= 120), "{many:?}");
+}

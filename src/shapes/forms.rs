@@ -1,0 +1,163 @@
+//! The filters of a template's shapes, and what they need of the world.
+//!
+//! *Invariant*: there is one form of each kind as long as a shape has it; what all of them need is known without a look
+//! at any, since there may be one for each shape: what it says may be of one that is gone, never too little.
+
+use std::collections::HashSet;
+use std::hash::BuildHasher;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use brooklet_sql::mathematics::Functions;
+use brooklet_sql::{Form, Zone};
+use hashbrown::DefaultHashBuilder;
+
+use crate::pieces::Pieces;
+
+/// So many more filters, and one piece of all is looked through for those that are gone.
+const TIDIED_AFTER: usize = 256;
+
+/// What filters need.
+#[derive(Debug, Clone, Default)]
+pub struct Uses {
+    /// The columns that each reads; some that read the same.
+    pub reads: HashSet<Box<[usize]>>,
+    /// Time zones as they were.
+    pub zones: Vec<(String, Arc<Zone>)>,
+    /// What a C library computes.
+    pub functions: Functions,
+}
+
+impl Uses {
+    fn add(&mut self, form: &Form) {
+        if !self.reads.contains(form.columns()) {
+            self.reads.insert(form.columns().into());
+        }
+        for (name, zone) in form.zones() {
+            if !self.zones.iter().any(|(known, of)| *known == name && *of == zone) {
+                self.zones.push((name, zone));
+            }
+        }
+        self.functions.add(form.mathematics());
+    }
+}
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Forms {
+    /// Held for a look-up, or a piece.
+    state: Mutex<State>,
+    /// Held by who counts again.
+    turn: Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    known: Pieces<Arc<Form>>,
+    hasher: DefaultHashBuilder,
+    uses: Uses,
+    /// The same of those that are there now, while they are counted again.
+    counted: Option<Uses>,
+    /// How many have come since the last tidying, and which piece is next.
+    come: usize,
+    next: usize,
+}
+
+impl Forms {
+    /// The one form that is equal to this one.
+    pub(super) fn share(&self, form: &Arc<Form>) -> Arc<Form> {
+        let mut state = self.state();
+        let hash = state.hasher.hash_one(form);
+        if let Some(known) = state.known.find(hash, |known| known == form) {
+            return Arc::clone(known);
+        }
+        state.come += 1;
+        if state.come > TIDIED_AFTER {
+            state.tidy();
+        }
+        let State { known, hasher, uses, counted, .. } = &mut *state;
+        known.insert(hash, Arc::clone(form), |form| hasher.hash_one(form));
+        uses.add(form);
+        counted.iter_mut().for_each(|counted| counted.add(form));
+        Arc::clone(form)
+    }
+
+    /// What they need, and maybe what some needed that are gone.
+    pub(super) fn uses(&self) -> Uses {
+        self.state().uses.clone()
+    }
+
+    /// Looks at every one again, so that nothing is said of those that are gone.
+    pub(super) fn recount(&self) {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.state().counted = Some(Uses::default());
+        for piece in 0.. {
+            // Others come in between, and are counted when they come.
+            let mut state = self.state();
+            let State { known, counted, uses, .. } = &mut *state;
+            let Some(forms) = known.piece(piece) else {
+                *uses = counted.take().unwrap_or_default();
+                return;
+            };
+            let Some(counted) = counted else { return };
+            forms.filter(|form| Arc::strong_count(form) > 1).for_each(|form| counted.add(form));
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Forgets those of one piece that nobody else has any more.
+    fn tidy(&mut self) {
+        let used = |form: &Arc<Form>| Arc::strong_count(form) > 1;
+        self.come = 0;
+        self.next = if self.known.retain_in(self.next, used) { self.next + 1 } else { 0 };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use brooklet_sql::compile;
+
+    use super::*;
+    use crate::core::tests::postgres::schema;
+
+    #[test]
+    fn what_filters_need_is_known_of_all_that_there_are_and_no_longer_of_those_that_are_gone() {
+        let (forms, table) = (Forms::default(), schema(0, 0));
+        let form = |filter: &str| Arc::clone(compile(filter, &[], &table).unwrap().form());
+        let kept: Vec<Arc<Form>> =
+            (0..3_000).map(|n| forms.share(&form(&format!("id > {n}")))).collect();
+        let gone = forms.share(&form("n > 1"));
+        assert!(Arc::ptr_eq(&kept[7], &forms.share(&form("id > 7"))), "equal ones are one");
+        let reads = |uses: Uses| {
+            let mut reads: Vec<Vec<usize>> = uses.reads.iter().map(|read| read.to_vec()).collect();
+            reads.sort();
+            reads
+        };
+        assert_eq!(reads(forms.uses()), [vec![0], vec![1]]);
+        forms.recount();
+        assert_eq!(reads(forms.uses()), [vec![0], vec![1]]);
+        drop(gone);
+        assert_eq!(reads(forms.uses()), [vec![0], vec![1]], "too much, for now");
+        forms.recount();
+        assert_eq!(reads(forms.uses()), [vec![0]]);
+    }
+
+    #[test]
+    fn filters_that_come_and_go_do_not_stay() {
+        let (forms, table) = (Forms::default(), schema(0, 0));
+        let form =
+            |n: usize| Arc::clone(compile(&format!("id > {n}"), &[], &table).unwrap().form());
+        let kept: Vec<Arc<Form>> = (0..100).map(|n| forms.share(&form(n))).collect();
+        for n in 100..20_000 {
+            forms.share(&form(n));
+        }
+        let known =
+            (0..).map_while(|at| Some(forms.state().known.piece(at)?.count())).sum::<usize>();
+        assert!(known < 3_000, "{known}");
+        assert!(kept.iter().all(|form| Arc::ptr_eq(&forms.share(form), form)));
+    }
+}
