@@ -81,6 +81,7 @@ fn table() -> TableSchema {
         element_type_oid: 0,
         enum_schema: "public".into(),
         enum_name: "mood".into(),
+        domain: None,
         parts: match oid {
             ADDRESS => vec![format!("fields {ADDRESS} 25:-1 25:-1")],
             _ => Vec::new(),

@@ -172,6 +172,7 @@ impl Resolver<'_> {
         at: usize,
     ) -> Result<Scalar, WhereError> {
         let items = self.settled(items)?;
+        let items = self.uncased_search(name, items)?;
         if name == "ilike" && items.len() == 2 {
             return self.operator("~~*", items, at);
         }

@@ -28,7 +28,16 @@ impl Resolver<'_> {
 
     /// An item as text, by a cast that one has to write.
     pub(super) fn as_text(&mut self, item: Scalar) -> Result<Scalar, WhereError> {
-        self.convert(item, &Oid::TEXT.into(), None, false)
+        self.read_as(item, &Oid::TEXT.into())
+    }
+
+    /// An item as what one has to write a cast to.
+    pub(super) fn read_as(
+        &mut self,
+        item: Scalar,
+        target: &DataType,
+    ) -> Result<Scalar, WhereError> {
+        self.convert(item, target, None, false)
     }
 
     fn convert(
@@ -55,15 +64,22 @@ impl Resolver<'_> {
         if item.data_type == *target && modifier.is_none() {
             return Ok(item);
         }
-        if item.data_type.oid == Oid::CITEXT {
-            return self.convert(uncased::relabelled(item, Oid::TEXT), target, modifier, implicit);
+        // What it is made of prints the same.
+        if item.data_type.is_domain() {
+            let data_type = item.data_type.base();
+            return self.convert(Scalar { data_type, ..item }, target, modifier, implicit);
+        }
+        if let Some(text) = uncased::text_of(&item.data_type) {
+            return self.convert(uncased::relabelled(item, text), target, modifier, implicit);
         }
         if matches!(item.kind, Kind::Constant(None)) && item.data_type.oid == Oid::UNKNOWN {
             return Ok(Scalar::new(Kind::Constant(None), target.clone(), at));
         }
-        if target.oid == Oid::CITEXT {
-            let text = self.convert(item, &Oid::TEXT.into(), modifier, implicit)?;
-            return Ok(uncased::relabelled(text, Oid::CITEXT));
+        if !target.is_domain()
+            && let Some(text) = uncased::text_of(target)
+        {
+            let text = self.convert(item, &text, modifier, implicit)?;
+            return Ok(uncased::relabelled(text, target.clone()));
         }
         let constant = item.constant().is_some();
         let found = conversion(&item.data_type, target, !implicit, constant);
@@ -193,8 +209,8 @@ impl Resolver<'_> {
             _ => None,
         };
         if let Some(oid) = built_in.and_then(|one| catalog().named(one)) {
-            let scalar = oid == Oid::CITEXT && name.path.len() == 1 && name.dimensions == 0;
-            if uncased::is_made_of(oid) && !(scalar && self.default_collation().is_some()) {
+            let own = oid == Oid::CITEXT && name.path.len() == 1;
+            if uncased::is_made_of(oid) && !(own && self.default_collation().is_some()) {
                 return Err(refuse());
             }
             let found = array(DataType::from(oid)).filter(DataType::is_readable);
@@ -208,11 +224,18 @@ impl Resolver<'_> {
                 Some(element) => (**element).clone(),
                 None => data_type,
             };
-            let Some(labels) = &own.labels else { continue };
-            let unqualified = name.path.len() == 1
-                && (labels.name == bare || labels.name.ends_with(&format!(".{bare}")));
-            if labels.name == wanted || unqualified {
+            let called = |own: &str| {
+                let unqualified = name.path.len() == 1
+                    && (own == bare || own.ends_with(&format!(".{bare}")));
+                own == wanted || unqualified
+            };
+            // A single value of a domain is one of what the domain is made of, once it has been checked.
+            if name.dimensions > 0 && own.domain.as_ref().is_some_and(|own| called(&own.name)) {
                 return array(own).ok_or_else(refuse);
+            }
+            let base = own.base();
+            if base.labels.as_ref().is_some_and(|own| called(&own.name)) {
+                return array(base).ok_or_else(refuse);
             }
         }
         Err(refuse())

@@ -55,7 +55,7 @@ impl Resolver<'_> {
     fn common(&self, operand: &Scalar, constants: &[Scalar]) -> Option<DataType> {
         let types = || std::iter::once(operand).chain(constants).map(|item| &item.data_type);
         let common = overload::common_type(types())?;
-        let all = types().all(|one| overload::casts_implicitly(one, common.oid));
+        let all = types().all(|one| overload::widens(one, &common));
         (all && common.array().is_some()).then_some(common)
     }
 
@@ -96,7 +96,7 @@ impl Resolver<'_> {
         self.refuse_opaque(&left)?;
         self.refuse_opaque(&array)?;
         let element = match &array.data_type.element {
-            Some(element) => (**element).clone(),
+            Some(element) => element.base(),
             None if array.data_type.oid == Oid::UNKNOWN => Oid::UNKNOWN.into(),
             None => {
                 let reason = "op ANY/ALL (array) requires array on right side";

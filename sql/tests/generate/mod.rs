@@ -105,6 +105,7 @@ pub fn table(default: &Collation) -> TableSchema {
         element_type_oid: 0,
         enum_schema: String::new(),
         enum_name: String::new(),
+        domain: None,
         parts: Vec::new(),
         rewritten: 0,
         generated: false,

@@ -341,6 +341,7 @@ pub fn table(default: &Collation, schema: &str) -> TableSchema {
             element_type_oid: if kind == "mood[]" { 90_000 } else { 0 },
             enum_schema: if is_mood { schema.to_owned() } else { String::new() },
             enum_name: if is_mood { "mood".to_owned() } else { String::new() },
+            domain: None,
             parts: Vec::new(),
             rewritten: 0,
             generated: false,
