@@ -2,6 +2,7 @@
 
 use super::Random;
 use super::binary::BINARY_TEMPLATES;
+use super::domains::DOMAIN_TEMPLATES;
 use super::formats::{FORMAT_TEMPLATES, SPAN_TEMPLATES, ZONE_TEMPLATES, format};
 use super::named::NAMED_TEMPLATES;
 use super::ranges::{self, RANGE_LITERALS, RANGE_TEMPLATES, RANGE_TYPES};
@@ -61,6 +62,7 @@ pub fn templates() -> impl Iterator<Item = &'static Template> {
         READABLE_TEMPLATES,
         BINARY_TEMPLATES,
         SPELLED_TEMPLATES,
+        DOMAIN_TEMPLATES,
     ];
     all.into_iter().flatten()
 }
@@ -115,7 +117,7 @@ fn fits(result: &str, wanted: &str) -> bool {
 }
 
 /// Types that compare with `=` and `<`.
-pub const TYPES: [&str; 26] = [
+pub const TYPES: [&str; 28] = [
     "int2",
     "int4",
     "int8",
@@ -141,6 +143,8 @@ pub const TYPES: [&str; 26] = [
     "varbit",
     "int4[]",
     "text[]",
+    "own_int[]",
+    "own_digits[]",
     "jsonb",
 ];
 
