@@ -64,18 +64,16 @@ impl DataType {
         let made_of = DataType::made_of(column)?;
         let Some(domain) = &column.domain else { return Some(made_of) };
         match made_of.element.as_deref().cloned() {
-            Some(element) => DataType {
-                domain: Some(Arc::new(Domain::of(domain, element.oid)?)),
-                ..element
+            Some(element) => {
+                DataType { domain: Some(Arc::new(Domain::of(domain, element.oid)?)), ..element }
+                    .array()
             }
-            .array(),
             // Postgres has no operator for these, we take them for the enum.
             None if made_of.labels.is_some() => Some(made_of),
             // What is of no such array is not held to anything.
-            None => Some(DataType {
-                domain: Domain::of(domain, made_of.oid).map(Arc::new),
-                ..made_of
-            }),
+            None => {
+                Some(DataType { domain: Domain::of(domain, made_of.oid).map(Arc::new), ..made_of })
+            }
         }
     }
 

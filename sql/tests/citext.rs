@@ -503,7 +503,8 @@ const EQUALITY: [&str; 26] = [
     "coalesce(C, L) = L",
     "CASE C WHEN L THEN true WHEN C THEN false END",
 ];
-const ORDER: [&str; 5] = ["A < '{b}'", "C < L", "C BETWEEN L AND L", "C < ANY('{b,C}')", "(C, T) < (L, L)"];
+const ORDER: [&str; 5] =
+    ["A < '{b}'", "C < L", "C BETWEEN L AND L", "C < ANY('{b,C}')", "(C, T) < (L, L)"];
 
 #[tokio::test]
 async fn postgres_agrees_where_bytes_decide() {

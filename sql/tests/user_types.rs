@@ -96,7 +96,10 @@ const CLAUSES: &[(&str, bool)] = &[
     ("number > ALL(ai)", true),
     ("ai[1] = 1 OR ai[2] + 1 = 6 OR ai[1:1] = '{1}'", true),
     ("array_length(ai, 1) = 2 OR cardinality(ai) = 3 OR array_ndims(ci) = 2", true),
-    ("array_position(ai, '5') = 1 OR array_position(bi, 5) = 1 OR array_position(ai, ai[1]) = 1", true),
+    (
+        "array_position(ai, '5') = 1 OR array_position(bi, 5) = 1 OR array_position(ai, ai[1]) = 1",
+        true,
+    ),
     ("array_append(ai, number) @> ARRAY[1]", true),
     ("array_append(ai, '5') @> '{5}' AND ai || '{5}' = '{5,5}'", true),
     ("array_append(ai, ai[1]) = '{5,5}' OR array_remove(ai, '1') = '{5}'", true),
@@ -201,7 +204,10 @@ async fn postgres_agrees_on_types_of_the_database() {
                 Ok(predicate) if *accepted => predicate,
                 Err(error) if !*accepted => {
                     let known = ["supported", "no operator", "too long", "does not match"];
-                    assert!(known.iter().any(|one| error.reason.contains(one)), "{clause}: {error}");
+                    assert!(
+                        known.iter().any(|one| error.reason.contains(one)),
+                        "{clause}: {error}"
+                    );
                     continue;
                 }
                 other => panic!("{clause}: {other:?}"),

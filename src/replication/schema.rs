@@ -7,8 +7,8 @@ use std::time::Instant;
 use brooklet_sql::mathematics::Functions;
 use brooklet_sql::{
     CaseMap, Collation, CollationFacts, Column, ColumnDomain, Folding, Relation, RelationColumn,
-    RelationName, ReplicaIdentity, TableSchema, Tables, Zones, depends_on_version, mathematics, statement,
-    subquery::named_tables, zone::named_zones,
+    RelationName, ReplicaIdentity, TableSchema, Tables, Zones, depends_on_version, mathematics,
+    statement, subquery::named_tables, zone::named_zones,
 };
 use tokio::sync::OnceCell;
 use tokio_postgres::Row;

@@ -225,8 +225,8 @@ impl Resolver<'_> {
                 None => data_type,
             };
             let called = |own: &str| {
-                let unqualified = name.path.len() == 1
-                    && (own == bare || own.ends_with(&format!(".{bare}")));
+                let unqualified =
+                    name.path.len() == 1 && (own == bare || own.ends_with(&format!(".{bare}")));
                 own == wanted || unqualified
             };
             // A single value of a domain is one of what the domain is made of, once it has been checked.

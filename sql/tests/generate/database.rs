@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use brooklet_sql::mathematics::Functions;
 use brooklet_sql::{
-    CaseMap, Collation, CollationFacts, Column, ColumnDomain, Folding, RelationName, TableSchema, Zone, Zones,
-    mathematics, statement,
+    CaseMap, Collation, CollationFacts, Column, ColumnDomain, Folding, RelationName, TableSchema,
+    Zone, Zones, mathematics, statement,
 };
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use brooklet_sql::{CaseMap, Collation, Column, RelationName, TableSchema, TextOrder};
 
 mod binary;
-pub mod domains;
 pub mod connect;
 pub mod database;
+pub mod domains;
 pub mod expression;
 mod formats;
 pub mod forms;

@@ -2,8 +2,8 @@
 
 use brooklet_sql::{Collation, Column, RelationName, TableSchema};
 
-use super::domains::{self, DIGITS, INTEGERS, TEXTS};
 use super::Random;
+use super::domains::{self, DIGITS, INTEGERS, TEXTS};
 use super::ranges::RANGE_LITERALS;
 
 /// Name, type in SQL, the kind of expression it is, `pg_type.oid` of the base type.

@@ -72,10 +72,9 @@ impl Modifier {
         let title = crate::data_type::title(oid);
         let too_long = |n: usize| Err(format!("value too long for type {title}({n})"));
         match (self, datum) {
-            (Modifier::Bits(n), Datum::Text(digits)) if digits.len() != n => Err(format!(
-                "bit string length {} does not match type bit({n})",
-                digits.len()
-            )),
+            (Modifier::Bits(n), Datum::Text(digits)) if digits.len() != n => {
+                Err(format!("bit string length {} does not match type bit({n})", digits.len()))
+            }
             (Modifier::Length(n), Datum::Text(bits)) if oid == Oid::VARBIT && bits.len() > n => {
                 too_long(n)
             }
