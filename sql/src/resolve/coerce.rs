@@ -20,6 +20,25 @@ fn collated(typed: Scalar, at: usize) -> Scalar {
     }
 }
 
+/// Types whose input functions do not look at blanks at the end, and that no cast of its own leads to.
+fn reads_past_blanks(oid: Oid) -> bool {
+    matches!(
+        oid,
+        Oid::BOOL
+            | Oid::INT2
+            | Oid::INT4
+            | Oid::INT8
+            | Oid::FLOAT4
+            | Oid::FLOAT8
+            | Oid::NUMERIC
+            | Oid::DATE
+            | Oid::TIME
+            | Oid::TIMETZ
+            | Oid::TIMESTAMP
+            | Oid::TIMESTAMPTZ
+    )
+}
+
 impl Resolver<'_> {
     /// An item as a type that Postgres casts it to by itself.
     pub(super) fn coerce(&mut self, item: Scalar, target: &DataType) -> Result<Scalar, WhereError> {
@@ -80,6 +99,11 @@ impl Resolver<'_> {
         {
             let text = self.convert(item, &text, modifier, implicit)?;
             return Ok(uncased::relabelled(text, target.clone()));
+        }
+        // What is read there with blanks behind it means the same without them.
+        if item.data_type.oid == Oid::BPCHAR && !implicit && reads_past_blanks(target.oid) {
+            let text = self.as_text(item)?;
+            return self.convert(text, target, modifier, implicit);
         }
         let constant = item.constant().is_some();
         let found = conversion(&item.data_type, target, !implicit, constant);

@@ -123,11 +123,10 @@ impl Resolver<'_> {
         let array = self.coerce(array, &wanted)?;
         let items = [left, array];
         self.check_collation(&mut call, &items, at)?;
-        if crate::routine::wants_expression(call.code).is_some() {
-            let reason = "regular expressions with ANY and ALL are not supported";
-            return Err(WhereError::at(at, reason));
-        }
         let [left, array] = items;
+        if crate::routine::wants_expression(call.code).is_some() {
+            return self.one_by_one(symbol, left, array, all, at);
+        }
         if let Some(expr) = self.fast_any(symbol, &left, &array, all, at)? {
             return Ok(super::as_scalar(expr, at));
         }
@@ -136,6 +135,40 @@ impl Resolver<'_> {
         let kind = Kind::Quantified { call: Box::new(call), left, array, all };
         let found = Scalar::new(kind, Oid::BOOL, at);
         if constant { self.fold(found) } else { Ok(found) }
+    }
+
+    /// Regular expressions are compiled once: the operator with each of a constant array's elements, under OR or AND.
+    fn one_by_one(
+        &mut self,
+        symbol: &str,
+        left: Scalar,
+        array: Scalar,
+        all: bool,
+        at: usize,
+    ) -> Result<Scalar, WhereError> {
+        let elements = match (array.constant(), &array.data_type.element) {
+            (Some(None), _) => return Ok(Scalar::new(Kind::Constant(None), Oid::BOOL, at)),
+            (Some(Some(Datum::Array(values))), Some(element)) => {
+                let one = |value: &Option<Datum>| {
+                    let kind = Kind::Constant(value.clone());
+                    Scalar::new(kind, (**element).clone(), array.at)
+                };
+                values.elements.iter().map(one).collect::<Vec<_>>()
+            }
+            _ => {
+                let reason =
+                    "regular expressions in arrays that are no constants are not supported";
+                return Err(WhereError::at(at, reason));
+            }
+        };
+        let mut found = Vec::with_capacity(elements.len());
+        for element in elements {
+            let left = self.copy(&left)?;
+            let one = self.operator(symbol, vec![left, element], at)?;
+            found.push(self.truth(one, "ANY")?);
+        }
+        let found = if all { normalize::all(found) } else { normalize::any(found) };
+        Ok(super::as_scalar(found, at))
     }
 
     /// `= ANY` and `<> ALL` over constants are IN and NOT IN.

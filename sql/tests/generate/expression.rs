@@ -4,6 +4,7 @@ use super::Random;
 use super::binary::BINARY_TEMPLATES;
 use super::domains::DOMAIN_TEMPLATES;
 use super::formats::{FORMAT_TEMPLATES, SPAN_TEMPLATES, ZONE_TEMPLATES, format};
+use super::making::MAKING_TEMPLATES;
 use super::named::NAMED_TEMPLATES;
 use super::ranges::{self, RANGE_LITERALS, RANGE_TEMPLATES, RANGE_TYPES};
 use super::readable::READABLE_TEMPLATES;
@@ -63,6 +64,7 @@ pub fn templates() -> impl Iterator<Item = &'static Template> {
         BINARY_TEMPLATES,
         SPELLED_TEMPLATES,
         DOMAIN_TEMPLATES,
+        MAKING_TEMPLATES,
     ];
     all.into_iter().flatten()
 }

@@ -14,6 +14,7 @@ pub mod domains;
 pub mod expression;
 mod formats;
 pub mod forms;
+mod making;
 mod named;
 pub mod ranges;
 pub mod readable;

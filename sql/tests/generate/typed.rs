@@ -165,7 +165,13 @@ pub const LITERALS: [(&str, &[&str]); 38] = [
         ],
     ),
     ("varchar", &["", "a", "ab ", "É", "10", "{a,b}"]),
-    ("bpchar", &["", "a", "a  ", "ab", "é", "ABCD", "abcdef"]),
+    (
+        "bpchar",
+        &[
+            "", "a", "a  ", "ab", "é", "ABCD", "abcdef", "5", "-1.5", " 7", "t ", "9:05", "1e3",
+            "NaN",
+        ],
+    ),
     ("mood", &["sad", "ok", "Very \"happy\"", "a"]),
     (
         "date",
