@@ -122,7 +122,7 @@ fn format(call: &Call, list: &[Option<Datum>]) -> Outcome {
             Part::Text(part) => text += part,
             Part::Argument { place, width, left, quotes } => {
                 last = place.unwrap_or(last + 1);
-                let value = list.get(last).ok_or(few.clone())?;
+                let value = list.get(last).ok_or(few)?;
                 let shown = value.as_ref().map(|one| text_form::output(&call.arguments[last], one));
                 let shown = match (shown, quotes) {
                     (Some(shown), true) => literal(&shown),
