@@ -6,7 +6,7 @@ use crate::data_type::DataType;
 use crate::datum::Datum;
 use crate::interval::Interval;
 use crate::oid::Oid;
-use crate::routine::{Forms, Modifier, conversion, modifier, reads_every_form};
+use crate::routine::{Conversion, Forms, Modifier, conversion, modifier, reads_every_form};
 use crate::scalar::{Kind, Scalar};
 use crate::syntax::{Node, TypeName};
 use crate::{WhereError, text_form};
@@ -18,6 +18,15 @@ fn collated(typed: Scalar, at: usize) -> Scalar {
         true => Scalar::new(Kind::Collate(Box::new(typed)), data_type, at),
         false => typed,
     }
+}
+
+/// An item of a domain, of `citext` or of arrays of these as what they are made of, which prints the same.
+fn as_made_of(item: &Scalar) -> Option<Scalar> {
+    let data_type = match item.data_type.is_domain() {
+        true => item.data_type.base(),
+        false => uncased::text_of(&item.data_type)?,
+    };
+    Some(uncased::relabelled(item.clone(), data_type))
 }
 
 /// Types whose input functions do not look at blanks at the end, and that no cast of its own leads to.
@@ -83,13 +92,8 @@ impl Resolver<'_> {
         if item.data_type == *target && modifier.is_none() {
             return Ok(item);
         }
-        // What it is made of prints the same.
-        if item.data_type.is_domain() {
-            let data_type = item.data_type.base();
-            return self.convert(Scalar { data_type, ..item }, target, modifier, implicit);
-        }
-        if let Some(text) = uncased::text_of(&item.data_type) {
-            return self.convert(uncased::relabelled(item, text), target, modifier, implicit);
+        if let Some(as_made) = as_made_of(&item) {
+            return self.convert(as_made, target, modifier, implicit);
         }
         if matches!(item.kind, Kind::Constant(None)) && item.data_type.oid == Oid::UNKNOWN {
             return Ok(Scalar::new(Kind::Constant(None), target.clone(), at));
@@ -111,35 +115,44 @@ impl Resolver<'_> {
             let (from, to) = (item.data_type.title(), target.title());
             refuse(format!("casting {from} to {to} is not supported"))
         })?;
+        if let Some(value) = self.cast_constant(&item, target, &conversion)? {
+            let typed = Scalar::new(Kind::Constant(value), target.clone(), at);
+            return self.modify(typed, modifier);
+        }
+        let kind = Kind::Cast { operand: Box::new(item), conversion, modifier, implicit };
+        Ok(Scalar::new(kind, target.clone(), at))
+    }
+
+    /// The value of a constant that is cast; `None` of what has to wait for a row.
+    fn cast_constant(
+        &self,
+        item: &Scalar,
+        target: &DataType,
+        conversion: &Conversion,
+    ) -> Result<Option<Option<Datum>>, WhereError> {
         let value = match &item.kind {
             Kind::Constant(value) => Some(value),
             // The collation ends with the text.
             Kind::Collate(_) if !target.is_collatable() => item.constant(),
             _ => None,
         };
-        if let Some(value) = value {
-            let cast = value.as_ref().map_or(Ok(None), |datum| conversion.run(datum));
-            match cast {
-                // To Postgres a cast that depends on settings is no constant NULL.
-                Ok(None) if value.is_some() && item.data_type.oid == Oid::TIMESTAMPTZ => {}
-                Ok(value) => {
-                    let typed = Scalar::new(Kind::Constant(value), target.clone(), at);
-                    return self.modify(typed, modifier);
-                }
-                // What waits for a row is an error there too, not a form that only we do not know.
-                Err(error) if self.lazy == 0 || !reads_every_form(target) => {
-                    // The input function says more.
-                    let said = value.as_ref().and_then(|datum| match datum {
-                        Datum::Text(text) => text_form::input(target, text).err(),
-                        _ => None,
-                    });
-                    return Err(refuse(said.unwrap_or_else(|| error.to_string())));
-                }
-                Err(_) => {}
+        let Some(value) = value else { return Ok(None) };
+        match value.as_ref().map_or(Ok(None), |datum| conversion.run(datum)) {
+            // To Postgres a cast that depends on settings is no constant NULL.
+            Ok(None) if value.is_some() && item.data_type.oid == Oid::TIMESTAMPTZ => Ok(None),
+            Ok(value) => Ok(Some(value)),
+            // What waits for a row is an error there too, not a form that only we do not know.
+            Err(error) if self.lazy == 0 || !reads_every_form(target) => {
+                // The input function says more.
+                let said = value.as_ref().and_then(|datum| match datum {
+                    Datum::Text(text) => text_form::input(target, text).err(),
+                    _ => None,
+                });
+                let said = said.unwrap_or_else(|| error.to_string());
+                Err(WhereError::at(item.at, said))
             }
+            Err(_) => Ok(None),
         }
-        let kind = Kind::Cast { operand: Box::new(item), conversion, modifier, implicit };
-        Ok(Scalar::new(kind, target.clone(), at))
     }
 
     /// A constant that gets its type here, and with it the parameter that it may be.

@@ -65,6 +65,13 @@ pub(super) fn function(code: &str) -> Option<Function> {
         "sha256_bytea" => |_, list| bytes(&sha2::Sha256::digest(Arguments(list).bytes(0)?)),
         "sha384_bytea" => |_, list| bytes(&sha2::Sha384::digest(Arguments(list).bytes(0)?)),
         "sha512_bytea" => |_, list| bytes(&sha2::Sha512::digest(Arguments(list).bytes(0)?)),
+        _ => return of_text(code),
+    })
+}
+
+/// What is done with text as bytes, and with bytes as text.
+fn of_text(code: &str) -> Option<Function> {
+    Some(match code {
         "bytealike" | "byteanlike" => |call, list| {
             let arguments = Arguments(list);
             match like::matches_bytes(arguments.bytes(0)?, arguments.bytes(1)?) {
