@@ -42,6 +42,7 @@ fn table(oid: u32) -> Arc<TableSchema> {
         element_type_oid: 0,
         enum_schema: String::new(),
         enum_name: String::new(),
+        domain: None,
         parts: Vec::new(),
         rewritten: 0,
         collation: text.then(Collation::c),

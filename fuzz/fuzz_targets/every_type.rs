@@ -82,6 +82,7 @@ pub fn table() -> TableSchema {
         element_type_oid: if oid == 90_001 { 90_000 } else { 0 },
         enum_schema: "public".into(),
         enum_name: "mood".into(),
+        domain: None,
         parts: Vec::new(),
         rewritten: 0,
         number: 0,

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::Column;
 use crate::catalog::catalog;
 use crate::name::quote;
 use crate::oid::Oid;
+use crate::routine::Modifier;
+use crate::{Column, ColumnDomain};
 
 /// A type, with what is needed to read its values.
 #[derive(Debug, Clone)]
@@ -15,6 +16,18 @@ pub(crate) struct DataType {
     pub(crate) labels: Option<Arc<Labels>>,
     /// What an array holds.
     pub(crate) element: Option<Arc<DataType>>,
+    /// The domain that it is: arrays of it are of another type than those of what it is made of.
+    pub(crate) domain: Option<Arc<Domain>>,
+}
+
+/// A domain, which arrays of it are told apart by.
+#[derive(Debug)]
+pub(crate) struct Domain {
+    pub(crate) oid: Oid,
+    /// The schema and the name, quoted for SQL.
+    pub(crate) name: String,
+    /// What its constants are cut or rounded to.
+    pub(crate) modifier: Option<Modifier>,
 }
 
 /// An enum's labels.
@@ -30,7 +43,7 @@ impl PartialEq for DataType {
     fn eq(&self, other: &DataType) -> bool {
         match (&self.element, &other.element) {
             (Some(one), Some(other)) => one == other,
-            (None, None) => self.oid == other.oid,
+            (None, None) => self.oid == other.oid && self.domain_oid() == other.domain_oid(),
             _ => false,
         }
     }
@@ -40,7 +53,7 @@ impl From<Oid> for DataType {
     /// A built-in type.
     fn from(oid: Oid) -> DataType {
         let element = catalog().type_of(oid).and_then(|entry| entry.element);
-        DataType { oid, labels: None, element: element.map(|oid| Arc::new(oid.into())) }
+        DataType { element: element.map(|oid| Arc::new(oid.into())), ..DataType::plain(oid) }
     }
 }
 
@@ -48,6 +61,24 @@ impl DataType {
     /// The type of a column's values, domains being what they are made of; `None` where we cannot
     /// read them.
     pub(crate) fn of_column(column: &Column) -> Option<DataType> {
+        let made_of = DataType::made_of(column)?;
+        let Some(domain) = &column.domain else { return Some(made_of) };
+        match made_of.element.as_deref().cloned() {
+            Some(element) => {
+                DataType { domain: Some(Arc::new(Domain::of(domain, element.oid)?)), ..element }
+                    .array()
+            }
+            // Postgres has no operator for these, we take them for the enum.
+            None if made_of.labels.is_some() => Some(made_of),
+            // What is of no such array is not held to anything.
+            None => {
+                Some(DataType { domain: Domain::of(domain, made_of.oid).map(Arc::new), ..made_of })
+            }
+        }
+    }
+
+    /// The same, as if there were no domains.
+    pub(crate) fn made_of(column: &Column) -> Option<DataType> {
         let oid = Oid(column.base_type_oid);
         if column.labels.is_empty() {
             return Some(DataType::from(oid)).filter(DataType::is_readable);
@@ -56,10 +87,10 @@ impl DataType {
         let labels = column.labels.iter().map(|label| label.as_str().into()).collect();
         let labels = Arc::new(Labels { name, labels });
         Some(match column.element_type_oid {
-            0 => DataType { oid, labels: Some(labels), element: None },
+            0 => DataType { labels: Some(labels), ..DataType::plain(oid) },
             element => {
-                let element = DataType { oid: Oid(element), labels: Some(labels), element: None };
-                DataType { oid, labels: None, element: Some(Arc::new(element)) }
+                let element = DataType { labels: Some(labels), ..DataType::plain(Oid(element)) };
+                DataType { element: Some(Arc::new(element)), ..DataType::plain(oid) }
             }
         })
     }
@@ -69,12 +100,42 @@ impl DataType {
         if self.element.is_some() {
             return None;
         }
-        let oid = match &self.labels {
+        let oid = match (&self.domain, &self.labels) {
             // Its number is not known, and nothing asks for it.
-            Some(_) => Oid(self.oid.0 | 1 << 31),
-            None => catalog().type_of(self.oid)?.array?,
+            (Some(domain), _) => Oid(domain.oid.0 | 1 << 31),
+            (None, Some(_)) => Oid(self.oid.0 | 1 << 31),
+            (None, None) => catalog().type_of(self.oid)?.array?,
         };
-        Some(DataType { oid, labels: None, element: Some(Arc::new(self.clone())) })
+        Some(DataType { element: Some(Arc::new(self.clone())), ..DataType::plain(oid) })
+    }
+
+    fn plain(oid: Oid) -> DataType {
+        DataType { oid, labels: None, element: None, domain: None }
+    }
+
+    fn domain_oid(&self) -> Option<Oid> {
+        self.domain.as_ref().map(|domain| domain.oid)
+    }
+
+    /// What a domain, or an array of one, is made of.
+    pub(crate) fn base(&self) -> DataType {
+        match &self.element {
+            Some(element) if element.domain.is_some() => {
+                element.base().array().unwrap_or_else(|| self.clone())
+            }
+            _ => DataType { domain: None, ..self.clone() },
+        }
+    }
+
+    /// Whether it is a domain or an array of one.
+    pub(crate) fn is_domain(&self) -> bool {
+        let of = |one: &DataType| one.domain.is_some();
+        of(self) || self.element.as_deref().is_some_and(of)
+    }
+
+    /// Whether it is an array of `citext`.
+    pub(crate) fn holds_citext(&self) -> bool {
+        self.element.as_ref().is_some_and(|element| element.oid == Oid::CITEXT)
     }
 
     /// Whether values can be read, printed and compared.
@@ -135,11 +196,26 @@ impl DataType {
 
     /// The name in Postgres' messages.
     pub(crate) fn title(&self) -> String {
+        if let Some(domain) = &self.domain {
+            return domain.name.replace('"', "");
+        }
         match (&self.labels, &self.element) {
             (Some(labels), _) => labels.name.replace('"', ""),
             (None, Some(element)) => element.title() + "[]",
             (None, None) => title(self.oid).to_owned(),
         }
+    }
+}
+
+impl Domain {
+    /// Over values of a type; `None` where we do not cut or round constants as it does.
+    fn of(domain: &ColumnDomain, oid: Oid) -> Option<Domain> {
+        let name = format!("{}.{}", quote(&domain.schema), quote(&domain.name));
+        let modifier = match domain.modifier {
+            -1 => None,
+            packed => Some(Modifier::unpacked(oid, packed)?),
+        };
+        Some(Domain { oid: Oid(domain.oid), name, modifier })
     }
 }
 

@@ -117,7 +117,7 @@ pub(crate) fn write(value: Value<'_>, bytes: &mut Vec<u8>) {
 /// Appends the canonical bytes of a value of a type that is compared by computing; says whether
 /// there are any.
 pub(crate) fn write_other(oid: Oid, text: &[u8], bytes: &mut Vec<u8>) -> bool {
-    let data_type = DataType { oid, labels: None, element: None };
+    let data_type = DataType { oid, labels: None, element: None, domain: None };
     let datum = std::str::from_utf8(text).ok().and_then(|text| text_form::read(&data_type, text));
     datum.is_some_and(|datum| write_datum(oid, &datum, bytes))
 }

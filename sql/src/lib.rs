@@ -76,7 +76,7 @@ pub use predicate::{Predicate, compile, compile_printed, compile_with};
 pub use printed::Kind;
 pub use relation::{Difference, Relation, RelationColumn, ReplicaIdentity};
 pub use row::{Row, RowBuilder, RowError};
-pub use schema::{Column, TableSchema};
+pub use schema::{Column, ColumnDomain, TableSchema};
 pub use server::{OrderBy, ServerFilter, compile_for_server, compile_order};
 pub use subquery::{MemberKey, Membership, Side, Subquery};
 pub use tables::{Tables, depends_on_version};

@@ -13,6 +13,18 @@ pub(crate) struct LoneEscape;
 
 /// Whether text matches a pattern with backslash as its escape character.
 pub(crate) fn matches(text: &[u8], pattern: &[u8]) -> Result<bool, LoneEscape> {
+    found(text, pattern, next_character)
+}
+
+/// The same where `_` is one byte.
+pub(crate) fn matches_bytes(text: &[u8], pattern: &[u8]) -> Result<bool, LoneEscape> {
+    found(text, pattern, |_, at| at + 1)
+}
+
+/// Where the next character is, from one on.
+type Next = fn(&[u8], usize) -> usize;
+
+fn found(text: &[u8], pattern: &[u8], next: Next) -> Result<bool, LoneEscape> {
     let (mut t, mut p) = (0, 0);
     // Where to try again: the pattern after the last `%` and the text it was tried at. An earlier
     // `%` never needs another try, since the later one can reach every place it could.
@@ -21,7 +33,7 @@ pub(crate) fn matches(text: &[u8], pattern: &[u8]) -> Result<bool, LoneEscape> {
         while t < text.len() && p < pattern.len() {
             match pattern[p] {
                 b'%' => {
-                    let Some((after, from)) = wildcards(text, pattern, t, p) else {
+                    let Some((after, from)) = wildcards(text, pattern, (t, p), next) else {
                         return Ok(false);
                     };
                     if after == pattern.len() {
@@ -33,7 +45,7 @@ pub(crate) fn matches(text: &[u8], pattern: &[u8]) -> Result<bool, LoneEscape> {
                     (t, p) = (found, after);
                 }
                 b'_' => {
-                    t = next_character(text, t);
+                    t = next(text, t);
                     p += 1;
                 }
                 _ => {
@@ -51,19 +63,23 @@ pub(crate) fn matches(text: &[u8], pattern: &[u8]) -> Result<bool, LoneEscape> {
         }
         let Some((tried, after)) = retry else { return Ok(false) };
         let first = literal(pattern, after)?;
-        let Some(found) = seek(text, next_character(text, tried), first) else { return Ok(false) };
+        let Some(found) = seek(text, next(text, tried), first) else { return Ok(false) };
         retry = Some((found, after));
         (t, p) = (found, after);
     }
 }
 
 /// Skips a run of `%` and `_`; `None` where the text is too short for it.
-fn wildcards(text: &[u8], pattern: &[u8], t: usize, p: usize) -> Option<(usize, usize)> {
-    let (mut t, mut p) = (t, p);
+fn wildcards(
+    text: &[u8],
+    pattern: &[u8],
+    (mut t, mut p): (usize, usize),
+    next: Next,
+) -> Option<(usize, usize)> {
     while let Some(byte) = pattern.get(p) {
         match byte {
             b'%' => {}
-            b'_' if t < text.len() => t = next_character(text, t),
+            b'_' if t < text.len() => t = next(text, t),
             b'_' => return None,
             _ => break,
         }
@@ -113,6 +129,22 @@ pub(crate) fn rewrite_escape(pattern: &str, escape: Option<char>) -> String {
             rewritten.push(c);
             escaped = false;
         }
+    }
+    rewritten
+}
+
+/// The same of bytes.
+pub(crate) fn rewrite_escape_bytes(pattern: &[u8], escape: Option<u8>) -> Vec<u8> {
+    let mut rewritten = Vec::with_capacity(pattern.len() + 8);
+    let mut escaped = false;
+    for byte in pattern {
+        let escapes = Some(*byte) == escape && !escaped;
+        match byte {
+            _ if escapes => rewritten.push(b'\\'),
+            b'\\' if !escaped => rewritten.extend([b'\\', b'\\']),
+            byte => rewritten.push(*byte),
+        }
+        escaped = escapes;
     }
     rewritten
 }

@@ -198,7 +198,9 @@ impl Resolver<'_> {
         let index = self.place(parts, at)?;
         let column = &self.table.columns[index];
         Ok(match DataType::of_column(column) {
-            Some(data_type) if data_type.oid == Oid::CITEXT => uncased::column(index, at),
+            Some(data_type) if data_type.oid == Oid::CITEXT => {
+                uncased::relabelled(uncased::column(index, at), data_type)
+            }
             Some(data_type) => Scalar::new(Kind::Column(index), data_type, at),
             None => Scalar::new(Kind::Opaque(index), Oid(column.base_type_oid), at),
         })
@@ -241,8 +243,7 @@ impl Resolver<'_> {
                 );
                 let why = match column.type_name.as_str() {
                     "citext" => {
-                        ": citext is compared without a COLLATE of its own, where search_path finds it, \
-                         and not in arrays"
+                        ": citext is compared without a COLLATE of its own, and where search_path finds it"
                     }
                     _ => "",
                 };

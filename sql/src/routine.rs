@@ -25,17 +25,21 @@ mod bytes;
 mod calendar;
 mod conversion;
 mod json;
+mod made_json;
 mod network;
 mod number;
 mod pattern;
 mod plain_json;
+mod quoted;
 mod range;
 mod text;
 
+pub(crate) use bytes::check_encoding;
 pub(crate) use calendar::{check as check_constant, check_offset, zone_argument};
 pub(crate) use conversion::{Conversion, Forms, Modifier, conversion, modifier, reads_every_form};
 pub(crate) use number::{Code, by_code};
 pub(crate) use pattern::{Classes, Pattern, check_options, options_argument, wants_expression};
+pub(crate) use quoted::check_format;
 
 /// A call of an operator or a function.
 #[derive(Debug, Clone)]
@@ -137,6 +141,8 @@ pub(crate) fn function(
         .or_else(|| network::function(code))
         .or_else(|| range::function(code))
         .or_else(|| plain_json::function(code))
+        .or_else(|| made_json::function(code))
+        .or_else(|| quoted::function(code))
 }
 
 /// Whether two types are compared as Postgres compares them.

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::data_type::DataType;
 use crate::name::quote;
+use crate::statement::CITEXT;
 use crate::{Collation, RelationName};
 
 /// A column, as the catalogue describes it.
@@ -12,7 +14,7 @@ pub struct Column {
     pub name: String,
     /// `pg_type.oid` as declared.
     pub type_oid: u32,
-    /// `pg_type.oid` with domains resolved to what they are made of.
+    /// `pg_type.oid` with domains resolved to what they are made of, those of elements too.
     pub base_type_oid: u32,
     /// `pg_type.typname`, of the element for arrays with declared dimensions.
     pub type_name: String,
@@ -46,6 +48,9 @@ pub struct Column {
     /// Its name there, which is not the column's `type_name` under a domain.
     #[serde(default)]
     pub enum_name: String,
+    /// The domain that values are of, or an array's elements. None of a domain over arrays.
+    #[serde(default)]
+    pub domain: Option<ColumnDomain>,
     /// What the text of values depends on inside the type: enums with their labels, the fields of composite
     /// types; each with its number in front. None for built-in types.
     #[serde(default)]
@@ -54,6 +59,19 @@ pub struct Column {
     /// TABLE: values from before are of another column.
     #[serde(default)]
     pub rewritten: u32,
+}
+
+/// A domain that values are of, or the elements of an array: to Postgres such an array is of a type of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColumnDomain {
+    /// Its `pg_type.oid`.
+    pub oid: u32,
+    /// `typtypmod` of the domain that is made of no other one, −1 where there is none.
+    pub modifier: i32,
+    /// Its schema.
+    pub schema: String,
+    /// Its name there.
+    pub name: String,
 }
 
 /// A table, as the catalogue describes it. Column indices everywhere are places in `columns`.
@@ -94,6 +112,7 @@ impl Column {
             element_type_oid: 0,
             enum_schema: String::new(),
             enum_name: String::new(),
+            domain: None,
             parts: Vec::new(),
             rewritten: 0,
         }
@@ -108,14 +127,16 @@ impl Column {
         Some(fields.split_whitespace().count())
     }
 
-    /// SQL of the bare column. To Postgres a domain over an enum is nothing that enums' operators take.
+    /// SQL of the bare column. A domain is cast to what it is made of: to Postgres it is nothing that enums'
+    /// operators take, and an array of it is of another type. So are arrays of `citext`, to those of text.
     pub(crate) fn sql(&self) -> String {
         let name = quote(&self.name);
-        let is_enum = !self.labels.is_empty() && self.element_type_oid == 0;
-        if !is_enum || self.type_oid == self.base_type_oid {
-            return name;
+        let is_made_of = self.base_type_oid == self.type_oid || self.base_type_oid == CITEXT;
+        match DataType::of_column(self) {
+            Some(_) if is_made_of => name,
+            Some(data_type) => format!("({name}::{})", data_type.sql()),
+            None => name,
         }
-        format!("({name}::{}.{})", quote(&self.enum_schema), quote(&self.enum_name))
     }
 }
 

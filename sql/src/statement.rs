@@ -3,6 +3,8 @@
 //! Fixed ones are files beside this crate's source; the others are built here, from parsed names and
 //! printed predicates only. User text never becomes part of a statement.
 
+use std::sync::LazyLock;
+
 use crate::name::{literal, quote};
 use crate::{OrderBy, Predicate, RelationName, ServerFilter, TableSchema};
 
@@ -14,12 +16,23 @@ pub const VERSION: &str = "SELECT current_setting('server_version_num')::int4";
 pub const SLOT: &str = include_str!("../statements/slot.sql");
 /// `$1` schema, `$2` table.
 pub const TABLE: &str = include_str!("../statements/table.sql");
+/// What both [`columns`] and [`reconcile`] ask: if they asked for two things, every shape would end at each look.
+const PARTS: &str = include_str!("../statements/parts.sql");
+
 /// `$1` table oid.
-pub const COLUMNS: &str = include_str!("../statements/columns.sql");
-/// `base_type_oid` of [`COLUMNS`] for `citext`, which has another number in every database. Columns
-/// in arrays of it, with a collation of their own or while `search_path` does not find it have
-/// that other number.
+#[must_use]
+pub fn columns() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        include_str!("../statements/columns.sql").replace("{parts}", PARTS.trim_end())
+    });
+    &TEXT
+}
+
+/// `base_type_oid` of [`columns`] for `citext`, which has another number in every database. Columns with a
+/// collation of their own or while `search_path` does not find it have that other number.
 pub const CITEXT: u32 = 9998;
+/// The same for arrays of it.
+pub const CITEXT_ARRAY: u32 = 9999;
 /// `$1` collation oid.
 pub const COLLATION: &str = include_str!("../statements/collation.sql");
 /// `$1` a time zone's name; no row where it is none. What [`crate::Zone::new`] is made of, and `goes_on`:
@@ -32,7 +45,13 @@ pub const PUBLICATION: &str = include_str!("../statements/publication.sql");
 /// `$1` publication name, `$2` table oid, `$3` its partitions' oids.
 pub const PUBLISHED: &str = include_str!("../statements/published.sql");
 /// `$1` publication name, `$2` table oids.
-pub const RECONCILE: &str = include_str!("../statements/reconcile.sql");
+#[must_use]
+pub fn reconcile() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        include_str!("../statements/reconcile.sql").replace("{parts}", PARTS.trim_end())
+    });
+    &TEXT
+}
 /// `$1` publication name, `$2` table oid.
 pub const WAYS: &str = include_str!("../statements/ways.sql");
 /// `$1` table oids.

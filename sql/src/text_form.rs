@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::calendar;
 use crate::catalog::catalog;
 use crate::data_type::DataType;
-use crate::datum::Datum;
+use crate::datum::{Array, Datum};
 use crate::interval::Interval;
 use crate::json::{self, Json};
 use crate::limits::NUMERIC_CONSTANT_DIGITS_MAX;
@@ -32,6 +32,32 @@ pub(crate) use float::float_text;
 
 /// Reads a constant of a type; the words of the refusal are Postgres'.
 pub(crate) fn input(data_type: &DataType, text: &str) -> Result<Datum, String> {
+    let datum = input_base(data_type, text)?;
+    match &data_type.element {
+        Some(element) => held_all(element, datum),
+        None => held(data_type, datum),
+    }
+}
+
+/// A constant, cut or rounded to what a domain says.
+fn held(data_type: &DataType, datum: Datum) -> Result<Datum, String> {
+    match data_type.domain.as_ref().and_then(|domain| domain.modifier) {
+        Some(modifier) => modifier.hold(data_type.oid, &datum),
+        None => Ok(datum),
+    }
+}
+
+fn held_all(element: &DataType, datum: Datum) -> Result<Datum, String> {
+    let Datum::Array(array) = &datum else { return Ok(datum) };
+    if element.domain.as_ref().is_none_or(|domain| domain.modifier.is_none()) {
+        return Ok(datum);
+    }
+    let one = |value: &Option<Datum>| value.clone().map(|value| held(element, value)).transpose();
+    let elements = array.elements.iter().map(one).collect::<Result<_, _>>()?;
+    Ok(Datum::Array(Arc::new(Array { elements, ..(**array).clone() })))
+}
+
+fn input_base(data_type: &DataType, text: &str) -> Result<Datum, String> {
     if data_type.oid == Oid::NUMERIC {
         // Digits by exponent cost nothing to write.
         return match Numeric::read(text) {

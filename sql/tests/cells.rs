@@ -119,7 +119,7 @@ const REFUSED: &[&str] = &[
     "j BETWEEN '{}' AND '{}'",
     "greatest(j, '{}') = j",
     "ia = ANY(ARRAY[ia, ia])",
-    "bp::date = d",
+    "bp::interval = iv",
     "ta::date[] = '{2024-01-01}'",
     "t::daterange = rd",
     "t::inet = net",

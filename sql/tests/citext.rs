@@ -10,10 +10,12 @@
 use std::collections::BTreeMap;
 
 use brooklet_sql::name::literal;
-use brooklet_sql::statement::CITEXT;
+use brooklet_sql::statement::{CITEXT, CITEXT_ARRAY};
 use brooklet_sql::{Row, TableSchema, Truth, compile};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
+#[path = "citext/arrays.rs"]
+mod arrays;
 mod generate;
 
 use generate::Random;
@@ -23,7 +25,7 @@ const ROWS: usize = 80;
 const CLAUSES_PER_ROWS: usize = 200;
 
 /// Name, type, whether clauses name it: the others may only be tested for NULL.
-const COLUMNS: [(&str, &str, bool); 10] = [
+const COLUMNS: [(&str, &str, bool); 12] = [
     ("ci", "citext", true),
     ("cj", "citext", true),
     ("dc", "folded", true),
@@ -33,10 +35,12 @@ const COLUMNS: [(&str, &str, bool); 10] = [
     ("c", "text COLLATE \"C\"", true),
     ("ta", "text[]", true),
     ("other", "citext COLLATE \"POSIX\"", false),
-    ("list", "citext[]", false),
+    ("list", "citext[]", true),
+    ("held", "folded[]", true),
+    ("far", "citext[] COLLATE \"POSIX\"", false),
 ];
 
-/// `C` is an expression of `citext`, `T` one of text, `L` a literal without a type, `P` a pattern.
+/// `A` is an array of `citext`, `C` an expression of it, `T` one of text, `L` a literal without a type, `P` a pattern.
 const CLAUSES: &[&str] = &[
     "C = L",
     "L = C",
@@ -174,7 +178,7 @@ const CLAUSES: &[&str] = &[
     "other IS NULL",
     "list IS NOT NULL",
     "other = L",
-    "list = '{a}'",
+    "far = '{a}'",
     "C = other::text",
     "(C = L) = (C = L)",
     "NOT C = L",
@@ -238,6 +242,11 @@ fn folded(random: &mut Random) -> String {
     }
 }
 
+/// An array of it.
+fn folded_array(random: &mut Random) -> &'static str {
+    random.pick(&["list", "list", "held", "ta::citext[]", "coalesce(list, '{A}')"])
+}
+
 fn clause(random: &mut Random, template: &str) -> String {
     let mut text = String::new();
     let mut quoted = false;
@@ -249,6 +258,7 @@ fn clause(random: &mut Random, template: &str) -> String {
     for (at, letter) in letters.iter().enumerate() {
         quoted ^= *letter == '\'';
         match letter {
+            'A' if !quoted && alone(at) => text += folded_array(random),
             'C' if !quoted && alone(at) => text += &folded(random),
             'T' if !quoted && alone(at) => text += random.pick(&["t", "v", "t", "lower(t)"]),
             'L' if !quoted && alone(at) => text += &word(random),
@@ -265,7 +275,13 @@ impl Oracle {
         for number in 0..ROWS {
             let values = COLUMNS.map(|(_, sql_type, _)| match random.below(12) {
                 0 => "NULL".to_owned(),
-                _ if sql_type.ends_with("[]") => literal(random.pick(&["{}", "{a,B}", "{NULL,É}"])),
+                1..6 if sql_type.contains("[]") => {
+                    literal(random.pick(&["{}", "{a,B}", "{NULL,É}", "[0:1]={A,b}"]))
+                }
+                _ if sql_type.contains("[]") => {
+                    let words: Vec<String> = (0..random.below(4)).map(|_| word(random)).collect();
+                    format!("ARRAY[{}]::text[]", words.join(", "))
+                }
                 _ if sql_type.starts_with("char") => format!("left({}, 4)", word(random)),
                 _ => word(random),
             });
@@ -347,23 +363,24 @@ async fn run(locale: Locale) -> Option<Oracle> {
     let client = connect(locale, &schema).await?;
     let table = database::described(&client, &schema, "items").await;
     for (column, (name, _, named)) in table.columns.iter().zip(COLUMNS) {
-        let found = column.base_type_oid == CITEXT;
-        assert_eq!(found, named && ["ci", "cj", "dc"].contains(&name), "{name}");
+        let found = [CITEXT, CITEXT_ARRAY].contains(&column.base_type_oid);
+        assert_eq!(found, named && ["ci", "cj", "dc", "list", "held"].contains(&name), "{name}");
         assert!(!name.starts_with("ci") || column.type_name == "citext");
     }
     let (rows, counts) = (Vec::new(), BTreeMap::new());
     let mut oracle = Oracle { client, table, rows, compared: 0, outcomes: [0; 4], counts };
+    let clauses = [CLAUSES, arrays::ARRAY_CLAUSES].concat();
     let mut random = Random::new(seed);
     for round in 0.. {
         // Where all is refused nothing is ever compared.
-        if oracle.compared >= pairs || round >= pairs / 4 && round >= CLAUSES.len() * 5 {
+        if oracle.compared >= pairs || round >= pairs / 4 && round >= clauses.len() * 5 {
             break;
         }
         if round % CLAUSES_PER_ROWS == 0 {
             oracle.replace_rows(&mut random).await;
         }
         let template =
-            CLAUSES[if round < CLAUSES.len() { round } else { random.below(CLAUSES.len()) }];
+            clauses[if round < clauses.len() { round } else { random.below(clauses.len()) }];
         let text = clause(&mut random, template);
         oracle.check(template, &text, [&schema, &both]).await;
     }
@@ -374,7 +391,8 @@ async fn run(locale: Locale) -> Option<Oracle> {
     // Found no longer, the type is one that nothing is known of.
     oracle.client.batch_execute(&format!("SET search_path = {schema}")).await.unwrap();
     let hidden = database::described(&oracle.client, &schema, "items").await;
-    assert!(hidden.columns.iter().all(|column| column.base_type_oid != CITEXT));
+    let found = |one: u32| [CITEXT, CITEXT_ARRAY].contains(&one);
+    assert!(!hidden.columns.iter().any(|column| found(column.base_type_oid)));
     assert!(compile("ci = 'a'", &[], &hidden).is_err());
     oracle.client.batch_execute(&format!("DROP SCHEMA {schema} CASCADE")).await.unwrap();
     Some(oracle)
@@ -390,9 +408,13 @@ fn expect(oracle: &Oracle, taken: &[&str], refused: &[&str]) {
     }
 }
 
-const ALWAYS_REFUSED: [&str; 12] = [
+const ALWAYS_REFUSED: [&str; 14] = [
     "other = L",
-    "list = '{a}'",
+    "far = '{a}'",
+    "A = ta",
+    "A @> ta",
+    "array_remove(A, L) = '{}'",
+    "greatest(A, '{a}') = '{a}'",
     "C ~<~ L",
     "nullif(C, L) = L",
     "greatest(C, L) = L",
@@ -400,11 +422,19 @@ const ALWAYS_REFUSED: [&str; 12] = [
     "strpos(C, L) = 1",
     "replace(C, L, L) = L",
     "c::citext = C",
-    "C = ANY('{a,B}'::citext[])",
-    "ARRAY[C, L] = ARRAY[L, C]",
     "C COLLATE \"C\" = L",
 ];
-const EQUALITY: [&str; 16] = [
+const EQUALITY: [&str; 26] = [
+    "A = '{a,B}'",
+    "A @> '{A}'",
+    "A && '{A,é}'",
+    "L = ANY(A)",
+    "C <> ALL(A)",
+    "C LIKE ANY(A)",
+    "(A)[1] = L",
+    "array_position(A, L) = 1",
+    "C = ANY('{a,B}'::citext[])",
+    "ARRAY[C, L] = ARRAY[L, C]",
     "C = L",
     "C <> C",
     "C IN (L, L)",
@@ -422,7 +452,8 @@ const EQUALITY: [&str; 16] = [
     "coalesce(C, L) = L",
     "CASE C WHEN L THEN true WHEN C THEN false END",
 ];
-const ORDER: [&str; 4] = ["C < L", "C BETWEEN L AND L", "C < ANY('{b,C}')", "(C, T) < (L, L)"];
+const ORDER: [&str; 5] =
+    ["A < '{b}'", "C < L", "C BETWEEN L AND L", "C < ANY('{b,C}')", "(C, T) < (L, L)"];
 
 #[tokio::test]
 async fn postgres_agrees_where_bytes_decide() {

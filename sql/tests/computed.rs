@@ -58,8 +58,9 @@ async fn connect(locale: Locale, seed: u64) -> Option<Oracle> {
         "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, MDY'; SET extra_float_digits = 1;
          SET bytea_output = hex; SET IntervalStyle = iso_8601; SET client_min_messages = error;
          CREATE SCHEMA {schema}; SET search_path = {schema};
-         CREATE TYPE mood AS ENUM ({labels});
-         CREATE TABLE typed (row_number int4, {columns});"
+         CREATE TYPE mood AS ENUM ({labels}); {}
+         CREATE TABLE typed (row_number int4, {columns});",
+        generate::domains::SETUP
     );
     client.batch_execute(&setup).await.unwrap();
     let table = typed::table(&database::default_collation(&client).await, &schema);

@@ -7,12 +7,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use brooklet_sql::mathematics::Functions;
+use brooklet_sql::statement::{CITEXT, CITEXT_ARRAY};
 use brooklet_sql::{
-    Access, Alternative, Collation, Column, MemberWay, RelationName, Row, TableSchema, Tables,
-    TextOrder, Truth, Zone, compile, compile_with,
+    Access, Alternative, Collation, Column, ColumnDomain, MemberWay, RelationName, Row,
+    TableSchema, Tables, TextOrder, Truth, Zone, compile, compile_with,
 };
 
-const COLUMNS: [(&str, u32); 30] = [
+const COLUMNS: [(&str, u32); 32] = [
     ("id", 23),
     ("owner_id", 20),
     ("title", 25),
@@ -38,24 +39,28 @@ const COLUMNS: [(&str, u32); 30] = [
     ("prices", 3906),
     ("during", 3910),
     ("raw", 114),
-    ("email", brooklet_sql::statement::CITEXT),
+    ("email", CITEXT),
     ("pos", 600),
     ("mac", 829),
     ("flags", 1562),
     ("home", ADDRESS),
+    ("ports", 1007),
+    ("aliases", CITEXT_ARRAY),
 ];
 
 /// The composite type.
 const ADDRESS: u32 = 90_100;
+/// The domain.
+const PORT: u32 = 90_200;
 
 fn table() -> TableSchema {
     let column = |(name, oid): (&str, u32)| Column {
         name: name.to_owned(),
-        type_oid: oid,
+        type_oid: if name == "ports" { PORT + 1 } else { oid },
         base_type_oid: oid,
         type_name: match oid {
             600 => "point".into(),
-            brooklet_sql::statement::CITEXT => "citext".into(),
+            CITEXT => "citext".into(),
             _ => "mood".into(),
         },
         type_modifier: -1,
@@ -70,9 +75,7 @@ fn table() -> TableSchema {
                 case_map: None,
                 ..Collation::c()
             }),
-            _ => {
-                [25, 1009, 1042, brooklet_sql::statement::CITEXT].contains(&oid).then(Collation::c)
-            }
+            _ => [25, 1009, 1042, CITEXT, CITEXT_ARRAY].contains(&oid).then(Collation::c),
         },
         labels: match name {
             "status" => ["open", "closed", "done"].map(str::to_owned).to_vec(),
@@ -81,6 +84,12 @@ fn table() -> TableSchema {
         element_type_oid: 0,
         enum_schema: "public".into(),
         enum_name: "mood".into(),
+        domain: (name == "ports").then(|| ColumnDomain {
+            oid: PORT,
+            modifier: -1,
+            schema: "public".into(),
+            name: "port".into(),
+        }),
         parts: match oid {
             ADDRESS => vec![format!("fields {ADDRESS} 25:-1 25:-1")],
             _ => Vec::new(),

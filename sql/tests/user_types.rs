@@ -24,8 +24,17 @@ const SETUP: &str = "
     CREATE DOMAIN own_own_int AS own_int;
     CREATE DOMAIN own_text AS varchar(5);
     CREATE DOMAIN own_list AS int4[];
+    CREATE DOMAIN own_digits AS numeric(6,2);
+    CREATE DOMAIN own_day AS date;
+    CREATE DOMAIN own_bits AS bit(3);
+    CREATE DOMAIN own_letters AS char(3);
+    CREATE DOMAIN own_span AS interval(0);
+    CREATE DOMAIN own_ints AS own_own_int[];
     CREATE TABLE made (number int4, p pair, a alone, z nothing, n nested, op own_pair, ps pair[], m mood,
-                       om own_mood, oi own_own_int, ot own_text, ol own_list, am pg_catalog.pg_am);
+                       om own_mood, oi own_own_int, ot own_text, ol own_list, am pg_catalog.pg_am,
+                       ai own_own_int[], bi own_ints, ci own_int[], ao own_text[], an own_digits[],
+                       ad own_day[], ab own_bits[], al own_letters[], ap own_span[], ae own_mood[],
+                       em mood[], aa own_list[], xi int4[]);
 ";
 
 /// Values of the columns behind the first.
@@ -42,6 +51,19 @@ const VALUES: &[(&str, &[&str])] = &[
     ("ot", &["", "a", "b%"]),
     ("ol", &["{}", "{1,NULL}", "{5}"]),
     ("am", &["(,,,)", "(1,a,-,t)", "(1,,,)"]),
+    ("ai", &["{}", "{1,NULL}", "{5}", "[0:1]={1,5}", "{1,2,5}"]),
+    ("bi", &["{}", "{1,NULL}", "{5}"]),
+    ("ci", &["{}", "{{1},{5}}"]),
+    ("ao", &["{}", "{a,\"b,c\"}", "{NULL,\"NULL\"}", "{\"\"}"]),
+    ("an", &["{}", "{1.5,2}", "{1.01,NULL}", "{NaN}"]),
+    ("ad", &["{}", "{2024-01-05,NULL}", "{infinity}"]),
+    ("ab", &["{}", "{101,NULL}", "{000}"]),
+    ("al", &["{}", "{a,\"b \"}", "{abc,NULL}"]),
+    ("ap", &["{}", "{\"1 day\"}"]),
+    ("ae", &["{}", "{sad,happy}", "{ok,NULL}"]),
+    ("em", &["{}", "{sad,happy}"]),
+    ("aa", &["{}", "{\"{1,2}\"}"]),
+    ("xi", &["{}", "{1,NULL}", "{5}"]),
 ];
 
 /// Each over every row. Those that are refused say so.
@@ -63,6 +85,55 @@ const CLAUSES: &[(&str, bool)] = &[
     ("ot LIKE 'b!%' ESCAPE '!' OR ot = ''", true),
     ("ot || 'x' = 'ax'", true),
     ("5 = ANY(ol) OR ol = '{ }' OR ol[1] = 1", true),
+    ("ai = '{1,NULL}' OR ai <> '{5}'", true),
+    ("ai < '{5}' AND ai >= '{ }'", true),
+    ("ai IS DISTINCT FROM '{5}' OR ai IN ('{5}', '{1,NULL}')", true),
+    ("ai = ai AND bi = bi AND bi = ai", true),
+    ("ai = bi::own_own_int[]", true),
+    ("ai @> '{5}' OR ai <@ '{1,2,5}' OR ai && '{2}'", true),
+    ("5 = ANY(ai) OR oi = ANY(bi) OR 2.0 = ANY(ai)", true),
+    ("5 <> ALL(ai)", true),
+    ("number > ALL(ai)", true),
+    ("ai[1] = 1 OR ai[2] + 1 = 6 OR ai[1:1] = '{1}'", true),
+    ("array_length(ai, 1) = 2 OR cardinality(ai) = 3 OR array_ndims(ci) = 2", true),
+    (
+        "array_position(ai, '5') = 1 OR array_position(bi, 5) = 1 OR array_position(ai, ai[1]) = 1",
+        true,
+    ),
+    ("array_append(ai, number) @> ARRAY[1]", true),
+    ("array_append(ai, '5') @> '{5}' AND ai || '{5}' = '{5,5}'", true),
+    ("array_append(ai, ai[1]) = '{5,5}' OR array_remove(ai, '1') = '{5}'", true),
+    ("ai || ai[1] @> ai", true),
+    ("ai || 1 = '{1,NULL,1}' OR 1 || ai = '{1,5}' OR ai || ai = '{5,5}'", true),
+    ("ai::int4[] = '{5}' OR ai::int4[] = xi OR ai::int8[] @> '{5}' OR ai::text = '{5}'", true),
+    ("ai::text[] = '{5}' OR ai = '{5}'::own_own_int[] OR NULL::own_own_int[] = ai", true),
+    ("coalesce(ai, '{5}') = '{5}' OR CASE WHEN number > 3 THEN ai END = '{5}'", true),
+    ("coalesce(xi, ai) = xi OR greatest(ai, '{1}') = '{5}' OR nullif(ai, '{5}') IS NULL", true),
+    ("array_to_string(ai, ',') = '5' OR concat(ai) = '{5}' OR array_dims(ai) = '[0:1]'", true),
+    ("(ai, number) = ('{5}', number) OR (ai, number) < ('{5}', 1)", true),
+    ("CASE ai WHEN '{5}' THEN true END", true),
+    ("ARRAY[oi, 5] = '{5,5}' OR ARRAY[oi] @> '{0}'", true),
+    ("bi @> '{5}' OR ci @> '{1}' OR 1 = ANY(ci)", true),
+    ("ao = '{a,\"b,c\"}' OR ao @> '{a}' OR 'a' = ANY(ao) OR ao[1] = '' OR ao[1] LIKE 'a%'", true),
+    ("array_to_string(ao, '-') = 'a-b,c' OR array_position(ao, 'a') = 1", true),
+    ("an = '{1.501,2}' OR an @> '{1.005}' OR an && '{2.001,7}' OR 1.5 = ANY(an)", true),
+    ("an::numeric[] = '{1.501,2}' OR array_position(an, '1.499') = 1", true),
+    ("ad = '{2024-01-05,NULL}' OR '2024-01-05' = ANY(ad) OR ad @> '{Jan 5 2024}'", true),
+    ("ab @> '{101}' OR B'000' = ANY(ab) OR ab[1] = B'101'", true),
+    ("al @> '{a}' OR al = '{\"a  \",b}' OR 'b' = ANY(al) OR al[2] = 'b'", true),
+    ("ae = '{sad,happy}' OR ae @> '{ok}' OR ae < '{sad,happy}' OR ae::mood[] = em", true),
+    ("ae[1]::mood = 'sad' OR ae::text[] @> '{ok}' OR ae IS NULL", true),
+    ("ap = '{ }'", false),
+    ("aa = '{ }'", false),
+    ("ai = xi", false),
+    ("ai = ARRAY[5]", false),
+    ("ai @> ARRAY[5]", false),
+    ("ai = ci", false),
+    ("xi::own_own_int[] = ai", false),
+    ("coalesce(ai, xi) = '{5}'", false),
+    ("ae = em", false),
+    ("ab = '{10}'", false),
+    ("ao = '{abcdef}'", false),
     ("ROW(p, number) IS NULL", false),
     ("p IS DISTINCT FROM NULL", false),
     ("NULL IS NOT DISTINCT FROM op", false),
@@ -132,7 +203,11 @@ async fn postgres_agrees_on_types_of_the_database() {
             let predicate = match compile(&clause, &[], &table) {
                 Ok(predicate) if *accepted => predicate,
                 Err(error) if !*accepted => {
-                    assert!(error.reason.contains("supported"), "{clause}: {error}");
+                    let known = ["supported", "no operator", "too long", "does not match"];
+                    assert!(
+                        known.iter().any(|one| error.reason.contains(one)),
+                        "{clause}: {error}"
+                    );
                     continue;
                 }
                 other => panic!("{clause}: {other:?}"),

@@ -337,7 +337,7 @@ impl Publication {
     pub async fn inspect(&self, tables: &[u32]) -> Result<Vec<PreparedTable>, DatabaseError> {
         let client = self.database.pooled().await?;
         // Asked for every new shape; to plan it takes longer than to run it.
-        let prepared = client.prepare_cached(statement::RECONCILE).await?;
+        let prepared = client.prepare_cached(statement::reconcile()).await?;
         let begun = self.rewrites.begin();
         let rows = client.query(&prepared, &[&self.name, &tables]).await?;
         let read = |row| PreparedTable::read(row, &self.collations, (&self.rewrites, begun));

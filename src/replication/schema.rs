@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use brooklet_sql::mathematics::Functions;
 use brooklet_sql::{
-    CaseMap, Collation, CollationFacts, Column, Folding, Relation, RelationColumn, RelationName,
-    ReplicaIdentity, TableSchema, Tables, Zones, depends_on_version, mathematics, statement,
-    subquery::named_tables, zone::named_zones,
+    CaseMap, Collation, CollationFacts, Column, ColumnDomain, Folding, Relation, RelationColumn,
+    RelationName, ReplicaIdentity, TableSchema, Tables, Zones, depends_on_version, mathematics,
+    statement, subquery::named_tables, zone::named_zones,
 };
 use tokio::sync::OnceCell;
 use tokio_postgres::Row;
@@ -276,14 +276,15 @@ impl Schemas {
                 return Err(SchemaError::Unservable { table: name.clone(), reason });
             }
         }
-        let prepared = client.prepare_cached(statement::COLUMNS).await?;
+        let prepared = client.prepare_cached(statement::columns()).await?;
         let rows = client.query(&prepared, &[&oid]).await?;
         if rows.is_empty() {
             return Err(SchemaError::Missing(name.clone()));
         }
         // Every comparison of these folds, and all columns of a table know their case or none does.
+        let folded = [statement::CITEXT, statement::CITEXT_ARRAY];
         let fold =
-            fold || rows.iter().any(|row| row.get::<_, u32>("base_type_oid") == statement::CITEXT);
+            fold || rows.iter().any(|row| folded.contains(&row.get::<_, u32>("base_type_oid")));
         let (mut columns, mut collations) = (Vec::with_capacity(rows.len()), HashMap::new());
         for row in &rows {
             let oid: u32 = row.get("collation");
@@ -406,6 +407,15 @@ fn column(row: &Row, collation: Option<Collation>) -> Column {
         element_type_oid: row.get("element_type_oid"),
         enum_schema: row.get("enum_schema"),
         enum_name: row.get("enum_name"),
+        domain: match row.get("domain_oid") {
+            0 => None,
+            oid => Some(ColumnDomain {
+                oid,
+                modifier: row.get("domain_modifier"),
+                schema: row.get("domain_schema"),
+                name: row.get("domain_name"),
+            }),
+        },
         parts: row.get("parts"),
         rewritten: 0,
     }

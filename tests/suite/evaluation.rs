@@ -179,6 +179,65 @@ async fn citext_is_filtered_alike_in_the_snapshot_and_live() {
     assert!(schema.contains("\"email\":{\"type\":\"citext\""), "{schema}");
 }
 
+/// To Postgres they are of types of their own. Types beside them that print nothing of what they are made of do not
+/// end shapes when the table is looked at again.
+#[tokio::test]
+async fn arrays_of_domains_and_of_citext_are_filtered_alike_in_the_snapshot_and_live() {
+    let mut world = World::with(Database::shared().await, |_| {}).await;
+    world
+        .sql(
+            "CREATE EXTENSION citext;
+             CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy'); CREATE DOMAIN own_mood AS mood;
+             CREATE DOMAIN number AS int4 CHECK (VALUE > 0); CREATE DOMAIN own_number AS number;
+             CREATE DOMAIN price AS numeric(6,2); CREATE TYPE nothing AS ();
+             CREATE TABLE items (id int PRIMARY KEY, n own_number[], p price[], m own_mood[], tags citext[],
+                                 z nothing, a pg_catalog.pg_am);
+             INSERT INTO items VALUES (1, '{1,2}', '{1.5}', '{sad}', '{Red,BLUE}', '()', NULL),
+               (2, '[0:1]={2,NULL}', '{2}', '{ok,happy}', '{green}', NULL, '(1,a,-,t)'),
+               (3, NULL, NULL, NULL, NULL, NULL, NULL)",
+        )
+        .await;
+    let cases = [
+        ("1 = ANY(n)", vec!["1"], vec!["1", "4"]),
+        ("n @> '{2}'", vec!["1", "2"], vec!["1", "2", "4"]),
+        ("n = '{1,2}'", vec!["1"], vec!["1"]),
+        ("n[1] = 1", vec!["1"], vec!["1", "4"]),
+        ("n::int4[] @> ARRAY[2, 1]", vec!["1"], vec!["1", "4"]),
+        // As the domain has it, 1.501 is 1.50.
+        ("p @> '{1.501}'", vec!["1"], vec!["1", "4"]),
+        ("m @> '{happy}' OR m = '{sad}'", vec!["1", "2"], vec!["1", "2", "5"]),
+        ("tags @> '{blue,RED}'", vec!["1"], vec!["1", "5"]),
+        ("'GREEN' = ANY(tags)", vec!["2"], vec!["2", "4"]),
+        ("tags = '{Green}'", vec!["2"], vec!["2", "4"]),
+    ];
+    let mut followers = Vec::new();
+    for (filter, before, _) in &cases {
+        let follower = world.follow(Shape::of("items").filter(filter)).await;
+        assert_eq!(ids(&follower.rows()), *before, "{filter}");
+        followers.push(follower.through_outages());
+    }
+    world
+        .sql(
+            "INSERT INTO items VALUES (4, '{1,2,3}', '{1.499}', '{ok}', '{GREEN}'),
+               (5, '{}', '{}', '{happy}', '{blue,red,x}')",
+        )
+        .await;
+    for killed in [false, true] {
+        if killed {
+            world.server.crash().await;
+            world.sql("UPDATE items SET tags = lower(tags::text)::citext[] WHERE id = 1").await;
+        }
+        let position = world.mark().await;
+        for (follower, (filter, _, after)) in followers.iter_mut().zip(&cases) {
+            follower.reach(position).await;
+            assert_eq!(ids(&follower.rows()), *after, "{filter}");
+        }
+    }
+    world.verify_all(cases.len()).await;
+    let refused = Shape::of("items").filter("n @> ARRAY[2]").target();
+    world.get(&format!("{refused}&offset=-1")).await.expect(400);
+}
+
 /// The zone's rules are the server's, and a restart has them before it has the server.
 #[tokio::test]
 async fn zones_are_the_server_s_in_the_snapshot_and_live() {

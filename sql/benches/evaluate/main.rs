@@ -156,6 +156,7 @@ fn table() -> TableSchema {
         element_type_oid: 0,
         enum_schema: "public".to_owned(),
         enum_name: "state".to_owned(),
+        domain: None,
         parts: Vec::new(),
         rewritten: 0,
         number: 0,

@@ -36,6 +36,7 @@ fn table() -> TableSchema {
         element_type_oid: 0,
         enum_schema: String::new(),
         enum_name: String::new(),
+        domain: None,
         parts: Vec::new(),
         rewritten: 0,
         number: 0,

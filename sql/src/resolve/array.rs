@@ -7,6 +7,11 @@ use crate::oid::Oid;
 use crate::scalar::{self, Kind, Scalar};
 use crate::syntax::{Node, Subscript, Syntax};
 
+/// The type of an element by itself. Postgres has no operator for a domain over an enum, we take it for the enum.
+fn as_value(element: &DataType) -> DataType {
+    if element.labels.is_some() { element.base() } else { element.clone() }
+}
+
 impl Resolver<'_> {
     /// `ARRAY[…]`.
     pub(super) fn array(&mut self, list: &[Node], at: usize) -> Result<Scalar, WhereError> {
@@ -27,9 +32,6 @@ impl Resolver<'_> {
         let common = overload::common_type(items.iter().map(|item| &item.data_type));
         let refuse = |reason: &str| WhereError::at(at, reason);
         let common = common.ok_or_else(|| refuse("ARRAY types cannot be matched"))?;
-        if common.oid == Oid::CITEXT {
-            return Err(refuse("arrays of citext are not supported"));
-        }
         let array_type = match &common.element {
             Some(_) => Some(common.clone()),
             None => common.array().filter(DataType::is_readable),
@@ -85,7 +87,7 @@ impl Resolver<'_> {
         if resolved.len() > 6 {
             return Err(WhereError::at(at, "arrays have at most 6 dimensions"));
         }
-        let data_type = if slice { operand.data_type.clone() } else { (*element).clone() };
+        let data_type = if slice { operand.data_type.clone() } else { as_value(&element) };
         let kind = Kind::Subscript { operand: Box::new(operand), subscripts: resolved };
         let found = Scalar::new(kind, data_type, at);
         let mut constant = true;

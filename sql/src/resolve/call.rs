@@ -114,6 +114,12 @@ impl Resolver<'_> {
                 | "anytextcat"
                 | "array_to_text"
                 | "array_to_text_null"
+                | "text_format"
+                | "quote_literal/1/1285"
+                | "quote_nullable/1/1290"
+                | "to_jsonb"
+                | "jsonb_build_array"
+                | "jsonb_build_object"
         );
         let sound = arguments.iter().chain([&result]).all(DataType::is_readable)
             && (!prints || arguments.iter().all(DataType::is_printable))
@@ -172,6 +178,7 @@ impl Resolver<'_> {
         at: usize,
     ) -> Result<Scalar, WhereError> {
         let items = self.settled(items)?;
+        let items = self.uncased_search(name, items)?;
         if name == "ilike" && items.len() == 2 {
             return self.operator("~~*", items, at);
         }
@@ -239,6 +246,12 @@ impl Resolver<'_> {
             let zone = items.first().and_then(|item| item.constant()?.as_ref());
             routine::check_constant(call.code, first, items.get(1).and_then(constant_text))
                 .and_then(|()| routine::check_offset(call.code, zone))
+                .and_then(|()| {
+                    routine::check_encoding(call.code, items.get(1).and_then(constant_text))
+                })
+                .and_then(|()| {
+                    routine::check_format(call.code, items.first().and_then(Scalar::constant))
+                })
                 .map_err(|reason| WhereError::at(at, reason))?;
         }
         if let Some(place) = routine::zone_argument(call.code).filter(|_| !null) {

@@ -6,7 +6,7 @@ use crate::data_type::DataType;
 use crate::datum::Datum;
 use crate::interval::Interval;
 use crate::oid::Oid;
-use crate::routine::{Forms, Modifier, conversion, modifier, reads_every_form};
+use crate::routine::{Conversion, Forms, Modifier, conversion, modifier, reads_every_form};
 use crate::scalar::{Kind, Scalar};
 use crate::syntax::{Node, TypeName};
 use crate::{WhereError, text_form};
@@ -20,6 +20,34 @@ fn collated(typed: Scalar, at: usize) -> Scalar {
     }
 }
 
+/// An item of a domain, of `citext` or of arrays of these as what they are made of, which prints the same.
+fn as_made_of(item: &Scalar) -> Option<Scalar> {
+    let data_type = match item.data_type.is_domain() {
+        true => item.data_type.base(),
+        false => uncased::text_of(&item.data_type)?,
+    };
+    Some(uncased::relabelled(item.clone(), data_type))
+}
+
+/// Types whose input functions do not look at blanks at the end, and that no cast of its own leads to.
+fn reads_past_blanks(oid: Oid) -> bool {
+    matches!(
+        oid,
+        Oid::BOOL
+            | Oid::INT2
+            | Oid::INT4
+            | Oid::INT8
+            | Oid::FLOAT4
+            | Oid::FLOAT8
+            | Oid::NUMERIC
+            | Oid::DATE
+            | Oid::TIME
+            | Oid::TIMETZ
+            | Oid::TIMESTAMP
+            | Oid::TIMESTAMPTZ
+    )
+}
+
 impl Resolver<'_> {
     /// An item as a type that Postgres casts it to by itself.
     pub(super) fn coerce(&mut self, item: Scalar, target: &DataType) -> Result<Scalar, WhereError> {
@@ -28,7 +56,16 @@ impl Resolver<'_> {
 
     /// An item as text, by a cast that one has to write.
     pub(super) fn as_text(&mut self, item: Scalar) -> Result<Scalar, WhereError> {
-        self.convert(item, &Oid::TEXT.into(), None, false)
+        self.read_as(item, &Oid::TEXT.into())
+    }
+
+    /// An item as what one has to write a cast to.
+    pub(super) fn read_as(
+        &mut self,
+        item: Scalar,
+        target: &DataType,
+    ) -> Result<Scalar, WhereError> {
+        self.convert(item, target, None, false)
     }
 
     fn convert(
@@ -55,15 +92,22 @@ impl Resolver<'_> {
         if item.data_type == *target && modifier.is_none() {
             return Ok(item);
         }
-        if item.data_type.oid == Oid::CITEXT {
-            return self.convert(uncased::relabelled(item, Oid::TEXT), target, modifier, implicit);
+        if let Some(as_made) = as_made_of(&item) {
+            return self.convert(as_made, target, modifier, implicit);
         }
         if matches!(item.kind, Kind::Constant(None)) && item.data_type.oid == Oid::UNKNOWN {
             return Ok(Scalar::new(Kind::Constant(None), target.clone(), at));
         }
-        if target.oid == Oid::CITEXT {
-            let text = self.convert(item, &Oid::TEXT.into(), modifier, implicit)?;
-            return Ok(uncased::relabelled(text, Oid::CITEXT));
+        if !target.is_domain()
+            && let Some(text) = uncased::text_of(target)
+        {
+            let text = self.convert(item, &text, modifier, implicit)?;
+            return Ok(uncased::relabelled(text, target.clone()));
+        }
+        // What is read there with blanks behind it means the same without them.
+        if item.data_type.oid == Oid::BPCHAR && !implicit && reads_past_blanks(target.oid) {
+            let text = self.as_text(item)?;
+            return self.convert(text, target, modifier, implicit);
         }
         let constant = item.constant().is_some();
         let found = conversion(&item.data_type, target, !implicit, constant);
@@ -71,35 +115,44 @@ impl Resolver<'_> {
             let (from, to) = (item.data_type.title(), target.title());
             refuse(format!("casting {from} to {to} is not supported"))
         })?;
+        if let Some(value) = self.cast_constant(&item, target, &conversion)? {
+            let typed = Scalar::new(Kind::Constant(value), target.clone(), at);
+            return self.modify(typed, modifier);
+        }
+        let kind = Kind::Cast { operand: Box::new(item), conversion, modifier, implicit };
+        Ok(Scalar::new(kind, target.clone(), at))
+    }
+
+    /// The value of a constant that is cast; `None` of what has to wait for a row.
+    fn cast_constant(
+        &self,
+        item: &Scalar,
+        target: &DataType,
+        conversion: &Conversion,
+    ) -> Result<Option<Option<Datum>>, WhereError> {
         let value = match &item.kind {
             Kind::Constant(value) => Some(value),
             // The collation ends with the text.
             Kind::Collate(_) if !target.is_collatable() => item.constant(),
             _ => None,
         };
-        if let Some(value) = value {
-            let cast = value.as_ref().map_or(Ok(None), |datum| conversion.run(datum));
-            match cast {
-                // To Postgres a cast that depends on settings is no constant NULL.
-                Ok(None) if value.is_some() && item.data_type.oid == Oid::TIMESTAMPTZ => {}
-                Ok(value) => {
-                    let typed = Scalar::new(Kind::Constant(value), target.clone(), at);
-                    return self.modify(typed, modifier);
-                }
-                // What waits for a row is an error there too, not a form that only we do not know.
-                Err(error) if self.lazy == 0 || !reads_every_form(target) => {
-                    // The input function says more.
-                    let said = value.as_ref().and_then(|datum| match datum {
-                        Datum::Text(text) => text_form::input(target, text).err(),
-                        _ => None,
-                    });
-                    return Err(refuse(said.unwrap_or_else(|| error.to_string())));
-                }
-                Err(_) => {}
+        let Some(value) = value else { return Ok(None) };
+        match value.as_ref().map_or(Ok(None), |datum| conversion.run(datum)) {
+            // To Postgres a cast that depends on settings is no constant NULL.
+            Ok(None) if value.is_some() && item.data_type.oid == Oid::TIMESTAMPTZ => Ok(None),
+            Ok(value) => Ok(Some(value)),
+            // What waits for a row is an error there too, not a form that only we do not know.
+            Err(error) if self.lazy == 0 || !reads_every_form(target) => {
+                // The input function says more.
+                let said = value.as_ref().and_then(|datum| match datum {
+                    Datum::Text(text) => text_form::input(target, text).err(),
+                    _ => None,
+                });
+                let said = said.unwrap_or_else(|| error.to_string());
+                Err(WhereError::at(item.at, said))
             }
+            Err(_) => Ok(None),
         }
-        let kind = Kind::Cast { operand: Box::new(item), conversion, modifier, implicit };
-        Ok(Scalar::new(kind, target.clone(), at))
     }
 
     /// A constant that gets its type here, and with it the parameter that it may be.
@@ -193,8 +246,8 @@ impl Resolver<'_> {
             _ => None,
         };
         if let Some(oid) = built_in.and_then(|one| catalog().named(one)) {
-            let scalar = oid == Oid::CITEXT && name.path.len() == 1 && name.dimensions == 0;
-            if uncased::is_made_of(oid) && !(scalar && self.default_collation().is_some()) {
+            let own = oid == Oid::CITEXT && name.path.len() == 1;
+            if uncased::is_made_of(oid) && !(own && self.default_collation().is_some()) {
                 return Err(refuse());
             }
             let found = array(DataType::from(oid)).filter(DataType::is_readable);
@@ -208,11 +261,18 @@ impl Resolver<'_> {
                 Some(element) => (**element).clone(),
                 None => data_type,
             };
-            let Some(labels) = &own.labels else { continue };
-            let unqualified = name.path.len() == 1
-                && (labels.name == bare || labels.name.ends_with(&format!(".{bare}")));
-            if labels.name == wanted || unqualified {
+            let called = |own: &str| {
+                let unqualified =
+                    name.path.len() == 1 && (own == bare || own.ends_with(&format!(".{bare}")));
+                own == wanted || unqualified
+            };
+            // A single value of a domain is one of what the domain is made of, once it has been checked.
+            if name.dimensions > 0 && own.domain.as_ref().is_some_and(|own| called(&own.name)) {
                 return array(own).ok_or_else(refuse);
+            }
+            let base = own.base();
+            if base.labels.as_ref().is_some_and(|own| called(&own.name)) {
+                return array(base).ok_or_else(refuse);
             }
         }
         Err(refuse())

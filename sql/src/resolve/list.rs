@@ -55,7 +55,7 @@ impl Resolver<'_> {
     fn common(&self, operand: &Scalar, constants: &[Scalar]) -> Option<DataType> {
         let types = || std::iter::once(operand).chain(constants).map(|item| &item.data_type);
         let common = overload::common_type(types())?;
-        let all = types().all(|one| overload::casts_implicitly(one, common.oid));
+        let all = types().all(|one| overload::widens(one, &common));
         (all && common.array().is_some()).then_some(common)
     }
 
@@ -96,7 +96,7 @@ impl Resolver<'_> {
         self.refuse_opaque(&left)?;
         self.refuse_opaque(&array)?;
         let element = match &array.data_type.element {
-            Some(element) => (**element).clone(),
+            Some(element) => element.base(),
             None if array.data_type.oid == Oid::UNKNOWN => Oid::UNKNOWN.into(),
             None => {
                 let reason = "op ANY/ALL (array) requires array on right side";
@@ -123,11 +123,10 @@ impl Resolver<'_> {
         let array = self.coerce(array, &wanted)?;
         let items = [left, array];
         self.check_collation(&mut call, &items, at)?;
-        if crate::routine::wants_expression(call.code).is_some() {
-            let reason = "regular expressions with ANY and ALL are not supported";
-            return Err(WhereError::at(at, reason));
-        }
         let [left, array] = items;
+        if crate::routine::wants_expression(call.code).is_some() {
+            return self.one_by_one(symbol, left, array, all, at);
+        }
         if let Some(expr) = self.fast_any(symbol, &left, &array, all, at)? {
             return Ok(super::as_scalar(expr, at));
         }
@@ -136,6 +135,40 @@ impl Resolver<'_> {
         let kind = Kind::Quantified { call: Box::new(call), left, array, all };
         let found = Scalar::new(kind, Oid::BOOL, at);
         if constant { self.fold(found) } else { Ok(found) }
+    }
+
+    /// Regular expressions are compiled once: the operator with each of a constant array's elements, under OR or AND.
+    fn one_by_one(
+        &mut self,
+        symbol: &str,
+        left: Scalar,
+        array: Scalar,
+        all: bool,
+        at: usize,
+    ) -> Result<Scalar, WhereError> {
+        let elements = match (array.constant(), &array.data_type.element) {
+            (Some(None), _) => return Ok(Scalar::new(Kind::Constant(None), Oid::BOOL, at)),
+            (Some(Some(Datum::Array(values))), Some(element)) => {
+                let one = |value: &Option<Datum>| {
+                    let kind = Kind::Constant(value.clone());
+                    Scalar::new(kind, (**element).clone(), array.at)
+                };
+                values.elements.iter().map(one).collect::<Vec<_>>()
+            }
+            _ => {
+                let reason =
+                    "regular expressions in arrays that are no constants are not supported";
+                return Err(WhereError::at(at, reason));
+            }
+        };
+        let mut found = Vec::with_capacity(elements.len());
+        for element in elements {
+            let left = self.copy(&left)?;
+            let one = self.operator(symbol, vec![left, element], at)?;
+            found.push(self.truth(one, "ANY")?);
+        }
+        let found = if all { normalize::all(found) } else { normalize::any(found) };
+        Ok(super::as_scalar(found, at))
     }
 
     /// `= ANY` and `<> ALL` over constants are IN and NOT IN.

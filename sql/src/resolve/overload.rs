@@ -151,23 +151,38 @@ fn keep_unknown_categories(candidates: &mut Vec<Candidate<'_>>, given: &[DataTyp
     }
 }
 
+/// Whether Postgres casts without being asked, also to an array that only this database has.
+pub(super) fn widens(from: &DataType, to: &DataType) -> bool {
+    match (&from.element, &to.element) {
+        (Some(from), Some(to)) => widens(from, to),
+        _ => casts_implicitly(from, to.oid),
+    }
+}
+
+/// A type in the sight of others: alone a domain stays what it is.
+fn among(one: &DataType, alone: bool) -> DataType {
+    if alone || one.element.is_some() { one.clone() } else { one.base() }
+}
+
 /// The type that values of several types have in common (chapter 10.5).
 pub(super) fn common_type<'t>(types: impl IntoIterator<Item = &'t DataType>) -> Option<DataType> {
+    let types: Vec<&DataType> = types.into_iter().collect();
+    let alone = types.windows(2).all(|pair| pair[0] == pair[1]);
     let mut common = DataType::from(Oid::UNKNOWN);
     for next in types {
-        if is_unknown(next) || *next == common {
+        let next = among(next, alone);
+        if is_unknown(&next) || next == common {
             continue;
         }
         if is_unknown(&common) {
-            common = next.clone();
+            common = next;
             continue;
         }
         if next.category() != common.category() {
             return None;
         }
-        let wider = casts_implicitly(&common, next.oid) && !casts_implicitly(next, common.oid);
-        if !is_preferred(common.oid) && wider {
-            common = next.clone();
+        if !is_preferred(common.oid) && widens(&common, &next) && !widens(&next, &common) {
+            common = next;
         }
     }
     if is_unknown(&common) { Some(Oid::TEXT.into()) } else { Some(common) }

@@ -25,7 +25,7 @@ impl Resolver<'_> {
         check_width(fields.len(), select.items.len(), select.at)?;
         let pairs = fields.into_iter().zip(&subquery.columns);
         let side = |(field, right): (&Node, &Side)| {
-            self.side(field, DataType::of_column(right.like(&subquery.table)))
+            self.side(field, DataType::made_of(right.like(&subquery.table)))
         };
         pairs.map(side).collect()
     }
@@ -57,7 +57,7 @@ impl Resolver<'_> {
             return self.folded_side(item);
         }
         let collation = self.collation_of(&item)?;
-        let DataType { oid, labels, element } = &item.data_type;
+        let DataType { oid, labels, element, .. } = &item.data_type;
         // These are compared by what a column says of them.
         if labels.is_some() || element.is_some() || *oid == Oid::BPCHAR {
             let reason = format!(

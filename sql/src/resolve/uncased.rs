@@ -37,8 +37,17 @@ pub(super) fn column_of(item: &Scalar) -> Option<usize> {
 }
 
 /// The same value as `citext`, or as text again.
-pub(super) fn relabelled(item: Scalar, oid: Oid) -> Scalar {
-    Scalar { data_type: oid.into(), ..item }
+pub(super) fn relabelled(item: Scalar, data_type: impl Into<DataType>) -> Scalar {
+    Scalar { data_type: data_type.into(), ..item }
+}
+
+/// What `citext`, or an array of it, is as text; `None` of other types.
+pub(super) fn text_of(data_type: &DataType) -> Option<DataType> {
+    match data_type.oid {
+        Oid::CITEXT => Some(Oid::TEXT.into()),
+        _ if data_type.holds_citext() => DataType::from(Oid::TEXT).array(),
+        _ => None,
+    }
 }
 
 /// Whether a type is `citext` or an array of it.
@@ -76,7 +85,7 @@ impl Resolver<'_> {
     /// The database's default collation, which is that of the columns of `citext`.
     pub(super) fn default_collation(&self) -> Option<&Collation> {
         let mut columns = self.table.columns.iter();
-        let found = columns.find(|one| !one.dropped && one.base_type_oid == Oid::CITEXT.0)?;
+        let found = columns.find(|one| !one.dropped && is_made_of(Oid(one.base_type_oid)))?;
         found.collation.as_ref()
     }
 
@@ -88,7 +97,9 @@ impl Resolver<'_> {
         at: usize,
     ) -> Result<Option<(&'static str, Vec<Scalar>)>, WhereError> {
         let types: Vec<DataType> = items.iter().map(|item| item.data_type.clone()).collect();
-        let Some(declared) = declared(symbol, &types) else { return Ok(None) };
+        let Some(declared) = declared(symbol, &types) else {
+            return self.uncased_arrays(symbol, items);
+        };
         let (symbol, folds) = of_text(symbol).ok_or_else(|| unsupported(symbol, at))?;
         let mut made = Vec::with_capacity(items.len());
         for (item, oid) in items.iter().zip(declared) {
@@ -115,28 +126,83 @@ impl Resolver<'_> {
         let element = DataType::from(second);
         let wanted = element.array().ok_or_else(refuse)?;
         let array = self.coerce(array, &wanted)?;
+        let text = DataType::from(Oid::TEXT).array().ok_or_else(refuse)?;
+        let array = if folds { self.lowered_array(array)? } else { relabelled(array, text) };
+        Ok((operator, left, array))
+    }
+
+    /// The same of two arrays.
+    fn uncased_arrays(
+        &mut self,
+        symbol: &str,
+        items: &[Scalar],
+    ) -> Result<Option<(&'static str, Vec<Scalar>)>, WhereError> {
+        const CONTAIN: [&str; 3] = ["@>", "<@", "&&"];
+        let contains = CONTAIN.into_iter().find(|one| *one == symbol);
+        let compares = Comparison::from_symbol(symbol).map(Comparison::symbol);
+        let ([_, _], Some(symbol)) = (items, contains.or(compares)) else { return Ok(None) };
+        let mut types = items.iter().map(|item| &item.data_type);
+        let Some(own) = types.find(|one| one.holds_citext()).cloned() else { return Ok(None) };
+        let same = |item: &Scalar| item.data_type == own || item.data_type.oid == Oid::UNKNOWN;
+        if !items.iter().all(same) {
+            return Ok(None);
+        }
+        let mut made = Vec::with_capacity(items.len());
+        for item in items {
+            let item = self.coerce(item.clone(), &own)?;
+            made.push(self.lowered_array(item)?);
+        }
+        Ok(Some((symbol, made)))
+    }
+
+    /// What asks an array of `citext` for an element, as what asks one of text.
+    pub(super) fn uncased_search(
+        &mut self,
+        name: &str,
+        items: Vec<Scalar>,
+    ) -> Result<Vec<Scalar>, WhereError> {
+        let [array, element, rest @ ..] = items.as_slice() else { return Ok(items) };
+        let searches = matches!(name, "array_position" | "array_positions");
+        let same = matches!(element.data_type.oid, Oid::CITEXT | Oid::UNKNOWN);
+        if !searches || !same || !array.data_type.holds_citext() {
+            return Ok(items);
+        }
+        let element = self.coerce(element.clone(), &Oid::CITEXT.into())?;
+        let mut made = vec![self.lowered_array(array.clone())?, self.lowered(element)?];
+        made.extend(rest.iter().cloned());
+        Ok(made)
+    }
+
+    /// An array of `citext` as one of text in lower case. What is computed is folded as a whole: no letter folds to
+    /// what an array's text is made of, and what is NULL there stays so.
+    fn lowered_array(&mut self, array: Scalar) -> Result<Scalar, WhereError> {
         let at = array.at;
+        let refuse = || WhereError::at(at, "arrays of citext are not supported");
+        let text = DataType::from(Oid::TEXT).array().ok_or_else(refuse)?;
+        let element = array.data_type.element.as_deref().cloned().ok_or_else(refuse)?;
         let kind = match array.kind {
             Kind::Constant(Some(Datum::Array(values))) => {
                 let mut elements = Vec::with_capacity(values.elements.len());
                 for value in &values.elements {
-                    let one = Scalar::new(Kind::Constant(value.clone()), second, at);
-                    let one = self.bare(one, folds)?;
+                    let one = Scalar::new(Kind::Constant(value.clone()), element.clone(), at);
+                    let one = self.lowered(one)?;
                     elements.push(one.constant().cloned().ok_or_else(refuse)?);
                 }
                 let dimensions = values.dimensions.clone();
                 Kind::Constant(Some(Datum::Array(Array { dimensions, elements }.into())))
             }
-            Kind::Array(list) => {
-                let list = list.into_iter().map(|one| self.bare(one, folds));
+            Kind::Array(list) if list.iter().all(|one| one.data_type == element) => {
+                let list = list.into_iter().map(|one| self.lowered(one));
                 Kind::Array(list.collect::<Result<_, _>>()?)
             }
             Kind::Constant(None) => Kind::Constant(None),
-            kind if second == Oid::TEXT && !folds => kind,
-            _ => return Err(refuse()),
+            kind => {
+                let shown = self.as_text(Scalar::new(kind, text.clone(), at))?;
+                let lowered = self.lowered(shown)?;
+                return self.read_as(lowered, &text);
+            }
         };
-        let text = DataType::from(Oid::TEXT).array().ok_or_else(refuse)?;
-        Ok((operator, left, Scalar::new(kind, text, at)))
+        Ok(Scalar::new(kind, text, at))
     }
 
     /// `citext` as text, in lower case where it is to be compared.

@@ -5,6 +5,7 @@ use sha2::Digest;
 use super::{Arguments, Call, Function, Outcome, some};
 use crate::datum::Datum;
 use crate::evaluation_error::EvaluationError;
+use crate::like::{self, LoneEscape};
 use crate::text_form::read_bytes;
 
 /// The code by Postgres' name.
@@ -64,10 +65,70 @@ pub(super) fn function(code: &str) -> Option<Function> {
         "sha256_bytea" => |_, list| bytes(&sha2::Sha256::digest(Arguments(list).bytes(0)?)),
         "sha384_bytea" => |_, list| bytes(&sha2::Sha384::digest(Arguments(list).bytes(0)?)),
         "sha512_bytea" => |_, list| bytes(&sha2::Sha512::digest(Arguments(list).bytes(0)?)),
+        _ => return of_text(code),
+    })
+}
+
+/// What is done with text as bytes, and with bytes as text.
+fn of_text(code: &str) -> Option<Function> {
+    Some(match code {
+        "bytealike" | "byteanlike" => |call, list| {
+            let arguments = Arguments(list);
+            match like::matches_bytes(arguments.bytes(0)?, arguments.bytes(1)?) {
+                Ok(matched) => some(Datum::Bool(matched == (call.code == "bytealike"))),
+                Err(LoneEscape) => Err(LONE_ESCAPE),
+            }
+        },
+        "like_escape_bytea" => |_, list| {
+            let arguments = Arguments(list);
+            let pattern = arguments.bytes(0)?;
+            match arguments.bytes(1)?[..] {
+                [b'\\'] => bytes(pattern),
+                [] => bytes(&like::rewrite_escape_bytes(pattern, None)),
+                [escape] => bytes(&like::rewrite_escape_bytes(pattern, Some(escape))),
+                _ => Err(EvaluationError::Other("invalid escape string")),
+            }
+        },
+        "pg_convert_to" => |_, list| {
+            let arguments = Arguments(list);
+            is_utf8(arguments.text(1)?)?;
+            bytes(arguments.text(0)?.as_bytes())
+        },
+        "pg_convert_from" => |_, list| {
+            let arguments = Arguments(list);
+            is_utf8(arguments.text(1)?)?;
+            let invalid = EvaluationError::Other("invalid byte sequence for encoding \"UTF8\"");
+            let text = std::str::from_utf8(arguments.bytes(0)?).ok();
+            let text = text.filter(|text| !text.contains('\0')).ok_or(invalid)?;
+            some(Datum::text(text))
+        },
         _ => return None,
     })
 }
 
+/// What the encodings of `convert_from` and `convert_to` have to be: letters and digits count.
+pub(crate) fn check_encoding(code: &str, name: Option<&str>) -> Result<(), String> {
+    let converts = matches!(code, "pg_convert_to" | "pg_convert_from");
+    match name.map(is_utf8) {
+        _ if !converts => Ok(()),
+        Some(Ok(())) => Ok(()),
+        _ => {
+            Err("encodings other than UTF8, and those that are no constants, are not supported"
+                .into())
+        }
+    }
+}
+
+fn is_utf8(name: &str) -> Result<(), EvaluationError> {
+    let kept: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+    match kept.to_ascii_lowercase().as_str() {
+        "utf8" | "unicode" => Ok(()),
+        _ => Err(EvaluationError::Other("this encoding is not supported")),
+    }
+}
+
+const LONE_ESCAPE: EvaluationError =
+    EvaluationError::Other("LIKE pattern must not end with escape character");
 const OUTSIDE: EvaluationError = EvaluationError::Other("index out of valid range");
 const NOT_HEXADECIMAL: EvaluationError = EvaluationError::Other("invalid hexadecimal data");
 const NOT_BASE64: EvaluationError = EvaluationError::Other("invalid base64 sequence");

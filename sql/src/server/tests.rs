@@ -17,6 +17,7 @@ fn table() -> TableSchema {
         element_type_oid: 0,
         enum_schema: String::new(),
         enum_name: String::new(),
+        domain: None,
         parts: Vec::new(),
         rewritten: 0,
         generated: name == "g",

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use brooklet_sql::mathematics::Functions;
 use brooklet_sql::{
-    CaseMap, Collation, CollationFacts, Column, Folding, RelationName, TableSchema, Zone, Zones,
-    mathematics, statement,
+    CaseMap, Collation, CollationFacts, Column, ColumnDomain, Folding, RelationName, TableSchema,
+    Zone, Zones, mathematics, statement,
 };
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
@@ -106,7 +106,7 @@ pub async fn described(client: &Client, schema: &str, table: &str) -> TableSchem
     let oid: u32 = client.query_one(class, &[&table]).await.unwrap().get(0);
     let mut columns = Vec::new();
     let mut collations = BTreeMap::new();
-    for row in client.query(statement::COLUMNS, &[&oid]).await.unwrap() {
+    for row in client.query(statement::columns(), &[&oid]).await.unwrap() {
         let number: u32 = row.get("collation");
         if number != 0 && !collations.contains_key(&number) {
             collations.insert(number, collation(client, number).await);
@@ -123,6 +123,15 @@ pub async fn described(client: &Client, schema: &str, table: &str) -> TableSchem
             element_type_oid: row.get("element_type_oid"),
             enum_schema: row.get("enum_schema"),
             enum_name: row.get("enum_name"),
+            domain: match row.get("domain_oid") {
+                0 => None,
+                oid => Some(ColumnDomain {
+                    oid,
+                    modifier: row.get("domain_modifier"),
+                    schema: row.get("domain_schema"),
+                    name: row.get("domain_name"),
+                }),
+            },
             parts: row.get("parts"),
             dropped: false,
             ..Column::gone()

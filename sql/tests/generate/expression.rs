@@ -2,7 +2,9 @@
 
 use super::Random;
 use super::binary::BINARY_TEMPLATES;
+use super::domains::DOMAIN_TEMPLATES;
 use super::formats::{FORMAT_TEMPLATES, SPAN_TEMPLATES, ZONE_TEMPLATES, format};
+use super::making::MAKING_TEMPLATES;
 use super::named::NAMED_TEMPLATES;
 use super::ranges::{self, RANGE_LITERALS, RANGE_TEMPLATES, RANGE_TYPES};
 use super::readable::READABLE_TEMPLATES;
@@ -61,6 +63,8 @@ pub fn templates() -> impl Iterator<Item = &'static Template> {
         READABLE_TEMPLATES,
         BINARY_TEMPLATES,
         SPELLED_TEMPLATES,
+        DOMAIN_TEMPLATES,
+        MAKING_TEMPLATES,
     ];
     all.into_iter().flatten()
 }
@@ -115,7 +119,7 @@ fn fits(result: &str, wanted: &str) -> bool {
 }
 
 /// Types that compare with `=` and `<`.
-pub const TYPES: [&str; 26] = [
+pub const TYPES: [&str; 28] = [
     "int2",
     "int4",
     "int8",
@@ -141,6 +145,8 @@ pub const TYPES: [&str; 26] = [
     "varbit",
     "int4[]",
     "text[]",
+    "own_int[]",
+    "own_digits[]",
     "jsonb",
 ];
 

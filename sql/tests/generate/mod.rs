@@ -10,9 +10,11 @@ use brooklet_sql::{CaseMap, Collation, Column, RelationName, TableSchema, TextOr
 mod binary;
 pub mod connect;
 pub mod database;
+pub mod domains;
 pub mod expression;
 mod formats;
 pub mod forms;
+mod making;
 mod named;
 pub mod ranges;
 pub mod readable;
@@ -67,7 +69,7 @@ pub enum Kind {
 }
 
 /// Name, type in SQL, `pg_type.oid` of the base type, what it holds.
-pub const COLUMNS: [(&str, &str, u32, Kind); 20] = [
+pub const COLUMNS: [(&str, &str, u32, Kind); 22] = [
     ("i2", "int2", 21, Kind::Number),
     ("i4", "int4", 23, Kind::Number),
     ("Quoted i4", "int4", 23, Kind::Number),
@@ -88,13 +90,16 @@ pub const COLUMNS: [(&str, &str, u32, Kind); 20] = [
     ("ts", "timestamp", 1114, Kind::Calendar),
     ("tz", "timestamptz", 1184, Kind::Calendar),
     ("j", "jsonb", 3802, Kind::Opaque),
+    ("das", "domain_int[]", 1007, Kind::Opaque),
+    ("dts", "domain_text[]", 1009, Kind::Opaque),
 ];
 
 /// The table, given the collation of its columns without one of their own.
 pub fn table(default: &Collation) -> TableSchema {
     let column = |&(name, sql_type, oid, kind): &(&str, &str, u32, Kind)| Column {
         name: name.to_owned(),
-        type_oid: oid,
+        // Which numbers these have is all the same, as long as they are no built-in type's.
+        type_oid: if sql_type.starts_with("domain_") { 90_000 + oid } else { oid },
         base_type_oid: oid,
         type_name: sql_type.to_owned(),
         type_modifier: -1,
@@ -105,12 +110,13 @@ pub fn table(default: &Collation) -> TableSchema {
         element_type_oid: 0,
         enum_schema: String::new(),
         enum_name: String::new(),
+        domain: domains::of(sql_type),
         parts: Vec::new(),
         rewritten: 0,
         generated: false,
         collation: match (kind, name) {
             (Kind::Text, "c") => Some(Collation::c()),
-            (Kind::Text, _) => Some(default.clone()),
+            (Kind::Text, _) | (_, "dts") => Some(default.clone()),
             _ => None,
         },
         number: 0,
@@ -248,7 +254,8 @@ impl Generator<'_> {
             Kind::Uuid,
         ];
         let kind = kinds[self.random.below(kinds.len())];
-        match self.random.below(20) {
+        match self.random.below(22) {
+            20 | 21 => domains::clause(self.random),
             0..=7 => {
                 let operator = self.random.pick(&["=", "=", "=", "<>", "!=", "<", "<=", ">", ">="]);
                 let (left, right) = (self.operand(kind), self.operand(kind));

@@ -3,10 +3,11 @@
 use brooklet_sql::{Collation, Column, RelationName, TableSchema};
 
 use super::Random;
+use super::domains::{self, DIGITS, INTEGERS, TEXTS};
 use super::ranges::RANGE_LITERALS;
 
 /// Name, type in SQL, the kind of expression it is, `pg_type.oid` of the base type.
-pub const COLUMNS: [(&str, &str, &str, u32); 57] = [
+pub const COLUMNS: [(&str, &str, &str, u32); 61] = [
     ("i2", "int2", "int2", 21),
     ("i4", "int4", "int4", 23),
     ("other_i4", "int4", "int4", 23),
@@ -63,13 +64,17 @@ pub const COLUMNS: [(&str, &str, &str, u32); 57] = [
     ("vba", "varbit[]", "varbit[]", 1563),
     ("js", "json", "json", 114),
     ("js2", "json", "json", 114),
+    ("oa", "own_int[]", "own_int[]", 1007),
+    ("oa2", "own_int[]", "own_int[]", 1007),
+    ("ota", "own_text[]", "own_text[]", 1009),
+    ("oda", "own_digits[]", "own_digits[]", 1231),
     ("expected", "text", "expected", 25),
 ];
 
 pub const MOODS: [&str; 4] = ["sad", "ok", "Very \"happy\"", "a"];
 
 /// Values of a kind, as Postgres reads them.
-pub const LITERALS: [(&str, &[&str]); 35] = [
+pub const LITERALS: [(&str, &[&str]); 38] = [
     ("int2", &["-32768", "-1", "0", "1", "2", "7", "32767"]),
     ("int4", &["-2147483648", "-1", "0", "1", "2", "3", "2147483647"]),
     ("int8", &["-9223372036854775808", "-1", "0", "1", "3000000000", "9223372036854775807"]),
@@ -160,7 +165,13 @@ pub const LITERALS: [(&str, &[&str]); 35] = [
         ],
     ),
     ("varchar", &["", "a", "ab ", "É", "10", "{a,b}"]),
-    ("bpchar", &["", "a", "a  ", "ab", "é", "ABCD", "abcdef"]),
+    (
+        "bpchar",
+        &[
+            "", "a", "a  ", "ab", "é", "ABCD", "abcdef", "5", "-1.5", " 7", "t ", "9:05", "1e3",
+            "NaN",
+        ],
+    ),
     ("mood", &["sad", "ok", "Very \"happy\"", "a"]),
     (
         "date",
@@ -317,6 +328,9 @@ pub const LITERALS: [(&str, &[&str]); 35] = [
     ("varbit", &["", "0", "1", "01", "10", "101", "0101", "1010", "000000000", "111111111"]),
     ("macaddr[]", &["{}", "{08:00:2b:01:02:03,NULL}", "{ff:ff:ff:ff:ff:ff}"]),
     ("varbit[]", &["{}", "{1,NULL,\"\"}", "{{1},{01}}", "[0:1]={101,0}"]),
+    ("own_int[]", &INTEGERS),
+    ("own_text[]", &TEXTS),
+    ("own_digits[]", &DIGITS),
     ("expected", &["x"]),
 ];
 
@@ -326,7 +340,11 @@ pub fn table(default: &Collation, schema: &str) -> TableSchema {
         let is_mood = kind.starts_with("mood");
         Column {
             name: name.to_owned(),
-            type_oid: if is_mood { 90_000 } else { oid },
+            type_oid: match kind {
+                _ if is_mood => 90_000,
+                _ if kind.starts_with("own_") => 90_000 + oid,
+                _ => oid,
+            },
             base_type_oid: match kind {
                 "mood" => 90_000,
                 "mood[]" => 90_001,
@@ -341,6 +359,7 @@ pub fn table(default: &Collation, schema: &str) -> TableSchema {
             element_type_oid: if kind == "mood[]" { 90_000 } else { 0 },
             enum_schema: if is_mood { schema.to_owned() } else { String::new() },
             enum_name: if is_mood { "mood".to_owned() } else { String::new() },
+            domain: domains::of(sql_type),
             parts: Vec::new(),
             rewritten: 0,
             generated: false,

@@ -31,6 +31,8 @@ pub fn value(random: &mut Random, column: usize) -> Option<String> {
             });
         }
         "jsonb" => random.pick(&["{}", "1", "null"]),
+        "domain_int[]" => random.pick(&super::domains::INTEGERS[..7]),
+        "domain_text[]" => random.pick(&super::domains::TEXTS),
         _ => return Some(text(random)),
     };
     Some(text.to_owned())

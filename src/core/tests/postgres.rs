@@ -143,6 +143,7 @@ pub(crate) fn schema(table: usize, added: usize) -> Arc<TableSchema> {
         element_type_oid: 0,
         enum_schema: String::new(),
         enum_name: String::new(),
+        domain: None,
         parts: Vec::new(),
         rewritten: 0,
         name,

@@ -24,6 +24,7 @@ fn table(name: &str, columns: &[(&str, Option<usize>)]) -> TableSchema {
         element_type_oid: 0,
         enum_schema: String::new(),
         enum_name: String::new(),
+        domain: None,
         parts: Vec::new(),
         rewritten: 0,
     };

@@ -51,6 +51,42 @@ pub(crate) fn modifier(oid: Oid, list: &[i32]) -> Option<Modifier> {
 }
 
 impl Modifier {
+    /// From `pg_type.typtypmod`; `None` where we do not apply it.
+    pub(crate) fn unpacked(oid: Oid, packed: i32) -> Option<Modifier> {
+        // Four is the size of what Postgres keeps in front of such values.
+        match oid {
+            Oid::VARCHAR | Oid::BPCHAR => modifier(oid, &[packed.checked_sub(4)?]),
+            Oid::NUMERIC => {
+                let packed = packed.checked_sub(4)?;
+                let scale = ((packed & 0x7FF) ^ 1024) - 1024;
+                modifier(oid, &[(packed >> 16) & 0xFFFF, scale])
+            }
+            // Its fields are in there too.
+            Oid::INTERVAL => None,
+            _ => modifier(oid, &[packed]),
+        }
+    }
+
+    /// Applies it as reading a constant does, which casts nothing away but blanks.
+    pub(crate) fn hold(self, oid: Oid, datum: &Datum) -> Result<Datum, String> {
+        let title = crate::data_type::title(oid);
+        let too_long = |n: usize| Err(format!("value too long for type {title}({n})"));
+        match (self, datum) {
+            (Modifier::Bits(n), Datum::Text(digits)) if digits.len() != n => {
+                Err(format!("bit string length {} does not match type bit({n})", digits.len()))
+            }
+            (Modifier::Length(n), Datum::Text(bits)) if oid == Oid::VARBIT && bits.len() > n => {
+                too_long(n)
+            }
+            (Modifier::Length(n) | Modifier::Width(n), Datum::Text(text) | Datum::Padded(text))
+                if text.chars().skip(n).any(|c| c != ' ') =>
+            {
+                too_long(n)
+            }
+            _ => self.apply(datum).map_err(|error| error.to_string()),
+        }
+    }
+
     /// Applies it as an explicit cast does.
     pub(crate) fn apply(self, datum: &Datum) -> Result<Datum, EvaluationError> {
         Ok(match (self, datum) {
