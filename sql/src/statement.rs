@@ -33,6 +33,17 @@ pub const PUBLICATION: &str = include_str!("../statements/publication.sql");
 pub const PUBLISHED: &str = include_str!("../statements/published.sql");
 /// `$1` publication name, `$2` table oids.
 pub const RECONCILE: &str = include_str!("../statements/reconcile.sql");
+/// `$1` publication name, `$2` table oids. As long as a table has the same mark, [`RECONCILE`] finds the same of it, but
+/// for types that are not built in.
+pub const MARK: &str = include_str!("../statements/mark.sql");
+/// Both at one time.
+pub const RECONCILE_AND_MARK: &str = concat!(
+    "SELECT found.*, marked.mark FROM (",
+    include_str!("../statements/reconcile.sql"),
+    ") found LEFT JOIN (",
+    include_str!("../statements/mark.sql"),
+    ") marked ON marked.oid = found.oid"
+);
 /// `$1` publication name, `$2` table oid.
 pub const WAYS: &str = include_str!("../statements/ways.sql");
 /// `$1` table oids.
