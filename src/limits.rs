@@ -148,6 +148,13 @@ pub const RECONCILE_PAUSE: Duration = Duration::from_millis(500);
 /// it takes Postgres some 0.4 ms, and would be asked without a break else.
 pub const INSPECT_PAUSE: Duration = Duration::from_millis(2);
 
+/// Zeros ahead of the catalogue's records: room for some hundred finished shapes, whose fsyncs then do not make the file
+/// longer.
+pub const CATALOG_ZEROS: usize = 256 << 10;
+
+/// The same of a pack; what is left of them in one that is full is lost.
+pub const PACK_ZEROS: usize = 256 << 10;
+
 /// New shapes of one template that share a snapshot: planning one of them takes Postgres 17 µs then instead of 60, and
 /// more of them save no more.
 pub const SHARED_SNAPSHOT_SHAPES_MAX: usize = 32;

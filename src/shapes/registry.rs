@@ -16,6 +16,7 @@ use super::maps::{Asked, Maps};
 use super::partitions::Stale;
 use super::shape::Shape;
 use super::template::Templates;
+use super::together;
 use crate::limits::{CREATIONS_MAX, REFUSED_HANDLES_MAX, SHAPES_PER_BATCH_MAX};
 use crate::shape_log::{LogPoint, ShapeLog};
 
@@ -195,15 +196,19 @@ impl Registry {
             state.creating += 1;
             shape
         };
-        let (registry, making) = (Arc::clone(self), Arc::clone(&shape));
-        tokio::spawn(async move {
-            let made = create::create(&registry.workshop, &making).await;
-            registry.state().creating -= 1;
-            if let Err(error) = made {
-                registry.drop_failed(&making, error).await;
-            }
-        });
+        together::make(self, Arc::clone(&shape));
         Ok(shape)
+    }
+
+    /// A shape is made.
+    pub(super) fn is_made(&self) {
+        self.state().creating -= 1;
+    }
+
+    /// A shape came to nothing.
+    pub(super) async fn is_not_made(&self, shape: &Arc<Shape>, error: CreateError) {
+        self.state().creating -= 1;
+        self.drop_failed(shape, error).await;
     }
 
     /// Ends shapes because somebody asked for it; goes on when the asker leaves.
