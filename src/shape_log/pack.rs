@@ -17,7 +17,7 @@ use contents::{Contents, Digest};
 use serde::{Deserialize, Serialize};
 
 use crate::frame::{FileKind, FrameError, FrameFile, read_frame, sync_elsewhere};
-use crate::limits::{PACK_BYTES_MAX, PACK_DEAD_BYTES_MIN, PACK_ZEROS};
+use crate::limits::{PACK_BYTES_MAX, PACK_DEAD_BYTES_MIN};
 use crate::shared_call::SharedCall;
 use crate::storage::{FileHandle, Storage, StorageHandle, make_dir};
 
@@ -288,7 +288,6 @@ impl Packs {
         if self.current.as_ref().is_none_or(full) {
             let number = self.next;
             let file = FrameFile::create(storage, &path(dir, number), FileKind::Pack)?;
-            let file = file.ahead(PACK_ZEROS);
             self.next += 1;
             self.files.insert(number, Arc::clone(file.file()));
             let full = self.current.replace((number, file));

@@ -107,9 +107,21 @@ async fn alone(registry: Arc<Registry>, shape: Arc<Shape>, turn: Option<Turn>) {
     tell(&registry, shape, made);
 }
 
+/// Whoever comes after a leader that was a bug's victim has to lead.
+struct Led<'a>(&'a Together);
+
+impl Drop for Led<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.waiting().is_led = false;
+        }
+    }
+}
+
 /// Takes snapshots as long as shapes wait for them.
 async fn lead(registry: Arc<Registry>, template: Arc<Template>) {
     let together = &template.together;
+    let _led = Led(together);
     loop {
         let mut batch = together.next();
         if !together.quick.load(Ordering::Relaxed) {
@@ -142,6 +154,9 @@ async fn several(registry: &Arc<Registry>, template: &Arc<Template>, batch: Vec<
             Ok((membership, after)) => ready.push(Installed { shape, after, membership }),
             Err(error) => tell(registry, shape, Err(error)),
         }
+    }
+    if ready.is_empty() {
+        return;
     }
     match take(shop, template, &ready).await {
         Ok(taken) => {
