@@ -92,6 +92,8 @@ pub struct FrameFile {
     file: FileHandle,
     syncer: Syncer,
     flushed: u64,
+    /// How many bytes of zeros are written at a time behind the frames, and how far they reach.
+    zeros: (usize, u64),
     pending: Vec<u8>,
 }
 
@@ -146,7 +148,9 @@ impl FrameFile {
             if tail == Tail::Closed {
                 return Err(FrameError::Damaged(path.to_owned(), end));
             }
-            tracing::info!(path = %path.display(), end, length, "cut a torn end");
+            if !begins_with_zeros(&*file, end, length).map_err(at)? {
+                tracing::info!(path = %path.display(), end, length, "cut a torn end");
+            }
             file.set_len(end).map_err(at)?;
         }
         if tail == Tail::Newest {
@@ -161,7 +165,15 @@ impl FrameFile {
     fn at(storage: &StorageHandle, path: &Path, file: FileHandle, flushed: u64) -> FrameFile {
         let syncer = Syncer::new(Arc::clone(&file));
         let (storage, path) = (Arc::clone(storage), path.to_owned());
-        FrameFile { storage, path, file, syncer, flushed, pending: Vec::new() }
+        FrameFile { storage, path, file, syncer, flushed, zeros: (0, 0), pending: Vec::new() }
+    }
+
+    /// From now on there are so many zeros behind the frames, now and then fewer: no frame, so they are cut where a file is
+    /// opened. An fsync of what takes their place is one of data only. A file that becomes longer each time costs the
+    /// file system a commit of its own as well: measured 4 ms instead of 0.2 where others write, 0.6 instead of 0.1 else.
+    #[must_use]
+    pub fn ahead(self, bytes: usize) -> FrameFile {
+        FrameFile { zeros: (bytes, 0), ..self }
     }
 
     /// Adds a frame of the given parts; returns where its payload begins.
@@ -207,6 +219,17 @@ impl FrameFile {
             self.flushed += self.pending.len() as u64;
             self.pending.clear();
             self.pending.shrink_to(4 * crate::limits::SLICE_BYTES_MAX);
+            self.write_zeros()?;
+        }
+        Ok(())
+    }
+
+    fn write_zeros(&mut self) -> Result<(), FrameError> {
+        let (count, until) = self.zeros;
+        if count > 0 && self.flushed > until {
+            let zeros = vec![0; count];
+            self.file.write_all_at(&zeros, self.flushed).map_err(|e| self.error(e))?;
+            self.zeros = (count, self.flushed + count as u64);
         }
         Ok(())
     }
@@ -246,7 +269,7 @@ impl FrameFile {
     pub fn truncate(&mut self, at: u64) -> Result<(), FrameError> {
         self.flush()?;
         self.syncer.truncate(at).map_err(|e| self.error(e))?;
-        self.flushed = at;
+        (self.flushed, self.zeros.1) = (at, at);
         Ok(())
     }
 
@@ -356,6 +379,14 @@ fn checksum(head: &[u8], payload: &[u8]) -> u32 {
     crc.finalize()
 }
 
+/// Whether what stands behind the frames was never one, see [`FrameFile::ahead`].
+fn begins_with_zeros(file: &dyn StorageFile, end: u64, length: u64) -> io::Result<bool> {
+    let mut begin = [1; FRAME_HEAD];
+    let count = (length - end).min(FRAME_HEAD as u64) as usize;
+    file.read_exact_at(&mut begin[..count], end)?;
+    Ok(begin[..count].iter().all(|byte| *byte == 0))
+}
+
 /// Shows every whole frame from `end` on; returns where the last one ends.
 fn scan(
     file: &dyn StorageFile,
@@ -404,53 +435,4 @@ impl Read for Rest<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::storage::Directory;
-
-    fn frames(path: &Path, tail: Tail) -> Result<Vec<(u8, Vec<u8>)>, FrameError> {
-        let mut found = Vec::new();
-        FrameFile::open(&Directory::handle(), path, FileKind::Changes, tail, |f| {
-            found.push((f.kind, f.payload.to_vec()))
-        })?;
-        Ok(found)
-    }
-
-    #[test]
-    fn every_cut_leaves_a_prefix_of_whole_frames() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a.log");
-        let mut file = FrameFile::create(&Directory::handle(), &path, FileKind::Changes).unwrap();
-        file.append(1, &[b"one", b"two"]);
-        file.append(2, &[&[7; 300]]);
-        file.append(3, &[]);
-        file.sync().unwrap();
-        let all = frames(&path, Tail::Closed).unwrap();
-        assert_eq!(all.len(), 3);
-        assert_eq!(all[0], (1, b"onetwo".to_vec()));
-        let bytes = std::fs::read(&path).unwrap();
-        for cut in 0..bytes.len() {
-            std::fs::write(&path, &bytes[..cut]).unwrap();
-            let found = frames(&path, Tail::Newest).unwrap();
-            assert_eq!(found, all[..found.len()]);
-            // What was cut is gone: the file can be appended to and read again.
-            assert_eq!(frames(&path, Tail::Closed).unwrap(), found);
-        }
-    }
-
-    #[test]
-    fn a_flipped_bit_is_torn_at_the_end_and_damage_elsewhere() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a.log");
-        let mut file = FrameFile::create(&Directory::handle(), &path, FileKind::Changes).unwrap();
-        file.append(1, &[b"payload"]);
-        file.sync().unwrap();
-        let mut bytes = std::fs::read(&path).unwrap();
-        *bytes.last_mut().unwrap() ^= 1;
-        std::fs::write(&path, &bytes).unwrap();
-        assert!(matches!(frames(&path, Tail::Closed), Err(FrameError::Damaged(_, FILE_HEAD))));
-        assert_eq!(frames(&path, Tail::Newest).unwrap(), []);
-        std::fs::write(&path, b"something else entirely").unwrap();
-        assert!(matches!(frames(&path, Tail::Newest), Err(FrameError::Foreign(_))));
-    }
-}
+mod tests;

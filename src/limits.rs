@@ -144,9 +144,13 @@ pub const MATHEMATICS_AGE_MAX: Duration = Duration::from_secs(5);
 /// How long after a table is announced again the catalogue is asked.
 pub const RECONCILE_PAUSE: Duration = Duration::from_millis(500);
 
-/// How long after each other a table is looked at for new shapes, while more are made at a time than one look serves:
-/// it takes Postgres some 0.4 ms, and would be asked without a break else.
+/// How long after each other all of a table is looked at for new shapes, while more are made at a time than one look
+/// serves: it takes Postgres some 0.4 ms, and would be asked without a break else where no look can be kept.
 pub const INSPECT_PAUSE: Duration = Duration::from_millis(2);
+
+/// Zeros ahead of the catalogue's records: room for some hundred finished shapes, whose fsyncs then do not make the file
+/// longer.
+pub const CATALOG_ZEROS: usize = 256 << 10;
 
 /// New shapes of one template that share a snapshot: planning one of them takes Postgres 17 µs then instead of 60, and
 /// more of them save no more.

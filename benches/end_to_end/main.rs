@@ -2,6 +2,7 @@
 //!
 //! - `throughput`: many changes, from WAL to readable logs, each log checked; see `throughput.rs`.
 //! - `scale`: the same rate over kinds and numbers of shapes; see `scale.rs`.
+//! - `creation`: how fast new shapes are made, beside bare snapshot queries; see `creation.rs`.
 //! - `propagation`: how soon a waiting client has one write; see `propagation.rs`.
 //! - `membership`: what subqueries cost, in time and memory; see `membership.rs`.
 //! - `memory`: the peak of resident memory while much passes; see `memory.rs`.
@@ -18,6 +19,7 @@
 #![allow(clippy::unwrap_used, missing_docs, dead_code, unused_imports)]
 
 mod backlog;
+mod creation;
 mod fan_out;
 mod fan_out_shapes;
 #[path = "../figures.rs"]
@@ -58,6 +60,9 @@ async fn main() {
     }
     if wants("scale") {
         scale::scale().await;
+    }
+    if wants("creation") {
+        creation::creation().await;
     }
     if wants("propagation") {
         propagation::propagation().await;

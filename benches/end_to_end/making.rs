@@ -41,7 +41,17 @@ pub async fn make(
     shapes: Range<usize>,
     shape: impl Fn(usize) -> Shape + Clone + Send + 'static,
 ) -> Made {
-    let (makers, address) = (size("BENCH_MAKERS", CLIENTS), world.server.address);
+    make_with(world, size("BENCH_MAKERS", CLIENTS), shapes, shape).await
+}
+
+/// The same, so many at a time.
+pub async fn make_with(
+    world: &World,
+    makers: usize,
+    shapes: Range<usize>,
+    shape: impl Fn(usize) -> Shape + Clone + Send + 'static,
+) -> Made {
+    let address = world.server.address;
     let begun = Instant::now();
     let mut workers = JoinSet::new();
     for maker in 0..makers {

@@ -297,6 +297,35 @@ impl Form {
         normalize::all(own.chain(std::iter::once(self.rest.clone())).collect())
     }
 
+    /// The whole expression with something else in the place of the constants that are taken out: SQL of each by its
+    /// number. `None` where that would have to be told its type, or there is none.
+    pub(crate) fn print_with(&self, constant: impl Fn(usize) -> String) -> Option<String> {
+        // An enum's constant takes the type of its column.
+        if self.own.is_empty() || self.own.iter().any(|own| own.constant == SqlType::Enum) {
+            return None;
+        }
+        let own = self.own.iter().enumerate().map(|(number, own)| Expr::Compare {
+            comparison: Comparison::Equal,
+            left: Operand::Column { column: own.column, sql_type: own.sql_type },
+            right: Operand::Column { column: usize::MAX - number, sql_type: own.constant },
+        });
+        let rest = Some(&self.rest).filter(|rest| !matches!(rest, Expr::Constant(Some(true))));
+        let all: Vec<Expr> = own.chain(rest.cloned()).collect();
+        let called = |column: usize| match self.printed.binary_search(&column) {
+            Ok(at) => self.names[at].clone(),
+            Err(_) => constant(usize::MAX - column),
+        };
+        let printed = all.iter().map(|expr| print::expr_by_name(expr, &called));
+        Some(printed.collect::<Vec<_>>().join(" AND "))
+    }
+
+    /// SQL of constants that were taken out, with their types.
+    pub(crate) fn print_constants(&self, constants: &[Stored]) -> Vec<String> {
+        let own = self.own.iter().zip(constants);
+        let typed = own.map(|(own, constant)| Constant::new(own.constant, constant.clone()));
+        typed.map(|constant| print::constant_alone(&constant)).collect()
+    }
+
     /// SQL of an expression over the form's columns.
     pub(crate) fn print(&self, expr: &Expr) -> String {
         let called = |column: usize| match self.printed.binary_search(&column) {

@@ -155,6 +155,11 @@ impl Predicate {
         self.form.print(&self.expr())
     }
 
+    /// SQL of the constants that are its own, with their types.
+    pub(crate) fn constants_sql(&self) -> Vec<String> {
+        self.form.print_constants(self.constants.as_slice())
+    }
+
     /// What it shares with predicates that differ in constants only.
     #[must_use]
     pub fn form(&self) -> &Arc<Form> {

@@ -147,6 +147,13 @@ impl Printer<'_> {
     }
 }
 
+/// SQL of a constant.
+pub(crate) fn constant_alone(value: &Constant) -> String {
+    let mut text = String::new();
+    constant(value, &mut text);
+    text
+}
+
 fn constant(constant: &Constant, text: &mut String) {
     if constant.sql_type == SqlType::Enum {
         // It stands opposite a column of its type, which it takes.

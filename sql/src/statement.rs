@@ -52,6 +52,20 @@ pub fn reconcile() -> &'static str {
     });
     &TEXT
 }
+/// `$1` publication name, `$2` table oids. As long as a table has the same mark, [`reconcile`] finds the same of it, but
+/// for types that are not built in.
+pub const MARK: &str = include_str!("../statements/mark.sql");
+/// Both at one time.
+#[must_use]
+pub fn reconcile_and_mark() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        format!(
+            "SELECT found.*, marked.mark FROM ({}) found LEFT JOIN ({MARK}) marked ON marked.oid = found.oid",
+            reconcile()
+        )
+    });
+    &TEXT
+}
 /// `$1` publication name, `$2` table oid.
 pub const WAYS: &str = include_str!("../statements/ways.sql");
 /// `$1` table oids.
@@ -122,6 +136,43 @@ pub fn copy_several(
     };
     let all: Vec<String> = predicates.iter().enumerate().map(one).collect();
     format!("COPY ({}) TO STDOUT", all.join(" UNION ALL "))
+}
+
+/// The same of filters that differ in constants only: one join with these instead of a query for each. A column is compared
+/// with what has the type and value of the constant, as it is in a filter alone; all that Postgres does not know is
+/// the value while it plans. `None` where filters differ in more, or constants have no type of their own.
+#[must_use]
+pub fn copy_several_alike(
+    table: &TableSchema,
+    columns: &[usize],
+    predicates: &[Option<&Predicate>],
+    limit: u64,
+) -> Option<String> {
+    let predicates = predicates.iter().copied().collect::<Option<Vec<&Predicate>>>()?;
+    let form = predicates.first()?.form();
+    if columns.is_empty() || predicates.iter().any(|one| one.form() != form) {
+        return None;
+    }
+    // No name of the table's may be taken for one of ours, nor the other way round.
+    let mut ours = "c".to_owned();
+    while table.name.table.starts_with(&ours)
+        || table.columns.iter().any(|column| column.name.starts_with(&ours))
+    {
+        ours.push('_');
+    }
+    let filter = form.print_with(|number| format!("{ours}.{ours}{number}"))?;
+    let one = |(place, predicate): (usize, &&Predicate)| {
+        format!("({place}, {})", predicate.constants_sql().join(", "))
+    };
+    let all: Vec<String> = predicates.iter().enumerate().map(one).collect();
+    let count = predicates.first()?.constants_sql().len();
+    let names: Vec<String> = (0..count).map(|number| format!("{ours}{number}")).collect();
+    let rows = format!("{} WHERE ({filter}) LIMIT {limit}", select(table, columns, None));
+    Some(format!(
+        "COPY (SELECT {ours}.{ours}_at, rows.* FROM (VALUES {}) {ours}({ours}_at, {}) CROSS JOIN LATERAL ({rows}) rows) TO STDOUT",
+        all.join(", "),
+        names.join(", ")
+    ))
 }
 
 /// The part of a shape that a subset request asks for, streamed as text: rows that the shape's

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool::Runtime;
-use deadpool::managed::{Object, Pool, PoolError};
+use deadpool::managed::{Object, Pool, PoolError, QueueMode};
 use pgwire_replication::{ReplicationConfig, SslMode as WireSslMode, TlsConfig};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::config::{Host, SslMode};
@@ -104,6 +104,9 @@ impl Database {
         let pool = Pool::builder(connections)
             .max_size(pool_size)
             .wait_timeout(Some(POOL_WAIT))
+            // Few connections that are busy answer sooner than many that take turns: what each of these knows, and the
+            // processor's memory of it, is from a while ago.
+            .queue_mode(QueueMode::Lifo)
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|e| refuse(e.to_string()))?;

@@ -10,6 +10,7 @@ use tokio_postgres::types::ToSql;
 
 use super::collations::CollationNames;
 use super::database::{Database, DatabaseError};
+use super::glance::Glance;
 use super::memberships::Memberships;
 use super::partitions::{Partition, partitions};
 use super::pool::Connected;
@@ -18,6 +19,9 @@ use super::ways::columns;
 use crate::limits::{INSPECT_PAUSE, TABLE_LOCK_TIMEOUT, TABLE_LOCK_TRIES, TABLE_WRITERS_MAX};
 use crate::shapes::template::Template;
 use crate::shared_call::SharedCall;
+
+/// What has a lower number came with Postgres.
+const FIRST_NORMAL_OID: u32 = 16_384;
 
 /// Why a table cannot be prepared now. All may pass: the client is told to come again.
 #[derive(Debug, thiserror::Error)]
@@ -127,6 +131,19 @@ impl PreparedTable {
         }
     }
 
+    /// Whether all of its types are built in: of others more can change than the table's own rows in the catalogue.
+    #[must_use]
+    pub fn has_plain_types(&self) -> bool {
+        self.columns.iter().all(|column| column.column.type_oid < FIRST_NORMAL_OID)
+    }
+
+    /// Whether no other look has found since that its columns were rewritten.
+    fn is_as_noted(&self, rewrites: &Rewrites) -> bool {
+        let numbers: Vec<i16> = self.columns.iter().map(|column| column.number).collect();
+        let known = rewrites.known(self.oid, &numbers).into_iter();
+        known.eq(self.columns.iter().map(|column| column.rewritten))
+    }
+
     /// Whether shapes of a template that filter on the columns `read` are still right: same rows, same key, every change published, and the columns
     /// it uses what they were. Others may have come and gone if its own were listed.
     #[must_use]
@@ -207,11 +224,13 @@ pub struct Publication {
 struct Asked {
     prepare: SharedCall<u32>,
     inspect: SharedCall<Option<Arc<PreparedTable>>>,
+    glance: Glance,
 }
 
 impl Default for Asked {
     fn default() -> Asked {
-        Asked { prepare: SharedCall::default(), inspect: SharedCall::with_pause(INSPECT_PAUSE) }
+        let inspect = SharedCall::with_pause(INSPECT_PAUSE);
+        Asked { prepare: SharedCall::default(), inspect, glance: Glance::default() }
     }
 }
 
@@ -329,8 +348,39 @@ impl Publication {
         &self,
         table: u32,
     ) -> Result<Option<Arc<PreparedTable>>, DatabaseError> {
-        let look = async || Ok(self.inspect(&[table]).await?.pop().map(Arc::new));
-        self.asked(table).inspect.call(look).await
+        let asked = self.asked(table);
+        let same = asked.glance.at(async || self.mark(table).await).await?;
+        if let Some(found) = same.filter(|found| found.is_as_noted(&self.rewrites)) {
+            return Ok(Some(found));
+        }
+        asked.inspect.call(async || self.look(table, &asked.glance).await).await
+    }
+
+    /// See [`statement::MARK`].
+    async fn mark(&self, table: u32) -> Result<Option<String>, DatabaseError> {
+        let client = self.database.pooled().await?;
+        let prepared = client.prepare_cached(statement::MARK).await?;
+        let row = client.query_opt(&prepared, &[&self.name, &[table].as_slice()]).await?;
+        Ok(row.map(|row| row.get("mark")))
+    }
+
+    /// Looks at all of a table.
+    async fn look(
+        &self,
+        table: u32,
+        glance: &Glance,
+    ) -> Result<Option<Arc<PreparedTable>>, DatabaseError> {
+        let client = self.database.pooled().await?;
+        let prepared = client.prepare_cached(statement::reconcile_and_mark()).await?;
+        let begun = self.rewrites.begin();
+        let row = client.query_opt(&prepared, &[&self.name, &[table].as_slice()]).await?;
+        let Some(row) = row else { return Ok(None) };
+        let found = PreparedTable::read(&row, &self.collations, (&self.rewrites, begun));
+        let found = Arc::new(found);
+        if let Some(mark) = row.get("mark") {
+            glance.keep(mark, &found);
+        }
+        Ok(Some(found))
     }
 
     /// What has become of tables that are prepared, as far as they still exist.

@@ -72,21 +72,24 @@ impl Snapshot {
     }
 
     /// The same for several shapes of one template, to read with [`Rows::next_placed`]: at most `limit` rows
-    /// of each, for so long.
+    /// of each, for so long. With `joined` Postgres plans once for all that differ in constants only, without these.
     pub async fn for_shapes(
         database: &Database,
         table: &TableSchema,
         definition: &Definition,
         predicates: &[Option<&Predicate>],
-        limit: u64,
-        time: Duration,
+        (limit, time): (u64, Duration),
+        joined: bool,
     ) -> Result<(Snapshot, Copy), SnapshotError> {
         let mut snapshot = Snapshot::idle(database).await?;
         let client = snapshot.client()?;
         let script = format!("{}; {}", script(&[table], None), statement_timeout(time));
         let columns = &definition.columns;
         let limit = rows_max(definition).unwrap_or(limit).min(limit);
-        let text = statement::copy_several(table, columns, predicates, limit);
+        let joined =
+            joined.then(|| statement::copy_several_alike(table, columns, predicates, limit));
+        let apart = || statement::copy_several(table, columns, predicates, limit);
+        let text = joined.flatten().unwrap_or_else(apart);
         let (answers, statement) =
             try_join(client.simple_query(&script), client.prepare(&text)).await?;
         snapshot.describe(&answers)?;

@@ -24,14 +24,12 @@ use crate::shapes::visibility::Seen;
 pub enum Command {
     /// A result of the dataflow.
     Collated(Collated, Load),
-    /// A shape's snapshot is taken.
+    /// The snapshot of some shapes is taken.
     Begin {
-        /// Which shape.
-        shape: ShapeId,
+        /// Which, each with the transactions from before it was installed that the snapshot does not contain.
+        shapes: Vec<(ShapeId, Vec<HeldTransaction>)>,
         /// What the snapshot contains.
         seen: Arc<Seen>,
-        /// Transactions from before the shape was installed that the snapshot does not contain.
-        early: Vec<HeldTransaction>,
         /// Told when the entries can be read, and whether any were written now: those are not made
         /// again by a restart that has their transactions already.
         done: oneshot::Sender<bool>,
@@ -84,12 +82,11 @@ impl AppenderHandle {
     /// See [`Command::Begin`].
     pub async fn begin(
         &self,
-        shape: ShapeId,
+        shapes: Vec<(ShapeId, Vec<HeldTransaction>)>,
         seen: Arc<Seen>,
-        early: Vec<HeldTransaction>,
     ) -> Result<bool, AppenderClosed> {
         let (done, answer) = oneshot::channel();
-        let command = Command::Begin { shape, seen, early, done };
+        let command = Command::Begin { shapes, seen, done };
         self.commands.send(command).await.map_err(|_| AppenderClosed)?;
         answer.await.map_err(|_| AppenderClosed)
     }
@@ -204,12 +201,13 @@ impl Appender {
                 self.loads.push(load);
                 self.collated(collated)?;
             }
-            Command::Begin { shape, seen, early, done } => {
+            Command::Begin { shapes, seen, done } => {
                 let mut written = false;
-                if let Some(log) = self.logs.get(shape) {
+                for (shape, early) in shapes {
+                    let Some(log) = self.logs.get(shape) else { continue };
                     let held = log.begin(&seen);
                     let mut late = early.into_iter().chain(held).peekable();
-                    written = late.peek().is_some();
+                    written |= late.peek().is_some();
                     self.late(&log, late)?;
                 }
                 self.begun.push((done, written));

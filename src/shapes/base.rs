@@ -128,6 +128,11 @@ impl Base {
         Base::new(handle, after, made, state)
     }
 
+    /// Changes the rows' state before it is complete; its readers wait for what comes next.
+    pub(crate) fn note(&self, change: impl FnOnce(&mut SnapshotState)) {
+        self.snapshot.note(change);
+    }
+
     /// Changes the rows' state and wakes their readers.
     pub(crate) fn update(&self, change: impl FnOnce(&mut SnapshotState)) {
         self.snapshot.update(change);

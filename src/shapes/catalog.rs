@@ -19,7 +19,7 @@ use super::partitions::KnownPartitions;
 use super::template::Template;
 use super::visibility::Visibility;
 use crate::frame::{FileKind, FrameError, FrameFile, Tail, sync_dir, sync_elsewhere};
-use crate::limits::{CATALOG_DEAD_BYTES_MIN, SLICE_BYTES_MAX};
+use crate::limits::{CATALOG_DEAD_BYTES_MIN, CATALOG_ZEROS, SLICE_BYTES_MAX};
 use crate::replication::rewrites::Note;
 use crate::shape_log::{BatchPlace, LogPoint, ShapeLog};
 use crate::shared_call::SharedCall;
@@ -291,7 +291,7 @@ impl Catalog {
         file.rename(path)?;
         sync_dir(&**storage, path)?;
         state.look_at = file.end() + file.end().max(CATALOG_DEAD_BYTES_MIN);
-        state.file = Some(file);
+        state.file = Some(file.ahead(CATALOG_ZEROS));
         let (group, turn) = (SharedCall::default(), tokio::sync::Mutex::default());
         Ok(Catalog { state: Mutex::new(state), group, turn })
     }
@@ -302,10 +302,15 @@ impl Catalog {
         self.turn.lock().await
     }
 
-    /// Adds a finished shape, or what has become of it since; durable when it returns. Nothing is added,
-    /// and `false` returned, of one that has ended or whose removal is under way: no record comes after
-    /// that.
+    /// Adds a finished shape, or what has become of it since; durable when it returns. Nothing is added, and `false`
+    /// returned, of one that has ended or whose removal is under way: no record comes after that.
     pub async fn finish(&self, shape: Finished, log: &ShapeLog) -> Result<bool, FrameError> {
+        let added = self.note_finished(shape, log);
+        self.sync().await.map(|()| added)
+    }
+
+    /// The same, durable after [`Catalog::sync`].
+    pub fn note_finished(&self, shape: Finished, log: &ShapeLog) -> bool {
         let mut added = false;
         self.append(|state, file| {
             added = log.stays();
@@ -327,7 +332,7 @@ impl Catalog {
             };
             file.append(kind::SHAPE, &[&json(&record)]);
         });
-        self.sync().await.map(|()| added)
+        added
     }
 
     /// Forgets a shape; durable when it returns.

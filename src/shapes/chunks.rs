@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::base::Base;
+use super::base::{Base, SnapshotState};
 use super::shape::Shape;
 use crate::limits::{BATCH_BYTES_MAX, SNAPSHOT_SYNC_BYTES};
 use crate::shape_log::pack::PackError;
@@ -14,6 +14,8 @@ use crate::shape_log::{BatchPlace, Encoded, Form, Gathered, PackStore, Piece};
 pub struct Chunks<'a> {
     packs: &'a PackStore,
     encoded: Option<&'a Encoded>,
+    /// Whether readers wait for the last row.
+    at_once: bool,
     shape: &'a Shape,
     base: Arc<Base>,
     rows: Gathered,
@@ -39,6 +41,7 @@ impl<'a> Chunks<'a> {
         Chunks {
             packs,
             encoded: None,
+            at_once: false,
             shape,
             base: Arc::clone(base),
             rows: Gathered::new(columns.map(|at| shape.table().columns[*at].name.as_str())),
@@ -55,6 +58,19 @@ impl<'a> Chunks<'a> {
     #[must_use]
     pub fn shared(self, encoded: &'a Encoded) -> Chunks<'a> {
         Chunks { encoded: Some(encoded), ..self }
+    }
+
+    /// The last row comes so soon that readers wait for it: they are not woken before.
+    #[must_use]
+    pub fn at_once(self) -> Chunks<'a> {
+        Chunks { at_once: true, ..self }
+    }
+
+    fn update(&self, change: impl FnOnce(&mut SnapshotState)) {
+        match self.at_once {
+            true => self.base.note(change),
+            false => self.base.update(change),
+        }
     }
 
     /// Whether every row that was given can be read.
@@ -79,7 +95,7 @@ impl<'a> Chunks<'a> {
             self.flush()?;
             (self.chunk, self.chunk_bytes) = (self.chunk + 1, 0);
             let chunk = self.chunk;
-            self.base.update(|state| state.chunk = chunk);
+            self.update(|state| state.chunk = chunk);
         } else if self.rows.bytes() >= BATCH_BYTES_MAX {
             self.flush()?;
         }
@@ -111,7 +127,7 @@ impl<'a> Chunks<'a> {
             let json = Bytes::from(json.into_boxed_slice());
             encoded.offer(Piece::Batch(self.shape.id(), place, Form::Json), json);
         }
-        self.base.update(|state| state.batches.push(place));
+        self.update(|state| state.batches.push(place));
         self.unsynced += place.bytes();
         Ok(())
     }

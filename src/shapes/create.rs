@@ -16,7 +16,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use brooklet_dataflows::{Event, Posting, ShapeId, verdict};
-use brooklet_sql::{Lsn, Row};
+use brooklet_sql::{Lsn, TableSchema};
 use futures_util::poll;
 use tokio::sync::{mpsc, watch};
 
@@ -27,19 +27,23 @@ use super::fold;
 use super::partitions::Partitions;
 use super::recent::RecentCommits;
 use super::shape::Shape;
-use super::together::{self, Share, Turn};
+use super::together::Turn;
 use super::visibility::{Seen, Visibility};
 use crate::change_log::{ChangeLog, StoredCommit};
 use crate::engine::Engine;
 use crate::limits::RECENT_COMMITS_MAX;
 use crate::members::{self, MembersHandle};
 use crate::replication::partitions::Partition;
-use crate::replication::publication::{PreparedTable, Publication, PublicationError};
+use crate::replication::publication::{PreparedTable, Publication};
 use crate::replication::schema::Schemas;
 use crate::replication::snapshot::{Rows, Snapshot, SnapshotError};
 use crate::replication::{self, Database, DatabaseError};
 use crate::shape_log::posting_files::PostingFiles;
 use crate::shape_log::{AppenderHandle, Encoded, HeldTransaction, PackStore, ShapeLogs};
+
+pub use error::CreateError;
+
+mod error;
 
 /// What shapes are made with.
 pub struct Workshop {
@@ -108,187 +112,118 @@ impl Workshop {
     }
 }
 
-/// Why a shape could not be made.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CreateError {
-    /// The question has no answer: Postgres refuses the filter at run time.
-    #[error("{0}")]
-    Refused(String),
-    /// It may work later: said with the reason, and after how many seconds to come again.
-    #[error("{reason}")]
-    Unavailable {
-        /// What is in the way.
-        reason: String,
-        /// Seconds.
-        retry_after: u32,
-    },
-    /// The table changed meanwhile: ask again from the start.
-    #[error("the shape ended before its snapshot was complete")]
-    Ended,
-    /// A bug or a broken disk.
-    #[error("Unexpected error while creating snapshot: {0}")]
-    Internal(String),
-}
-
-impl CreateError {
-    pub(super) fn ended() -> CreateError {
-        CreateError::Ended
-    }
-
-    pub(crate) fn busy() -> CreateError {
-        let reason = "Failed to create shape, please retry".to_owned();
-        CreateError::Unavailable { reason, retry_after: 1 }
-    }
-
-    pub(super) fn internal(error: impl std::fmt::Display) -> CreateError {
-        CreateError::Internal(error.to_string())
-    }
-}
-
-impl From<&DatabaseError> for CreateError {
-    fn from(error: &DatabaseError) -> CreateError {
-        let text = error.to_string();
-        let later = |reason: String| CreateError::Unavailable { reason, retry_after: 10 };
-        match error.code() {
-            // The table, a column, or the name of a type is gone: what we know of them is out of date.
-            Some("42P01" | "42703" | "42704" | "3F000") => CreateError::Ended,
-            Some("42501") => later(format!("Unable to create initial snapshot: {text}")),
-            // Division by zero, overflow and the like, in the filter.
-            Some(code) if code.starts_with("22") => CreateError::Refused(text),
-            Some(code) if code.starts_with("42") => CreateError::Internal(text),
-            _ => later(text),
-        }
-    }
-}
-
-impl From<PublicationError> for CreateError {
-    fn from(error: PublicationError) -> CreateError {
-        match &error {
-            PublicationError::Database(error) => error.into(),
-            PublicationError::Gone(_) => CreateError::Ended,
-            _ => CreateError::Unavailable { reason: error.to_string(), retry_after: 10 },
-        }
-    }
-}
-
-impl From<SnapshotError> for CreateError {
-    fn from(error: SnapshotError) -> CreateError {
-        match &error {
-            SnapshotError::Database(error) => error.into(),
-            _ => CreateError::internal(error),
-        }
-    }
-}
-
 /// Tells a shape's readers that it could not be made.
 pub(super) fn fail(shape: &Shape, error: CreateError) {
     shape.newest().update(|state| state.stage = Stage::Failed(error));
 }
 
-/// Makes a shape whose handle is known already.
-pub(super) async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), CreateError> {
+/// A shape that is in the dataflow: no transaction after this one will be missed.
+pub(super) struct Installed {
+    pub(super) shape: Arc<Shape>,
+    /// The last one that does not reach it.
+    pub(super) after: Lsn,
+    /// Its table's in the publication.
+    pub(super) membership: u32,
+}
+
+/// Makes a shape whose handle is known already. The turn, which is another's to wait for, ends once its rows
+/// begin to come.
+pub(super) async fn create(
+    shop: &Workshop,
+    shape: &Arc<Shape>,
+    turn: Option<Turn>,
+) -> Result<(), CreateError> {
     if members::concerns(&shape.plan) {
         return members::create::create(shop, shape).await;
     }
-    let table = shape.table();
-    let membership = shop.publication.prepare(table).await?;
+    let membership = shop.publication.prepare(shape.table()).await?;
     let after = install(shop, shape).await?;
-    let streamed = shop.recent.up_to(after);
+    let shape = Arc::clone(shape);
+    create_installed(shop, &Installed { shape, after, membership }, turn).await
+}
+
+/// The rest of it.
+pub(super) async fn create_installed(
+    shop: &Workshop,
+    installed: &Installed,
+    turn: Option<Turn>,
+) -> Result<(), CreateError> {
+    let Installed { shape, after, .. } = installed;
+    let table = shape.table();
+    let streamed = shop.recent.up_to(*after);
     // Before the snapshot: rows of a partition that is attached later may be in neither.
-    let before = partitions(shop, shape).await?;
-    let Taken { snapshot, rows, now } = taken(shop, shape).await?;
+    let before = partitions(shop, table).await?;
+    let (definition, predicate) = (&shape.template.definition, shape.plan.predicate.as_ref());
+    let (snapshot, copy) =
+        Snapshot::for_shape(&shop.database, table, definition, predicate).await?;
+    let asked = Instant::now();
+    // Before it is checked whose rows these are: the table's name is looked up by then.
+    let rows = snapshot.prepared(&copy).await?;
+    let waited = asked.elapsed();
+    drop(turn);
+    let now = shop.publication.inspect_one(table.oid).await;
+    let now = now.map_err(|error| CreateError::from(&error))?;
+    if !is_kept(now.as_deref(), installed) {
+        return Err(changed(shop, table));
+    }
+    let partitions = partitions(shop, table).await?;
+    let generation = check(shop, table, before, partitions).await?;
     let seen = Arc::clone(&snapshot.seen);
     let visibility = &seen.visibility;
-    let generation = check(shop, shape, now, membership, before).await?;
     shape.set_generation(generation);
     let early = early(shop, shape, visibility, streamed).await?;
-    let begun = shop.appender.begin(shape.id(), Arc::clone(&seen), early).await;
-    // A restart shows it again what comes after what is durable, and does not ask whether that was before
-    // the shape began: a TRUNCATE would end it.
-    let late = begun.map_err(CreateError::internal)? || shop.logs.durable() < after;
+    let begun = shop.appender.begin(vec![(shape.id(), early)], Arc::clone(&seen)).await;
+    let late = begun.map_err(CreateError::internal)? || is_shown_again(shop, *after);
     shop.recent.forget_visible(visibility);
     let base = shape.newest();
     base.update(|state| state.stage = Stage::Running(visibility.clone()));
-
     let chunks = Chunks::new(&shop.packs, shop.chunk_bytes, shape, &base);
-    let mut chunks = chunks.shared(&shop.encoded);
-    match rows {
-        Found::Reading(rows, waited) => {
-            let begun = Instant::now();
-            let count = store(&mut chunks, shape, rows).await?;
-            shape.template.together.learn(count, waited + begun.elapsed());
-        }
-        Found::All(rows) => {
-            let stored = rows.iter().try_for_each(|row| chunks.push(|place| row.get(place)));
-            stored.and_then(|()| chunks.flush()).map_err(CreateError::internal)?;
-        }
-    }
-    together::leave(snapshot).await?;
+    let begun = Instant::now();
+    let count = store(&mut chunks.shared(&shop.encoded), shape, rows).await?;
+    shape.template.together.learn(count, waited + begun.elapsed());
+    snapshot.end().await?;
     let still_right = || shop.partitions.generation(table.oid) == generation;
     finish(shop, shape, &seen, late, still_right).await?;
+    tell_if_large(shop, shape);
+    Ok(())
+}
+
+/// Its log may be large already.
+pub(super) fn tell_if_large(shop: &Workshop, shape: &Shape) {
     // Fails only when the process is ending.
     if shape.log.large_beyond(fold::large_at(shape)) {
         _ = shop.large.send(shape.id());
     }
-    Ok(())
 }
 
-/// A snapshot, and what it has of a shape. The table's name is looked up by now, so before it is checked whose
-/// rows these are.
-struct Taken {
-    snapshot: Arc<Snapshot>,
-    rows: Found,
-    /// What the catalogue says of the table, under the snapshot's lock.
-    now: Option<Arc<PreparedTable>>,
+/// Whether a restart would show a shape transactions from before it was installed: what comes after what is durable. It
+/// does not ask when the shape began, and a TRUNCATE would end it.
+pub(super) fn is_shown_again(shop: &Workshop, after: Lsn) -> bool {
+    shop.logs.durable() < after
 }
 
-enum Found {
-    /// It took so long until they began to come.
-    Reading(Rows, Duration),
-    All(Vec<Row>),
-}
-
-async fn taken(shop: &Workshop, shape: &Arc<Shape>) -> Result<Taken, CreateError> {
-    // Held until the rows begin to come.
-    let turn = match shape.template.together.turn(shop, shape).await {
-        Turn::Shared(Share { snapshot, rows, table }) => {
-            return Ok(Taken { snapshot, rows: Found::All(rows), now: table });
-        }
-        Turn::Alone(turn) => turn,
-    };
-    let (definition, predicate) = (&shape.template.definition, shape.plan.predicate.as_ref());
-    let (snapshot, copy) =
-        Snapshot::for_shape(&shop.database, shape.table(), definition, predicate).await?;
-    let begun = Instant::now();
-    let rows = snapshot.prepared(&copy).await?;
-    let rows = Found::Reading(rows, begun.elapsed());
-    drop(turn);
-    let now = shop.publication.inspect_one(shape.table().oid).await;
-    let now = now.map_err(|error| CreateError::from(&error))?;
-    Ok(Taken { snapshot: Arc::new(snapshot), rows, now })
-}
-
-/// Whether the table is what it was when the question was asked. The snapshot holds its lock, so a
+/// Whether a shape's table is what it was when the question was asked. The snapshot holds its lock, so a
 /// later change of the table comes after it in the stream. An earlier one may have been announced
-/// before the shape was there to hear it. Returns the generation of partitions.
-async fn check(
+/// before the shape was there to hear it.
+pub(super) fn is_kept(now: Option<&PreparedTable>, installed: &Installed) -> bool {
+    let Installed { shape, membership, .. } = installed;
+    now.is_some_and(|now| {
+        now.membership == Some(*membership) && now.keeps(&shape.template, shape.plan.read())
+    })
+}
+
+/// Whether the partitions of a table are what they were before a snapshot that holds its lock by now. Returns their
+/// generation.
+pub(super) async fn check(
     shop: &Workshop,
-    shape: &Shape,
-    now: Option<Arc<PreparedTable>>,
-    membership: u32,
+    table: &TableSchema,
     before: Vec<Partition>,
+    partitions: Vec<Partition>,
 ) -> Result<u64, CreateError> {
-    let table = shape.table();
     // A partition that came in between may be in the snapshot or not.
-    let partitions = partitions(shop, shape).await?;
     let streamed = partitions.iter().all(|partition| partition.streamed);
-    let kept = now.is_some_and(|now| {
-        now.membership == Some(membership) && now.keeps(&shape.template, shape.plan.read())
-    });
-    if !kept || partitions != before || !streamed {
-        shop.schemas.forget(&table.name);
-        shop.publication.forget(table.oid);
-        return Err(CreateError::Ended);
+    if partitions != before || !streamed {
+        return Err(changed(shop, table));
     }
     if !table.partitioned {
         return Ok(0);
@@ -296,29 +231,52 @@ async fn check(
     shop.partitions.agree(table.oid, &partitions).await.map_err(CreateError::internal)
 }
 
-async fn partitions(shop: &Workshop, shape: &Shape) -> Result<Vec<Partition>, CreateError> {
-    if !shape.table().partitioned {
+/// A table is not what is known of it.
+pub(super) fn changed(shop: &Workshop, table: &TableSchema) -> CreateError {
+    shop.schemas.forget(&table.name);
+    shop.publication.forget(table.oid);
+    CreateError::Ended
+}
+
+pub(super) async fn partitions(
+    shop: &Workshop,
+    table: &TableSchema,
+) -> Result<Vec<Partition>, CreateError> {
+    if !table.partitioned {
         return Ok(Vec::new());
     }
     let client = shop.database.pooled().await.map_err(|error| CreateError::from(&error))?;
-    let found = replication::partitions::partitions(&client, &[shape.table().oid]).await;
+    let found = replication::partitions::partitions(&client, &[table.oid]).await;
     found.map_err(|error| CreateError::from(&DatabaseError::from(error)))
 }
 
 /// Adds the shape to the dataflow; returns the last transaction that does not reach it.
 pub(crate) async fn install(shop: &Workshop, shape: &Arc<Shape>) -> Result<Lsn, CreateError> {
-    let mut changed = shape.log.subscribe();
-    shop.logs.insert(&shape.log);
-    let plan = Arc::clone(&shape.plan);
-    shop.engine.send(vec![Event::AddShape(plan)]).await.map_err(CreateError::internal)?;
-    loop {
-        if let Some(after) = shape.log.installed_after() {
-            return Ok(after.max(shop.begun_after));
-        }
-        if shape.log.ended().is_some() || changed.changed().await.is_err() {
-            return Err(CreateError::Ended);
-        }
+    let mut installed = install_all(shop, std::slice::from_ref(shape)).await?;
+    installed.pop().unwrap_or(Err(CreateError::Ended))
+}
+
+/// The same of several shapes at once.
+pub(super) async fn install_all(
+    shop: &Workshop,
+    shapes: &[Arc<Shape>],
+) -> Result<Vec<Result<Lsn, CreateError>>, CreateError> {
+    let mut changes: Vec<_> = shapes.iter().map(|shape| shape.log.subscribe()).collect();
+    shapes.iter().for_each(|shape| shop.logs.insert(&shape.log));
+    let plans = shapes.iter().map(|shape| Event::AddShape(Arc::clone(&shape.plan)));
+    shop.engine.send(plans.collect()).await.map_err(CreateError::internal)?;
+    let mut installed = Vec::with_capacity(shapes.len());
+    for (shape, changed) in shapes.iter().zip(&mut changes) {
+        installed.push(loop {
+            if let Some(after) = shape.log.installed_after() {
+                break Ok(after.max(shop.begun_after));
+            }
+            if shape.log.ended().is_some() || changed.changed().await.is_err() {
+                break Err(CreateError::Ended);
+            }
+        });
     }
+    Ok(installed)
 }
 
 /// What transactions from before the shape was installed bring to it, if the snapshot does not
@@ -384,24 +342,40 @@ pub(crate) async fn finish(
     late: bool,
     still_right: impl Fn() -> bool,
 ) -> Result<(), CreateError> {
+    let finished = finish_all(shop, std::slice::from_ref(shape), seen, late, still_right).await?;
+    finished.into_iter().collect()
+}
+
+/// The same of several shapes of one template. An error is one of all of them.
+pub(super) async fn finish_all(
+    shop: &Workshop,
+    shapes: &[Arc<Shape>],
+    seen: &Arc<Seen>,
+    late: bool,
+    still_right: impl Fn() -> bool,
+) -> Result<Vec<Result<(), CreateError>>, CreateError> {
+    let Some(first) = shapes.first() else { return Ok(Vec::new()) };
     if late {
-        make_durable(shop, shop.appender_of(shape)).await?;
-    } else if !shape.newest().batches().is_empty() {
+        make_durable(shop, shop.appender_of(first)).await?;
+    } else if shapes.iter().any(|shape| !shape.newest().batches().is_empty()) {
         shop.packs.sync().await.map_err(CreateError::internal)?;
     }
-    if shape.log.ended().is_some() {
-        return Err(CreateError::Ended);
+    for shape in shapes.iter().filter(|shape| shape.log.ended().is_none()) {
+        shape.set_seen(Arc::clone(seen));
+        if let Some(record) = shape.record() {
+            shop.catalog.note_finished(record, &shape.log);
+        }
     }
-    shape.set_seen(Arc::clone(seen));
-    if let Some(record) = shape.record() {
-        shop.catalog.finish(record, &shape.log).await.map_err(CreateError::internal)?;
-    }
-    if !shape.log.stays() || !still_right() {
-        return Err(CreateError::Ended);
-    }
-    let visibility = seen.visibility.clone();
-    shape.newest().update(|state| state.stage = Stage::Complete(visibility));
-    Ok(())
+    shop.catalog.sync().await.map_err(CreateError::internal)?;
+    let one = |shape: &Arc<Shape>| {
+        if !shape.log.stays() || !still_right() {
+            return Err(CreateError::Ended);
+        }
+        let visibility = seen.visibility.clone();
+        shape.newest().update(|state| state.stage = Stage::Complete(visibility));
+        Ok(())
+    };
+    Ok(shapes.iter().map(one).collect())
 }
 
 /// How long rows may wait for a batch to fill while Postgres is slow to find more.

@@ -62,6 +62,16 @@ impl Progress {
         matches!(&*self.state(), State::Complete(_))
     }
 
+    /// Changes it, and has its readers wait for another change: there is nothing in it for them.
+    pub fn note(&self, change: impl FnOnce(&mut SnapshotState)) {
+        if let State::Open(sender) = &*self.state() {
+            sender.send_if_modified(|state| {
+                change(state);
+                false
+            });
+        }
+    }
+
     /// Changes it and wakes its readers.
     pub fn update(&self, change: impl FnOnce(&mut SnapshotState)) {
         let mut state = self.state();

@@ -18,6 +18,7 @@ use super::partitions::Stale;
 use super::recency::{Recency, Search};
 use super::shape::Shape;
 use super::template::Templates;
+use super::together;
 use crate::limits::{CREATIONS_MAX, REFUSED_HANDLES_MAX, SHAPES_PER_BATCH_MAX};
 use crate::shape_log::{LogPoint, ShapeLog};
 
@@ -281,21 +282,21 @@ impl Registry {
             state.creating += 1;
             shape
         };
-        let (registry, making) = (Arc::clone(self), Arc::clone(&shape));
-        tokio::spawn(async move {
-            let made = create::create(&registry.workshop, &making).await;
-            {
-                let mut state = registry.state();
-                state.creating -= 1;
-                if made.is_ok() {
-                    state.maps.made(making.id());
-                }
-            }
-            if let Err(error) = made {
-                registry.drop_failed(&making, error).await;
-            }
-        });
+        together::make(self, Arc::clone(&shape));
         Ok(shape)
+    }
+
+    /// A shape is made.
+    pub(super) fn is_made(&self, shape: &Shape) {
+        let mut state = self.state();
+        state.creating -= 1;
+        state.maps.made(shape.id());
+    }
+
+    /// A shape came to nothing.
+    pub(super) async fn is_not_made(&self, shape: &Arc<Shape>, error: CreateError) {
+        self.state().creating -= 1;
+        self.drop_failed(shape, error).await;
     }
 
     /// Ends shapes because somebody asked for it; goes on when the asker leaves.

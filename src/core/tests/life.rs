@@ -446,7 +446,7 @@ async fn make(
         (Seen::new(taken.visibility, taken.until), taken.rows, taken.breaks_at)
     };
     let early = early(shop, shape, &seen.visibility, streamed).await?;
-    let begun = shop.appender.begin(shape.id(), Arc::clone(&seen), early).await;
+    let begun = shop.appender.begin(vec![(shape.id(), early)], Arc::clone(&seen)).await;
     let late = begun.map_err(|_| CreateError::Ended)? || shop.logs.durable() < after;
     shop.recent.forget_visible(&seen.visibility);
     let base = shape.newest();

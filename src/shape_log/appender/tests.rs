@@ -148,7 +148,7 @@ impl Run {
                 let shape = ShapeId(*shape);
                 let early = Vec::new();
                 let seen = Seen::new(visibility, until);
-                let begin = Command::Begin { shape, seen, early, done };
+                let begin = Command::Begin { shapes: vec![(shape, early)], seen, done };
                 self.appender.take(begin).unwrap();
             }
             Step::End(shape) => {

@@ -18,7 +18,7 @@ use crate::frame::{
     FILE_HEAD, FRAME_HEAD, FileKind, Frame, FrameError, FrameFile, fsync_failed, read_frames,
     sync_dir,
 };
-use crate::limits::{CATALOG_DEAD_BYTES_MIN, SLICE_BYTES_MAX};
+use crate::limits::{CATALOG_DEAD_BYTES_MIN, CATALOG_ZEROS, SLICE_BYTES_MAX};
 use crate::storage::{FileHandle, StorageFile, StorageHandle};
 
 /// Where a record is that counts.
@@ -247,7 +247,8 @@ impl Catalog {
         if storage.exists(&temporary).map_err(at)? {
             storage.remove(&temporary).map_err(at)?;
         }
-        let mut copied = FrameFile::create(&storage, &temporary, FileKind::Catalog)?;
+        let copied = FrameFile::create(&storage, &temporary, FileKind::Catalog)?;
+        let mut copied = copied.ahead(CATALOG_ZEROS);
         if let Some(highest) = survey.highest.filter(|id| !survey.shapes.contains_key(id)) {
             copied.append(kind::REMOVED, &[&json(&highest)]);
         }

@@ -60,7 +60,7 @@ async fn whoever_waits_for_an_appender_that_fails_is_let_go() {
     for lone in [true, false] {
         let Running { disk, logs, handle, results, thread } = run();
         let seen = Seen::new("1:1:".parse().unwrap(), Lsn(0));
-        handle.begin(ShapeId(1), seen, Vec::new()).await.unwrap();
+        handle.begin(vec![(ShapeId(1), Vec::new())], seen).await.unwrap();
         assert_eq!(handle.sync().await.unwrap(), Lsn(0));
         disk.arm(Fault::NoSpace, 0);
         let (emitted, all) = oneshot::channel();
