@@ -229,8 +229,7 @@ async fn wire(
     let engine = start_dataflow(Results::new(appender, stores.appender.clone()), &ends)?;
     let schemas =
         Schemas::new(database.clone(), Arc::clone(&stores.layouts)).knowing(rewrites(&mut stores));
-    [&stores.logs, &stores.members.logs].into_iter().for_each(|logs| logs.note_seen(meta.seen()));
-    let shapes = revive(&mut stores, &schemas, &log, &engine, meta.repaired()).await?;
+    let shapes = revive(&mut stores, &schemas, &log, &engine, &meta).await?;
     let (unsealed, begun_after) = (log.unsealed(&commits), writer.last_commit());
     let recent = Arc::new(RecentCommits::since(meta.moved(), commits));
     let (rolled, rolled_files) = mpsc::unbounded_channel();
@@ -350,8 +349,10 @@ async fn revive(
     schemas: &Schemas,
     log: &ChangeLog,
     engine: &Engine,
-    repaired: Lsn,
+    meta: &MetaFile,
 ) -> anyhow::Result<Vec<Shape>> {
+    let repaired = meta.repaired();
+    [&stores.logs, &stores.members.logs].into_iter().for_each(|logs| logs.note_seen(meta.seen()));
     let (records, found) = (std::mem::take(&mut stores.records), std::mem::take(&mut stores.found));
     let (shapes, left_out) = restore(
         records,
