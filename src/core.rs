@@ -105,7 +105,7 @@ struct Stores {
     postings: PostingFiles,
     /// Where the posting log ends: the dataflow is told again what comes after.
     position: Lsn,
-    ended: mpsc::UnboundedReceiver<(ShapeId, EndReason)>,
+    ended: mpsc::UnboundedReceiver<crate::shape_log::Ended>,
     /// Shapes whose log is large against their rows.
     large: (mpsc::UnboundedSender<ShapeId>, mpsc::UnboundedReceiver<ShapeId>),
     catalog: Arc<Catalog>,

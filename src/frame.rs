@@ -219,19 +219,20 @@ impl FrameFile {
             self.flushed += self.pending.len() as u64;
             self.pending.clear();
             self.pending.shrink_to(4 * crate::limits::SLICE_BYTES_MAX);
-            self.write_zeros()?;
+            self.write_zeros();
         }
         Ok(())
     }
 
-    fn write_zeros(&mut self) -> Result<(), FrameError> {
+    /// They are for speed only: where there is no room for them there may be for what counts.
+    fn write_zeros(&mut self) {
         let (count, until) = self.zeros;
         if count > 0 && self.flushed > until {
             let zeros = vec![0; count];
-            self.file.write_all_at(&zeros, self.flushed).map_err(|e| self.error(e))?;
+            let written = self.file.write_all_at(&zeros, self.flushed);
+            let count = if written.is_ok() { count } else { 0 };
             self.zeros = (count, self.flushed + count as u64);
         }
-        Ok(())
     }
 
     /// Flushes and waits until the disk has it. After an error the file must not be used again.

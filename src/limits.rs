@@ -171,6 +171,10 @@ pub const SHARED_SNAPSHOT_QUICK: Duration = Duration::from_millis(20);
 /// How long the rows of a shared snapshot may take Postgres; then each shape takes one of its own.
 pub const SHARED_SNAPSHOT_TIME_MAX: Duration = Duration::from_millis(250);
 
+/// How long the shapes of a template take their snapshots alone after a shared one came to nothing: where each is quick
+/// and many are not, that should not be found out again and again.
+pub const SHARED_SNAPSHOT_PAUSE: Duration = Duration::from_secs(30);
+
 /// Reconnect back-off to Postgres, first and longest pause.
 pub const RECONNECT_PAUSE: (Duration, Duration) =
     (Duration::from_millis(250), Duration::from_secs(10));

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use brooklet_dataflows::{EndReason, ShapeId, ShapePlan};
+use brooklet_dataflows::{ShapeId, ShapePlan};
 use brooklet_sql::Lsn;
 use tokio::sync::mpsc;
 
@@ -47,7 +47,7 @@ pub(super) fn divide<'a>(
 
 /// Where the parts of a core say that a shape has ended, and that a log is large.
 pub(super) type Told =
-    (mpsc::UnboundedSender<(ShapeId, EndReason)>, mpsc::UnboundedSender<ShapeId>);
+    (mpsc::UnboundedSender<crate::shape_log::Ended>, mpsc::UnboundedSender<ShapeId>);
 
 /// Reads their logs back, into `found`. Also returns the highest number of a shape that they know.
 pub(super) fn open(

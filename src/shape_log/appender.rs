@@ -127,12 +127,15 @@ fn postings(collated: &Collated) -> usize {
     }
 }
 
+/// The stream has ended a shape; the logs that know.
+pub type Ended = (ShapeId, EndReason, Arc<ShapeLogs>);
+
 /// The appender's own side.
 pub struct Appender {
     file: PostingWriter,
     logs: Arc<ShapeLogs>,
     commands: mpsc::Receiver<Command>,
-    ended: mpsc::UnboundedSender<(ShapeId, EndReason)>,
+    ended: mpsc::UnboundedSender<Ended>,
     large: mpsc::UnboundedSender<ShapeId>,
     unpublished: Vec<(Arc<ShapeLog>, News)>,
     /// What the open transaction has brought in parts.
@@ -160,7 +163,7 @@ impl Appender {
     pub fn new(
         file: PostingWriter,
         logs: Arc<ShapeLogs>,
-        ended: mpsc::UnboundedSender<(ShapeId, EndReason)>,
+        ended: mpsc::UnboundedSender<Ended>,
         large: mpsc::UnboundedSender<ShapeId>,
     ) -> (Appender, AppenderHandle) {
         let (sender, commands) = mpsc::channel(COLLATED_IN_FLIGHT_MAX);
@@ -332,7 +335,7 @@ impl Appender {
         // What is not published yet finds the log closed.
         self.logs.remove(shape, why);
         // Nobody listening means that the process is ending.
-        let _ = self.ended.send((shape, why));
+        let _ = self.ended.send((shape, why, Arc::clone(&self.logs)));
     }
 
     fn publish(&mut self) -> Result<(), FrameError> {

@@ -28,7 +28,7 @@ mod scale;
 pub mod typed;
 mod varint;
 
-pub use appender::{Appender, AppenderHandle, Results, SharedAppender};
+pub use appender::{Appender, AppenderHandle, Ended, Results, SharedAppender};
 pub use block::Block;
 pub use encode::View;
 pub use encoded::{Encoded, Piece};

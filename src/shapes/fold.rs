@@ -270,10 +270,11 @@ pub async fn fold(
         log_bytes, "log folded: new clients begin with its rows"
     );
     let handle = base.handle;
-    shape.add_base(base);
+    shape.add_base(Arc::clone(&base));
     if registry.by_id(shape.id()).is_none() {
-        // It has ended in between, and did not know of its newest handle.
+        // It has ended in between, and did not know of its newest handle and rows.
         registry.forget_handles(&[handle]);
+        shop.packs.release(&base.take_batches());
     }
     if shape.log.large_beyond(large_at(shape)) {
         // Fails only when the process is ending.

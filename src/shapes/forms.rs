@@ -67,17 +67,20 @@ impl Forms {
     pub(super) fn share(&self, form: &Arc<Form>) -> Arc<Form> {
         let mut state = self.state();
         let hash = state.hasher.hash_one(form);
-        if let Some(known) = state.known.find(hash, |known| known == form) {
-            return Arc::clone(known);
+        if let Some(known) = state.known.find(hash, |known| known == form).map(Arc::clone) {
+            // Nobody else had it: whoever counted meanwhile has left it out.
+            if Arc::strong_count(&known) == 2 {
+                state.note(&known);
+            }
+            return known;
         }
         state.come += 1;
         if state.come > TIDIED_AFTER {
             state.tidy();
         }
-        let State { known, hasher, uses, counted, .. } = &mut *state;
+        let State { known, hasher, .. } = &mut *state;
         known.insert(hash, Arc::clone(form), |form| hasher.hash_one(form));
-        uses.add(form);
-        counted.iter_mut().for_each(|counted| counted.add(form));
+        state.note(form);
         Arc::clone(form)
     }
 
@@ -109,6 +112,12 @@ impl Forms {
 }
 
 impl State {
+    /// A form is used from now on.
+    fn note(&mut self, form: &Form) {
+        self.uses.add(form);
+        self.counted.iter_mut().for_each(|counted| counted.add(form));
+    }
+
     /// Forgets those of one piece that nobody else has any more.
     fn tidy(&mut self) {
         let used = |form: &Arc<Form>| Arc::strong_count(form) > 1;
@@ -144,6 +153,8 @@ mod tests {
         assert_eq!(reads(forms.uses()), [vec![0], vec![1]], "too much, for now");
         forms.recount();
         assert_eq!(reads(forms.uses()), [vec![0]]);
+        let _again = forms.share(&form("n > 1"));
+        assert_eq!(reads(forms.uses()), [vec![0], vec![1]], "it is still known, and used again");
     }
 
     #[test]

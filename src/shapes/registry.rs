@@ -322,26 +322,18 @@ impl Registry {
     /// Removes what the stream has ended, as long as it runs.
     pub async fn follow(
         self: Arc<Registry>,
-        mut ended: mpsc::UnboundedReceiver<(ShapeId, EndReason)>,
+        mut ended: mpsc::UnboundedReceiver<crate::shape_log::Ended>,
     ) {
         let mut ends = Vec::new();
         // A TRUNCATE ends all shapes of a table at once: they share an fsync.
         while ended.recv_many(&mut ends, SHAPES_PER_BATCH_MAX).await > 0 {
-            let (mut ids, mut shapes) = (Vec::with_capacity(ends.len()), Vec::new());
-            for (id, why) in ends.drain(..) {
-                ids.push(id);
-                shapes.push(self.leave(id, why));
-            }
+            let ids: Vec<ShapeId> = ends.iter().map(|(id, ..)| *id).collect();
+            let left = ends.iter().filter_map(|(id, why, _)| self.leave(*id, *why));
+            let left: Vec<Arc<Shape>> = left.collect();
             self.forget_records(&ids).await;
-            for shape in &shapes {
-                let own = |shape: &Arc<Shape>| !crate::members::concerns(&shape.plan);
-                if shape.as_ref().is_none_or(own) {
-                    self.workshop.logs.settle_end();
-                }
-                shape.iter().for_each(|shape| self.release(shape));
-            }
+            ends.drain(..).for_each(|(_, _, logs)| logs.settle_end());
+            left.iter().for_each(|shape| self.release(shape));
             // The dataflow knows, unless the end was noticed behind it. Of those that have left otherwise it is told.
-            let left: Vec<Arc<Shape>> = shapes.into_iter().flatten().collect();
             self.tell(&left).await;
         }
     }

@@ -183,13 +183,16 @@ impl Retention {
         // In an order that a test can repeat. Those that are not finished are looked at again.
         let found = self.sparse.values().flat_map(|found| &found.shapes);
         let shapes: BTreeSet<ShapeId> = found.copied().collect();
+        let mut first = Ok(());
         for id in shapes {
             let Some(shape) = self.registry.by_id(id) else { continue };
             if shape.is_complete() {
-                self.move_from(&sparse, &shape).await?;
+                // Rows that cannot be read are one shape's.
+                let moved = self.move_from(&sparse, &shape).await;
+                first = first.and(moved);
             }
         }
-        Ok(())
+        first
     }
 
     /// The shapes that have rows in a pack. It says itself who stored them; only where these have less than is in use,
@@ -226,14 +229,14 @@ impl Retention {
         let shop = self.registry.workshop();
         self.registry.note_look();
         let _turn = shop.catalog.turn().await;
-        let moved = move_rows(
+        let (moved, error) = move_rows(
             shape,
             |place| packs.contains(&place.pack()),
             |place| shop.packs.copy(shape.id(), place),
         );
-        let moved = moved.map_err(CreateError::internal)?;
+        let all = error.map_or(Ok(()), |error| Err(CreateError::internal(error)));
         if moved.is_empty() {
-            return Ok(());
+            return all;
         }
         shop.packs.sync().await.map_err(CreateError::internal)?;
         let Some(record) = shape.record() else { return Ok(()) };
@@ -242,7 +245,7 @@ impl Retention {
             Ok(()) | Err(CreateError::Ended) => self.copied.extend(moved),
             Err(error) => return Err(error),
         }
-        Ok(())
+        all
     }
 }
 
@@ -398,12 +401,16 @@ fn move_rows<E>(
     shape: &Shape,
     moves: impl Fn(&BatchPlace) -> bool,
     mut copy: impl FnMut(&BatchPlace) -> Result<BatchPlace, E>,
-) -> Result<Vec<BatchPlace>, E> {
-    let mut unused = Vec::new();
+) -> (Vec<BatchPlace>, Option<E>) {
+    let (mut unused, mut error) = (Vec::new(), None);
     for base in shape.bases().iter().filter(|base| base.is_complete()) {
         let mut copies = BTreeMap::new();
         for (at, place) in base.batches().iter().enumerate().filter(|(_, place)| moves(place)) {
-            copies.insert(at, copy(place)?);
+            match copy(place) {
+                Ok(copied) => _ = copies.insert(at, copied),
+                // It stays where it is.
+                Err(failed) => error = error.or(Some(failed)),
+            }
         }
         base.update(|state| {
             for (at, place) in state.batches.iter_mut().enumerate() {
@@ -414,5 +421,5 @@ fn move_rows<E>(
         });
         unused.extend(copies.into_values());
     }
-    Ok(unused)
+    (unused, error)
 }

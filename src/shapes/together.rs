@@ -26,8 +26,9 @@ use super::template::Template;
 use super::visibility::Seen;
 use crate::change_log::StoredCommit;
 use crate::limits::{
-    SHARED_SNAPSHOT_BYTES_MAX, SHARED_SNAPSHOT_FILTER_BYTES_MAX, SHARED_SNAPSHOT_QUICK,
-    SHARED_SNAPSHOT_ROWS_MAX, SHARED_SNAPSHOT_SHAPES_MAX, SHARED_SNAPSHOT_TIME_MAX,
+    SHARED_SNAPSHOT_BYTES_MAX, SHARED_SNAPSHOT_FILTER_BYTES_MAX, SHARED_SNAPSHOT_PAUSE,
+    SHARED_SNAPSHOT_QUICK, SHARED_SNAPSHOT_ROWS_MAX, SHARED_SNAPSHOT_SHAPES_MAX,
+    SHARED_SNAPSHOT_TIME_MAX,
 };
 use crate::members;
 use crate::replication::partitions::Partition;
@@ -41,6 +42,8 @@ pub struct Together {
     quick: AtomicBool,
     /// Whether Postgres is asked for each one's rows with its constants in sight, because it was slow without.
     apart: AtomicBool,
+    /// Until when each takes one alone, since a shared one came to nothing: what is quick for one need not be for many.
+    alone_until: Mutex<Option<Instant>>,
     waiting: Mutex<Waiting>,
 }
 
@@ -58,7 +61,19 @@ impl Together {
     /// A shape has taken a snapshot alone, and so many rows of it in this time.
     pub fn learn(&self, rows: usize, time: Duration) {
         if rows <= SHARED_SNAPSHOT_ROWS_MAX {
-            self.quick.store(time <= SHARED_SNAPSHOT_QUICK, Ordering::Relaxed);
+            let alone_until = *self.alone_until.lock().unwrap_or_else(PoisonError::into_inner);
+            let rests = alone_until.is_some_and(|until| Instant::now() < until);
+            self.quick.store(time <= SHARED_SNAPSHOT_QUICK && !rests, Ordering::Relaxed);
+        }
+    }
+
+    /// A shared one came to nothing, after so long.
+    fn failed(&self, time: Duration) {
+        let until = Instant::now() + SHARED_SNAPSHOT_PAUSE;
+        *self.alone_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+        self.quick.store(false, Ordering::Relaxed);
+        if time >= SHARED_SNAPSHOT_TIME_MAX {
+            self.ask_otherwise();
         }
     }
 
@@ -158,14 +173,14 @@ async fn several(registry: &Arc<Registry>, template: &Arc<Template>, batch: Vec<
     if ready.is_empty() {
         return;
     }
+    let begun = Instant::now();
     match take(shop, template, &ready).await {
         Ok(taken) => {
             tokio::spawn(finish(Arc::clone(registry), Arc::clone(template), ready, taken));
         }
         Err(error) => {
             tracing::debug!(%error, "a shared snapshot came to nothing");
-            template.together.quick.store(false, Ordering::Relaxed);
-            template.together.ask_otherwise();
+            template.together.failed(begun.elapsed());
             ready.into_iter().for_each(|one| go_on_alone(registry, one));
         }
     }
@@ -240,9 +255,13 @@ async fn take(
     let asked = Instant::now();
     let mut reading = snapshot.prepared(&copy).await?;
     let looked = async { Ok(shop.publication.inspect_one(table.oid).await?) };
-    let (rows, now) = try_join(dealt(&mut reading, batch.len()), looked).await?;
+    let timed = async {
+        let rows = dealt(&mut reading, batch.len()).await?;
+        Ok::<_, SnapshotError>((rows, asked.elapsed()))
+    };
+    let ((rows, time), now) = try_join(timed, looked).await?;
     drop(reading);
-    if asked.elapsed() > SHARED_SNAPSHOT_QUICK {
+    if time > SHARED_SNAPSHOT_QUICK {
         template.together.ask_otherwise();
     }
     let partitions = [before, create::partitions(shop, table).await?];
@@ -307,9 +326,11 @@ async fn made(
         || batch.iter().any(|one| create::is_shown_again(shop, one.after));
     shop.recent.forget_visible(&seen.visibility);
     let mut good = Vec::with_capacity(batch.len());
-    for ((Installed { shape, .. }, rows), result) in batch.iter().zip(&rows).zip(&mut results) {
+    for ((Installed { shape, .. }, rows), result) in batch.iter().zip(rows).zip(&mut results) {
         if result.is_ok() {
-            *result = store(shop, shape, &seen, rows);
+            *result = store(shop, shape, &seen, &rows);
+            // Others may want the thread.
+            tokio::task::yield_now().await;
         }
         good.extend(result.is_ok().then(|| Arc::clone(shape)));
     }
@@ -324,6 +345,9 @@ async fn made(
 fn store(shop: &Workshop, shape: &Shape, seen: &Seen, rows: &[Row]) -> Result<(), CreateError> {
     let base = shape.newest();
     base.note(|state| state.stage = Stage::Running(seen.visibility.clone()));
+    if shape.log.ended().is_some() {
+        return Err(CreateError::Ended);
+    }
     if rows.is_empty() {
         return Ok(());
     }

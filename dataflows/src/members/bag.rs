@@ -144,10 +144,17 @@ impl Bag {
         self.elsewhere.values().all(|count| u32::try_from(*count).is_ok())
     }
 
-    /// Whether most of its room is that of what is gone.
-    pub(super) fn is_mostly_empty(&self) -> bool {
+    /// Whether most of its room is that of what is gone. What is elsewhere moves here, and nothing else with it.
+    pub(super) fn is_mostly_empty(&mut self) -> bool {
+        if mostly_empty(self.elsewhere.capacity(), self.elsewhere.len()) {
+            self.elsewhere.shrink_to_fit();
+        }
         self.slabs.is_mostly_empty()
-            || mostly_empty(self.elsewhere.capacity(), self.elsewhere.len())
+    }
+
+    /// Bytes of its room that hold nothing.
+    pub(super) fn unused(&self) -> usize {
+        self.slabs.unused()
     }
 
     /// How many there are.

@@ -139,7 +139,9 @@ impl Counts {
     /// Gives back the room of rows that are gone, if they were most of all; says whether numbers of rows
     /// changed.
     pub(super) fn give_back(&mut self) -> bool {
-        if !self.rows.is_mostly_empty() && !self.values.is_mostly_empty() {
+        // Of values that are gone the rows need not know, few as they may be beside these.
+        let rows = self.rows.bytes();
+        if !self.rows.is_mostly_empty() && !self.values.is_mostly_empty_beside(rows) {
             return false;
         }
         let new = Counts::of(&self.columns, self.values.recur().into());

@@ -191,6 +191,11 @@ impl Slabs {
         mostly_empty(self.allocated / 64, self.used / 64)
     }
 
+    /// Bytes that are free.
+    pub(super) fn unused(&self) -> usize {
+        self.allocated.saturating_sub(self.used)
+    }
+
     /// Bytes in memory.
     pub(super) fn bytes(&self) -> usize {
         self.allocated

@@ -18,6 +18,9 @@ const WIDE: u8 = 255;
 /// Packed values of fewer bytes are left: a number takes up to five.
 const LEAST: usize = 6;
 
+/// Rows are made anew for the room of values that are gone once that is an eighth of theirs.
+const MUCH: usize = if cfg!(test) { usize::MAX } else { 8 };
+
 /// Values of some of a row's columns.
 #[derive(Default)]
 pub(super) struct Values {
@@ -139,9 +142,9 @@ impl Values {
         FrozenValues { recur: self.recur.clone(), values: self.values.freeze() }
     }
 
-    /// Whether most of its room is that of what is gone.
-    pub(super) fn is_mostly_empty(&self) -> bool {
-        self.values.is_mostly_empty()
+    /// Whether most of its room is that of what is gone, and that is much beside so many bytes.
+    pub(super) fn is_mostly_empty_beside(&mut self, bytes: usize) -> bool {
+        self.values.is_mostly_empty() && self.values.unused() > bytes / MUCH
     }
 
     /// Bytes in memory.

@@ -116,7 +116,9 @@ fn costs(shapes: u64) -> Vec<(&'static str, u64)> {
     counted("another table's TRUNCATE", &mut many, &mut |many| {
         let (ended, ends) = mpsc::unbounded_channel();
         let gone = registry.of_table(small, |_| true);
-        gone.iter().for_each(|one| ended.send((one.id(), EndReason::Truncated)).unwrap());
+        let logs = &registry.workshop().logs;
+        let end = |one: &Arc<Shape>| (one.id(), EndReason::Truncated, Arc::clone(logs));
+        gone.iter().for_each(|one| ended.send(end(one)).unwrap());
         drop(ended);
         many.run(Arc::clone(&registry).follow(ends));
         assert!(registry.of_table(small, |_| true).is_empty());

@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use brooklet_dataflows::members::{Counts, KeptName, needs};
-use brooklet_dataflows::{EndReason, ShapeId};
 use brooklet_sql::{Lsn, RelationName, Tables};
 use tokio::sync::{mpsc, oneshot};
 
@@ -225,7 +224,7 @@ fn snapshot(
 pub(super) fn begun(
     world: &World,
     registry: &Arc<Registry>,
-    ended: mpsc::UnboundedReceiver<(ShapeId, EndReason)>,
+    ended: mpsc::UnboundedReceiver<crate::shape_log::Ended>,
     checkpoint: Option<CaughtUp>,
 ) -> Vec<Task> {
     let (model, records) = (Arc::clone(&world.postgres), Arc::clone(&world.records));
