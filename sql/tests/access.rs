@@ -23,7 +23,7 @@ fn probes_find_every_row_that_matches() {
         let Ok(predicate) = compile(&clause.text, &clause.params, &table) else { continue };
         tally.check(&predicate, &rows);
     }
-    tally.assert_each_has(&["equality", "range", "prefix", "fragment", "exception", "null"], 100);
+    tally.assert_each_has(&["equality", "range", "prefix", "fragment", "exception", "null"], 50);
 }
 
 /// What was met.
