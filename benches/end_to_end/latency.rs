@@ -68,15 +68,16 @@ pub struct Turns {
     bare: Vec<Vec<Timed>>,
 }
 
-/// Runs `BENCH_RUNS` times each with `BENCH_WRITES` writes; `write` makes the next one, and is asked for
-/// an even number of them in a run.
+/// Runs `BENCH_RUNS` times each with `BENCH_WRITES` writes, but with no more than `most`; `write` makes the next one, and is
+/// asked for an even number of them in a run.
 pub async fn turns(
     world: &World,
     metrics: SocketAddr,
     shape: &Shape,
+    most: usize,
     mut write: impl FnMut() -> Write,
 ) -> Turns {
-    let (runs, writes) = (size("BENCH_RUNS", 5), size("BENCH_WRITES", 10));
+    let (runs, writes) = (size("BENCH_RUNS", 5), size("BENCH_WRITES", 10).min(most));
     let writes = WARMING + writes.next_multiple_of(2);
     let session = world.db.session().await;
     let make = format!("SELECT pg_create_logical_replication_slot('{SLOT}', 'pgoutput')::text");

@@ -128,9 +128,9 @@ fn resident_kib(process: u32) -> u64 {
     status(process, "VmRSS")
 }
 
-/// Seconds of CPU that a process has used so far.
+/// Seconds of CPU that a process has used so far; none if it has ended.
 fn cpu_seconds(process: u32) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{process}/stat")) else { return 0.0 };
     // After the name in parentheses; ticks are a hundredth of a second on Linux.
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     let ticks = |at: usize| fields[at].parse::<f64>().unwrap();

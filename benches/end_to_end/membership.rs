@@ -23,6 +23,9 @@ const FILLING: usize = 1_000;
 /// Shapes that are compared with Postgres at the end.
 const COMPARED: usize = 10;
 
+/// An answer has all rows of a move as long as no chunk ends in it: the log stays small.
+const WRITES_MAX: usize = 100;
+
 pub async fn membership() {
     let (users, each) = (size("BENCH_USERS", 20), size("BENCH_MEMBERSHIPS", 10));
     let projects = size("BENCH_ISSUES", 400).div_ceil(ISSUES_OF_A_PROJECT);
@@ -61,7 +64,7 @@ pub async fn membership() {
         };
         Write { sql, operations: ISSUES_OF_A_PROJECT }
     };
-    let turns = turns(&world, metrics, &shape(user), write).await;
+    let turns = turns(&world, metrics, &shape(user), WRITES_MAX, write).await;
     println!("membership: {users} users with {each} memberships and a shape each, {issues} issues");
     println!("  shapes made           {:>9.0} /s", users as f64 / made.as_secs_f64());
     println!(

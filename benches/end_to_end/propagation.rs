@@ -34,7 +34,7 @@ async fn over(fsync: &str, settings: &[&str], sizes: &str) -> Vec<Value> {
             sql: format!("INSERT INTO issues (project_id, title) VALUES ({PROJECT}, 'an issue')"),
             operations: 1,
         };
-        let turns = turns(&world, metrics, &shape(PROJECT), write).await;
+        let turns = turns(&world, metrics, &shape(PROJECT), usize::MAX, write).await;
         println!(
             "propagation: one row at a time, {shapes} shapes project_id = n, Postgres with fsync={fsync}"
         );
