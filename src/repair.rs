@@ -329,10 +329,8 @@ impl Stream {
         let inner = members::inner_tables(shape);
         let tables: Vec<&TableSchema> = inner.iter().chain([table]).map(|table| &**table).collect();
         let snapshot = Snapshot::exported(&shop.database, &tables, &begun.slot.snapshot).await?;
-        for table in &tables {
-            if !snapshot.has_files_of(table.oid).await? {
-                return unfit("its table was rewritten or emptied meanwhile");
-            }
+        if !members::have_their_files(&snapshot, &tables).await? {
+            return unfit("its table was rewritten or emptied meanwhile");
         }
         let compared = changes.compare(shop, shape, &snapshot).await?;
         // The lock is still held: what the catalogue says now is true of what was read.

@@ -16,7 +16,7 @@ use super::{Begun, Failure, Stream, Unrepaired};
 use crate::ingest::Entry;
 use crate::members::load::{self, Need};
 use crate::members::{Input, Repaired, concerns};
-use crate::replication::snapshot::Snapshot;
+use crate::replication::snapshot::{Snapshot, SnapshotError};
 use crate::shapes::Shape;
 use crate::shapes::create::{CreateError, Workshop, make_durable};
 
@@ -25,6 +25,19 @@ pub(super) fn inner_tables(shape: &Shape) -> Vec<Arc<TableSchema>> {
     let mut tables = load::tables(&inner_needs(&shape.plan));
     tables.retain(|table| table.oid != shape.table().oid);
     tables
+}
+
+/// Whether the rows of all of these tables lie where the snapshot has them.
+pub(super) async fn have_their_files(
+    snapshot: &Snapshot,
+    tables: &[&TableSchema],
+) -> Result<bool, SnapshotError> {
+    for table in tables {
+        if !snapshot.has_files_of(table.oid).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Whether the tables of a shape's subqueries are what they were when the question was asked.
