@@ -394,6 +394,10 @@ fn is_null(item: Scalar, negated: bool) -> Result<Expr, WhereError> {
     Ok(match item.kind {
         Kind::Constant(value) => Expr::Constant(Some(value.is_none() != negated)),
         Kind::Unknown { .. } => Expr::Constant(Some(negated)),
+        // What has no type behind it is no value yet.
+        Kind::Collate(operand) if operand.data_type.oid == Oid::UNKNOWN => {
+            return is_null(*operand, negated);
+        }
         Kind::Column(column) | Kind::Opaque(column) => Expr::IsNull { column, negated },
         Kind::Truth(expr) => normalize::test(*expr, None, negated),
         Kind::Row(fields) => {

@@ -143,6 +143,9 @@ fn the_collation_of_what_is_never_looked_at() {
     check(&[
         ("'É' ILIKE t", &[("t", "é")], True),
         ("t ILIKE 'É'", &[("t", "é")], True),
+        ("('' COLLATE \"C\") IS NULL", &[("t", "é")], False),
+        ("(('' COLLATE \"C\") COLLATE \"C\") IS NOT NULL", &[("t", "é")], True),
+        ("(NULL COLLATE \"C\") IS NULL", &[("t", "é")], True),
         ("t COLLATE \"C\" ILIKE 'É'", &[("t", "é")], False),
         ("lower('É' COLLATE \"C\") ILIKE t", &[("t", "é")], False),
         ("coalesce('É', t COLLATE \"C\") ILIKE t", &[("t", "é")], False),
