@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 use super::postgres::{Cluster, Locale, crashes, program};
+use super::rng::Rng;
 
 /// A row as clients see it: column to text or NULL.
 pub type Row = BTreeMap<String, Option<String>>;
@@ -164,6 +165,24 @@ impl Session {
     /// Runs statements that may be refused.
     pub async fn try_sql(&self, sql: &str) -> Result<(), tokio_postgres::Error> {
         self.client.batch_execute(sql).await
+    }
+
+    /// A transaction of up to so many statements, of which those that are refused are undone, and some others; now and
+    /// then all of it. One that has lost a deadlock cannot go on: its commit is a roll-back.
+    pub async fn transaction(
+        &self,
+        rng: &mut Rng,
+        most: i64,
+        statement: impl Fn(&mut Rng) -> String,
+    ) {
+        self.sql("BEGIN").await;
+        for _ in 0..rng.between(1, most) {
+            self.sql("SAVEPOINT s").await;
+            let refused = self.try_sql(&statement(rng)).await.is_err();
+            let undone = refused || rng.percent(10);
+            self.sql(if undone { "ROLLBACK TO s" } else { "RELEASE s" }).await;
+        }
+        self.sql(if rng.percent(90) { "COMMIT" } else { "ROLLBACK" }).await;
     }
 
     /// The rows of a query, every value as its output function prints it.

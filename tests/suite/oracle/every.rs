@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::templates::{self, COLUMNS, TABLES, filter, value};
 use crate::harness::{
-    Cluster, Database, Follower, Following, Locale, Request, Rng, Session, Shape, World, size,
+    Cluster, Database, Follower, Following, Locale, Request, Rng, Shape, World, size,
 };
 
 const IDS: usize = 16;
@@ -111,7 +111,7 @@ async fn burst(world: &mut World, rng: &mut Rng) -> usize {
         let (session, mut rng) = (world.db.session().await, rng.fork());
         writers.push(tokio::spawn(async move {
             for _ in 0..TRANSACTIONS {
-                transaction(&session, &mut rng).await;
+                session.transaction(&mut rng, 6, statement).await;
             }
         }));
     }
@@ -130,18 +130,6 @@ async fn burst(world: &mut World, rng: &mut Rng) -> usize {
         writer.await.expect("a writer failed, see above");
     }
     crashes
-}
-
-/// Several statements over all tables, some undone; a deadlock ends it.
-async fn transaction(session: &Session, rng: &mut Rng) {
-    session.sql("BEGIN").await;
-    for _ in 0..rng.between(1, 6) {
-        session.sql("SAVEPOINT s").await;
-        let refused = session.try_sql(&statement(rng)).await.is_err();
-        let undone = refused || rng.percent(10);
-        session.sql(if undone { "ROLLBACK TO s" } else { "RELEASE s" }).await;
-    }
-    session.sql(if rng.percent(90) { "COMMIT" } else { "ROLLBACK" }).await;
 }
 
 fn statement(rng: &mut Rng) -> String {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::generate::{COLUMNS, Filters};
-use crate::harness::{Following, Rng, Session, Shape, World, size};
+use crate::harness::{Following, Rng, Shape, World, size};
 
 const IDS: i64 = 12;
 const TRANSACTIONS: usize = 120;
@@ -55,7 +55,7 @@ async fn burst(world: &mut World, rng: &mut Rng, following: &mut Vec<Following>)
         let (session, mut rng) = (world.db.session().await, rng.fork());
         writers.push(tokio::spawn(async move {
             for _ in 0..TRANSACTIONS {
-                transaction(&session, &mut rng).await;
+                session.transaction(&mut rng, 5, statement).await;
             }
         }));
     }
@@ -83,22 +83,6 @@ async fn burst(world: &mut World, rng: &mut Rng, following: &mut Vec<Following>)
         writer.await.expect("a writer failed, see above");
     }
     crashes
-}
-
-async fn transaction(session: &Session, rng: &mut Rng) {
-    session.sql("BEGIN").await;
-    for _ in 0..rng.between(1, 5) {
-        session.sql("SAVEPOINT s").await;
-        let refused = session.try_sql(&statement(rng)).await.is_err();
-        let undone = refused || rng.percent(10);
-        session.sql(if undone { "ROLLBACK TO s" } else { "RELEASE s" }).await;
-        if refused {
-            // Deadlocks and taken keys: what is left of the transaction goes on.
-            continue;
-        }
-    }
-    // A transaction that lost a deadlock cannot go on; its commit is a roll-back.
-    session.sql(if rng.percent(90) { "COMMIT" } else { "ROLLBACK" }).await;
 }
 
 fn statement(rng: &mut Rng) -> String {
