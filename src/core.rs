@@ -229,11 +229,12 @@ async fn wire(
     let engine = start_dataflow(Results::new(appender, stores.appender.clone()), &ends)?;
     let schemas =
         Schemas::new(database.clone(), Arc::clone(&stores.layouts)).knowing(rewrites(&mut stores));
-    let shapes = revive(&mut stores, &schemas, &log, &engine, &meta).await?;
+    let repaired = meta.repaired(writer.end());
+    let shapes = revive(&mut stores, &schemas, &log, &engine, (&meta, repaired)).await?;
     let (unsealed, begun_after) = (log.unsealed(&commits), writer.last_commit());
     let recent = Arc::new(RecentCommits::since(meta.moved(), commits));
     let (rolled, rolled_files) = mpsc::unbounded_channel();
-    let (plans, reached) = (member_plans(&shapes), (meta.repaired(), writer.end()));
+    let (plans, reached) = (member_plans(&shapes), (repaired, writer.end()));
     let (members, watch, checkpoint) =
         members::start(stores.members, plans, settings.subquery_memory, &log, reached, &ends)
             .await?;
@@ -349,9 +350,8 @@ async fn revive(
     schemas: &Schemas,
     log: &ChangeLog,
     engine: &Engine,
-    meta: &MetaFile,
+    (meta, repaired): (&MetaFile, Lsn),
 ) -> anyhow::Result<Vec<Shape>> {
-    let repaired = meta.repaired();
     [&stores.logs, &stores.members.logs].into_iter().for_each(|logs| logs.note_seen(meta.seen()));
     let (records, found) = (std::mem::take(&mut stores.records), std::mem::take(&mut stores.found));
     let (shapes, left_out) = restore(

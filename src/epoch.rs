@@ -200,10 +200,12 @@ impl MetaFile {
         MetaFile { storage: Arc::clone(storage), path, meta: Mutex::new(meta) }
     }
 
-    /// Where the last repair stands in the log.
+    /// Where the last repair stands in the log, which ends at `end`. Nowhere, if it was cut off before it was there:
+    /// nothing may be taken to stand where no log will ever be.
     #[must_use]
-    pub fn repaired(&self) -> Lsn {
-        self.meta.lock().unwrap_or_else(PoisonError::into_inner).repair.at
+    pub fn repaired(&self, end: Lsn) -> Lsn {
+        let at = self.meta.lock().unwrap_or_else(PoisonError::into_inner).repair.at;
+        if at < end { at } else { Lsn::ZERO }
     }
 
     /// Transactions before this place are of a history that did not go on: their ids may be given

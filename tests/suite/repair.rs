@@ -167,6 +167,29 @@ async fn killed_amid_repairs_the_server_does_them_again() {
     world.verify_all(11).await;
 }
 
+/// A repair notes where it will stand before it stands there: a start must not take that for a place in the log.
+#[tokio::test]
+async fn killed_before_a_repair_is_in_the_log_the_server_does_it_again() {
+    let mut world = World::new().await;
+    world.sql("CREATE TABLE big (id int PRIMARY KEY, n int); INSERT INTO big SELECT g, g FROM generate_series(1, 60000) g").await;
+    let big = world.follow(Shape::of("big")).await.through_outages();
+    world.drop_slot().await;
+    let reads = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' \
+                 AND query LIKE 'COPY%\"big\"%'";
+    let compares = async || (world.db.value(reads).await == "1").then_some(());
+    eventually("rows are compared", compares).await;
+    world.server.kill().await;
+    assert!(!world.server.logs().contains("the stream goes on from a new slot"));
+    world.sql("UPDATE big SET n = n + 1 WHERE id < 50").await;
+    world.server.restart().await;
+    // Made on what was repaired: its log and its thread begin where there is something.
+    let inner = Shape::of("big").filter("n IN (SELECT id FROM big WHERE id < 9)");
+    let mut followers = [big, world.follow(inner).await];
+    world.compare_all(&mut followers).await;
+    assert_eq!(followers[0].refetches, 0);
+    world.verify_all(2).await;
+}
+
 #[tokio::test]
 async fn killed_while_its_slot_waits_to_be_made_the_server_makes_it_at_the_next_start() {
     let mut world = world_of_its_own(&[]).await;

@@ -293,7 +293,10 @@ impl Drop for Server {
         if std::thread::panicking() {
             let logs = self.logs();
             let skipped = logs.lines().count().saturating_sub(200);
-            let shown: Vec<&str> = logs.lines().skip(skipped).collect();
+            // What was usual may have been told a thousand times since what matters.
+            let unusual = |(at, line): &(usize, &str)| *at >= skipped || !line.contains(" INFO ");
+            let shown = logs.lines().enumerate().filter(unusual).map(|(_, line)| line);
+            let shown: Vec<&str> = shown.collect();
             println!("--- the server's log ---\n{}\n---", shown.join("\n"));
         }
     }
