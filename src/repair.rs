@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::core::CoreEnd;
 use crate::epoch::{MetaFile, RepairSeen};
 use crate::ingest::{Entry, RepairEntry};
-use crate::limits::{RECONNECT_PAUSE, REPAIR_POSTINGS_MAX, REPAIR_TRANSACTIONS_MAX};
+use crate::limits::RECONNECT_PAUSE;
 use crate::replication::partitions::{Partition, partitions};
 use crate::replication::preflight;
 use crate::replication::session::{self, Cluster, Session, SessionError};
@@ -32,6 +32,11 @@ use crate::shapes::visibility::Visibility;
 use crate::shapes::{Registry, Shape};
 
 mod members;
+mod places;
+
+pub(crate) use places::Place;
+pub use places::first_place;
+use places::pieces;
 
 /// How long to wait before looking again how far the dataflow has come.
 const SETTLE_PAUSE: Duration = Duration::from_millis(10);
@@ -125,7 +130,11 @@ impl Stream {
             {
                 return end;
             }
-            let error = self.session.run().await;
+            let (session, error) = match self.session.run().await {
+                Ok(ended) => ended,
+                Err(error) => return CoreEnd::Failed(error.into()),
+            };
+            self.session = session;
             match error {
                 error if error.loses_the_slot() => lost = Some(error.to_string()),
                 SessionError::OtherDatabase(_) | SessionError::PublicationLost(_) => {
@@ -364,23 +373,6 @@ impl Stream {
     }
 }
 
-/// Where a repair stands.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
-    /// Where the new slot begins.
-    pub begin: Lsn,
-    /// Where what was streamed before ends.
-    pub end: Lsn,
-    /// A transaction of our own.
-    pub xid: u32,
-}
-
-impl Place {
-    fn at(self) -> Lsn {
-        Lsn(self.begin.0.saturating_sub(1))
-    }
-}
-
 /// Ends the repair's transaction in the change log. Once that is durable, what shapes lack goes into
 /// their logs; that is durable when it returns how many entries there were. `None` if the process is
 /// ending.
@@ -416,28 +408,6 @@ pub(crate) async fn bring(
     Some(entries)
 }
 
-/// The first place that a repair at `at` may take.
-#[must_use]
-pub fn first_place(at: Lsn) -> Lsn {
-    Lsn(at.0.saturating_sub(REPAIR_TRANSACTIONS_MAX - 1))
-}
-
-/// Cuts what a shape is brought into transactions, the last one at `at`. Each is complete, so that
-/// one that is there after a crash, without those after it, looks like any other.
-fn pieces(mut postings: Vec<Posting>, at: Lsn, places: u64) -> Vec<(Lsn, Vec<Posting>)> {
-    let most = usize::try_from(places.clamp(1, REPAIR_TRANSACTIONS_MAX)).unwrap_or(1);
-    let size = REPAIR_POSTINGS_MAX.max(postings.len().div_ceil(most));
-    let mut pieces = Vec::new();
-    while !postings.is_empty() {
-        let rest = postings.split_off(size.min(postings.len()));
-        postings.last_mut().into_iter().for_each(|last| last.last = true);
-        pieces.push(std::mem::replace(&mut postings, rest));
-    }
-    let count = pieces.len() as u64;
-    let place = |number: usize| Lsn(at.0 - (count - 1 - number as u64));
-    pieces.into_iter().enumerate().map(|(number, piece)| (place(number), piece)).collect()
-}
-
 fn later(error: impl Into<anyhow::Error>) -> Unrepaired {
     Unrepaired::Later(error.into())
 }
@@ -455,46 +425,4 @@ fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let since = since.saturating_sub(Duration::from_secs(POSTGRES_EPOCH));
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use brooklet_dataflows::Verdict;
-
-    use super::*;
-
-    fn postings(count: usize) -> Vec<Posting> {
-        let posting = |seq| Posting {
-            seq,
-            op_position: 2 * seq,
-            verdict: Verdict::Insert,
-            last: false,
-            weight: 1,
-            breaks_promise: false,
-        };
-        (0..count as u64).map(posting).collect()
-    }
-
-    #[test]
-    fn what_a_shape_lacks_is_cut_into_complete_transactions_that_end_before_the_slot() {
-        assert!(pieces(Vec::new(), Lsn(100), 9).is_empty());
-        for (count, places, expected) in [
-            (1, 1, 1),
-            (REPAIR_POSTINGS_MAX, 9, 1),
-            (REPAIR_POSTINGS_MAX + 1, 9, 2),
-            (REPAIR_POSTINGS_MAX * 3, 2, 2),
-            (REPAIR_POSTINGS_MAX * 40, 1000, 32),
-        ] {
-            let at = Lsn(1000);
-            let pieces = pieces(postings(count), at, places);
-            assert_eq!(pieces.len(), expected, "{count} in {places}");
-            assert_eq!(pieces.last().unwrap().0, at);
-            assert!(pieces[0].0 >= first_place(at) && pieces[0].0.0 + places > at.0);
-            assert!(pieces.is_sorted_by(|a, b| a.0 < b.0));
-            let lasts = pieces.iter().flat_map(|(_, p)| p.iter().filter(|p| p.last)).count();
-            assert!(lasts == expected && pieces.iter().all(|(_, p)| p.last().unwrap().last));
-            let seqs = pieces.iter().flat_map(|(_, p)| p.iter().map(|p| p.seq));
-            assert!(seqs.eq(0..count as u64));
-        }
-    }
 }

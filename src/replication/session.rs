@@ -16,7 +16,7 @@ use brooklet_sql::{Lsn, Relation, statement};
 use pgwire_replication::{
     Lsn as WireLsn, PgWireError, ReplicationClient, ReplicationConfig, ReplicationEvent,
 };
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_postgres::Client;
 
 use super::assemble::Assembler;
@@ -140,8 +140,27 @@ pub async fn identify(wire: ReplicationConfig) -> Result<Cluster, SessionError> 
 }
 
 impl Session {
+    /// Streams until that cannot be retried; gives itself back, and why. An error if there is no thread for it.
+    ///
+    /// It has a thread of its own, on which the reader of the wire and who takes from it take turns: of two threads
+    /// each message may have to wake the other one, which costs several times what a small transaction does.
+    pub async fn run(mut self) -> std::io::Result<(Session, SessionError)> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (mut done, ended) = oneshot::channel();
+        std::thread::Builder::new().name("replication".into()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    error = self.stream_on() => { _ = done.send((self, error)); }
+                    // Nobody wants it any more.
+                    () = done.closed() => {}
+                }
+            });
+        })?;
+        ended.await.map_err(|_| std::io::Error::other("thread replication panicked"))
+    }
+
     /// Streams, and connects again after every loss; returns only what cannot be retried.
-    pub async fn run(&mut self) -> SessionError {
+    async fn stream_on(&mut self) -> SessionError {
         let mut pause = RECONNECT_PAUSE.0;
         loop {
             let begun = Instant::now();
