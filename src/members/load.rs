@@ -247,11 +247,11 @@ pub async fn changed(
 }
 
 /// Ends the shapes whose inner tables are no longer what they were, also if no write ever says so; those that are
-/// about one of `out`, which were not published for a while.
-pub async fn reconcile(registry: &Arc<Registry>, out: &HashSet<u32>) {
+/// about one of `out`, which were not published for a while. `false` if that is not known now.
+pub async fn reconcile(registry: &Arc<Registry>, out: &HashSet<u32>) -> bool {
     let shapes = registry.finished_with_subqueries();
     if shapes.is_empty() {
-        return;
+        return true;
     }
     match changed(registry.workshop(), &shapes, |now| !out.contains(&now.oid)).await {
         Ok(ended) if ended.is_empty() => {}
@@ -262,6 +262,10 @@ pub async fn reconcile(registry: &Arc<Registry>, out: &HashSet<u32>) {
             );
             registry.remove(ended).await;
         }
-        Err(error) => tracing::debug!(%error, "cannot look after the tables of subqueries"),
+        Err(error) => {
+            tracing::debug!(%error, "cannot look after the tables of subqueries");
+            return false;
+        }
     }
+    true
 }

@@ -22,6 +22,8 @@ struct Known {
     holds: bool,
     /// Whether it was another one before that, under which there are shapes.
     again: bool,
+    /// Whether such shapes are ending. As long as one of both is so, what is noted is the other one.
+    ending: bool,
 }
 
 impl Memberships {
@@ -31,7 +33,7 @@ impl Memberships {
         tables: impl IntoIterator<Item = (u32, Option<u32>)>,
         noted: impl Fn(u32, u32) + Send + Sync + 'static,
     ) -> Memberships {
-        let known = |membership| Known { membership, holds: true, again: false };
+        let known = |membership| Known { membership, holds: true, again: false, ending: false };
         let tables = tables.into_iter().map(|(table, membership)| (table, known(membership)));
         Memberships { known: Mutex::new(tables.collect()), noted: Box::new(noted) }
     }
@@ -41,17 +43,34 @@ impl Memberships {
         self.known().get(&table).filter(|known| known.holds).map(|known| known.membership)
     }
 
-    /// It is prepared.
+    /// It is prepared. Where shapes stand for another one this is noted once they have ended: else the next process
+    /// would take them for right, if this one ends first.
     pub fn prepared(&self, table: u32, membership: u32) {
-        {
+        let older = {
             let mut known = self.known();
             let before = known.get(&table);
             let again = before.is_some_and(|before| {
                 before.again || before.membership.is_some_and(|before| before != membership)
             });
-            known.insert(table, Known { membership: Some(membership), holds: true, again });
+            let ending = before.is_some_and(|before| before.ending);
+            let now = Known { membership: Some(membership), holds: true, again, ending };
+            known.insert(table, now);
+            again || ending
+        };
+        if !older {
+            (self.noted)(table, membership);
         }
-        (self.noted)(table, membership);
+    }
+
+    /// The shapes that a table was out for have ended, on disk.
+    pub fn ended(&self, table: u32) {
+        let now = {
+            let mut all = self.known();
+            let Some(known) = all.get_mut(&table) else { return };
+            let all_ended = std::mem::take(&mut known.ending) && !known.again;
+            known.membership.filter(|_| all_ended)
+        };
+        now.into_iter().for_each(|membership| (self.noted)(table, membership));
     }
 
     /// It may no longer be prepared. What shapes stand for is the same.
@@ -60,12 +79,13 @@ impl Memberships {
     }
 
     /// Whether finished shapes of a table may lack something, now that this is its membership: it was taken
-    /// out, and is back or not.
+    /// out, and is back or not. It is so until [`Memberships::ended`].
     pub fn was_out(&self, table: u32, membership: Option<u32>) -> bool {
         let adopted = {
             let mut all = self.known();
             let Some(known) = all.get_mut(&table) else { return false };
-            if std::mem::take(&mut known.again) {
+            known.ending |= std::mem::take(&mut known.again);
+            if known.ending {
                 return true;
             }
             if known.membership.is_some() {
@@ -112,9 +132,20 @@ mod tests {
         assert_eq!(members.holding(1), None);
         members.prepared(1, 12);
         assert!(members.was_out(1, Some(12)), "its older shapes");
-        assert!(!members.was_out(1, Some(12)), "they have been told");
+        members.prepared(1, 12);
+        assert!(members.was_out(1, Some(12)), "they have not ended yet");
+        assert_eq!(*notes.lock().unwrap(), [(2, 20)]);
+        members.ended(1);
+        assert!(!members.was_out(1, Some(12)));
         members.prepared(3, 30);
         assert!(!members.was_out(3, Some(30)));
         assert_eq!(*notes.lock().unwrap(), [(2, 20), (1, 12), (3, 30)]);
+        members.prepared(1, 13);
+        assert!(members.was_out(1, Some(13)));
+        members.prepared(1, 14);
+        members.ended(1);
+        assert!(members.was_out(1, Some(14)), "others than those that have ended");
+        members.ended(1);
+        assert_eq!(*notes.lock().unwrap(), [(2, 20), (1, 12), (3, 30), (1, 14)]);
     }
 }

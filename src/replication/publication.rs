@@ -266,6 +266,11 @@ impl Publication {
         self.members.was_out(table, membership)
     }
 
+    /// See [`Memberships::ended`].
+    pub fn ended(&self, table: u32) {
+        self.members.ended(table);
+    }
+
     fn asked(&self, table: u32) -> Arc<Asked> {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(asked.entry(table).or_default())

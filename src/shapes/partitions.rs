@@ -69,14 +69,16 @@ impl Partitions {
             let mut all = self.known();
             let Some(known) = all.get_mut(&root) else { return Ok(()) };
             let before = known.leaves.insert(leaf, target.link.clone());
-            match before {
-                Some(link) if link == target.link => return Ok(()),
-                None if target.created => {}
-                // Attached, or away for a while: its rows were not all in the stream.
-                _ => self.end(root, known),
+            let is_known = before.as_ref() == Some(&target.link);
+            if !is_known {
+                if before.is_some() || !target.created {
+                    // Attached, or away for a while: its rows were not all in the stream.
+                    self.end(root, known);
+                }
+                self.catalog.note_partitions(root, known);
             }
-            self.catalog.note_partitions(root, known);
         }
+        // Also if it is known: whoever noted it may not have waited yet.
         self.catalog.sync().await
     }
 
@@ -151,5 +153,57 @@ impl Partitions {
 
     fn known(&self) -> MutexGuard<'_, HashMap<u32, KnownPartitions>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::pin::pin;
+
+    use brooklet_sql::{Relation, RelationName, ReplicaIdentity};
+    use futures_util::poll;
+
+    use super::*;
+    use crate::storage::Directory;
+
+    #[tokio::test]
+    async fn a_partition_is_on_disk_before_its_rows_whoever_noted_it() {
+        let (dir, name) = (tempfile::tempdir().unwrap(), |table: &str| RelationName {
+            schema: "public".into(),
+            table: table.into(),
+        });
+        let path = dir.path().join(Path::new("catalog.log"));
+        let opened = Catalog::open(&Directory::handle(), &path, &HashSet::new());
+        let catalog = Arc::new(opened.unwrap().0);
+        let layouts = Arc::new(Layouts::new(HashMap::new(), std::iter::empty()));
+        let (stale, _) = mpsc::unbounded_channel();
+        let partitions = Partitions::new(BTreeMap::new(), Arc::clone(&catalog), stale, layouts);
+        let leaf = Partition {
+            root: 1,
+            oid: 2,
+            name: name("leaf"),
+            created: true,
+            link: "l".into(),
+            streamed: true,
+            full_identity: true,
+        };
+        let relation = Relation {
+            oid: 1,
+            name: name("root"),
+            identity: ReplicaIdentity::Full,
+            columns: Vec::new(),
+            order: Vec::new(),
+        };
+        let target = Target { relation, created: true, link: "l".into() };
+        let paused = catalog.pause().await;
+        let now = [leaf];
+        let mut looked = pin!(partitions.agree(1, &now));
+        assert!(poll!(looked.as_mut()).is_pending());
+        let mut streamed = pin!(partitions.joined(2, &target));
+        assert!(poll!(streamed.as_mut()).is_pending(), "nobody knows of it after a crash");
+        drop(paused);
+        looked.await.unwrap();
+        streamed.await.unwrap();
     }
 }

@@ -59,9 +59,10 @@ pub async fn reconcile(registry: &Arc<Registry>) -> Result<(), DatabaseError> {
             registry.remove(wrong).await;
         }
     }
-    reconcile_partitions(workshop, &oids).await?;
-    crate::members::load::reconcile(registry, &out).await;
-    Ok(())
+    if crate::members::load::reconcile(registry, &out).await {
+        out.into_iter().for_each(|oid| workshop.publication.ended(oid));
+    }
+    reconcile_partitions(workshop, &oids).await
 }
 
 /// The finished shapes of a table that are not `right` any more, which is asked of a template and the columns that a

@@ -34,8 +34,8 @@ pub struct Retention {
     disk_max: Option<u64>,
     /// Up to here the change log was free of readers and newcomers a round ago.
     free_to: Lsn,
-    /// Files of shapes with subqueries that nobody referred to a round ago.
-    unused: Vec<Numbers>,
+    /// Files of shapes with subqueries that nobody referred to a round ago, and how many ends had been told by then.
+    unused: (Vec<Numbers>, u64),
     /// Batches that were copied a round ago.
     copied: Vec<BatchPlace>,
     /// Packs that are mostly unused, each with the shapes that may have rows there.
@@ -76,7 +76,7 @@ impl Retention {
             registry,
             disk_max,
             free_to: Lsn::ZERO,
-            unused: Vec::new(),
+            unused: (Vec::new(), 0),
             copied: Vec::new(),
             sparse: HashMap::new(),
             looked: Looked::default(),
@@ -106,11 +106,7 @@ impl Retention {
         packs.release(&std::mem::take(&mut self.copied));
         // One that fails does not keep the others from giving back.
         let postings = self.clean_postings().await;
-        // Rows lie in these at places that postings name: they go as a whole or not at all.
-        let of_members = &self.registry.workshop().members.postings;
-        let unused = std::mem::replace(&mut self.unused, of_members.unused());
-        let deleted = of_members.delete_unused(&unused);
-        let deleted = deleted.map_err(|error| CreateError::Internal(error.to_string()));
+        let deleted = self.delete_unused();
         let catalog = clean_catalog(&self.registry).await;
         let packs = self.clean_packs().await;
         let changes = match visible.await {
@@ -145,6 +141,19 @@ impl Retention {
             self.looked.postings = Some(now);
         }
         Ok(())
+    }
+
+    /// Rows lie in files of shapes with subqueries at places that postings name: they go as a whole or not at all. Not
+    /// before the catalogue knows of the ends that they tell of.
+    fn delete_unused(&mut self) -> Result<(), CreateError> {
+        let members = &self.registry.workshop().members;
+        let now = (members.postings.unused(), members.logs.ends_told());
+        let (unused, told) = std::mem::replace(&mut self.unused, now);
+        if members.logs.ends_settled() < told {
+            return Ok(());
+        }
+        let deleted = members.postings.delete_unused(&unused);
+        deleted.map_err(|error| CreateError::Internal(error.to_string()))
     }
 
     async fn clean_changes(&mut self, visible: &Visibility) -> Result<(), CreateError> {

@@ -26,8 +26,14 @@ const fn quiet(steps: usize) -> Plan {
 
 /// A server that has been restarted after some life, and its disk.
 pub(super) fn grown(seed: u64) -> (Life, Faulty) {
+    grown_with(seed, false)
+}
+
+/// The same, of shapes with subqueries, too.
+fn grown_with(seed: u64, subqueries: bool) -> (Life, Faulty) {
     let mut rng = Rng::new(seed);
     let (world, disk) = (world(&mut rng), Faulty::new(rng.fork()));
+    let world = World { subqueries, ..world };
     let (life, outcome) = live(started(world, &disk), &disk, quiet(300));
     outcome.unwrap();
     let (world, disk) = (life.end(), disk.restart(false));
@@ -246,6 +252,51 @@ fn an_end_is_told_by_its_frame_until_the_catalogue_has_it_on_disk() {
         }
     }
     assert!(held_back > 4 && rewritten > 4, "{held_back} {rewritten}");
+}
+
+#[test]
+fn a_file_that_tells_of_ends_stays_until_the_catalogue_has_them_on_disk() {
+    let (mut held_back, mut deleted) = (0, 0);
+    for seed in 0..20 {
+        for freed in [false, true] {
+            let (life, disk) = grown_with(seed, true);
+            let free = Arc::new(Mutex::new(None));
+            let own = Arc::clone(&free);
+            let begins = [
+                arrive(true),
+                act(move |life| {
+                    *own.lock().unwrap() = Some(hold_catalog(life));
+                    life.postgres().lock().unwrap().truncate(0);
+                }),
+                arrive(true),
+            ];
+            let mut life = play(life, &disk, begins.into_iter().chain(roll(3)));
+            let shop = Arc::clone(&life.shop);
+            let (logs, files) = (&shop.members.logs, || shop.members.postings.complete().len());
+            let unsettled = logs.ends_told() > logs.ends_settled();
+            if freed {
+                free.lock().unwrap().take().unwrap().store(true, Ordering::SeqCst);
+                settle(&mut life);
+            }
+            let before = files();
+            for _ in 0..2 {
+                let visible = life.postgres().lock().unwrap().look().0;
+                let retention = Arc::clone(&life.retention);
+                life.tasks.push(Box::pin(async move {
+                    _ = retention.lock().await.round(async { Ok(visible) }).await;
+                }));
+                settle(&mut life);
+            }
+            let fewer = files() < before;
+            ends(life, &disk, false);
+            if unsettled {
+                assert!(freed || !fewer, "{seed}: the file has gone");
+                held_back += usize::from(!freed);
+                deleted += usize::from(freed && fewer);
+            }
+        }
+    }
+    assert!(held_back > 4 && deleted > 4, "{held_back} {deleted}");
 }
 
 #[test]

@@ -229,3 +229,55 @@ fn restarted(dir: &Path) -> Vec<Option<Vec<(Offset, Posting)>>> {
     .unwrap();
     logs.iter().map(entries).collect()
 }
+
+/// Notes how far all logs are said to be when a reader is woken.
+struct Woken {
+    logs: Arc<ShapeLogs>,
+    processed: std::sync::Mutex<Option<Lsn>>,
+}
+
+impl std::task::Wake for Woken {
+    fn wake(self: Arc<Woken>) {
+        *self.processed.lock().unwrap() = Some(self.logs.processed());
+    }
+}
+
+#[test]
+fn how_far_all_logs_are_is_said_after_the_last_of_them_can_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = Run::new(dir.path(), 1);
+    let (done, _) = oneshot::channel();
+    let shapes = vec![(ShapeId(1), Vec::new()), (ShapeId(2), Vec::new())];
+    let seen = Seen::new("1:1:".parse().unwrap(), Lsn(0));
+    run.appender.take(Command::Begin { shapes, seen, done }).unwrap();
+    run.appender.publish().unwrap();
+    let logs = Arc::clone(&run.appender.logs);
+    let mut readers = [0, 1].map(|at| {
+        let woken = Arc::new(Woken { logs: Arc::clone(&logs), processed: Default::default() });
+        (run.logs[at].subscribe(), woken)
+    });
+    let waiting = readers.each_mut().map(|(changed, woken)| {
+        let waker = std::task::Waker::from(Arc::clone(woken));
+        let mut changed = Box::pin(changed.changed());
+        let polled = changed.as_mut().poll(&mut std::task::Context::from_waker(&waker));
+        assert!(polled.is_pending());
+        (changed, Arc::clone(woken))
+    });
+    let posting = |seq| Posting {
+        seq,
+        op_position: 0,
+        verdict: Verdict::Insert,
+        last: true,
+        weight: 1,
+        breaks_promise: false,
+    };
+    let shapes =
+        [1, 2].map(|shape| ShapePostings { shape: ShapeId(shape), postings: vec![posting(shape)] });
+    run.tell(Collated::Transaction { lsn: Lsn(10), xid: 9, shapes: shapes.into() });
+    run.appender.publish().unwrap();
+    for (_, woken) in &waiting {
+        let told = woken.processed.lock().unwrap().expect("it is woken");
+        assert!(told < Lsn(10), "who looks now is told of what cannot be read");
+    }
+    assert_eq!(logs.processed(), Lsn(10));
+}
