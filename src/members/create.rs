@@ -46,7 +46,9 @@ pub async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), CreateErr
     let rows = load::add_unseen(&shop.change_log, &seen.visibility, streamed, rows).await?;
     let began = loaded(shop, shape, rows, seen).await?;
     let began = nudged(shop, began).await.map_err(|_| CreateError::Ended)?;
-    begin(shop, shape, began).await
+    let published =
+        |(table, membership): (&u32, &u32)| shop.publication.is_still(*table, *membership);
+    begin(shop, shape, began, || memberships.iter().all(published)).await
 }
 
 /// Where a shape begins, or why it cannot; told once the stream has passed its snapshot.
@@ -71,6 +73,7 @@ pub(crate) async fn begin(
     shop: &Workshop,
     shape: &Arc<Shape>,
     began: Began,
+    still_right: impl Fn() -> bool,
 ) -> Result<(), CreateError> {
     let Beginning { seen, rows } =
         began.map_err(|error| CreateError::Refused(error.to_string()))?;
@@ -87,7 +90,7 @@ pub(crate) async fn begin(
     }
     drop(rows);
     chunks.flush().map_err(|error| internal(error.to_string()))?;
-    finish(shop, shape, &seen, true, || true).await?;
+    finish(shop, shape, &seen, true, still_right).await?;
     if shape.log.large_beyond(fold::large_at(shape)) {
         // Fails only when the process is ending.
         _ = shop.large.send(shape.id());

@@ -24,6 +24,8 @@ struct Known {
     again: bool,
     /// Whether such shapes are ending. As long as one of both is so, what is noted is the other one.
     ending: bool,
+    /// Whether it was found to be out, and not prepared since: nothing stands for anything.
+    out: bool,
 }
 
 impl Memberships {
@@ -33,7 +35,8 @@ impl Memberships {
         tables: impl IntoIterator<Item = (u32, Option<u32>)>,
         noted: impl Fn(u32, u32) + Send + Sync + 'static,
     ) -> Memberships {
-        let known = |membership| Known { membership, holds: true, again: false, ending: false };
+        let known =
+            |membership| Known { membership, holds: true, again: false, ending: false, out: false };
         let tables = tables.into_iter().map(|(table, membership)| (table, known(membership)));
         Memberships { known: Mutex::new(tables.collect()), noted: Box::new(noted) }
     }
@@ -41,6 +44,13 @@ impl Memberships {
     /// The membership under which a table is prepared, if it is; `Some(None)` if only that one is not known.
     pub fn holding(&self, table: u32) -> Option<Option<u32>> {
         self.known().get(&table).filter(|known| known.holds).map(|known| known.membership)
+    }
+
+    /// Whether a shape that was begun under it is still right to stand for it: nobody knows of another one.
+    pub fn is_still(&self, table: u32, membership: u32) -> bool {
+        self.known()
+            .get(&table)
+            .is_none_or(|known| !known.out && known.membership.is_none_or(|now| now == membership))
     }
 
     /// It is prepared. Where shapes stand for another one this is noted once they have ended: else the next process
@@ -53,7 +63,8 @@ impl Memberships {
                 before.again || before.membership.is_some_and(|before| before != membership)
             });
             let ending = before.is_some_and(|before| before.ending);
-            let now = Known { membership: Some(membership), holds: true, again, ending };
+            let (membership, out) = (Some(membership), false);
+            let now = Known { membership, holds: true, again, ending, out };
             known.insert(table, now);
             again || ending
         };
@@ -89,7 +100,16 @@ impl Memberships {
                 return true;
             }
             if known.membership.is_some() {
-                return known.membership != membership;
+                known.ending = known.membership != membership;
+                if known.ending {
+                    // Those that are made from here on stand for what is found.
+                    (known.membership, known.holds) = (membership, false);
+                    known.out = membership.is_none();
+                }
+                return known.ending;
+            }
+            if known.out {
+                return false;
             }
             known.membership = membership;
             membership
@@ -141,11 +161,25 @@ mod tests {
         assert!(!members.was_out(3, Some(30)));
         assert_eq!(*notes.lock().unwrap(), [(2, 20), (1, 12), (3, 30)]);
         members.prepared(1, 13);
+        assert!(members.is_still(1, 13) && !members.is_still(1, 12) && members.is_still(9, 1));
         assert!(members.was_out(1, Some(13)));
         members.prepared(1, 14);
         members.ended(1);
         assert!(members.was_out(1, Some(14)), "others than those that have ended");
         members.ended(1);
         assert_eq!(*notes.lock().unwrap(), [(2, 20), (1, 12), (3, 30), (1, 14)]);
+        assert!(members.was_out(3, Some(31)), "it is back");
+        members.prepared(3, 31);
+        assert_eq!(notes.lock().unwrap().last(), Some(&(1, 14)), "as long as older ones are there");
+        members.ended(3);
+        assert!(!members.was_out(3, Some(31)), "those that were made meanwhile are right");
+        assert!(members.was_out(1, None) && !members.is_still(1, 14));
+        members.ended(1);
+        assert!(
+            !members.was_out(1, None) && !members.is_still(1, 14) && members.holding(1).is_none()
+        );
+        members.prepared(1, 15);
+        assert!(!members.was_out(1, Some(15)));
+        assert_eq!(notes.lock().unwrap()[4..], [(3, 31), (1, 15)]);
     }
 }

@@ -266,6 +266,11 @@ impl Publication {
         self.members.was_out(table, membership)
     }
 
+    /// See [`Memberships::is_still`].
+    pub fn is_still(&self, table: u32, membership: u32) -> bool {
+        self.members.is_still(table, membership)
+    }
+
     /// See [`Memberships::ended`].
     pub fn ended(&self, table: u32) {
         self.members.ended(table);

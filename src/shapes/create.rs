@@ -182,7 +182,10 @@ pub(super) async fn create_installed(
     let count = store(&mut chunks.shared(&shop.encoded), shape, rows).await?;
     shape.template.together.learn(count, waited + begun.elapsed());
     snapshot.end().await?;
-    let still_right = || shop.partitions.generation(table.oid) == generation;
+    let still_right = || {
+        shop.partitions.generation(table.oid) == generation
+            && shop.publication.is_still(table.oid, installed.membership)
+    };
     finish(shop, shape, &seen, late, still_right).await?;
     tell_if_large(shop, shape);
     Ok(())
@@ -355,6 +358,9 @@ pub(super) async fn finish_all(
     still_right: impl Fn() -> bool,
 ) -> Result<Vec<Result<(), CreateError>>, CreateError> {
     let Some(first) = shapes.first() else { return Ok(Vec::new()) };
+    if !still_right() {
+        return Ok(shapes.iter().map(|_| Err(CreateError::Ended)).collect());
+    }
     if late {
         make_durable(shop, shop.appender_of(first)).await?;
     } else if shapes.iter().any(|shape| !shape.newest().batches().is_empty()) {

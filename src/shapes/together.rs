@@ -334,7 +334,10 @@ async fn made(
         }
         good.extend(result.is_ok().then(|| Arc::clone(shape)));
     }
-    let still_right = || shop.partitions.generation(table.oid) == generation;
+    let still_right = || {
+        let published = |one: &Installed| shop.publication.is_still(table.oid, one.membership);
+        shop.partitions.generation(table.oid) == generation && batch.iter().all(published)
+    };
     let finished = create::finish_all(shop, &good, &seen, late, still_right).await?;
     let mut finished = finished.into_iter();
     let mut finish = |()| finished.next().unwrap_or(Err(CreateError::Ended));

@@ -252,7 +252,7 @@ pub(super) async fn make(
         let contains = commits.commits.iter().map(|commit| commit.lsn <= until).collect();
         records.lock().unwrap().change(shape.id(), |known| known.contains = Some(contains));
     }
-    create::begin(shop, shape, began).await
+    create::begin(shop, shape, began, || true).await
 }
 
 /// As `members::load::restore` does it.
