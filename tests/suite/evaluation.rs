@@ -57,12 +57,16 @@ async fn text_that_is_no_columns_is_folded_as_the_database_folds_it() {
     let filter = "upper(title::text) LIKE upper('%é%') OR lower(meta ->> 'a') = lower('Ä') OR id::text ILIKE '1%'";
     let items = world.follow(Shape::of("items").filter(filter)).await;
     let mut items = items.through_outages();
+    // Without a word that says so, but for an option.
+    let counted = Shape::of("items").filter("regexp_count(title, 'É', 1, 'i') > 0");
+    let mut counted = world.follow(counted).await.through_outages();
     for begin in [0, 20] {
         let sql = "INSERT INTO items VALUES (n + 1, 'x', NULL), (n + 2, 'xÉ', NULL), (n + 3, NULL, '{\"a\": \"ä\"}'),
                    (n + 4, NULL, '{\"a\": \"a\"}'), (n + 5, 'E', '{}'); UPDATE items SET title = 'é' WHERE id = n + 5";
         world.sql(&sql.replace("n +", &format!("{begin} +"))).await;
         let position = world.mark().await;
         world.compare(&mut items, position).await;
+        world.compare(&mut counted, position).await;
         world.server.kill().await;
         world.server.restart().await;
     }
