@@ -187,6 +187,9 @@ impl<'a> Resolver<'a> {
 
 /// Whether something of type `name` takes part, whose constants are of the collation `C`.
 fn has_name(item: &Scalar) -> bool {
+    if !item.data_type.is_collatable() {
+        return false;
+    }
     let element = item.data_type.element.as_deref();
     let mut found =
         item.data_type.oid == Oid::NAME || element.is_some_and(|one| one.oid == Oid::NAME);
