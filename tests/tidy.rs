@@ -208,6 +208,29 @@ fn no_part_knows_what_it_must_not() {
     check("who may use whom", breaches);
 }
 
+#[test]
+fn unsafe_code_is_where_a_function_of_c_is_declared_and_nowhere_else() {
+    let home = "sql/src/c_library.rs";
+    let mut breaches = Vec::new();
+    for source in sources().iter().filter(|source| !source.is_test() && source.name() != home) {
+        for (number, line) in source.code().filter(|(_, line)| has_word(line, "unsafe_code")) {
+            breaches.push(format!("{}:{number}: {}", source.name(), line.trim()));
+        }
+    }
+    for manifest in ["Cargo.toml", "dataflows/Cargo.toml", "sql/Cargo.toml"] {
+        let text = fs::read_to_string(root().join(manifest)).unwrap();
+        let strict = match manifest {
+            "Cargo.toml" => "unsafe_code = \"forbid\"",
+            "sql/Cargo.toml" => "unsafe_code = \"deny\"",
+            _ => "[lints]\nworkspace = true",
+        };
+        if !text.contains(strict) {
+            breaches.push(format!("{manifest}: without {strict}"));
+        }
+    }
+    check("unsafe code", breaches);
+}
+
 /// Whether a path or phrase occurs as itself, not as a part of a longer name.
 fn has_word(line: &str, word: &str) -> bool {
     let code = line.split("//").next().unwrap_or_default();

@@ -39,6 +39,7 @@ fn collation() -> Collation {
             CaseMap::new(ascii.chain(others))
                 .with_upper(('a'..='z').map(|c| (c, c.to_ascii_uppercase()))),
         )),
+        is_default: false,
     }
 }
 

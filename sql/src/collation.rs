@@ -198,7 +198,8 @@ impl CollationFacts {
             (true, _) => format!("{collate} with the characters of {ctype}"),
         };
         let order = if bytes { TextOrder::Bytes } else { TextOrder::Locale };
-        (Collation { name, order, deterministic: self.deterministic, case_map: None }, folding)
+        let (deterministic, is_default) = (self.deterministic, self.is_default);
+        (Collation { name, order, deterministic, case_map: None, is_default }, folding)
     }
 }
 
@@ -217,6 +218,10 @@ pub struct Collation {
     /// How it folds case, or `None` where folding is not one character for one (ICU): ILIKE is
     /// refused there.
     pub case_map: Option<Arc<CaseMap>>,
+    /// Whether it is the database's default, which is that of text without a collation of its own and gives way to
+    /// any other.
+    #[serde(default)]
+    pub is_default: bool,
 }
 
 impl Collation {
@@ -228,6 +233,7 @@ impl Collation {
             order: TextOrder::Bytes,
             deterministic: true,
             case_map: Some(Arc::new(CaseMap::ascii())),
+            is_default: false,
         }
     }
 

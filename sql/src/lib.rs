@@ -15,6 +15,7 @@
 extern crate self as brooklet_sql;
 
 mod access;
+mod c_library;
 mod calendar;
 mod catalog;
 pub mod collation;

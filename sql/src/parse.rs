@@ -428,7 +428,7 @@ impl<'a> Parser<'a> {
         let (at, operand) = (self.at(), Box::new(left));
         self.expect_symbol("(")?;
         if self.begins_subquery(at)? {
-            let query = Box::new(self.query()?);
+            let query = Box::new(self.query_of_all()?);
             return Ok(Syntax::Member { left: operand, query, negated });
         }
         let list = self.elements(")")?;

@@ -258,7 +258,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn predicate(&mut self, node: &Node) -> Result<Expr, WhereError> {
+    pub(super) fn predicate(&mut self, node: &Node) -> Result<Expr, WhereError> {
         let at = node.at;
         match &node.syntax {
             Syntax::Not(operand) => self.boolean(operand, "NOT").map(normalize::not),

@@ -125,6 +125,8 @@ pub(crate) enum Syntax {
 /// What stands behind IN and EXISTS: the rows of all its branches.
 #[derive(Debug, Clone)]
 pub(crate) struct Query {
+    /// Where `LIMIT` stands, if it does.
+    pub(crate) limit: Option<usize>,
     pub(crate) branches: Vec<Branch>,
     pub(crate) at: usize,
 }

@@ -149,6 +149,7 @@ fn all_cells_compile_or_are_known_refusals() {
         order: TextOrder::Bytes,
         deterministic: true,
         case_map: Some(Arc::new(CaseMap::new([]).with_upper([]))),
+        is_default: true,
     };
     let table = typed::table(&collation, "public");
     let forms = TYPES.iter().flat_map(|(column, constant)| {

@@ -103,16 +103,16 @@ async fn fill(client: &Client, rng: &mut Rng) {
     }
 }
 
-#[tokio::test]
-async fn what_is_printed_has_the_truth_value_of_what_was_written() {
+/// One connection with the tables, which tests that run at once must not have at once.
+async fn made() -> Client {
     let client = connect().await;
-    // Other tests have it in a schema of its own, and wait for the same lock.
+    // Other tests have the extension in a schema of its own, and wait for the same lock.
     client
         .batch_execute(
             "SELECT pg_advisory_lock(72665); CREATE SCHEMA IF NOT EXISTS brooklet_citext;
              CREATE EXTENSION IF NOT EXISTS citext SCHEMA brooklet_citext;
              ALTER EXTENSION citext SET SCHEMA brooklet_citext; SELECT pg_advisory_unlock(72665);
-             SET search_path = public, brooklet_citext",
+             SET search_path = public, brooklet_citext; SELECT pg_advisory_lock(72666)",
         )
         .await
         .unwrap();
@@ -120,6 +120,40 @@ async fn what_is_printed_has_the_truth_value_of_what_was_written() {
         let sql = format!("DROP TABLE IF EXISTS {table}; CREATE TABLE {table} {COLUMNS}");
         client.batch_execute(&sql).await.unwrap();
     }
+    client
+}
+
+/// Compares each truth value of a filter and of what it is rewritten to, since NULL may be as good as false: how many
+/// answers, and how many of them say that it is unknown.
+async fn compare(client: &Client, tables: &Tables, table: &str, text: &str) -> (usize, usize) {
+    let schema = tables.values().find(|known| known.name.table == table).unwrap();
+    let (mut rows, mut unknown) = (0, 0);
+    for (text, is_unknown) in [
+        (text.to_owned(), false),
+        (format!("NOT ({text})"), false),
+        (format!("({text}) IS UNKNOWN"), true),
+    ] {
+        let predicate = compile_with(&text, &[], schema, tables)
+            .unwrap_or_else(|error| panic!("{table} WHERE {text}: {error}"));
+        let printed = predicate.sql();
+        let again = compile_printed(&printed, schema, tables).unwrap();
+        assert_eq!(again.sql(), printed, "{text}");
+        assert_eq!(again, predicate, "what its text does not say: {text}");
+        let sql = format!("SELECT id, ({text}) IS TRUE, ({printed}) IS TRUE FROM {table}");
+        let found = client.query(&sql, &[]).await;
+        for row in found.unwrap_or_else(|error| panic!("{sql}: {error:?}")) {
+            let (id, written, rewritten): (i32, bool, bool) = (row.get(0), row.get(1), row.get(2));
+            assert_eq!(written, rewritten, "row {id}: {table} WHERE {text}\n{printed}");
+            rows += 1;
+            unknown += usize::from(written && is_unknown);
+        }
+    }
+    (rows, unknown)
+}
+
+#[tokio::test]
+async fn what_is_printed_has_the_truth_value_of_what_was_written() {
+    let client = made().await;
     let seed = std::env::var("BROOKLET_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
     let mut rng = Rng(seed.unwrap_or(20));
     let rounds = std::env::var("BROOKLET_TEST_ROUNDS").ok().and_then(|n| n.parse().ok());
@@ -130,30 +164,40 @@ async fn what_is_printed_has_the_truth_value_of_what_was_written() {
         }
         let table = TABLES[rng.below(TABLES.len())];
         let text = Filters::new(&TABLES, &mut |bound| rng.below(bound)).filter(table);
-        let schema = tables.values().find(|known| known.name.table == table).unwrap();
-        // Where NULL is as good as false it may be either: each truth value is asked for.
-        for (text, is_unknown) in [
-            (text.clone(), false),
-            (format!("NOT ({text})"), false),
-            (format!("({text}) IS UNKNOWN"), true),
-        ] {
-            let predicate = compile_with(&text, &[], schema, &tables)
-                .unwrap_or_else(|error| panic!("{table} WHERE {text}: {error}"));
-            let printed = predicate.sql();
-            let again = compile_printed(&printed, schema, &tables).unwrap();
-            assert_eq!(again.sql(), printed, "{text}");
-            assert_eq!(again, predicate, "what its text does not say: {text}");
-            let sql = format!("SELECT id, ({text}) IS TRUE, ({printed}) IS TRUE FROM {table}");
-            let found = client.query(&sql, &[]).await;
-            for row in found.unwrap_or_else(|error| panic!("{sql}: {error:?}")) {
-                let (id, written, rewritten): (i32, bool, bool) =
-                    (row.get(0), row.get(1), row.get(2));
-                assert_eq!(written, rewritten, "row {id}: {table} WHERE {text}\n{printed}");
-                rows += 1;
-                unknown += usize::from(written && is_unknown);
-            }
-        }
+        let found = compare(&client, &tables, table, &text).await;
+        (rows, unknown) = (rows + found.0, unknown + found.1);
     }
     println!("{rows} answers, {unknown} of them of what is unknown");
     assert!(unknown > rows / 100 && rows > 100, "nothing was compared");
+}
+
+/// Every form of a subquery there is in SQL: `taken` means what it means to Postgres, `unsupported` is refused at a
+/// place and with words though Postgres takes it, `wrong` is to Postgres, too.
+const FORMS: &str = include_str!("generate/subqueries.tsv");
+
+#[tokio::test]
+async fn every_form_is_taken_as_postgres_takes_it_or_refused_at_a_place() {
+    let client = made().await;
+    let (tables, mut rng) = (tables(), Rng(7));
+    let schema = tables.values().find(|known| known.name.table == TABLES[0]).unwrap();
+    for round in 0..6 {
+        fill(&client, &mut rng).await;
+        for line in FORMS.lines() {
+            let mut words = line.split('\t');
+            let (verdict, text) = (words.next().unwrap(), words.next().unwrap());
+            if verdict == "taken" {
+                compare(&client, &tables, TABLES[0], text).await;
+                continue;
+            }
+            let theirs = client.prepare(&format!("SELECT FROM {} WHERE {text}", TABLES[0])).await;
+            assert_eq!(theirs.is_ok(), verdict == "unsupported", "{text}: {:?}", theirs.err());
+            let reason = match compile_with(text, &[], schema, &tables) {
+                Err(error) => error.to_string(),
+                Ok(predicate) => panic!("{text} is taken, as {}", predicate.sql()),
+            };
+            let expected = words.next().unwrap();
+            assert!(reason.starts_with(expected), "{text}: {reason}\nnot {expected}");
+            assert!(round > 0 || reason.starts_with("At location "), "{text}: {reason}");
+        }
+    }
 }

@@ -241,7 +241,9 @@ async fn define(core: &Core, question: &Question, fresh: bool) -> Result<Defined
 /// Whether a filter may need case folding; may say yes too often.
 fn folds(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
-    ["~*", "~~*", "ilike", "lower", "upper", "initcap"].iter().any(|fold| text.contains(fold))
+    // Regular expressions may have an option for it.
+    let folding = ["~*", "~~*", "ilike", "lower", "upper", "initcap", "regexp_"];
+    folding.iter().any(|fold| text.contains(fold))
 }
 
 async fn delete(http: &Http, query: &Query) -> Result<Response, Refusal> {

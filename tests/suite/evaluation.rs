@@ -49,6 +49,34 @@ async fn a_row_for_which_the_filter_fails_does_not_match_and_is_counted() {
     reached(&mut items, "DELETE FROM items WHERE id = 3", &["1", "4"], 6).await;
 }
 
+/// It has the database's default collation, which the next process knows, too.
+#[tokio::test]
+async fn text_that_is_no_columns_is_folded_as_the_database_folds_it() {
+    let mut world = World::new().await;
+    world.sql("CREATE TABLE items (id int PRIMARY KEY, title text, meta jsonb)").await;
+    let filter = "upper(title::text) LIKE upper('%é%') OR lower(meta ->> 'a') = lower('Ä') OR id::text ILIKE '1%'";
+    let items = world.follow(Shape::of("items").filter(filter)).await;
+    let mut items = items.through_outages();
+    // Without a word that says so, but for an option.
+    let counted = Shape::of("items").filter("regexp_count(title, 'X', 1, 'i') > 0");
+    let mut counted = world.follow(counted).await.through_outages();
+    for begin in [0, 20] {
+        let sql = "INSERT INTO items VALUES (n + 1, 'x', NULL), (n + 2, 'xÉ', NULL), (n + 3, NULL, '{\"a\": \"ä\"}'),
+                   (n + 4, NULL, '{\"a\": \"a\"}'), (n + 5, 'E', '{}'); UPDATE items SET title = 'é' WHERE id = n + 5";
+        world.sql(&sql.replace("n +", &format!("{begin} +"))).await;
+        let position = world.mark().await;
+        world.compare(&mut items, position).await;
+        world.compare(&mut counted, position).await;
+        world.server.kill().await;
+        world.server.restart().await;
+    }
+    let found = ids(&items.rows());
+    assert_eq!(
+        (found, items.refetches),
+        (["1", "2", "22", "23", "25", "3", "5"].map(str::to_owned).to_vec(), 0)
+    );
+}
+
 /// What a client is told of a filter that Postgres cannot compute for some row.
 async fn refusal(world: &World, filter: &str) -> Response {
     // The first answer may have gone out before Postgres came to the row.

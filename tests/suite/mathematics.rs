@@ -50,6 +50,22 @@ async fn distances_and_growth_are_computed_as_the_server_computes_them() {
     assert_eq!(world.follow(grown).await.rows(), growth.rows());
 }
 
+/// The cube of a root is as often above as below its number: only the last bit says which.
+#[tokio::test]
+async fn cube_roots_are_those_of_the_c_library_that_the_server_has_too() {
+    let world = World::new().await;
+    world.sql("CREATE TABLE cubes (id int PRIMARY KEY, volume float8)").await;
+    let filter = "cbrt(volume) > 2 AND (||/ volume) * cbrt(volume) * cbrt(volume) < volume";
+    let shape = Shape::of("cubes").filter(filter);
+    let mut cubes = world.follow(shape.clone()).await;
+    world.sql("INSERT INTO cubes SELECT n, n * n / 777.0 FROM generate_series(1, 2000) n").await;
+    let position = world.mark().await;
+    world.compare(&mut cubes, position).await;
+    let rows = cubes.rows().len();
+    assert!((200..1_800).contains(&rows), "{rows} of 2000");
+    assert_eq!(world.follow(shape).await.rows(), cubes.rows());
+}
+
 #[tokio::test]
 async fn a_server_that_rounds_otherwise_is_not_guessed_at() {
     let cluster = Arc::new(Cluster::own(Locale::CUtf8, &[]));

@@ -2,7 +2,7 @@
 //!
 //! *Invariant*: what is accepted selects columns of tables joined with one another, or constants; whatever would
 //! change which values those are is refused by its name, never left out. What changes nothing (`DISTINCT`,
-//! `ORDER BY`, whether it is `UNION ALL`) is checked and left out.
+//! `ORDER BY`, whether it is `UNION ALL`, `LIMIT 1` where one row is all that is asked for) is checked and left out.
 
 use super::{OR, Parser, too_deep};
 use crate::WhereError;
@@ -74,16 +74,40 @@ impl Parser<'_> {
             branches.extend(self.branch()?);
         }
         self.order_by(&branches)?;
+        let limit = self.limit();
         if !self.take_symbol(")") {
             return Err(self.clause("this is"));
         }
         self.depth -= 1;
-        Ok(Query { branches, at })
+        Ok(Query { branches, limit, at })
+    }
+
+    /// The same where a LIMIT would leave out rows.
+    pub(super) fn query_of_all(&mut self) -> Result<Query, WhereError> {
+        let query = self.query()?;
+        match query.limit {
+            Some(at) => Err(self.unsupported(at, "LIMIT in subqueries is")),
+            None => Ok(query),
+        }
+    }
+
+    /// `LIMIT 1` or more, and its place: whether there is a row, and the only one, it leaves.
+    fn limit(&mut self) -> Option<usize> {
+        let at = self.at();
+        let some = match self.peek_at(1) {
+            Some(Token::Number(number)) => number.parse().is_ok_and(|number: i64| number > 0),
+            _ => false,
+        };
+        if !some || !self.take_word("limit") {
+            return None;
+        }
+        self.next += 1;
+        Some(at)
     }
 
     fn branch(&mut self) -> Result<Vec<Branch>, WhereError> {
         if self.take_symbol("(") {
-            let inner = self.query()?;
+            let inner = self.query_of_all()?;
             if self.is_symbol(0, ",") {
                 let what = "a subquery as a value, write IN (SELECT …); it is";
                 return Err(self.unsupported(inner.at, what));
@@ -143,6 +167,7 @@ impl Parser<'_> {
         } else if self.is_word(0, "on") {
             return Err(self.unsupported(self.at(), "DISTINCT ON in subqueries is"));
         }
+        let all_of = self.all_of();
         let items = self.select_items()?;
         if !self.take_word("from") {
             if items.is_empty() || self.is_word(0, "where") {
@@ -151,11 +176,33 @@ impl Parser<'_> {
             return Ok(Branch::Values(vec![self.value_row(items, at)?]));
         }
         let sources = self.sources()?;
+        if let Some(name) = all_of {
+            let named = |source: &Source| match &source.alias {
+                Some(alias) => *alias == name,
+                None => source.table.last() == Some(&name),
+            };
+            if !sources.iter().any(named) {
+                let reason = format!("missing FROM-clause entry for table {name}");
+                return Err(WhereError::at(at, reason));
+            }
+        }
         let filter = match self.take_word("where") {
             true => Some(self.expression(OR)?),
             false => None,
         };
         Ok(Branch::Select(Select { items, sources, filter, at }))
+    }
+
+    /// The table of `table.*`, up to the star.
+    fn all_of(&mut self) -> Option<String> {
+        let name = match self.peek() {
+            Some(Token::Quoted(name)) => name,
+            Some(Token::Word(word)) if !super::keyword::is_reserved(word) => word,
+            _ => return None,
+        };
+        let is_all = self.is_symbol(1, ".") && self.is_symbol(2, "*") && self.is_word(3, "from");
+        self.next += if is_all { 2 } else { 0 };
+        is_all.then(|| name.clone())
     }
 
     /// None stands for `*` or nothing, which only EXISTS may have.
@@ -356,7 +403,7 @@ impl Parser<'_> {
                 return Err(self.unsupported(at, what));
             }
         };
-        let query = Box::new(self.query()?);
+        let query = Box::new(self.query_of_all()?);
         Ok(Syntax::Member { left: Box::new(left), query, negated })
     }
 }

@@ -115,7 +115,9 @@ impl Resolver<'_> {
             let (from, to) = (item.data_type.title(), target.title());
             refuse(format!("casting {from} to {to} is not supported"))
         })?;
-        if let Some(value) = self.cast_constant(&item, target, &conversion)? {
+        // A constant of type `name` has the collation "C", which one of text would not have.
+        let named = item.data_type.oid == Oid::NAME && target.is_collatable();
+        if !named && let Some(value) = self.cast_constant(&item, target, &conversion)? {
             let typed = Scalar::new(Kind::Constant(value), target.clone(), at);
             return self.modify(typed, modifier);
         }
@@ -247,7 +249,7 @@ impl Resolver<'_> {
         };
         if let Some(oid) = built_in.and_then(|one| catalog().named(one)) {
             let own = oid == Oid::CITEXT && name.path.len() == 1;
-            if uncased::is_made_of(oid) && !(own && self.default_collation().is_some()) {
+            if uncased::is_made_of(oid) && !(own && self.has_citext()) {
                 return Err(refuse());
             }
             let found = array(DataType::from(oid)).filter(DataType::is_readable);

@@ -27,6 +27,8 @@ impl<'a> Derived<'a> {
             (Derived::Default, other) => other,
             (one, Derived::Default) => one,
             (Derived::Column(one), Derived::Column(other)) if one == other => self,
+            (Derived::Column(one), Derived::Column(_)) if one.is_default => other,
+            (Derived::Column(_), Derived::Column(other)) if other.is_default => self,
             _ => Derived::Conflict,
         }
     }
@@ -108,6 +110,20 @@ impl<'a> Resolver<'a> {
         Scalar::new(Kind::Collate(Box::new(value)), data_type, at)
     }
 
+    /// The collation under which several items are compared and folded: the default by its columns, where there are
+    /// some.
+    pub(super) fn derive_used<'i>(
+        &self,
+        items: impl IntoIterator<Item = &'i Scalar> + Clone,
+    ) -> Derived<'a> {
+        match self.derive_all(items.clone()) {
+            Derived::Default if !items.into_iter().any(has_name) => {
+                self.default_collation().map_or(Derived::Default, Derived::Column)
+            }
+            derived => derived,
+        }
+    }
+
     /// The collation that several items have together.
     pub(super) fn derive_all<'i>(
         &self,
@@ -150,15 +166,15 @@ impl<'a> Resolver<'a> {
         if purpose == TextUse::None || !items.iter().any(|item| item.data_type.is_collatable()) {
             return Ok(None);
         }
-        match self.derive_all(items) {
+        match self.derive_used(items) {
             Derived::Explicit => Ok(Some(Collation::c())),
             Derived::Column(collation) => {
                 allow(collation, purpose, at).map(|()| Some(collation.clone()))
             }
             Derived::Default if purpose == TextUse::Equality => Ok(None),
             Derived::Default => {
-                let reason = "the order and case of text constants is that of the database, \
-                              which is not supported without a column; COLLATE \"C\" is";
+                let reason = "the order and case of this text is that of the database, which is not supported \
+                              in a table without a column of it; COLLATE \"C\" is";
                 Err(WhereError::at(at, reason))
             }
             Derived::Conflict => {
@@ -167,6 +183,18 @@ impl<'a> Resolver<'a> {
             }
         }
     }
+}
+
+/// Whether something of type `name` takes part, whose constants are of the collation `C`.
+fn has_name(item: &Scalar) -> bool {
+    if !item.data_type.is_collatable() {
+        return false;
+    }
+    let element = item.data_type.element.as_deref();
+    let mut found =
+        item.data_type.oid == Oid::NAME || element.is_some_and(|one| one.oid == Oid::NAME);
+    item.for_each_child(&mut |child| found = found || has_name(child));
+    found
 }
 
 fn allow(collation: &Collation, purpose: TextUse, at: usize) -> Result<(), WhereError> {

@@ -40,7 +40,7 @@ impl Resolver<'_> {
 
     /// Whether letters and digits are those of ASCII: what else is one only the C library knows.
     pub(super) fn is_ascii(&self, items: &[Scalar]) -> bool {
-        match self.derive_all(items) {
+        match self.derive_used(items) {
             Derived::Explicit => true,
             Derived::Column(collation) => collation.is_ascii(),
             _ => false,
@@ -63,7 +63,7 @@ impl Resolver<'_> {
             let reason = "regular expressions that are no constants are not supported";
             return Err(WhereError::at(at, reason));
         };
-        let classes = match self.derive_all(items) {
+        let classes = match self.derive_used(items) {
             Derived::Explicit => Classes::Ascii,
             Derived::Column(collation) if collation.is_ascii() => Classes::Ascii,
             Derived::Column(collation) if collation.has_ascii_digits() => Classes::Digits,

@@ -74,14 +74,7 @@ impl Resolver<'_> {
 
     /// What is selected: `unnest(…)` is the elements of an array.
     pub(super) fn item_side(&mut self, node: &Node) -> Result<Side, WhereError> {
-        let array = match &node.syntax {
-            Syntax::Call { name, arguments } => match (name.as_slice(), arguments.as_slice()) {
-                ([name], [array]) if name == "unnest" => array,
-                ([schema, name], [array]) if schema == "pg_catalog" && name == "unnest" => array,
-                _ => return self.side(node, None),
-            },
-            _ => return self.side(node, None),
-        };
+        let Some(array) = unnested(node) else { return self.side(node, None) };
         let item = self.item(array)?;
         self.refuse_opaque(&item)?;
         let collation = self.collation_of(&item)?;
@@ -139,6 +132,16 @@ impl Resolver<'_> {
                 Err(WhereError::at(item.at, reason))
             }
         }
+    }
+}
+
+/// The array of `unnest(…)`.
+pub(super) fn unnested(node: &Node) -> Option<&Node> {
+    let Syntax::Call { name, arguments } = &node.syntax else { return None };
+    match (name.as_slice(), arguments.as_slice()) {
+        ([name], [array]) if name == "unnest" => Some(array),
+        ([schema, name], [array]) if schema == "pg_catalog" && name == "unnest" => Some(array),
+        _ => None,
     }
 }
 

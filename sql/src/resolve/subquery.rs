@@ -31,6 +31,7 @@ impl Resolver<'_> {
             });
         }
         check_kinds(&kinds, query.at)?;
+        self.check_nulls(left, &kinds, query.at)?;
         let found = normalize::any(found);
         Ok(if negated { normalize::not(found) } else { found })
     }

@@ -15,7 +15,7 @@ use crate::expr::Comparison;
 use crate::oid::Oid;
 use crate::routine::Conversion;
 use crate::scalar::{Kind, Scalar};
-use crate::{Collation, WhereError};
+use crate::{Collation, Column, WhereError};
 
 /// A column of `citext`.
 pub(super) fn column(index: usize, at: usize) -> Scalar {
@@ -81,12 +81,21 @@ fn unsupported(symbol: &str, at: usize) -> WhereError {
     WhereError::at(at, format!("the operator {symbol} for citext is not supported"))
 }
 
-impl Resolver<'_> {
-    /// The database's default collation, which is that of the columns of `citext`.
-    pub(super) fn default_collation(&self) -> Option<&Collation> {
+impl<'a> Resolver<'a> {
+    /// Whether the table says which type is meant by `citext`.
+    pub(super) fn has_citext(&self) -> bool {
         let mut columns = self.table.columns.iter();
-        let found = columns.find(|one| !one.dropped && is_made_of(Oid(one.base_type_oid)))?;
-        found.collation.as_ref()
+        columns.any(|one| !one.dropped && is_made_of(Oid(one.base_type_oid)))
+    }
+
+    /// The database's default collation, as a column of the table has it: all of `citext` do.
+    pub(super) fn default_collation(&self) -> Option<&'a Collation> {
+        let is_default = |one: &&Column| {
+            !one.dropped
+                && (is_made_of(Oid(one.base_type_oid))
+                    || one.collation.as_ref().is_some_and(|collation| collation.is_default))
+        };
+        self.table.columns.iter().find(is_default)?.collation.as_ref()
     }
 
     /// An operator of the extension and its operands as those of text; `None` of other operators.

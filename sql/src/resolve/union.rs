@@ -4,6 +4,7 @@
 //! both, changes no comparison; other unions are refused.
 
 use super::Resolver;
+use super::side::unnested;
 use crate::expr::Expr;
 use crate::oid::Oid;
 use crate::syntax::{Node, Syntax, TypeName};
@@ -23,6 +24,11 @@ impl Resolver<'_> {
             Syntax::Row(fields) => (fields.len(), true),
             _ => (1, false),
         };
+        if let ([row], false) = (rows, is_row)
+            && let Some(array) = unnested(row)
+        {
+            return self.element_of(left, array, kinds);
+        }
         let mut list = Vec::with_capacity(rows.len());
         for row in rows {
             let fields = match &row.syntax {
@@ -50,17 +56,69 @@ impl Resolver<'_> {
     }
 }
 
+impl Resolver<'_> {
+    /// A column of nothing but NULL is one of text.
+    pub(super) fn check_nulls(
+        &mut self,
+        left: &Node,
+        kinds: &[Vec<Oid>],
+        at: usize,
+    ) -> Result<(), WhereError> {
+        let fields = match &left.syntax {
+            Syntax::Row(fields) => fields.as_slice(),
+            _ => std::slice::from_ref(left),
+        };
+        for (column, field) in fields.iter().enumerate() {
+            if kinds.iter().all(|kinds| kinds.get(column) == Some(&Oid::UNKNOWN)) {
+                let null = Node { syntax: Syntax::Null, at, height: 1 };
+                self.is_in(field, &[as_text(&null)], at)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Resolver<'_> {
+    /// `left IN (SELECT unnest(array))`: whether it is one of its elements, of which NULL has none.
+    fn element_of(
+        &mut self,
+        left: &Node,
+        array: &Node,
+        kinds: &mut Vec<Vec<Oid>>,
+    ) -> Result<Expr, WhereError> {
+        let at = array.at;
+        let item = self.item(array)?;
+        let Some(element) = &item.data_type.element else {
+            let reason = format!("unnest of {} is not supported", item.data_type.title());
+            return Err(WhereError::at(at, reason));
+        };
+        kinds.push(vec![element.oid]);
+        let node = |syntax, height| Node { syntax, at, height };
+        let arguments = vec![array.clone(), node(Syntax::Text("{}".into()), 1)];
+        let call = Syntax::Call { name: vec!["coalesce".into()], arguments };
+        let some = Box::new(node(call, array.height + 1));
+        let height = left.height.max(some.height) + 1;
+        let (operator, left) = ("=".to_owned(), Box::new(left.clone()));
+        self.predicate(&node(
+            Syntax::Quantified { operator, left, array: some, all: false },
+            height,
+        ))
+    }
+}
+
+/// A constant that has no type is of text.
+fn as_text(node: &Node) -> Node {
+    let (path, modifiers, fields) = (vec!["text".to_owned()], Vec::new(), None);
+    let target = TypeName { path, modifiers, dimensions: 0, fields, at: node.at };
+    let syntax = Syntax::Cast { operand: Box::new(node.clone()), target };
+    Node { syntax, at: node.at, height: node.height + 1 }
+}
+
 /// A constant with the type that it has by itself.
 fn constant(node: &Node) -> Result<Node, WhereError> {
     match &node.syntax {
         Syntax::Number(_) | Syntax::Bool(_) | Syntax::Null => Ok(node.clone()),
-        Syntax::Text(_) | Syntax::Parameter(_) => {
-            let path = vec!["text".to_owned()];
-            let (modifiers, fields) = (Vec::new(), None);
-            let target = TypeName { path, modifiers, dimensions: 0, fields, at: node.at };
-            let syntax = Syntax::Cast { operand: Box::new(node.clone()), target };
-            Ok(Node { syntax, at: node.at, height: node.height + 1 })
-        }
+        Syntax::Text(_) | Syntax::Parameter(_) => Ok(as_text(node)),
         Syntax::Cast { operand, .. } if is_literal(operand) => Ok(node.clone()),
         _ => {
             let reason = "VALUES and SELECT without FROM are only supported for constants";

@@ -199,12 +199,16 @@ const SAME: &[(&str, &str)] = &[
             "a = ANY (SELECT pg_catalog.unnest(x.tags) AS tag FROM u x ORDER BY tag)",
             "a IN (SELECT unnest(tags) FROM u)",
         ),
+        ("EXISTS (SELECT u.* FROM u WHERE a = t.id LIMIT 1)", "EXISTS (SELECT FROM u WHERE a = t.id)"),
 ];
 
 /// Subqueries as values.
 const SINGLE: &[(&str, &str)] = &[
     // Where NULL is as good as false, it does not show whether there is a row.
-    ("id = (SELECT a FROM u WHERE id = 5)", "id IN (SELECT a FROM u WHERE id = 5)"),
+    (
+        "id = (SELECT a FROM u WHERE id = 5 ORDER BY n LIMIT 1)",
+        "id IN (SELECT a FROM u WHERE id = 5)",
+    ),
     (
         "ok OR ($1 = id AND ((SELECT a FROM u WHERE id = 2 + 3)) = t.id)",
         "ok OR (id = 5 AND t.id IN (SELECT a FROM u WHERE id = 5))",

@@ -139,6 +139,7 @@ pub fn latin() -> Collation {
         order: TextOrder::Bytes,
         deterministic: true,
         case_map: Some(Arc::new(CaseMap::new(pairs))),
+        is_default: true,
     }
 }
 

@@ -47,6 +47,17 @@ pub enum Needs {
     Digits,
     /// What a letter or a blank is.
     Classes,
+    /// Upper and lower case of text without a collation of its own, whatever the column's.
+    DefaultCase,
+    /// The order of such text.
+    DefaultOrder,
+}
+
+impl Needs {
+    /// Whether it is the database's default collation that decides.
+    pub fn of_default(self) -> bool {
+        matches!(self, Needs::DefaultCase | Needs::DefaultOrder)
+    }
 }
 
 /// What a construct is applied to.
@@ -69,9 +80,9 @@ pub fn kind(sql_type: &str) -> Of {
     if sql_type.contains("[]") { Of::Array } else { Of::Text }
 }
 
-use Needs::{Case, Classes, Digits, Equality, Nothing, Order};
+use Needs::{Case, Classes, DefaultCase, DefaultOrder, Digits, Equality, Nothing, Order};
 
-const ON_TEXT: [(Needs, &str); 64] = [
+const ON_TEXT: [(Needs, &str); 70] = [
     (Nothing, "({} IS NULL)"),
     (Nothing, "length({})"),
     (Nothing, "octet_length({})"),
@@ -136,6 +147,12 @@ const ON_TEXT: [(Needs, &str); 64] = [
     (Case, "lower({})"),
     (Case, "upper({})"),
     (Classes, "initcap({})"),
+    (DefaultCase, "(length({})::text ILIKE '1%')"),
+    (DefaultCase, "lower('ÄÉſI' || length({}))"),
+    (DefaultCase, "upper(concat(length({}), 'ßäi'))"),
+    (DefaultCase, "(concat('K', octet_length({})) ~* '^k[12]$')"),
+    (DefaultOrder, "(length({})::text < '2')"),
+    (DefaultOrder, "greatest(concat('é', length({})), 'Z')"),
 ];
 
 const ON_ARRAYS: [(Needs, &str); 14] = [

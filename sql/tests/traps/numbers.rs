@@ -76,7 +76,7 @@ fn powers_and_logarithms_of_numerics() {
         ("f8 ^ -1 > 1", &[("f8", "0")], Error),
         ("f8 ^ 0 = 1 AND 1 ^ f8 = 1 AND f8 ^ 2 = 'NaN'", &[("f8", "NaN")], True),
         ("f8 ^ 3 = '-Infinity' AND f8 ^ 2 = 'Infinity'", &[("f8", "-Infinity")], True),
-        ("(||/ f8) = 3 AND cbrt(-f8) = -3", &[("f8", "27")], True),
+        ("(||/ f8) = 2 AND cbrt(-f8) = -2", &[("f8", "8")], True),
         ("sin(f8) = 0 AND cos(f8) = 1 AND tan(f8) = 0 AND atan(f8) = 0", &[("f8", "0")], True),
         ("sin(f8) = 0", &[("f8", "Infinity")], Error),
         ("acos(f8) = 0", &[("f8", "2")], Error),

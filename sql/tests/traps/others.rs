@@ -16,6 +16,30 @@ fn rows_among_constant_rows_with_null() {
         ("i4 NOT IN (SELECT 1)", &[], Null),
         ("i4 = ANY (SELECT 1 UNION SELECT NULL::int4)", &[("i4", "1")], True),
         ("(NULL::bool AND false) OR NOT NULL::bool", &[], Null),
+        // Nothing but NULL is text.
+        ("(1, 2) NOT IN (SELECT 3, NULL)", &[], Error),
+        ("i4 IN (VALUES (NULL), (NULL))", &[], Error),
+        ("t IN (SELECT NULL)", &[("t", "a")], Null),
+        // An array that is NULL has no elements, and one of its elements may be.
+        ("i4 IN (SELECT unnest(ia))", &[("i4", "1")], False),
+        ("i4 NOT IN (SELECT unnest(ia))", &[], True),
+        ("i4 NOT IN (SELECT unnest(ia))", &[("i4", "1"), ("ia", "{2,NULL}")], Null),
+        ("i4 IN (SELECT unnest(ia))", &[("i4", "1"), ("ia", "{{2},{1}}")], True),
+        ("i4 NOT IN (SELECT unnest(NULL::int4[]))", &[], True),
+    ]);
+}
+
+#[test]
+fn text_without_a_collation_has_that_of_the_database() {
+    check(&[
+        ("lower(j ->> 'a') = 'é'", &[("j", "{\"a\": \"É\"}")], True),
+        ("j ->> 'a' ILIKE 'é%'", &[("j", "{\"a\": \"Éa\"}")], True),
+        ("upper(t::text) LIKE upper('%é%')", &[("t", "aÉb")], True),
+        ("t = lower('É')", &[("t", "é")], True),
+        ("t = lower('É' COLLATE \"C\")", &[("t", "é")], False),
+        ("i4::text < '5' AND m::text ILIKE 'O%'", &[("i4", "10"), ("m", "ok")], True),
+        // A name's is "C", of which nothing else here is.
+        ("lower('É'::name) = 'É'", &[], Refused),
     ]);
 }
 

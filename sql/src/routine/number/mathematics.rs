@@ -7,6 +7,7 @@
 use std::f64::consts::PI;
 
 use super::super::{Arguments, Call, Function, Outcome, UNEXPECTED, some};
+use crate::c_library;
 use crate::datum::Datum;
 use crate::evaluation_error::EvaluationError;
 use crate::numeric::{COMPLEX_POWER, LN_NEGATIVE, LN_ZERO, ZERO_POWER};
@@ -52,7 +53,7 @@ pub(crate) fn by_code(code: &str) -> Option<Code> {
         "dexp" => Code::One(exponential),
         "dlog1" => Code::One(|x| logarithm(x, f64::ln)),
         "dlog10" => Code::One(|x| logarithm(x, f64::log10)),
-        "dcbrt" => Code::One(|x| in_range(x.cbrt(), x.is_finite(), x != 0.0)),
+        "dcbrt" => Code::One(|x| in_range(c_library::cbrt(x), x.is_finite(), x != 0.0)),
         "dsin" => Code::One(|x| of_angle(x, f64::sin)),
         "dcos" => Code::One(|x| of_angle(x, f64::cos)),
         "dtan" => Code::One(|x| of_angle(x, f64::tan)),
