@@ -229,12 +229,11 @@ async fn wire(
     let engine = start_dataflow(Results::new(appender, stores.appender.clone()), &ends)?;
     let schemas =
         Schemas::new(database.clone(), Arc::clone(&stores.layouts)).knowing(rewrites(&mut stores));
-    let repaired = meta.repaired(writer.end());
-    let shapes = revive(&mut stores, &schemas, &log, &engine, (&meta, repaired)).await?;
+    let shapes = revive(&mut stores, &schemas, &log, &engine, (&meta, writer.end())).await?;
     let (unsealed, begun_after) = (log.unsealed(&commits), writer.last_commit());
     let recent = Arc::new(RecentCommits::since(meta.moved(), commits));
     let (rolled, rolled_files) = mpsc::unbounded_channel();
-    let (plans, reached) = (member_plans(&shapes), (repaired, writer.end()));
+    let (plans, reached) = (member_plans(&shapes), (meta.repaired(writer.end()), writer.end()));
     let (members, watch, checkpoint) =
         members::start(stores.members, plans, settings.subquery_memory, &log, reached, &ends)
             .await?;
@@ -350,8 +349,9 @@ async fn revive(
     schemas: &Schemas,
     log: &ChangeLog,
     engine: &Engine,
-    (meta, repaired): (&MetaFile, Lsn),
+    (meta, end): (&MetaFile, Lsn),
 ) -> anyhow::Result<Vec<Shape>> {
+    let repaired = meta.repaired(end);
     [&stores.logs, &stores.members.logs].into_iter().for_each(|logs| logs.note_seen(meta.seen()));
     let (records, found) = (std::mem::take(&mut stores.records), std::mem::take(&mut stores.found));
     let (shapes, left_out) = restore(
