@@ -16,6 +16,8 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 
 #[path = "citext/arrays.rs"]
 mod arrays;
+#[path = "generate/citext.rs"]
+mod extension;
 mod generate;
 
 use generate::Random;
@@ -207,20 +209,12 @@ struct Oracle {
 async fn connect(locale: Locale, schema: &str) -> Option<Client> {
     let client = database::connect(locale).await?;
     let columns = COLUMNS.map(|(name, sql_type, _)| format!("{name} {sql_type}")).join(", ");
-    client
-        .batch_execute(
-            "SET client_min_messages = error; SELECT pg_advisory_lock(72665);
-             CREATE SCHEMA IF NOT EXISTS brooklet_citext;
-             CREATE EXTENSION IF NOT EXISTS citext SCHEMA brooklet_citext;
-             ALTER EXTENSION citext SET SCHEMA brooklet_citext;
-             SELECT pg_advisory_unlock(72665);",
-        )
-        .await
-        .unwrap();
+    extension::install(&client).await;
     let setup = format!(
-        "CREATE SCHEMA {schema}; SET search_path = {schema}, brooklet_citext;
+        "CREATE SCHEMA {schema}; SET search_path = {schema}, {};
          CREATE DOMAIN folded AS citext CHECK (VALUE IS DISTINCT FROM 'never');
-         CREATE TABLE items ({columns}, number int4);"
+         CREATE TABLE items ({columns}, number int4);",
+        extension::SCHEMA
     );
     client.batch_execute(&setup).await.unwrap();
     Some(client)

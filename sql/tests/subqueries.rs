@@ -11,6 +11,8 @@ use brooklet_sql::{
 };
 use tokio_postgres::Client;
 
+#[path = "generate/citext.rs"]
+mod citext;
 #[path = "generate/connect.rs"]
 mod connect;
 #[path = "generate/subqueries.rs"]
@@ -106,16 +108,10 @@ async fn fill(client: &Client, rng: &mut Rng) {
 /// One connection with the tables, which tests that run at once must not have at once.
 async fn made() -> Client {
     let client = connect().await;
-    // Other tests have the extension in a schema of its own, and wait for the same lock.
-    client
-        .batch_execute(
-            "SELECT pg_advisory_lock(72665); CREATE SCHEMA IF NOT EXISTS brooklet_citext;
-             CREATE EXTENSION IF NOT EXISTS citext SCHEMA brooklet_citext;
-             ALTER EXTENSION citext SET SCHEMA brooklet_citext; SELECT pg_advisory_unlock(72665);
-             SET search_path = public, brooklet_citext; SELECT pg_advisory_lock(72666)",
-        )
-        .await
-        .unwrap();
+    citext::install(&client).await;
+    let path =
+        format!("SET search_path = public, {}; SELECT pg_advisory_lock(72666)", citext::SCHEMA);
+    client.batch_execute(&path).await.unwrap();
     for table in TABLES {
         let sql = format!("DROP TABLE IF EXISTS {table}; CREATE TABLE {table} {COLUMNS}");
         client.batch_execute(&sql).await.unwrap();
