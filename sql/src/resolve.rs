@@ -50,7 +50,8 @@ pub(crate) fn resolve(
     tables: &Tables,
 ) -> Result<(Expr, Vec<Membership>), WhereError> {
     let fixed = vec![None; params.len()];
-    let (alias, within, memberships, resolved) = (None, None, Vec::new(), HashMap::new());
+    let (alias, within, explicit) = (None, None, None);
+    let (memberships, resolved) = (Vec::new(), HashMap::new());
     let (lazy, copied, again, level, decides) = (0, 0, 0, 0, false);
     let mut resolver = Resolver {
         table,
@@ -61,6 +62,7 @@ pub(crate) fn resolve(
         resolved,
         params,
         fixed,
+        explicit,
         lazy,
         copied,
         again,
@@ -86,6 +88,8 @@ struct Resolver<'a> {
     params: &'a [String],
     /// The type a parameter's first use has given it.
     fixed: Vec<Option<DataType>>,
+    /// What the clause calls the collation `C`.
+    explicit: Option<String>,
     /// Depth of branches that may never be evaluated: errors of constants wait in them.
     lazy: usize,
     /// Expressions that exist more than once because Postgres compares them more than once.

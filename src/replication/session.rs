@@ -145,18 +145,25 @@ impl Session {
     /// It has a thread of its own, on which the reader of the wire and who takes from it take turns: of two threads
     /// each message may have to wake the other one, which costs several times what a small transaction does.
     pub async fn run(mut self) -> std::io::Result<(Session, SessionError)> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (mut done, ended) = oneshot::channel();
         std::thread::Builder::new().name("replication".into()).spawn(move || {
+            let built = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = match built {
+                Ok(runtime) => runtime,
+                Err(error) => {
+                    _ = done.send(Err(error));
+                    return;
+                }
+            };
             runtime.block_on(async {
                 tokio::select! {
-                    error = self.stream_on() => { _ = done.send((self, error)); }
+                    error = self.stream_on() => { _ = done.send(Ok((self, error))); }
                     // Nobody wants it any more.
                     () = done.closed() => {}
                 }
             });
         })?;
-        ended.await.map_err(|_| std::io::Error::other("thread replication panicked"))
+        ended.await.unwrap_or_else(|_| Err(std::io::Error::other("thread replication panicked")))
     }
 
     /// Streams, and connects again after every loss; returns only what cannot be retried.

@@ -44,6 +44,8 @@ pub async fn reconcile(registry: &Arc<Registry>) -> Result<(), DatabaseError> {
         workshop.publication.was_out(*oid, membership)
     };
     let out: HashSet<u32> = all.into_iter().filter(was_out).collect();
+    // First, so that none of them is complete behind the look.
+    end_unfinished(registry, &out).await;
     for (oid, templates) in by_table {
         let now = found.get(&oid).filter(|_| !out.contains(&oid));
         let wrong = wrong(registry, oid, &templates, |template, read| {
@@ -63,6 +65,22 @@ pub async fn reconcile(registry: &Arc<Registry>) -> Result<(), DatabaseError> {
         out.into_iter().for_each(|oid| workshop.publication.ended(oid));
     }
     reconcile_partitions(workshop, &oids).await
+}
+
+/// Ends the shapes in creation that are about one of these tables, which were out of the publication for a while.
+async fn end_unfinished(registry: &Arc<Registry>, out: &HashSet<u32>) {
+    if out.is_empty() {
+        return;
+    }
+    let about = |shape: &Arc<Shape>| {
+        out.contains(&shape.table().oid)
+            || crate::members::tables([&shape.plan]).iter().any(|table| out.contains(table))
+    };
+    let mut unfinished = registry.unfinished();
+    unfinished.retain(about);
+    if !unfinished.is_empty() {
+        registry.remove(unfinished).await;
+    }
 }
 
 /// The finished shapes of a table that are not `right` any more, which is asked of a template and the columns that a

@@ -190,6 +190,12 @@ impl Registry {
         state.maps.making().cloned().collect()
     }
 
+    /// Those that are being made.
+    #[must_use]
+    pub fn unfinished(&self) -> Vec<Arc<Shape>> {
+        self.state().maps.making().cloned().collect()
+    }
+
     /// Where in the stream the snapshots stand of those that are being made: what comes after is needed.
     #[must_use]
     pub fn held_back(&self) -> Option<Lsn> {

@@ -1,6 +1,6 @@
 //! Casts: those users write and those Postgres adds.
 
-use super::{Resolver, uncased};
+use super::{Resolver, collate, uncased};
 use crate::catalog::catalog;
 use crate::data_type::DataType;
 use crate::datum::Datum;
@@ -116,7 +116,7 @@ impl Resolver<'_> {
             refuse(format!("casting {from} to {to} is not supported"))
         })?;
         // A constant of type `name` has the collation "C", which one of text would not have.
-        let named = item.data_type.oid == Oid::NAME && target.is_collatable();
+        let named = collate::is_of_names(&item.data_type) && target.is_collatable();
         if !named && let Some(value) = self.cast_constant(&item, target, &conversion)? {
             let typed = Scalar::new(Kind::Constant(value), target.clone(), at);
             return self.modify(typed, modifier);

@@ -1,6 +1,9 @@
 //! Which comparisons the collation of text lets us make.
 
+use std::sync::LazyLock;
+
 use super::Resolver;
+use crate::data_type::DataType;
 use crate::oid::Oid;
 use crate::routine::{Call, TextUse};
 use crate::scalar::{Kind, Scalar};
@@ -27,6 +30,8 @@ impl<'a> Derived<'a> {
             (Derived::Default, other) => other,
             (one, Derived::Default) => one,
             (Derived::Column(one), Derived::Column(other)) if one == other => self,
+            // However much is known of it.
+            (Derived::Column(one), Derived::Column(other)) if is_c(one) && is_c(other) => self,
             (Derived::Column(one), Derived::Column(_)) if one.is_default => other,
             (Derived::Column(_), Derived::Column(other)) if other.is_default => self,
             _ => Derived::Conflict,
@@ -35,7 +40,8 @@ impl<'a> Derived<'a> {
 }
 
 impl<'a> Resolver<'a> {
-    /// `COLLATE "C"`, the one collation that everybody has.
+    /// `COLLATE "C"`, the one collation that everybody has. It has two more names, and Postgres refuses two of them
+    /// where one is needed.
     pub(super) fn collate(
         &mut self,
         operand: &Node,
@@ -46,6 +52,12 @@ impl<'a> Resolver<'a> {
         let known = collation.len() == 1 || collation[0] == "pg_catalog";
         if !known || !matches!(name, "C" | "POSIX" | "ucs_basic") {
             let reason = format!("COLLATE {name} is not supported; COLLATE \"C\" is");
+            return Err(WhereError::at(at, reason));
+        }
+        if *self.explicit.get_or_insert_with(|| name.to_owned()) != name {
+            let reason = format!(
+                "COLLATE {name} beside another one is not supported; use COLLATE \"C\" throughout"
+            );
             return Err(WhereError::at(at, reason));
         }
         let item = self.item(operand)?;
@@ -73,7 +85,7 @@ impl<'a> Resolver<'a> {
                 }
             }
             Kind::Collate(_) => Derived::Explicit,
-            Kind::Constant(_) | Kind::Unknown { .. } | Kind::Truth(_) => Derived::Default,
+            Kind::Constant(_) | Kind::Unknown { .. } | Kind::Truth(_) => of_type(item),
             // Conditions and indexes have no part in the value's collation.
             Kind::Case { branches, otherwise } => {
                 let values = branches.iter().map(|(_, then)| then).chain(otherwise.as_deref());
@@ -82,20 +94,23 @@ impl<'a> Resolver<'a> {
             Kind::NullIf { value, other, .. } => self.derive(value).with(self.derive(other)),
             Kind::Subscript { operand, .. } => self.derive(operand),
             _ => {
-                let mut found = Derived::Default;
-                item.for_each_child(&mut |child| found = found.with(self.derive(child)));
-                found
+                let (mut found, mut of_children) = (Derived::Default, false);
+                item.for_each_child(&mut |child| {
+                    found = found.with(self.derive(child));
+                    of_children |= child.data_type.is_collatable();
+                });
+                if of_children { found } else { of_type(item) }
             }
         }
     }
 
     /// Whether a constant without a collation may stand for something of this one: it is never chosen
-    /// over another, since no column has another.
+    /// over another, since no column has another, and what is of no column has the default.
     pub(super) fn may_forget(&self, derived: Derived<'a>) -> bool {
         let mut all = self.table.columns.iter().filter_map(|column| column.collation.as_ref());
         match derived {
             Derived::Default => true,
-            Derived::Column(one) => all.all(|other| other == one),
+            Derived::Column(one) => one.is_default && all.all(|other| other == one),
             Derived::Explicit | Derived::Conflict => false,
         }
     }
@@ -114,12 +129,10 @@ impl<'a> Resolver<'a> {
     /// some.
     pub(super) fn derive_used<'i>(
         &self,
-        items: impl IntoIterator<Item = &'i Scalar> + Clone,
+        items: impl IntoIterator<Item = &'i Scalar>,
     ) -> Derived<'a> {
-        match self.derive_all(items.clone()) {
-            Derived::Default if !items.into_iter().any(has_name) => {
-                self.default_collation().map_or(Derived::Default, Derived::Column)
-            }
+        match self.derive_all(items) {
+            Derived::Default => self.default_collation().map_or(Derived::Default, Derived::Column),
             derived => derived,
         }
     }
@@ -185,16 +198,20 @@ impl<'a> Resolver<'a> {
     }
 }
 
-/// Whether something of type `name` takes part, whose constants are of the collation `C`.
-fn has_name(item: &Scalar) -> bool {
-    if !item.data_type.is_collatable() {
-        return false;
-    }
-    let element = item.data_type.element.as_deref();
-    let mut found =
-        item.data_type.oid == Oid::NAME || element.is_some_and(|one| one.oid == Oid::NAME);
-    item.for_each_child(&mut |child| found = found || has_name(child));
-    found
+/// What a value has that is of no column: of type `name` it is of the collation `C`, of any other type of the default.
+fn of_type<'a>(item: &Scalar) -> Derived<'a> {
+    static C: LazyLock<Collation> = LazyLock::new(Collation::c);
+    if is_of_names(&item.data_type) { Derived::Column(&C) } else { Derived::Default }
+}
+
+/// Whether a type is `name` or an array of it.
+pub(super) fn is_of_names(data_type: &DataType) -> bool {
+    let element = data_type.element.as_deref();
+    data_type.oid == Oid::NAME || element.is_some_and(|one| one.oid == Oid::NAME)
+}
+
+fn is_c(collation: &Collation) -> bool {
+    collation.name == "C" && collation.is_ascii()
 }
 
 fn allow(collation: &Collation, purpose: TextUse, at: usize) -> Result<(), WhereError> {

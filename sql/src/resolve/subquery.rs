@@ -172,6 +172,7 @@ impl Resolver<'_> {
             resolved: HashMap::new(),
             params: self.params,
             fixed: std::mem::take(&mut self.fixed),
+            explicit: self.explicit.take(),
             lazy: self.lazy,
             copied: self.copied,
             again: self.again,
@@ -204,7 +205,8 @@ impl Resolver<'_> {
             Expr::Constant(Some(true)) => None,
             expr => Some(Predicate::new(expr, table, inner.take_memberships())),
         };
-        (self.fixed, self.copied, self.again) = (inner.fixed, inner.copied, inner.again);
+        (self.fixed, self.explicit) = (inner.fixed, inner.explicit);
+        (self.copied, self.again) = (inner.copied, inner.again);
         Ok(Subquery { table: Arc::clone(table), columns: selected.into(), predicate })
     }
 

@@ -38,8 +38,17 @@ fn text_without_a_collation_has_that_of_the_database() {
         ("t = lower('É')", &[("t", "é")], True),
         ("t = lower('É' COLLATE \"C\")", &[("t", "é")], False),
         ("i4::text < '5' AND m::text ILIKE 'O%'", &[("i4", "10"), ("m", "ok")], True),
-        // A name's is "C", of which nothing else here is.
-        ("lower('É'::name) = 'É'", &[], Refused),
+        // A name's is "C", which goes before that of the database.
+        ("lower('É'::name) = 'É'", &[], True),
+        ("lower(t || 'É'::name) = 'aÉ'", &[("t", "A")], True),
+        ("t ILIKE ('É%'::name)::text", &[("t", "éa")], False),
+        ("lower((ARRAY['É'::name]::text[])[1]) = 'É'", &[], True),
+        ("lower(i4::name || t) = '1É'", &[("i4", "1"), ("t", "É")], True),
+        ("ci = 'É'::name::citext", &[("ci", "É")], Refused),
+        // Postgres refuses the first, too.
+        ("t COLLATE \"C\" < t COLLATE \"POSIX\"", &[("t", "a")], Refused),
+        ("t COLLATE \"C\" < 'b' AND t COLLATE \"POSIX\" < 'b'", &[("t", "a")], Refused),
+        ("t COLLATE \"C\" < (t COLLATE \"C\" || 'b')", &[("t", "a")], True),
     ]);
 }
 
