@@ -25,6 +25,7 @@ mod coerce;
 mod collate;
 mod composite;
 mod condition;
+mod exists;
 mod fast;
 mod joined;
 mod list;

@@ -135,8 +135,10 @@ pub(crate) struct Query {
 #[derive(Debug, Clone)]
 pub(crate) enum Branch {
     Select(Select),
-    /// `VALUES …` and `SELECT …` without FROM; rows of several columns are [`Syntax::Row`]s.
+    /// `VALUES …`; rows of several columns are [`Syntax::Row`]s.
     Values(Vec<Node>),
+    /// `SELECT …` without FROM.
+    Row(Node),
 }
 
 /// `SELECT … FROM … WHERE …` inside a clause.
@@ -144,6 +146,11 @@ pub(crate) enum Branch {
 pub(crate) struct Select {
     /// None stands for `*`.
     pub(crate) items: Vec<Node>,
+    /// What they are called, where they are columns or named with AS.
+    pub(crate) names: Vec<Option<String>>,
+    pub(crate) distinct: bool,
+    /// What ORDER BY names: columns of its tables, or items themselves. It has no effect, but must exist.
+    pub(crate) order: Vec<Node>,
     pub(crate) sources: Vec<Source>,
     pub(crate) filter: Option<Node>,
     pub(crate) at: usize,
@@ -174,7 +181,7 @@ impl Query {
     pub(crate) fn selects(&self) -> impl Iterator<Item = &Select> {
         self.branches.iter().filter_map(|branch| match branch {
             Branch::Select(select) => Some(select),
-            Branch::Values(_) => None,
+            Branch::Values(_) | Branch::Row(_) => None,
         })
     }
 }
@@ -182,8 +189,17 @@ impl Query {
 impl Branch {
     fn nodes(&self) -> Vec<&Node> {
         match self {
-            Branch::Values(rows) => rows.iter().collect(),
+            Branch::Values(_) | Branch::Row(_) => self.rows().iter().collect(),
             Branch::Select(select) => select.nodes(),
+        }
+    }
+
+    /// Its rows, where they are not a table's.
+    pub(crate) fn rows(&self) -> &[Node] {
+        match self {
+            Branch::Values(rows) => rows,
+            Branch::Row(row) => std::slice::from_ref(row),
+            Branch::Select(_) => &[],
         }
     }
 
@@ -191,11 +207,13 @@ impl Branch {
     pub(crate) fn width(&self) -> usize {
         match self {
             Branch::Select(select) => select.items.len(),
-            Branch::Values(rows) => match rows.first().map(|row| &row.syntax) {
-                Some(Syntax::Row(fields)) => fields.len(),
-                Some(_) => 1,
-                None => 0,
-            },
+            Branch::Values(_) | Branch::Row(_) => {
+                match self.rows().first().map(|row| &row.syntax) {
+                    Some(Syntax::Row(fields)) => fields.len(),
+                    Some(_) => 1,
+                    None => 0,
+                }
+            }
         }
     }
 }

@@ -31,6 +31,9 @@ const CLAUSES: [(&str, &str); 14] = [
     ("lateral", "LATERAL in subqueries is"),
 ];
 
+/// What is selected, and what it is called.
+type Items = (Vec<Node>, Vec<Option<String>>);
+
 impl Parser<'_> {
     /// Whether a subquery begins here, behind an opening parenthesis; refuses what is none of ours.
     pub(super) fn begins_subquery(&self, at: usize) -> Result<bool, WhereError> {
@@ -67,13 +70,17 @@ impl Parser<'_> {
             return Err(too_deep(self.at()));
         }
         let at = self.at();
-        let mut branches = self.branch()?;
+        let (grouped, mut branches) = (self.is_symbol(0, "("), self.branch()?);
+        // There it would be a second one, or of a name inside.
+        if grouped && self.is_word(0, "order") {
+            return Err(self.unsupported(self.at(), "ORDER BY behind parentheses is"));
+        }
         while self.take_word("union") {
             // The same values, each once: membership does not count.
             _ = self.take_word("all") || self.take_word("distinct");
             branches.extend(self.branch()?);
         }
-        self.order_by(&branches)?;
+        self.order_by(&mut branches)?;
         let limit = self.limit();
         if !self.take_symbol(")") {
             return Err(self.clause("this is"));
@@ -138,6 +145,11 @@ impl Parser<'_> {
             }
             self.expect_symbol("(")?;
             let fields = self.elements(")")?;
+            // SELECT without FROM may have a set.
+            if let Some(call) = fields.iter().find(|one| matches!(one.syntax, Syntax::Call { .. }))
+            {
+                return Err(self.unsupported(call.at, "functions in VALUES are"));
+            }
             rows.push(self.value_row(fields, at)?);
             if !self.take_symbol(",") {
                 return Ok(Branch::Values(rows));
@@ -162,18 +174,21 @@ impl Parser<'_> {
         let at = self.at();
         self.expect_word("select")?;
         // The same values, each once: membership does not count.
-        if !self.take_word("distinct") {
+        let distinct = self.take_word("distinct");
+        if !distinct {
             self.take_word("all");
+        } else if self.is_word(0, "from") {
+            return Err(self.unexpected());
         } else if self.is_word(0, "on") {
             return Err(self.unsupported(self.at(), "DISTINCT ON in subqueries is"));
         }
         let all_of = self.all_of();
-        let items = self.select_items()?;
+        let (items, names) = self.select_items()?;
         if !self.take_word("from") {
             if items.is_empty() || self.is_word(0, "where") {
                 return Err(self.clause("a subquery without FROM is"));
             }
-            return Ok(Branch::Values(vec![self.value_row(items, at)?]));
+            return Ok(Branch::Row(self.value_row(items, at)?));
         }
         let sources = self.sources()?;
         if let Some(name) = all_of {
@@ -190,7 +205,15 @@ impl Parser<'_> {
             true => Some(self.expression(OR)?),
             false => None,
         };
-        Ok(Branch::Select(Select { items, sources, filter, at }))
+        Ok(Branch::Select(Select {
+            items,
+            names,
+            distinct,
+            order: Vec::new(),
+            sources,
+            filter,
+            at,
+        }))
     }
 
     /// The table of `table.*`, up to the star.
@@ -206,28 +229,34 @@ impl Parser<'_> {
     }
 
     /// None stands for `*` or nothing, which only EXISTS may have.
-    fn select_items(&mut self) -> Result<Vec<Node>, WhereError> {
+    fn select_items(&mut self) -> Result<Items, WhereError> {
+        let (mut items, mut names) = (Vec::new(), Vec::new());
         if self.is_word(0, "from") {
-            return Ok(Vec::new());
+            return Ok((items, names));
         }
         if self.is_symbol(0, "*") {
             self.next += 1;
-            return Ok(Vec::new());
+            return Ok((items, names));
         }
-        let mut items = Vec::new();
         loop {
-            items.push(self.expression(OR)?);
+            let item = self.expression(OR)?;
             let labelled = self.take_word("as");
-            match self.peek() {
-                Some(Token::Quoted(_)) => self.next += 1,
+            let label = match self.peek() {
+                Some(Token::Quoted(word)) => Some(word.clone()),
                 Some(Token::Word(word)) if labelled || !super::keyword::is_reserved(word) => {
-                    self.next += 1;
+                    Some(word.clone())
                 }
                 _ if labelled => return Err(self.unexpected()),
-                _ => {}
-            }
+                _ => None,
+            };
+            self.next += usize::from(label.is_some());
+            names.push(label.or_else(|| match &item.syntax {
+                Syntax::Column(path) => path.last().cloned(),
+                _ => None,
+            }));
+            items.push(item);
             if !self.take_symbol(",") {
-                return Ok(items);
+                return Ok((items, names));
             }
         }
     }
@@ -336,9 +365,8 @@ impl Parser<'_> {
         Ok(Some(name))
     }
 
-    /// `ORDER BY columns`, which has no effect where there is no LIMIT. What it names is not looked at, so it may
-    /// be nothing that could fail.
-    fn order_by(&mut self, branches: &[Branch]) -> Result<(), WhereError> {
+    /// `ORDER BY columns`, which has no effect where there is no LIMIT; so it may be nothing that could fail.
+    fn order_by(&mut self, branches: &mut [Branch]) -> Result<(), WhereError> {
         if !self.take_word("order") {
             return Ok(());
         }
@@ -346,7 +374,7 @@ impl Parser<'_> {
         loop {
             let node = self.expression(OR)?;
             let fine = match &node.syntax {
-                Syntax::Column(path) => branches.len() == 1 || path.len() == 1,
+                Syntax::Column(path) => self.ordered(path, &node, branches)?,
                 Syntax::Number(place) => {
                     let width = branches.first().map_or(0, Branch::width);
                     place.parse().is_ok_and(|place: usize| (1..=width).contains(&place))
@@ -363,6 +391,33 @@ impl Parser<'_> {
             }
             if !self.take_symbol(",") {
                 return Ok(());
+            }
+        }
+    }
+
+    /// A name behind ORDER BY is that of an item first; only of one SELECT it may be a table's column.
+    fn ordered(
+        &self,
+        path: &[String],
+        node: &Node,
+        branches: &mut [Branch],
+    ) -> Result<bool, WhereError> {
+        let single = branches.len() == 1;
+        let Some(Branch::Select(select)) = branches.first_mut() else { return Ok(false) };
+        let called = |name: &Option<String>| path.len() == 1 && name.as_ref() == path.first();
+        let mut items = (0..select.items.len()).filter(|at| called(&select.names[*at]));
+        match (items.next(), items.next()) {
+            (Some(_), Some(_)) => {
+                let reason = format!("ORDER BY {} is ambiguous", path.join("."));
+                Err(WhereError::at(node.at, reason))
+            }
+            (Some(item), None) => {
+                select.order.push(select.items[item].clone());
+                Ok(true)
+            }
+            (None, _) => {
+                select.order.push(node.clone());
+                Ok(single)
             }
         }
     }

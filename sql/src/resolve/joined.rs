@@ -123,6 +123,7 @@ impl Resolver<'_> {
         items: &'q [Node],
     ) -> Result<Plan<'q>, WhereError> {
         let scope = self.scope(select)?;
+        self.check_order(select, &scope)?;
         let Conditions { rest, edges } = self.conditions(select, &scope)?;
         let (joined, absent) = self.outer_joins(&scope, rest, edges)?;
         let Conditions { rest, edges } = joined;
@@ -171,7 +172,7 @@ impl Resolver<'_> {
         Ok(Plan { root, correlated, outside })
     }
 
-    fn scope<'q>(&self, select: &'q Select) -> Result<Scope<'q>, WhereError> {
+    pub(super) fn scope<'q>(&self, select: &'q Select) -> Result<Scope<'q>, WhereError> {
         let sources = &select.sources;
         let tables = sources.iter().map(|source| self.inner_table(source));
         let tables: Vec<Arc<TableSchema>> = tables.collect::<Result<_, _>>()?;
@@ -333,12 +334,19 @@ impl Resolver<'_> {
         found: &mut Named,
     ) -> Result<(), WhereError> {
         for branch in &query.branches {
-            let Branch::Select(select) = branch else { continue };
+            let select = match branch {
+                Branch::Select(select) => select,
+                Branch::Values(_) | Branch::Row(_) => {
+                    let mut rows = branch.rows().iter();
+                    rows.try_for_each(|row| self.named_in(row, scope, sees, nested, found))?;
+                    continue;
+                }
+            };
             let all = 0..select.sources.len();
             let joined = select.sources.iter().enumerate();
             let joined =
                 joined.flat_map(|(at, one)| one.on.iter().map(move |on| (on, one.first..at + 1)));
-            let rest = select.items.iter().chain(&select.filter);
+            let rest = select.items.iter().chain(&select.filter).chain(&select.order);
             for (node, inside) in joined.chain(rest.map(|node| (node, all.clone()))) {
                 nested.push((self.scope(select)?, inside));
                 let named = self.named_in(node, scope, sees, nested, found);

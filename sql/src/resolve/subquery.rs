@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::composite::refuse_composite;
 use super::joined::{Link, LinkKind, Part, Plan};
 use super::side::one_array;
-use super::union::check_kinds;
+use super::union::{Kinds, check_branches};
 use super::{Resolver, Use};
 use crate::expr::Expr;
 use crate::limits::{SUBQUERIES_MAX, SUBQUERY_LEVELS_MAX};
@@ -23,14 +23,17 @@ impl Resolver<'_> {
         query: &Query,
         negated: bool,
     ) -> Result<Expr, WhereError> {
-        let (mut found, mut kinds) = (Vec::new(), Vec::new());
+        let (mut found, mut all) = (Vec::new(), Vec::new());
         for branch in &query.branches {
+            let mut kinds = Vec::new();
             found.push(match branch {
                 Branch::Select(select) => self.member_of(left, select, &mut kinds)?,
-                Branch::Values(rows) => self.value_of(left, rows, query.at, &mut kinds)?,
+                other => self.value_of(left, other.rows(), query.at, &mut kinds)?,
             });
+            all.push(Kinds { rows: kinds, settled: matches!(branch, Branch::Values(_)) });
         }
-        check_kinds(&kinds, query.at)?;
+        check_branches(&all, query.at)?;
+        let kinds: Vec<Vec<Oid>> = all.into_iter().flat_map(|kinds| kinds.rows).collect();
         self.check_nulls(left, &kinds, query.at)?;
         let found = normalize::any(found);
         Ok(if negated { normalize::not(found) } else { found })
@@ -90,25 +93,6 @@ impl Resolver<'_> {
         parts.extend(outer.map(|column| Expr::IsNull { column, negated: true }));
         parts.extend(self.outside(plan)?);
         Ok(normalize::all(parts))
-    }
-
-    /// `EXISTS (query)`: for `SELECT … FROM t WHERE t.a = b AND …` whether `b` is among `SELECT a FROM t WHERE …`.
-    pub(super) fn exists(&mut self, query: &Query) -> Result<Expr, WhereError> {
-        let mut found = Vec::new();
-        for branch in &query.branches {
-            let Branch::Select(select) = branch else {
-                found.push(Expr::Constant(Some(true)));
-                continue;
-            };
-            // An aggregate has a row where there is none, a set has none where there is one.
-            if let Some(call) = select.items.iter().find_map(call_in) {
-                let reason = "functions in the list of EXISTS are not supported, write SELECT 1";
-                return Err(WhereError::at(call.at, reason));
-            }
-            let plan = self.plan(select, &[])?;
-            found.push(self.has_row(select, &plan, Use::Member, None)?);
-        }
-        Ok(normalize::any(found))
     }
 
     /// Whether there is a row; `and` is asked of it, too.
@@ -352,13 +336,6 @@ fn check_replicated(table: &TableSchema, columns: &[usize], at: usize) -> Result
             Err(WhereError::at(at, reason))
         }
         None => Ok(()),
-    }
-}
-
-fn call_in(node: &Node) -> Option<&Node> {
-    match node.syntax {
-        Syntax::Call { .. } => Some(node),
-        _ => node.syntax.children().into_iter().find_map(call_in),
     }
 }
 

@@ -10,6 +10,8 @@ use crate::oid::Oid;
 use crate::syntax::{Node, Syntax, TypeName};
 use crate::{WhereError, normalize};
 
+const VALUES: &str = "VALUES and SELECT without FROM are only supported for constants";
+
 impl Resolver<'_> {
     /// `left IN (VALUES …)`: whether it is one of these constants, which have types of their own: a bare string is
     /// text to Postgres here.
@@ -39,7 +41,7 @@ impl Resolver<'_> {
             let mut found = Vec::with_capacity(width);
             let mut of = Vec::with_capacity(width);
             for field in fields {
-                let field = constant(field)?;
+                let field = constant(field, VALUES)?;
                 of.push(self.item(&field)?.data_type.oid);
                 found.push(field);
             }
@@ -115,15 +117,12 @@ fn as_text(node: &Node) -> Node {
 }
 
 /// A constant with the type that it has by itself.
-fn constant(node: &Node) -> Result<Node, WhereError> {
+pub(super) fn constant(node: &Node, reason: &str) -> Result<Node, WhereError> {
     match &node.syntax {
         Syntax::Number(_) | Syntax::Bool(_) | Syntax::Null => Ok(node.clone()),
         Syntax::Text(_) | Syntax::Parameter(_) => Ok(as_text(node)),
         Syntax::Cast { operand, .. } if is_literal(operand) => Ok(node.clone()),
-        _ => {
-            let reason = "VALUES and SELECT without FROM are only supported for constants";
-            Err(WhereError::at(node.at, reason))
-        }
+        _ => Err(WhereError::at(node.at, reason)),
     }
 }
 
@@ -133,8 +132,36 @@ fn is_literal(node: &Node) -> bool {
         || matches!(node.syntax, Syntax::Number(_) | Syntax::Bool(_) | Syntax::Null)
 }
 
+/// The types of a branch's rows.
+pub(super) struct Kinds {
+    pub(super) rows: Vec<Vec<Oid>>,
+    /// As VALUES are: a column of nothing but NULL is text at once, however many rows there are.
+    pub(super) settled: bool,
+}
+
+/// The same of all branches. Postgres takes two of them at a time, and if both are nothing but NULL the type is text.
+pub(super) fn check_branches(branches: &[Kinds], at: usize) -> Result<(), WhereError> {
+    let kinds: Vec<Vec<Oid>> = branches.iter().flat_map(|kinds| kinds.rows.clone()).collect();
+    check_kinds(&kinds, at)?;
+    if branches.len() == 1 {
+        return Ok(());
+    }
+    for column in 0..kinds.first().map_or(0, Vec::len) {
+        let is_null = |row: &Vec<Oid>| row[column] == Oid::UNKNOWN;
+        let nulls = branches.iter().filter(|kinds| kinds.rows.iter().all(is_null));
+        let other =
+            |row: &Vec<Oid>| ![Oid::UNKNOWN, Oid::TEXT, Oid::VARCHAR].contains(&row[column]);
+        let are_text = nulls.clone().count() > 1 || nulls.clone().any(|kinds| kinds.settled);
+        if are_text && kinds.iter().any(other) {
+            let reason = "NULLs in a UNION that are text to Postgres are not supported beside other types; write NULL in one SELECT, or cast it";
+            return Err(WhereError::at(at, reason));
+        }
+    }
+    Ok(())
+}
+
 /// Refuses columns of several branches that are cast before they are compared.
-pub(super) fn check_kinds(kinds: &[Vec<Oid>], at: usize) -> Result<(), WhereError> {
+fn check_kinds(kinds: &[Vec<Oid>], at: usize) -> Result<(), WhereError> {
     let Some((first, rest)) = kinds.split_first() else { return Ok(()) };
     for other in rest {
         if other.len() != first.len() {
