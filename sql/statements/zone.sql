@@ -57,9 +57,9 @@ SELECT name::text AS name,
        ARRAY(SELECT at FROM changes ORDER BY at) AS at,
        ARRAY(SELECT before FROM changes ORDER BY at) AS before,
        ARRAY(SELECT after FROM changes ORDER BY at) AS after,
-       -- By whole days and seconds: so far away the microseconds of a number of seconds are rounded, and zones of half
+       -- By 24 hours and seconds: so far away the microseconds of a number of seconds are rounded, and zones of half
        -- hours change at such an instant.
        (SELECT bool_and(extract(epoch FROM (instant AT TIME ZONE name) - (instant AT TIME ZONE 'UTC')) = "offset")
-        FROM expected, LATERAL (SELECT timestamptz 'epoch' + at / 86400 * interval '1 day'
+        FROM expected, LATERAL (SELECT timestamptz 'epoch' + at / 86400 * interval '24 hours'
                                        + at % 86400 * interval '1 second' AS instant) AS place) AS goes_on
 FROM known
