@@ -60,6 +60,6 @@ SELECT name::text AS name,
        -- By 24 hours and seconds: so far away the microseconds of a number of seconds are rounded, and zones of half
        -- hours change at such an instant.
        (SELECT bool_and(extract(epoch FROM (instant AT TIME ZONE name) - (instant AT TIME ZONE 'UTC')) = "offset")
-        FROM expected, LATERAL (SELECT timestamptz 'epoch' + at / 86400 * interval '24 hours'
-                                       + at % 86400 * interval '1 second' AS instant) AS place) AS goes_on
+        FROM expected, LATERAL (SELECT to_timestamp(at % 86400) + at / 86400 * interval '24 hours' AS instant) AS place
+       ) AS goes_on
 FROM known
