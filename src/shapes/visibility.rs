@@ -58,8 +58,11 @@ impl Seen {
 pub struct VisibilityError(String);
 
 impl From<Ids> for Visibility {
+    /// The snapshot of a slot that was made while transactions were open may have its `xmin` above its
+    /// `xmax`, which moves with commits only. It sees what is below `xmin`; `pg_snapshot` and clients
+    /// know no such order.
     fn from(ids: Ids) -> Visibility {
-        Visibility(Arc::new(ids))
+        Visibility(Arc::new(Ids { xmax: ids.xmax.max(ids.xmin), ..ids }))
     }
 }
 
@@ -153,6 +156,14 @@ mod tests {
         assert!(!snapshot.contains(110));
         assert!("100:110:".parse::<Visibility>().unwrap().in_progress().is_empty());
         assert!("100".parse::<Visibility>().is_err());
+    }
+
+    #[test]
+    fn a_slots_snapshot_has_its_bounds_in_order() {
+        let snapshot: Visibility = "766:726:".parse().unwrap();
+        assert_eq!((snapshot.xmin(), snapshot.xmax()), (766, 766));
+        assert!(snapshot.contains(765));
+        assert!(!snapshot.contains(766));
     }
 
     #[test]

@@ -223,6 +223,38 @@ async fn killed_while_its_slot_waits_to_be_made_the_server_makes_it_at_the_next_
     world.verify_all(1).await;
 }
 
+/// A slot made while transactions are open has a snapshot whose bounds Postgres itself says the wrong way
+/// round; followers take none such.
+#[tokio::test]
+async fn a_slot_made_amid_open_transactions_tells_in_order_what_it_saw() {
+    let mut world = world_of_its_own(&[]).await;
+    world.sql(TABLES).await;
+    let mut items = world.follow(Shape::of("items")).await.through_outages();
+    let other = world.db.session().await;
+    let mut held = hold_slots(&world).await;
+    world.drop_slot().await;
+    lost(&world, 1).await;
+    world.sql("UPDATE items SET n = n + 1 WHERE id < 50").await;
+    let waits = "SELECT coalesce(string_agg(l.transactionid::text, ','), '') FROM pg_locks l JOIN pg_stat_activity a USING (pid) \
+                 WHERE NOT l.granted AND l.locktype = 'transactionid' AND a.query LIKE 'CREATE_REPLICATION_SLOT%'";
+    // It waits for the transactions that were open when it began, then for those that were open after that.
+    for _ in 0..2 {
+        let xid = held.value("SELECT pg_current_xact_id()::text").await;
+        let waits_for = async || (world.db.value(waits).await == xid).then_some(());
+        eventually("the slot waits for the transaction", waits_for).await;
+        let next = hold_slots(&world).await;
+        for _ in 0..20 {
+            other.sql("BEGIN; SELECT pg_current_xact_id(); ROLLBACK").await;
+        }
+        held.sql("COMMIT").await;
+        held = next;
+    }
+    held.sql("COMMIT").await;
+    repaired(&world, 1).await;
+    world.compare_all(std::slice::from_mut(&mut items)).await;
+    assert_eq!(items.refetches, 0);
+}
+
 #[tokio::test]
 async fn nobody_is_told_to_be_up_to_date_while_the_slot_is_gone() {
     let world = world_of_its_own(&[]).await;
