@@ -29,8 +29,10 @@ const TRANSACTIONS: [usize; 2] = [1_000, 1];
 /// Shapes that are compared with Postgres at the end.
 const COMPARED: usize = 30;
 
-/// Shapes whose removal is timed, at most; twice as many are registered the second time.
-const REMOVED: usize = 500;
+/// Removals are timed so many times, of at most so many shapes each: a few hundred take less than what
+/// the server may have to do besides.
+const REMOVALS: usize = 5;
+const REMOVED: usize = 2_000;
 
 /// One kind, number of shapes, and size of transactions.
 struct Measured {
@@ -38,7 +40,7 @@ struct Measured {
     shapes: usize,
     made_per_second: f64,
     /// With all of them registered, and with few left.
-    removed_per_second: [f64; 2],
+    removed_per_second: [Spread; 2],
     transaction: usize,
     rounds: Vec<Drained>,
     changes: usize,
@@ -48,7 +50,7 @@ pub async fn scale() {
     let cases = std::env::var("BENCH_SCALE").unwrap_or_else(|_| SMALL.to_owned());
     let (changes, rounds) = (size("BENCH_SCALE_CHANGES", 300), size("BENCH_ROUNDS", 1));
     println!(
-        "scale: rows that one shape each wants, changes/s, medians of {rounds} rounds (lowest to highest)\n  {:<16}{:>9}{:>8}{:>11}{:>16}{:>9}{:>13}{:>28}{:>28}{:>24}",
+        "scale: rows that one shape each wants, changes/s, medians of {rounds} rounds (lowest to highest)\n  {:<16}{:>9}{:>8}{:>26}{:>26}{:>9}{:>13}{:>28}{:>28}{:>24}",
         "template",
         "shapes",
         "made/s",
@@ -97,7 +99,7 @@ async fn measure(
     let made_per_second = shapes as f64 / made.as_secs_f64();
     let measured = |transaction| {
         let (template, rounds) = (template.name, Vec::new());
-        let removed_per_second = [0.0; 2];
+        let removed_per_second = [Spread::of([0.0]); 2];
         Measured {
             template,
             shapes,
@@ -130,13 +132,25 @@ async fn removal(
     world: &World,
     shapes: usize,
     shape: impl Fn(usize) -> Shape + Clone + Send + 'static,
-) -> [f64; 2] {
-    let timed = (shapes / 4).clamp(1, REMOVED);
-    let few = (2 * timed).min(shapes - timed);
-    let rate = |took: std::time::Duration| timed as f64 / took.as_secs_f64();
-    let with_all = rate(remove(world, shapes - timed..shapes, shape.clone()).await);
-    remove(world, few..shapes - timed, shape.clone()).await;
-    [with_all, rate(remove(world, 0..timed, shape).await)]
+) -> [Spread; 2] {
+    let timed = (shapes / (4 * REMOVALS)).clamp(1, REMOVED);
+    let few = (2 * REMOVALS * timed).min(shapes);
+    let mut left = shapes;
+    let down_to = async |left: &mut usize, to: usize| {
+        let begun = std::mem::replace(left, to);
+        (begun - to) as f64 / remove(world, to..begun, shape.clone()).await.as_secs_f64()
+    };
+    let mut rates = [Vec::new(), Vec::new()];
+    for (rates, from) in rates.iter_mut().zip([shapes, few]) {
+        if left > from {
+            down_to(&mut left, from).await;
+        }
+        for _ in 0..REMOVALS.min(left) {
+            let to = left.saturating_sub(timed);
+            rates.push(down_to(&mut left, to).await);
+        }
+    }
+    rates.map(Spread::of)
 }
 
 /// Inserts rows of all shapes in no order, in transactions of a size, without waiting between them.
@@ -213,7 +227,7 @@ impl Measured {
         let [median, lowest, highest] =
             [ratio.median, ratio.lowest, ratio.highest].map(|ratio| 100.0 * ratio);
         println!(
-            "  {:<16}{:>9}{:>8.0}{:>11.0}{:>16.0}{:>9}{:>13}{:>28}{:>28}{:>24.1}",
+            "  {:<16}{:>9}{:>8.0}{:>26}{:>26}{:>9}{:>13}{:>28}{:>28}{:>24.1}",
             self.template,
             self.shapes,
             self.made_per_second,
@@ -232,8 +246,8 @@ impl Measured {
             "template": self.template,
             "shapes": self.shapes,
             "shapes_made_per_second": self.made_per_second,
-            "shapes_removed_per_second": self.removed_per_second[0],
-            "shapes_removed_per_second_with_few_left": self.removed_per_second[1],
+            "shapes_removed_per_second": self.removed_per_second[0].json(),
+            "shapes_removed_per_second_with_few_left": self.removed_per_second[1].json(),
             "transaction_rows": self.transaction,
             "changes": self.changes,
             "rounds": self.rounds.len(),
