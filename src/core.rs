@@ -351,7 +351,8 @@ async fn revive(
     engine: &Engine,
     (meta, end): (&MetaFile, Lsn),
 ) -> anyhow::Result<Vec<Shape>> {
-    let repaired = meta.repaired(end);
+    let repairs = meta.repairs(end);
+    let repaired = repairs.last().copied().unwrap_or_default();
     [&stores.logs, &stores.members.logs].into_iter().for_each(|logs| logs.note_seen(meta.seen()));
     let (records, found) = (std::mem::take(&mut stores.records), std::mem::take(&mut stores.found));
     let (shapes, left_out) = restore(
@@ -360,7 +361,7 @@ async fn revive(
         found,
         [&stores.logs, &stores.members.logs],
         schemas,
-        repaired,
+        &repairs,
     );
     stores.catalog.remove_all(&left_out).await?;
     replay(log, stores.position.max(repaired), &shapes, engine).await?;
@@ -373,11 +374,12 @@ fn restore(
     mut found: FoundLogs,
     [logs, of_members]: [&ShapeLogs; 2],
     schemas: &Schemas,
-    repaired: Lsn,
+    repairs: &[Lsn],
 ) -> (Vec<Shape>, Vec<ShapeId>) {
     stored.templates().for_each(|template| schemas.restore(template.table()));
     stored.subquery_tables().iter().for_each(|table| schemas.restore(table));
     let (mut shapes, mut left_out) = (Vec::with_capacity(records.len()), Vec::new());
+    let repairs: Vec<Lsn> = repairs.iter().map(|at| first_place(*at)).collect();
     for record in records {
         let Some(log) = found.remove(&record.id) else { continue };
         let Some(defined) = stored.question(&record) else {
@@ -389,7 +391,7 @@ fn restore(
         let seen = log.seen().unwrap_or_else(|| Seen::new(record.visibility, record.until));
         let mut bases = record.bases.into_iter().map(Base::restored);
         let Some(first) = bases.next() else { continue };
-        log.note_repair(first_place(repaired));
+        log.note_repairs(&repairs);
         let log = Arc::new(log);
         let shape = Shape::new(defined, Arc::clone(&log), first);
         if concerns(&shape.plan) { of_members } else { logs }.insert(&log);

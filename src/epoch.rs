@@ -43,6 +43,9 @@ struct Meta {
 struct RepairState {
     /// Where what was missed stands in the log: nothing up to there is told to the dataflow again.
     at: Lsn,
+    /// The same of the losses before it, the oldest first; also of repairs that were cut off.
+    #[serde(default)]
+    earlier: Vec<Lsn>,
     /// The history up to here did not go on: the database moved to another timeline.
     #[serde(default)]
     moved: Lsn,
@@ -200,12 +203,19 @@ impl MetaFile {
         MetaFile { storage: Arc::clone(storage), path, meta: Mutex::new(meta) }
     }
 
-    /// Where the last repair stands in the log, which ends at `end`. Nowhere, if it was cut off before it was there:
-    /// nothing may be taken to stand where no log will ever be.
+    /// Where repairs stand in the log, which ends at `end`, the newest last. Not those that were cut off before they
+    /// were there: nothing may be taken to stand where no log will ever be.
+    #[must_use]
+    pub fn repairs(&self, end: Lsn) -> Vec<Lsn> {
+        let meta = self.meta.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = meta.repair.earlier.iter().copied().chain([meta.repair.at]);
+        all.filter(|at| *at != Lsn::ZERO && *at < end).collect()
+    }
+
+    /// Where the last one stands; at the very beginning, if there was none.
     #[must_use]
     pub fn repaired(&self, end: Lsn) -> Lsn {
-        let at = self.meta.lock().unwrap_or_else(PoisonError::into_inner).repair.at;
-        if at < end { at } else { Lsn::ZERO }
+        self.repairs(end).last().copied().unwrap_or_default()
     }
 
     /// Transactions before this place are of a history that did not go on: their ids may be given
@@ -234,7 +244,10 @@ impl MetaFile {
     /// It is going to stand at `at`, in the history of `cluster`.
     pub fn repair_at(&self, at: Lsn, cluster: &Cluster) -> anyhow::Result<()> {
         self.change(|meta| {
-            meta.repair.at = at;
+            let before = std::mem::replace(&mut meta.repair.at, at);
+            if before != Lsn::ZERO && before != at {
+                meta.repair.earlier.push(before);
+            }
             if meta.cluster != *cluster {
                 meta.repair.moved = at;
             }

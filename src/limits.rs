@@ -253,6 +253,10 @@ pub const HEAD_READ_MAX: Duration = Duration::from_secs(120);
 /// A client that takes nothing for this long while there is something to send is cut off.
 pub const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
 
+/// One that takes a little now and then is cut off after this long: its answer takes one of the places of
+/// requests. A chunk of the usual size comes through at 3 KB/s.
+pub const ANSWER_MAX: Duration = Duration::from_secs(3600);
+
 /// How long a request waits for a server that starts over.
 pub const READY_MAX: Duration = Duration::from_secs(5);
 

@@ -388,7 +388,7 @@ pub(crate) async fn bring(
     let mut durable = shop.durable.clone();
     durable.wait_for(|durable| *durable >= begin).await.ok()?;
     for logs in shop.both_logs() {
-        logs.each(&mut |log| log.note_repair(first_place(at)));
+        logs.each(&mut |log| log.note_repairs(&[first_place(at)]));
     }
     let mut entries = 0;
     for (shape, postings) in brought {

@@ -33,7 +33,7 @@ pub const TEMPLATES: &[Template] = &[
             let list: Vec<String> = (0..5).map(|n| (k + n * 1_000_000).to_string()).collect();
             format!("project_id IN ({})", list.join(", "))
         },
-        shapes_max: 100_000,
+        shapes_max: 1_000_000,
         alike: 1,
     },
     Template {
@@ -45,55 +45,55 @@ pub const TEMPLATES: &[Template] = &[
     Template {
         name: "LIKE prefix",
         filter: |k| format!("title LIKE 'issue {k:07}%'"),
-        shapes_max: 100_000,
+        shapes_max: 1_000_000,
         alike: 1,
     },
     Template {
         name: "ILIKE substring",
         filter: |k| format!("title ILIKE '%word{k:07}%'"),
-        shapes_max: 100_000,
+        shapes_max: 1_000_000,
         alike: 1,
     },
     Template {
         name: "array",
         filter: |k| format!("tags @> ARRAY['tag{k}']"),
-        shapes_max: 100_000,
+        shapes_max: 1_000_000,
         alike: 1,
     },
     Template {
         name: "jsonb",
         filter: |k| format!("meta @> '{{\"team\": {k}}}'"),
-        shapes_max: 100_000,
+        shapes_max: 1_000_000,
         alike: 1,
     },
     Template {
         name: "jsonb paths",
         filter: |k| format!("meta ->> 'key{k}' = 'x'"),
-        shapes_max: 10_000,
+        shapes_max: 100_000,
         alike: 1,
     },
     Template {
         name: "computed",
         filter: |k| format!("lower(title) = 'issue {k:07}: a word{k:07} in it'"),
-        shapes_max: 100_000,
+        shapes_max: 1_000_000,
         alike: 1,
     },
     Template {
         name: "OR",
         filter: |k| format!("project_id = {k} OR title LIKE 'issue {k:07}%'"),
-        shapes_max: 100_000,
+        shapes_max: 1_000_000,
         alike: 1,
     },
     Template {
         name: "AND",
         filter: |k| format!("status = 'open' AND n BETWEEN {} AND {}", 10 * k, 10 * k + 9),
-        shapes_max: 100_000,
+        shapes_max: 1_000_000,
         alike: 1,
     },
     Template {
         name: "NOT",
         filter: |k| format!("NOT closed AND status <> 'done' AND n = {}", 10 * k + 5),
-        shapes_max: 100_000,
+        shapes_max: 1_000_000,
         alike: 1,
     },
     Template {
@@ -115,6 +115,6 @@ pub const TEMPLATES: &[Template] = &[
 pub const SUBQUERY: Template = Template {
     name: "subquery",
     filter: |k| format!("project_id IN (SELECT project_id FROM memberships WHERE user_id = {k})"),
-    shapes_max: 10_000,
+    shapes_max: 100_000,
     alike: 1,
 };

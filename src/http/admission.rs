@@ -4,9 +4,11 @@
 //! request counts as *initial* unless it names a shape that exists. Its permit is held until its
 //! body is sent; once its snapshot has begun it is exchanged for one of the other kind.
 
+use std::io::ErrorKind;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::response::Response;
@@ -14,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::refusal::Refusal;
 use crate::config::RequestLimits;
-use crate::limits::OVERLOAD_PAUSE;
+use crate::limits::{ANSWER_MAX, OVERLOAD_PAUSE};
 
 /// The counters; cheap to clone.
 #[derive(Clone)]
@@ -79,15 +81,17 @@ impl Admission {
 }
 
 impl Permit {
-    /// Holds the permit until the response is sent or dropped.
+    /// Holds the permit until the response is sent or dropped. One that is not sent for very long is cut.
     #[must_use]
     pub fn hold(self, response: Response) -> Response {
-        response.map(|body| Body::new(Held { body, _permit: self }))
+        let until = Instant::now() + ANSWER_MAX;
+        response.map(|body| Body::new(Held { body, until, _permit: self }))
     }
 }
 
 struct Held {
     body: Body,
+    until: Instant,
     _permit: Permit,
 }
 
@@ -99,6 +103,11 @@ impl HttpBody for Held {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
+        // Looked at when there is room for more: whoever takes nothing is cut off sooner, by the socket.
+        if Instant::now() > self.until {
+            let error = std::io::Error::new(ErrorKind::TimedOut, "an answer is taken too slowly");
+            return Poll::Ready(Some(Err(axum::Error::new(error))));
+        }
         Pin::new(&mut self.body).poll_frame(context)
     }
 
@@ -108,5 +117,28 @@ impl HttpBody for Held {
 
     fn size_hint(&self) -> http_body::SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_that_is_taken_for_too_long_is_cut_and_its_place_given_back() {
+        let admission = Admission::new(RequestLimits { initial: 1, existing: 1 });
+        let permit = admission.enter(true).map_err(|_| "full").unwrap();
+        let pieces = stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(b"x")));
+        let until = Instant::now() + ANSWER_MAX;
+        let mut held = Held { body: Body::from_stream(pieces), until, _permit: permit };
+        assert!(held.frame().await.unwrap().is_ok());
+        assert_eq!(admission.current()[1].1, 1);
+        held.until = Instant::now();
+        assert!(held.frame().await.unwrap().is_err(), "it is sent for ever");
+        drop(held);
+        assert_eq!(admission.current()[1].1, 0);
     }
 }

@@ -192,8 +192,7 @@ impl ShapeLog {
         if state.ended.is_some() {
             return Err(SliceError::Ended);
         }
-        let gap = state.more.as_ref().and_then(|more| more.gap.as_deref());
-        if after < state.begin() || gap.is_some_and(|(from, to)| *from < after && after.tx < to.0) {
+        if after < state.begin() || state.is_in_gap(after) {
             return Err(SliceError::Forgotten);
         }
         let chunk_ends = state.more.as_ref().map_or(&[][..], |more| &more.chunk_ends);
@@ -207,15 +206,25 @@ impl ShapeLog {
         Ok(Slice { blocks, after, end: end.max(after), up_to_date })
     }
 
-    /// The slot was lost, and what was missed is brought at `lsn`. Whoever claims to stand between
-    /// our last entry before and there was answered by a server that had more than we.
-    pub fn note_repair(&self, lsn: Lsn) {
+    /// The slot was lost, and what was missed was brought at each of these places, the oldest first.
+    /// Whoever claims to stand between our last entry before and there was answered by a server that
+    /// had more than we.
+    pub fn note_repairs(&self, places: &[Lsn]) {
         let mut state = self.state();
-        let before = state.blocks().partition_point(|block| block.lsn < lsn);
-        let last = before.checked_sub(1).and_then(|at| state.blocks().get(at));
-        let from = last.map_or(state.begin(), Block::end).max(state.begin());
-        if from.tx < lsn.0 {
-            state.more().gap = Some(Box::new((from, lsn)));
+        // Of a log without entries, of which there may be a million, the last gap contains the others.
+        let skipped = if state.blocks().is_empty() { places.len().saturating_sub(1) } else { 0 };
+        for lsn in &places[skipped..] {
+            let before = state.blocks().partition_point(|block| block.lsn < *lsn);
+            let last = before.checked_sub(1).and_then(|at| state.blocks().get(at));
+            let from = last.map_or(state.begin(), Block::end).max(state.begin());
+            if from.tx >= lsn.0 {
+                continue;
+            }
+            let gaps = &mut state.more().gaps;
+            match gaps.iter_mut().find(|(known, _)| *known == from) {
+                Some((_, to)) => *to = (*to).max(*lsn),
+                None => gaps.push((from, *lsn)),
+            }
         }
     }
 
@@ -236,6 +245,9 @@ impl ShapeLog {
         let chunks = more.chunk_ends.partition_point(|end| *end <= offset);
         more.chunk_ends.drain(..chunks);
         more.chunk_ends.shrink_to_fit();
+        let begin = more.begin;
+        more.gaps.retain(|(_, to)| begin.tx < to.0);
+        more.gaps.shrink_to_fit();
         state.tidy();
     }
 

@@ -1,9 +1,9 @@
 //! The logs of all shapes.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::time::Instant;
 
 use brooklet_dataflows::{EndReason, ShapeId};
 use brooklet_sql::Lsn;
@@ -11,14 +11,16 @@ use brooklet_sql::Lsn;
 use super::log::ShapeLog;
 use super::numbered::Numbered;
 use crate::epoch::RepairSeen;
+use crate::limits::FOLD_GRACE;
 use crate::shapes::visibility::Visibility;
 
 /// The logs of all shapes and how far the stream has come; shared with readers.
 #[derive(Default)]
 pub struct ShapeLogs {
     logs: RwLock<Numbered>,
-    /// Transactions from which on somebody reads, with how many do.
-    read: Mutex<BTreeMap<Lsn, usize>>,
+    /// Transactions from which on somebody reads, by the reader's number, and since when.
+    read: Mutex<BTreeMap<(Lsn, u64), Instant>>,
+    readers: AtomicU64,
     processed: AtomicU64,
     durable: AtomicU64,
     given_up: AtomicU64,
@@ -107,17 +109,25 @@ impl ShapeLogs {
     /// Keeps what entries from `lsn` on refer to, as long as the pin lives.
     #[must_use]
     pub fn pin(self: &Arc<ShapeLogs>, lsn: Lsn) -> Pin {
-        *self.pins().entry(lsn).or_default() += 1;
-        Pin { logs: Arc::clone(self), lsn }
+        let place = (lsn, self.readers.fetch_add(1, Ordering::Relaxed));
+        self.pins().insert(place, Instant::now());
+        Pin { logs: Arc::clone(self), place }
     }
 
-    /// The first transaction that is pinned.
+    /// The first transaction that is pinned. Not by those who have read for too long: what they need stays as
+    /// long as logs refer to it, and if that ends before they do, so does their body, not whole.
     #[must_use]
     pub fn oldest_read(&self) -> Option<Lsn> {
-        self.pins().keys().next().copied()
+        self.oldest_read_at(Instant::now())
     }
 
-    fn pins(&self) -> MutexGuard<'_, BTreeMap<Lsn, usize>> {
+    fn oldest_read_at(&self, now: Instant) -> Option<Lsn> {
+        let pins = self.pins();
+        let counts = |since: &Instant| now.duration_since(*since) < FOLD_GRACE;
+        pins.iter().find(|(_, since)| counts(since)).map(|((lsn, _), _)| *lsn)
+    }
+
+    fn pins(&self) -> MutexGuard<'_, BTreeMap<(Lsn, u64), Instant>> {
         self.read.lock().unwrap_or_else(|e| e.into_inner())
     }
 
@@ -156,16 +166,38 @@ impl Logs for ShapeLogs {
 /// Somebody reads entries from here on.
 pub struct Pin {
     logs: Arc<ShapeLogs>,
-    lsn: Lsn,
+    place: (Lsn, u64),
 }
 
 impl Drop for Pin {
     fn drop(&mut self) {
-        if let Entry::Occupied(mut pinned) = self.logs.pins().entry(self.lsn) {
-            *pinned.get_mut() -= 1;
-            if *pinned.get() == 0 {
-                pinned.remove();
-            }
-        }
+        self.logs.pins().remove(&self.place);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_keeps_what_he_reads_for_ever() {
+        let logs = Arc::new(ShapeLogs::default());
+        let slow = logs.pin(Lsn(1));
+        assert_eq!(logs.oldest_read(), Some(Lsn(1)));
+        let late = Instant::now() + FOLD_GRACE;
+        assert_eq!(logs.oldest_read_at(late), None, "it reads for too long");
+        let mut others = [Lsn(9), Lsn(7), Lsn(7)].map(|lsn| logs.pin(lsn)).into_iter();
+        logs.pins()
+            .iter_mut()
+            .filter(|((lsn, _), _)| lsn.0 > 1)
+            .for_each(|(_, since)| *since = late);
+        assert_eq!(logs.oldest_read_at(late), Some(Lsn(7)));
+        let last = others.next();
+        drop((slow, others.next()));
+        assert_eq!(logs.oldest_read_at(late), Some(Lsn(7)), "there are two of it");
+        drop(others);
+        assert_eq!(logs.oldest_read_at(late), Some(Lsn(9)));
+        drop(last);
+        assert_eq!(logs.oldest_read_at(late), None);
     }
 }

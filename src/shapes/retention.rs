@@ -34,6 +34,8 @@ pub struct Retention {
     disk_max: Option<u64>,
     /// Up to here the change log was free of readers and newcomers a round ago.
     free_to: Lsn,
+    /// Bytes of the files of changes that stayed when they were last looked at.
+    kept: u64,
     /// Files of shapes with subqueries that nobody referred to a round ago, and how many ends had been told by then.
     unused: (Vec<Numbers>, u64),
     /// Batches that were copied a round ago.
@@ -76,6 +78,7 @@ impl Retention {
             registry,
             disk_max,
             free_to: Lsn::ZERO,
+            kept: 0,
             unused: (Vec::new(), 0),
             copied: Vec::new(),
             sparse: HashMap::new(),
@@ -101,7 +104,6 @@ impl Retention {
         &mut self,
         visible: impl Future<Output = Result<Visibility, CreateError>>,
     ) -> Result<(), CreateError> {
-        self.keep_within_budget().await;
         let packs = &self.registry.workshop().packs;
         packs.release(&std::mem::take(&mut self.copied));
         // One that fails does not keep the others from giving back.
@@ -113,6 +115,8 @@ impl Retention {
             Ok(visible) => self.clean_changes(&visible).await,
             Err(error) => Err(error),
         };
+        // Last: what goes by itself costs nobody a shape.
+        self.keep_within_budget().await;
         postings.and(deleted).and(catalog).and(packs).and(changes)
     }
 
@@ -120,12 +124,20 @@ impl Retention {
     async fn keep_within_budget(&mut self) {
         let Some(max) = self.disk_max else { return };
         self.settling = self.settling.saturating_sub(1);
-        let used = bytes(self.registry.workshop());
+        let used = self.held();
         if used > max && self.settling == 0 {
             self.settling = SETTLING_ROUNDS;
             tracing::warn!(used, max, "more is stored than allowed: shapes end");
             evict::free(&self.registry, used - max).await;
         }
+    }
+
+    /// Bytes on disk that may be there for the sake of shapes: of the changes those that nobody has looked at
+    /// yet are not, since it is not known whether any shape wants them, and it would be in vain to end one for
+    /// what goes by itself a moment later.
+    fn held(&self) -> u64 {
+        let shop = self.registry.workshop();
+        bytes(shop).saturating_sub(shop.change_log.bytes()) + self.kept
     }
 
     /// Writes posting files again that are mostly dead.
@@ -159,17 +171,22 @@ impl Retention {
     async fn clean_changes(&mut self, visible: &Visibility) -> Result<(), CreateError> {
         let shop = Arc::clone(self.registry.workshop());
         let now_free = free_to(&self.registry, visible);
-        let free_to = std::mem::replace(&mut self.free_to, now_free);
+        // Also of those who have come since and read what was there a round ago.
+        let free_to = std::mem::replace(&mut self.free_to, now_free).min(now_free);
         let mut sealed = shop.change_log.sealed();
         sealed.retain(|file| file.last_lsn <= free_to);
+        self.kept = sealed.iter().map(|file| file.bytes).sum();
         let given_up = shop.both_logs().iter().map(|logs| logs.given_up()).sum();
         let now = (given_up, sealed.iter().map(|file| file.first_seq).collect());
         if sealed.is_empty() || self.looked.changes.as_ref() == Some(&now) {
             return Ok(());
         }
         self.looked.changes = None;
-        let cleaned = tokio::task::spawn_blocking(move || clean_changes(&shop, &sealed));
+        let cleaning = Arc::clone(&shop);
+        let cleaned = tokio::task::spawn_blocking(move || clean_changes(&cleaning, &sealed));
         let cleaned = cleaned.await.map_err(io::Error::other).and_then(|cleaned| cleaned);
+        let kept = shop.change_log.sealed().into_iter().filter(|file| file.last_lsn <= free_to);
+        self.kept = kept.map(|file| file.bytes).sum();
         if !cleaned.map_err(|error| CreateError::Internal(error.to_string()))? {
             self.looked.changes = Some(now);
         }

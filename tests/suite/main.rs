@@ -24,6 +24,7 @@ mod preflight;
 mod protocol;
 mod repair;
 mod resources;
+mod restored;
 mod retention;
 mod rewritten;
 mod rush;

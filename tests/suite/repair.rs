@@ -1,8 +1,5 @@
 //! The slot is lost, and clients go on where they were: same handles, rising offsets, Postgres' rows.
 
-use std::fs;
-use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -21,6 +18,9 @@ const TABLES: &str = "
     INSERT INTO items SELECT g, g % 100, 'it''s ' || g FROM generate_series(1, 200) g;
     INSERT INTO pairs SELECT g % 7, 'a/' || g, g FROM generate_series(1, 100) g;
     INSERT INTO parted SELECT g, g % 10 FROM generate_series(1, 299) g";
+
+/// What the server says after a repair.
+pub const STREAM_GOES_ON: &str = "the stream goes on from a new slot";
 
 /// Shapes of every kind that keeps its handle.
 fn shapes() -> Vec<Shape> {
@@ -108,10 +108,10 @@ async fn lost(world: &World, times: usize) {
     .await;
 }
 
-async fn repaired(world: &World, times: usize) {
+pub async fn repaired(world: &World, times: usize) {
     eventually("the stream goes on", async || {
         let logs = world.server.logs();
-        (logs.matches("the stream goes on from a new slot").count() >= times).then_some(())
+        (logs.matches(STREAM_GOES_ON).count() >= times).then_some(())
     })
     .await;
     world.server.ready().await;
@@ -179,7 +179,7 @@ async fn killed_before_a_repair_is_in_the_log_the_server_does_it_again() {
     let compares = async || (world.db.value(reads).await == "1").then_some(());
     eventually("rows are compared", compares).await;
     world.server.kill().await;
-    assert!(!world.server.logs().contains("the stream goes on from a new slot"));
+    assert!(!world.server.logs().contains(STREAM_GOES_ON));
     world.sql("UPDATE big SET n = n + 1 WHERE id < 50").await;
     world.server.restart().await;
     // Made on what was repaired: its log and its thread begin where there is something.
@@ -227,7 +227,7 @@ async fn killed_while_its_slot_waits_to_be_made_the_server_makes_it_at_the_next_
 /// round; followers take none such.
 #[tokio::test]
 async fn a_slot_made_amid_open_transactions_tells_in_order_what_it_saw() {
-    let mut world = world_of_its_own(&[]).await;
+    let world = world_of_its_own(&[]).await;
     world.sql(TABLES).await;
     let mut items = world.follow(Shape::of("items")).await.through_outages();
     let other = world.db.session().await;
@@ -432,49 +432,4 @@ async fn a_difference_of_very_many_rows_is_brought_whole() {
     }
     assert!(places(&items) > 1, "so much as one transaction");
     world.verify_all(2).await;
-}
-
-#[tokio::test]
-async fn an_older_copy_of_the_directory_never_answers_clients_that_know_more() {
-    let mut world = World::new().await;
-    world.sql(TABLES).await;
-    let mut early = world.follow(Shape::of("items")).await;
-    world.server.stop().await;
-    let (storage, copy) =
-        (world.server.storage().to_owned(), world.server.storage().with_extension("copy"));
-    copy_dir(&storage, &copy);
-    world.server.restart().await;
-    let mut late = world.follow(Shape::of("items")).await.through_refetches();
-    assert_eq!(late.handle, early.handle);
-    world
-        .sql("UPDATE items SET n = 1000 WHERE id = 1; INSERT INTO items VALUES (900, 1, 'x')")
-        .await;
-    late.until("the row", |rows| rows.len() == 201).await;
-    world.server.kill().await;
-    world.drop_slot().await;
-    // The rows are again what the older copy holds: it has nothing to tell the early client.
-    world.sql("UPDATE items SET n = 1 WHERE id = 1; DELETE FROM items WHERE id = 900").await;
-    fs::remove_dir_all(&storage).unwrap();
-    copy_dir(&copy, &storage);
-    world.server.restart().await;
-    world.sql("INSERT INTO items VALUES (901, 1, 'y')").await;
-    world.compare_all(std::slice::from_mut(&mut early)).await;
-    assert_eq!(early.refetches, 0, "it knows nothing that the copy does not");
-    world.compare_all(std::slice::from_mut(&mut late)).await;
-    assert_eq!(late.refetches, 1, "it was answered by a server that had more");
-
-    // A slot that is ahead of the copy says itself that it is one.
-    world.server.kill().await;
-    fs::remove_dir_all(&storage).unwrap();
-    copy_dir(&copy, &storage);
-    world.server.restart().await;
-    let mut early = early.through_refetches();
-    world.compare_all(std::slice::from_mut(&mut early)).await;
-    assert_eq!(early.refetches, 1, "its directory is an older copy");
-    world.verify_all(1).await;
-}
-
-fn copy_dir(from: &Path, to: &Path) {
-    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
-    assert!(copied.success(), "cp: {copied}");
 }

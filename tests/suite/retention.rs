@@ -183,6 +183,39 @@ async fn beyond_the_storage_limit_the_idle_shape_goes_and_the_others_stay() {
     world.verify_all(2).await;
 }
 
+#[tokio::test]
+async fn what_goes_by_itself_costs_no_shape_beyond_the_storage_limit() {
+    let world = world(&["--storage-limit", "48MiB"]).await;
+    world.sql("CREATE TABLE busy (id int PRIMARY KEY, body text)").await;
+    world.sql("INSERT INTO busy VALUES (-1, 'a'), (-2, 'b')").await;
+    let mut idle = world.follow(Shape::of("busy").filter("id = -1")).await;
+    let used = Following::start(world.follow(Shape::of("busy").filter("id = -2")).await);
+    let mut written = 0;
+    for _ in 0..3 {
+        world.sql(FILL).await;
+        world.sql("DELETE FROM busy WHERE id > 0").await;
+        world.sql("UPDATE busy SET body = body || 'x'").await;
+        written = written.max(stored(world.server.storage()));
+    }
+    assert!(written > 48 << 20, "{written} bytes are not too many");
+    eventually_within(PATIENCE, "what no shape wants to go", async || {
+        (stored(world.server.storage()) < 48 << 20).then_some(())
+    })
+    .await;
+    let position = world.mark().await;
+    let mut used = used.stop().await;
+    world.compare(&mut used, position).await;
+    world.compare(&mut idle, position).await;
+    assert_eq!((used.refetches, idle.refetches), (0, 0));
+    assert!(!world.server.logs().contains("more is stored than allowed"));
+    world.verify_all(2).await;
+}
+
+/// Bytes of all files of changes.
+fn stored(storage: &Path) -> u64 {
+    ["arrow", "log"].iter().flat_map(|kind| files(storage, kind)).map(|file| file.1).sum()
+}
+
 /// Files of the posting log, but for the one that is being written.
 fn closed_postings(storage: &Path) -> Vec<(String, u64)> {
     let mut found = Vec::new();

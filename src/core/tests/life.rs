@@ -95,8 +95,8 @@ impl Life {
         let schemas = Schemas::new(database(), Arc::clone(&stores.layouts));
         world.records.lock().unwrap().found(&stores.records);
         let logs = [&*stores.logs, &*stores.members.logs];
-        let (found, repaired) = ((stores.records, stores.found), world.repaired);
-        let shapes = revive(found, &stores.stored, logs, &schemas, repaired);
+        let (found, repaired) = ((stores.records, stores.found), world.repaired());
+        let shapes = revive(found, &stores.stored, logs, &schemas, &world.repairs);
         world.runtime.block_on(replay(&log, stores.position.max(repaired), &shapes, &engine))?;
         let (unsealed, begun_after) = (log.unsealed(&commits), writer.last_commit());
         let (recent, start) = (Arc::new(RecentCommits::new(commits)), writer.end());
@@ -469,9 +469,9 @@ fn revive(
     stored: &Stored,
     logs: [&ShapeLogs; 2],
     schemas: &Schemas,
-    repaired: Lsn,
+    repairs: &[Lsn],
 ) -> Vec<Shape> {
-    let (shapes, left_out) = restore(records, stored, found, logs, schemas, repaired);
+    let (shapes, left_out) = restore(records, stored, found, logs, schemas, repairs);
     assert!(left_out.is_empty());
     shapes
 }

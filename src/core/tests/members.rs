@@ -143,7 +143,7 @@ impl Lane {
         end: Lsn,
     ) -> Result<(Lane, Watch, MembersHandle, Option<CaughtUp>), Ended> {
         let (ends, ended) = mpsc::unbounded_channel();
-        let (plans, reached) = (member_plans(shapes), (world.repaired, end));
+        let (plans, reached) = (member_plans(shapes), (world.repaired(), end));
         let started = start(stores, plans, 64 << 20, log, reached, &ends);
         let (started, watch, standing) = world.runtime.block_on(started)?;
         let ((inputs, sent), (slice, slices)) = (mpsc::channel(1_000), mpsc::channel(1_000));

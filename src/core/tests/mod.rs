@@ -17,7 +17,6 @@ mod world;
 use std::sync::{Arc, Mutex};
 
 use brooklet_dataflows::worker::{self, Intake};
-use brooklet_sql::Lsn;
 
 use crate::storage::tests::faulty::{Fault, Faulty};
 use crate::storage::tests::rng::Rng;
@@ -58,7 +57,7 @@ fn world(rng: &mut Rng) -> World {
         rng: rng.fork(),
         later: 0,
         postgres: Arc::new(Mutex::new(Postgres::new(rng.fork()))),
-        repaired: Lsn::ZERO,
+        repairs: Vec::new(),
         records: Arc::default(),
         runtime: Arc::new(runtime.unwrap()),
         subqueries: false,

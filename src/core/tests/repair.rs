@@ -73,7 +73,7 @@ fn begin(life: &mut Life, slices: Slices) -> Repairing {
         shapes.push((Arc::clone(shape), question, added, rows));
     }
     drop((postgres, records));
-    life.world.repaired = Lsn(place.begin.0 - 1);
+    life.world.repairs.push(Lsn(place.begin.0 - 1));
     Repairing { shapes, shop: Arc::clone(&life.shop), slices, place }
 }
 

@@ -27,8 +27,8 @@ pub(super) struct World {
     /// Of a hundred tasks that could go on, how many do so later.
     pub later: usize,
     pub postgres: Arc<Mutex<Postgres>>,
-    /// Where the last repair stands, as it would be noted on disk.
-    pub repaired: Lsn,
+    /// Where repairs stand, as it would be noted on disk.
+    pub repairs: Vec<Lsn>,
     pub records: Arc<Mutex<Records>>,
     pub runtime: Arc<Runtime>,
     /// Whether there are shapes with subqueries.
@@ -47,6 +47,11 @@ impl Wake for Woken {
 }
 
 impl World {
+    /// Where the last repair stands.
+    pub fn repaired(&self) -> Lsn {
+        self.repairs.last().copied().unwrap_or_default()
+    }
+
     /// Polls a task until it waits for another part of the server. What it hands to another thread is
     /// waited for; now and then other things happen before the task goes on.
     pub fn poll(&mut self, task: &mut Task) -> Result<bool, Ended> {

@@ -47,8 +47,8 @@ pub(super) struct More {
     pub last: LogPoint,
     pub blocks: Vec<Block>,
     pub chunk_ends: Vec<Offset>,
-    /// Between these two no client can stand that we have answered.
-    pub gap: Option<Box<(Offset, Lsn)>>,
+    /// Where no client can stand that we have answered: behind the one, before the other.
+    pub gaps: Vec<(Offset, Lsn)>,
     /// Exists only while somebody waits.
     pub waiters: Option<watch::Sender<()>>,
     /// Until the snapshot is taken.
@@ -94,6 +94,12 @@ impl State {
         self.more.as_ref().map_or(LogPoint::BEGIN, |more| more.last)
     }
 
+    /// Whether nobody whom we have answered can stand there.
+    pub fn is_in_gap(&self, after: Offset) -> bool {
+        let gaps = self.more.as_ref().map_or(&[][..], |more| &more.gaps);
+        gaps.iter().any(|(from, to)| *from < after && after.tx < to.0)
+    }
+
     pub fn more(&mut self) -> &mut More {
         self.more.get_or_insert_with(|| Box::new(More::nothing()))
     }
@@ -133,10 +139,10 @@ impl State {
     /// Gives back what holds nothing.
     pub fn tidy(&mut self) {
         self.more.take_if(|more| {
-            let More { begin, last, blocks, chunk_ends, gap, waiters, waiting } = &**more;
+            let More { begin, last, blocks, chunk_ends, gaps, waiters, waiting } = &**more;
             let nothing = blocks.is_empty() && chunk_ends.is_empty();
             let nowhere = *begin == LogPoint::BEGIN.offset && *last == LogPoint::BEGIN;
-            nothing && nowhere && gap.is_none() && waiters.is_none() && waiting.is_none()
+            nothing && nowhere && gaps.is_empty() && waiters.is_none() && waiting.is_none()
         });
     }
 }
@@ -148,7 +154,7 @@ impl More {
             last: LogPoint::BEGIN,
             blocks: Vec::new(),
             chunk_ends: Vec::new(),
-            gap: None,
+            gaps: Vec::new(),
             waiters: None,
             waiting: None,
         }

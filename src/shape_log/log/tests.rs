@@ -121,11 +121,11 @@ fn whoever_stands_in_the_gap_of_a_repair_is_turned_away() {
     let known = [Offset::SNAPSHOT_END, at(10, 0), at(10, 2), at(20, 0), at(20, 2)];
     for repaired in [false, true] {
         if repaired {
-            log.note_repair(Lsn(50));
+            log.note_repairs(&[Lsn(50)]);
             // The same again, as after a restart, when what it brought is there.
             bring(50);
             bring(70);
-            log.note_repair(Lsn(50));
+            log.note_repairs(&[Lsn(50)]);
         }
         assert!(known.iter().all(|offset| log.slice(*offset).is_ok()));
     }
@@ -133,4 +133,16 @@ fn whoever_stands_in_the_gap_of_a_repair_is_turned_away() {
         assert_eq!(log.slice(unknown).unwrap_err(), SliceError::Forgotten, "{unknown}");
     }
     assert!([at(50, 0), at(50, 2), at(70, 0)].iter().all(|offset| log.slice(*offset).is_ok()));
+    // Another loss does not make the first forgotten; nor does a third, that follows it at once.
+    log.note_repairs(&[Lsn(90)]);
+    log.note_repairs(&[Lsn(95)]);
+    for unknown in [at(21, 0), at(49, 9), at(71, 4), at(89, 0), at(92, 0)] {
+        assert_eq!(log.slice(unknown).unwrap_err(), SliceError::Forgotten, "{unknown}");
+    }
+    bring(95);
+    let places = [at(20, 2), at(50, 0), at(71, 2), at(95, 0)];
+    assert!(places.iter().all(|offset| log.slice(*offset).is_ok()));
+    log.forget_before(at(70, 0));
+    assert_eq!(log.slice(at(92, 0)).unwrap_err(), SliceError::Forgotten);
+    assert!(log.slice(at(71, 2)).is_ok());
 }
