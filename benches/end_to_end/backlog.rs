@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::harness::{Shape, World, eventually_within, postgres, run_dir};
-use super::{PATIENCE, seen};
+use super::{PATIENCE, cpu_seconds, seen};
 
 /// How long each took.
 pub struct Drained {
@@ -16,6 +16,8 @@ pub struct Drained {
     pub floor: Duration,
     /// The server, from the start of its connection until its logs have everything.
     pub ours: Duration,
+    /// Seconds of processors that the server took meanwhile.
+    pub cpu: f64,
 }
 
 /// Has `write` commit while the server stands still, then `last`, which must commit a row of a published
@@ -41,10 +43,12 @@ pub async fn drain(
     world.sql(last).await;
     let lsn = world.db.value("SELECT pg_current_wal_flush_lsn()::text").await;
     let floor = floor(world, &lsn);
+    let cpu = cpu_seconds(world.server.id());
     run_dir::signal(world.server.id(), "CONT");
     let complete = async || (seen(world, shape).await >= target).then_some(());
     eventually_within(PATIENCE, "the logs have every change", complete).await;
     let ended = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let cpu = cpu_seconds(world.server.id()) - cpu;
     let begun = format!(
         "SELECT extract(epoch FROM backend_start)::text FROM pg_stat_replication
          WHERE pid = (SELECT active_pid {named})"
@@ -52,7 +56,7 @@ pub async fn drain(
     let begun: f64 = world.db.value(&begun).await.parse().unwrap();
     let ours = ended - Duration::from_secs_f64(begun);
     world.sql("SELECT pg_drop_replication_slot('floor')").await;
-    Drained { floor, ours }
+    Drained { floor, ours, cpu }
 }
 
 fn floor(world: &World, lsn: &str) -> Duration {

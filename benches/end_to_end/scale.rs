@@ -50,7 +50,7 @@ pub async fn scale() {
     let cases = std::env::var("BENCH_SCALE").unwrap_or_else(|_| SMALL.to_owned());
     let (changes, rounds) = (size("BENCH_SCALE_CHANGES", 300), size("BENCH_ROUNDS", 1));
     println!(
-        "scale: rows that one shape each wants, changes/s, medians of {rounds} rounds (lowest to highest)\n  {:<16}{:>9}{:>8}{:>26}{:>26}{:>9}{:>13}{:>28}{:>28}{:>24}",
+        "scale: rows that one shape each wants, changes/s, medians of {rounds} rounds (lowest to highest)\n  {:<16}{:>9}{:>8}{:>26}{:>26}{:>9}{:>13}{:>28}{:>28}{:>24}{:>22}",
         "template",
         "shapes",
         "made/s",
@@ -60,7 +60,8 @@ pub async fn scale() {
         "transaction",
         "pg_recvlogical",
         "ours",
-        "ours, % of it"
+        "ours, % of it",
+        "CPU µs a change"
     );
     let mut all = Vec::new();
     for case in cases.split(',') {
@@ -222,12 +223,17 @@ impl Measured {
         Spread::of(self.rounds.iter().map(ratio))
     }
 
+    /// Microseconds of processors a change.
+    fn cpu(&self) -> Spread {
+        Spread::of(self.rounds.iter().map(|round| 1e6 * round.cpu / self.changes as f64))
+    }
+
     fn print(&self) {
         let ratio = self.ratio();
         let [median, lowest, highest] =
             [ratio.median, ratio.lowest, ratio.highest].map(|ratio| 100.0 * ratio);
         println!(
-            "  {:<16}{:>9}{:>8.0}{:>26}{:>26}{:>9}{:>13}{:>28}{:>28}{:>24.1}",
+            "  {:<16}{:>9}{:>8.0}{:>26}{:>26}{:>9}{:>13}{:>28}{:>28}{:>24.1}{:>22.1}",
             self.template,
             self.shapes,
             self.made_per_second,
@@ -237,7 +243,8 @@ impl Measured {
             self.transaction,
             self.floor(),
             self.ours(),
-            Spread { median, lowest, highest }
+            Spread { median, lowest, highest },
+            self.cpu()
         );
     }
 
@@ -254,6 +261,7 @@ impl Measured {
             "pg_recvlogical_changes_per_second": self.floor().json(),
             "changes_per_second": self.ours().json(),
             "ratio": self.ratio().json(),
+            "server_cpu_us": self.cpu().json(),
         })
     }
 }

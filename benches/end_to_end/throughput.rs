@@ -26,7 +26,7 @@ pub async fn throughput(shapes: usize, changes: usize) {
     // The one after tells when all of those are there.
     let last = "INSERT INTO issues VALUES (-1, 1, 'the last one', 'open', 0)";
     let write = write(&world, shapes, changes);
-    let Drained { floor, ours } = drain(&world, &shape(1), last, write).await;
+    let Drained { floor, ours, .. } = drain(&world, &shape(1), last, write).await;
     let rows = check(&world, handles).await;
     let rate = |time: Duration| changes as f64 / time.as_secs_f64();
     println!(

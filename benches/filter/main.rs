@@ -47,6 +47,9 @@ fn plans(template: &Template, shapes: usize, table: &Arc<TableSchema>) -> Vec<Ar
 /// From here on resident memory tells what the index itself takes.
 const BYTES_SHAPES_MIN: usize = 1_000_000;
 
+/// Users, and memberships of each, where one comes or goes.
+const MEMBERSHIPS: (usize, usize) = (10_000, 100);
+
 struct Measured {
     name: &'static str,
     shapes: usize,
@@ -168,25 +171,14 @@ fn main() {
                 true => subqueries::measure(shapes, changes / 10),
                 false => measure(template, shapes, changes),
             };
-            let text = |figure: Option<f64>, places: usize| {
-                figure.map_or_else(|| "-".to_owned(), |figure| format!("{figure:.places$}"))
-            };
-            println!(
-                "  {:<22}{:>9}{:>13.0}{:>12}{:>10.2}{:>9}{:>9}{:>12.0}{:>12.0}{:>14}",
-                one.name,
-                one.shapes,
-                one.changes_per_second,
-                text(one.candidates, 2),
-                one.matches,
-                one.latency_nanos[0],
-                one.latency_nanos[1],
-                one.install_nanos,
-                one.remove_nanos,
-                text(one.index_bytes, 0)
-            );
+            print(&one);
             all.push(one);
         }
     }
+    let (users, memberships) = if smoke { (100, 10) } else { MEMBERSHIPS };
+    let moves = subqueries::moves(users, memberships);
+    print(&moves);
+    all.push(moves);
     figures::write("filter", &json(&all));
     println!(
         "one worker against two, each with half of the shapes\n  {:<22}{:>9}{:>13}{:>13}{:>8}",
@@ -203,6 +195,25 @@ fn main() {
         })
     };
     figures::write("workers", &compared.iter().map(object).collect());
+}
+
+fn print(one: &Measured) {
+    let text = |figure: Option<f64>, places: usize| {
+        figure.map_or_else(|| "-".to_owned(), |figure| format!("{figure:.places$}"))
+    };
+    println!(
+        "  {:<22}{:>9}{:>13.0}{:>12}{:>10.2}{:>9}{:>9}{:>12.0}{:>12.0}{:>14}",
+        one.name,
+        one.shapes,
+        one.changes_per_second,
+        text(one.candidates, 2),
+        one.matches,
+        one.latency_nanos[0],
+        one.latency_nanos[1],
+        one.install_nanos,
+        one.remove_nanos,
+        text(one.index_bytes, 0)
+    );
 }
 
 fn json(all: &[Measured]) -> serde_json::Value {
