@@ -35,3 +35,4 @@ mod strict;
 mod subqueries;
 mod sustained;
 mod tampering;
+mod versions;
