@@ -311,6 +311,45 @@ fn every_flag_of_serve_is_in_the_readme() {
 }
 
 #[test]
+fn every_test_that_a_promise_names_exists() {
+    let promises = fs::read_to_string(root().join("tests/README.md")).expect("tests/README.md");
+    let rows = promises.lines().filter(|line| line.starts_with("| ")).skip(1);
+    let (mut named, mut breaches) = (0, Vec::new());
+    for row in rows {
+        let before = named;
+        // What stands between backticks.
+        for name in row.split('`').skip(1).step_by(2) {
+            named += 1;
+            if !is_test(name) {
+                breaches.push(format!("no test {name}"));
+            }
+        }
+        if named == before {
+            breaches.push(format!("nothing holds: {row}"));
+        }
+    }
+    assert!(named > 50, "{named} tests named");
+    check("promises in tests/README.md", breaches);
+}
+
+/// Whether `file::test` is one, in the suite or from the root.
+fn is_test(name: &str) -> bool {
+    let Some((file, test)) = name.split_once("::") else { return false };
+    let texts = ["tests/suite", ""].map(|folder| root().join(folder).join(format!("{file}.rs")));
+    let mut texts = texts.into_iter().filter_map(|path| fs::read_to_string(path).ok());
+    texts.any(|text| {
+        let lines: Vec<&str> = text.lines().map(str::trim_start).collect();
+        lines.iter().enumerate().any(|(at, line)| {
+            let is_its = line.split_once("fn ").is_some_and(|(_, rest)| {
+                rest.strip_prefix(test).is_some_and(|rest| rest.starts_with('('))
+            });
+            let above = lines[..at].iter().rev().take_while(|line| line.starts_with("#["));
+            is_its && above.into_iter().any(|line| line.contains("test"))
+        })
+    })
+}
+
+#[test]
 fn no_test_sleeps_a_fixed_time() {
     let mut breaches = Vec::new();
     for source in

@@ -185,6 +185,25 @@ fn names(dir: &Path) -> Vec<String> {
     names
 }
 
+#[test]
+fn a_sealed_file_of_another_version_is_refused_by_name_and_left_where_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(sealed_files(dir.path()));
+    let all = names(dir.path());
+    for name in all.iter().filter(|name| name.ends_with(".arrow")) {
+        let path = dir.path().join(name);
+        let bytes = std::fs::read(&path).unwrap();
+        let mut other = bytes.clone();
+        other[8] += 1;
+        std::fs::write(&path, &other).unwrap();
+        let refused = open(dir.path()).err().unwrap().to_string();
+        assert!(refused.contains(name.as_str()) && refused.contains("version"), "{refused}");
+        assert!(names(dir.path()) == all && std::fs::read(&path).unwrap() == other);
+        std::fs::write(&path, &bytes).unwrap();
+    }
+    open(dir.path()).unwrap();
+}
+
 /// What is left of `written` can be read, all else is gone, and the log goes on at its end.
 fn check_left(log: &ChangeLog, written: &[Change], left: &[u64]) {
     for change in written {

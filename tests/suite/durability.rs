@@ -91,6 +91,7 @@ async fn killed_while_it_copies_a_snapshot_the_server_starts_it_anew() {
     }
     world.compare_all(&mut followers).await;
     assert_eq!(followers[0].refetches, 0, "a finished shape had to start anew");
+    world.verify_all(followers.len()).await;
 }
 
 #[tokio::test]
@@ -277,6 +278,7 @@ async fn postgres_restarts_under_parked_clients_and_nothing_is_lost() {
     }
     let mut items = items.through_outages();
     items.until("every row", |rows| rows.len() == truth).await;
+    world.verify_all(4).await;
 }
 
 #[tokio::test]
@@ -291,5 +293,6 @@ async fn the_slot_moves_while_only_other_tables_are_written() {
             .await;
         world.db.confirms(world.db.position().await).await;
     }
-    drop(items);
+    world.compare_all(&mut [items]).await;
+    world.verify_all(1).await;
 }

@@ -209,4 +209,6 @@ async fn queries_that_cannot_go_on_and_one_that_is_asked_for_every_row_hold_up_n
     for stuck in stuck {
         world.compare_all(&mut [stuck.await.unwrap()]).await;
     }
+    // Those two, the one that is asked for every row, and the first of the locked table.
+    world.verify_all(SIMPLE + 4).await;
 }

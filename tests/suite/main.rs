@@ -36,3 +36,4 @@ mod strict;
 mod subqueries;
 mod sustained;
 mod tampering;
+mod versions;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 
 use crate::harness::{
-    Database, Following, Request, Shape, World, eventually, eventually_within, size,
+    Database, Follower, Following, Request, Shape, World, eventually, eventually_within, size,
 };
 
 /// By builds without optimisation, and of ten million rows.
@@ -27,7 +27,8 @@ async fn a_commit_of_very_many_rows_goes_through_in_little_memory() {
     for filter in shapes {
         followers.push(world.follow(Shape::of("items").filter(filter)).await);
     }
-    followers.remove(0);
+    // This one is read without being kept: the test's own memory is no subject.
+    let mut all = followers.remove(0);
     let idle = world.server.resident();
     let begun = Instant::now();
     for write in [
@@ -47,6 +48,8 @@ async fn a_commit_of_very_many_rows_goes_through_in_little_memory() {
             .await;
             world.compare(follower, position).await;
         }
+        let read = read_through(&world, &mut all).await;
+        assert_eq!(read, rows, "rows in the log of the shape that has them all: {write}");
         let (now, peak) = (world.server.resident(), world.server.most_resident());
         println!(
             "{rows} rows, {:?}: {} MiB idle, {} at most, {} then",
@@ -57,6 +60,124 @@ async fn a_commit_of_very_many_rows_goes_through_in_little_memory() {
         );
         assert!(peak < idle + (most << 20), "{} MiB over {} idle", (peak - idle) >> 20, idle >> 20);
     }
+    // New clients begin without the rows that came and went: so does this one, which keeps rows in memory.
+    eventually_within(PATIENCE, "the log to be folded", async || {
+        let begun = world.get(&format!("{}&offset=-1", all.shape.target())).await.expect(200);
+        let folded = begun.header("electric-handle") != Some(all.handle.as_str());
+        (folded && !begun.text().contains("\"key\"")).then_some(())
+    })
+    .await;
+    world.verify_all_within(PATIENCE, shapes.len()).await;
+}
+
+/// As much of a message as tells whether it is the one that is due.
+#[derive(serde::Deserialize)]
+struct Message {
+    headers: Headers,
+    value: Option<HashMap<String, String>>,
+}
+
+#[derive(serde::Deserialize)]
+struct Headers {
+    operation: Option<String>,
+    op_position: Option<u64>,
+    #[serde(default)]
+    last: bool,
+}
+
+/// Reads the one transaction that a client lacks, which inserts or deletes rows 1, 2, 3 … to its end; gives back how
+/// many they are.
+async fn read_through(world: &World, client: &mut Follower) -> usize {
+    let (mut rows, mut position, mut ended) = (0, None, false);
+    loop {
+        let answer = world.get(&client.target(false)).await.expect(200);
+        client.offset = answer.header("electric-offset").unwrap().to_owned();
+        for Message { headers, value } in
+            serde_json::from_slice::<Vec<Message>>(&answer.body).unwrap()
+        {
+            let (Some(operation), Some(value)) = (headers.operation, value) else { continue };
+            rows += 1;
+            assert!(!ended && headers.op_position > position, "row {rows} is out of order");
+            (position, ended) = (headers.op_position, headers.last);
+            assert_eq!(value["id"], rows.to_string(), "the next row of the table is another one");
+            let body = value.get("body").map_or(0, |body| body.len());
+            assert_eq!(body, if operation == "insert" { 600 } else { 0 }, "{operation} {rows}");
+        }
+        if answer.header("electric-up-to-date").is_some() {
+            assert!(ended || rows == 0, "up to date inside of a transaction");
+            return rows;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_many_shapes_is_stored_once_and_costs_each_of_them_few_bytes() {
+    const ROWS: u64 = 20;
+    const ROW_BYTES: u64 = 2_048;
+    /// Of a row beside its text: frames, positions and its other columns.
+    const HEAD_BYTES: u64 = 300;
+    /// A message each from a stream that is idle, and what the mark costs.
+    const SLACK: u64 = 16 << 10;
+    let shapes = size("BROOKLET_TEST_MATCHING_SHAPES", 500);
+    let world = World::new().await;
+    world.sql("CREATE TABLE items (id int PRIMARY KEY, body text)").await;
+    let numbers: Vec<usize> = (0..shapes).collect();
+    let mut followers = Vec::new();
+    for some in numbers.chunks(50) {
+        let shape = |number: &usize| Shape::of("items").filter(&format!("id >= -{number}"));
+        followers.extend(join_all(some.iter().map(|number| world.follow(shape(number)))).await);
+    }
+    // Definitions are written with the first change.
+    world.sql("INSERT INTO items VALUES (0, '')").await;
+    followers[shapes - 1].reach(world.mark().await).await;
+    let storage = world.server.storage().join("brooklet");
+    let kinds = ["changes", "postings", ""];
+    let bytes = || kinds.map(|kind| bytes_under(&storage, kind));
+    let before = bytes();
+    // Not compressible; one by one, and in one transaction.
+    let text = "(SELECT string_agg(md5((g * 64 + i)::text), '') FROM generate_series(1, 64) i)";
+    for id in 1..=ROWS / 2 {
+        world
+            .sql(&format!("INSERT INTO items SELECT g, {text} FROM generate_series({id}, {id}) g"))
+            .await;
+    }
+    let rest = format!("generate_series({} + 1, {ROWS})", ROWS / 2);
+    world.sql(&format!("INSERT INTO items SELECT g, {text} FROM {rest} g")).await;
+    followers[shapes - 1].reach(world.mark().await).await;
+    let after = bytes();
+    let grown: Vec<u64> = after.iter().zip(before).map(|(after, before)| after - before).collect();
+    let (changes, entries) = (ROWS * (ROW_BYTES + HEAD_BYTES), 16 * shapes as u64 * ROWS);
+    println!(
+        "{ROWS} rows, {shapes} shapes: {} bytes of changes, {} of postings: {:.1} a shape and row, {} in all",
+        grown[0],
+        grown[1],
+        grown[1] as f64 / (shapes as u64 * ROWS) as f64,
+        grown[2]
+    );
+    assert!(grown[0] >= ROWS * ROW_BYTES, "the changes are elsewhere: {grown:?}");
+    for (kind, most) in [changes, entries, changes + entries].into_iter().enumerate() {
+        let most = most + SLACK;
+        assert!(grown[kind] <= most, "{} bytes of {:?}, not {most}", grown[kind], kinds[kind]);
+    }
+    // They all have them, by what is stored.
+    let position = world.mark().await;
+    for follower in followers.iter_mut().step_by(shapes / 10) {
+        world.compare(follower, position).await;
+        assert_eq!(follower.rows().len() as u64, ROWS + 1);
+    }
+    world.verify_all(shapes).await;
+}
+
+/// Bytes of the files in the directories of this name, or in all.
+fn bytes_under(dir: &Path, name: &str) -> u64 {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let bytes = entries.map(|entry| entry.path()).map(|path| match path.metadata() {
+        Ok(found) if found.is_dir() && path.ends_with(name) => bytes_under(&path, ""),
+        Ok(found) if found.is_dir() => bytes_under(&path, name),
+        Ok(found) if name.is_empty() => found.len(),
+        _ => 0,
+    });
+    bytes.sum()
 }
 
 /// Bytes of files with this ending, and how many they are.
@@ -177,4 +298,5 @@ async fn what_a_restart_does_for_a_shape_is_little_and_does_not_grow() {
         let handle = answer.header("electric-handle").unwrap();
         assert_eq!(handles.get(&number).map(String::as_str), Some(handle), "{number}");
     }
+    world.verify_all_within(PATIENCE, made).await;
 }

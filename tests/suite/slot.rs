@@ -131,6 +131,7 @@ async fn whoever_a_slot_waits_for_that_is_made_again_is_named() {
     world.sql("INSERT INTO items VALUES (1, 1)").await;
     world.compare_all(std::slice::from_mut(&mut items)).await;
     assert_eq!(items.refetches, 0);
+    world.verify_all(1).await;
 }
 
 #[tokio::test]
@@ -152,4 +153,5 @@ async fn the_first_shape_of_a_locked_table_is_told_so_within_bounds() {
     owner.sql("INSERT INTO items VALUES (1, 1); COMMIT").await;
     let mut items = world.follow(shape).await;
     world.compare_all(std::slice::from_mut(&mut items)).await;
+    world.verify_all(1).await;
 }

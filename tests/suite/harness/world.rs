@@ -103,9 +103,14 @@ impl World {
     /// Every shape that the server has equals Postgres, by its own filter and columns; there must be so many at least.
     /// Clients are not concerned: this also finds what no client of the test would come by.
     pub async fn verify_all(&self, least: usize) {
+        self.verify_all_within(Duration::from_secs(120), least).await;
+    }
+
+    /// The same with another patience.
+    pub async fn verify_all_within(&self, patience: Duration, least: usize) {
         self.server.ready().await;
         let mut verified = self.verify(&["--all"]);
-        let status = verified.exit(Duration::from_secs(120)).await;
+        let status = verified.exit(patience).await;
         let said = verified.output();
         assert!(status.success(), "verify: {status}\n{said}");
         let line = said.lines().find(|line| line.contains(" shapes compared, "));

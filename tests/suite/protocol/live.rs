@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::harness::arrow::{ARROW, read, text};
 use crate::harness::postgres::free_port;
-use crate::harness::{Database, Follower, Request, Response, Shape, Step, World};
+use crate::harness::{Database, Event, Events, Follower, Request, Response, Shape, Step, World};
 
 /// Sends a live request and hands back the answer to wait for. The request may reach the server before or after
 /// what the test does next: both must have the same outcome.
@@ -120,14 +121,38 @@ async fn no_commit_falls_between_reading_the_tail_and_waiting() {
     // Each commit is made right when the next poll is being sent: a wake-up lost in between costs a whole time-out.
     let world = world_with_items().await;
     let mut items = world.follow(Shape::of("items")).await;
-    let start = Instant::now();
+    // One stream of events stays, and waits anew after each batch; another one begins each time.
+    let mut stays = stream(&world, &items.target(true)).await;
     for id in 0..200 {
         let insert = format!("INSERT INTO items VALUES ({id}, 'x', NULL)");
-        let (_, step) = tokio::join!(world.sql(&insert), items.step(true));
+        let key = format!("/\"{id}\"");
+        let (target, start) = (items.target(true), Instant::now());
+        let arrow = world.send(Request::get(&target).header("accept", ARROW));
+        let begins = async { brought(&mut stream(&world, &target).await, &key).await };
+        let stays = brought(&mut stays, &key);
+        let (_, step, arrow, (), ()) =
+            tokio::join!(world.sql(&insert), items.step(true), arrow, begins, stays);
         assert_eq!(step, Step::UpToDate);
+        let (_, batches) = read(&arrow.expect(200));
+        let keys =
+            batches.iter().flat_map(|all| (0..all.num_rows()).map(|at| text(all, "key", at)));
+        let keys: Vec<_> = keys.flatten().collect();
+        assert!(keys.len() == 1 && keys[0].ends_with(&key), "{keys:?}");
         items.until("the new row", |rows| rows.len() > id).await;
-        assert!(start.elapsed() < LONG_POLL, "{id} wake-ups took {:?}", start.elapsed());
+        assert!(start.elapsed() < LONG_POLL / 2, "wake-up {id} took {:?}", start.elapsed());
     }
+    world.verify_all(1).await;
+}
+
+/// A live request as a stream of events.
+async fn stream(world: &World, target: &str) -> Events {
+    Events::open(world.server.address, &format!("{target}&live_sse=true")).await
+}
+
+/// Waits for the batch with a row's insert.
+async fn brought(events: &mut Events, key: &str) {
+    let is_it = |event: &Event| event.json()["key"].as_str().is_some_and(|it| it.ends_with(key));
+    while !events.batch().await.iter().any(is_it) {}
 }
 
 #[tokio::test]
@@ -215,6 +240,7 @@ async fn a_transaction_is_never_up_to_date_in_its_middle() {
         // `Log` fails when an answer says up-to-date before the change marked `last`.
         tokio::join!(world.sql(&insert), items.until_count(before + size));
     }
+    world.verify_all(1).await;
 }
 
 #[tokio::test]

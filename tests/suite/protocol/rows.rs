@@ -186,6 +186,7 @@ async fn a_megabyte_of_text_arrives_whole_and_stays_when_other_columns_change() 
         updates.clone().count() == 3
             && updates.clone().all(|change| !change.value.contains_key("body"))
     );
+    world.verify_all(2).await;
 }
 
 #[tokio::test]
@@ -250,6 +251,7 @@ async fn every_operation_of_a_transaction_is_one_message_in_its_order() {
     world.sql("UPDATE items SET n = n").await;
     world.sql("DELETE FROM items").await;
     items.until("the delete after a no-op", |rows| rows.is_empty()).await;
+    world.verify_all(2).await;
 }
 
 #[tokio::test]
@@ -344,4 +346,5 @@ async fn an_update_that_changes_nothing_takes_nothing_away_from_a_later_delete()
         assert_eq!(deleted.count(), 2, "{}: {:?}", follower.shape.sql(), follower.log.changes);
         assert_eq!(follower.rows().len(), 1);
     }
+    world.verify_all(followers.len()).await;
 }
