@@ -9,6 +9,7 @@ use brooklet_sql::{CaseMap, Collation, Column, RelationName, TableSchema, TextOr
 
 mod binary;
 pub mod connect;
+pub mod constructs;
 pub mod database;
 pub mod domains;
 pub mod expression;
@@ -24,6 +25,7 @@ pub mod texts;
 pub mod typed;
 mod values;
 
+use constructs::CONSTRUCTS;
 use values::{BOOLEANS, ODD_DATES, ODD_NUMBERS, ODD_UUIDS, pattern, text};
 #[allow(unused_imports)] // Each test binary uses what it needs.
 pub use values::{row, value};
@@ -203,6 +205,7 @@ struct Generator<'a> {
 impl Generator<'_> {
     /// Remembers what is made, and makes it.
     fn used(&mut self, construct: &'static str) -> &'static str {
+        assert!(CONSTRUCTS.contains(&construct), "{construct} is not listed");
         self.constructs.push(construct);
         construct
     }
@@ -256,7 +259,10 @@ impl Generator<'_> {
         ];
         let kind = kinds[self.random.below(kinds.len())];
         match self.random.below(22) {
-            20 | 21 => domains::clause(self.random),
+            20 | 21 => {
+                self.used("domain[]");
+                domains::clause(self.random)
+            }
             0..=7 => {
                 let operator = self.random.pick(&["=", "=", "=", "<>", "!=", "<", "<=", ">", ">="]);
                 let (left, right) = (self.operand(kind), self.operand(kind));
@@ -336,7 +342,8 @@ impl Generator<'_> {
             1 => {
                 let pattern = text(self.random);
                 let escape = self.random.pick(&["'!'", "''", "'a'", "'é'", "'\\'", "'ab'"]);
-                format!("{} ESCAPE {escape}", brooklet_sql::name::literal(&pattern))
+                let pattern = brooklet_sql::name::literal(&pattern);
+                format!("{pattern} {} {escape}", self.used("ESCAPE"))
             }
             2 => {
                 let pattern = pattern(self.random);

@@ -178,3 +178,41 @@ fn numerics_and_floats() {
         ("n IN (1.5)", &[("n", "1.500")], True),
     ]);
 }
+
+/// Each integer type has one value whose opposite is none; a constant's sign is applied after its cast.
+#[test]
+fn the_least_integers() {
+    let least = [("i2", "-32768"), ("i4", "-2147483648"), ("i8", "-9223372036854775808")];
+    check(&[
+        ("-(-9223372036854775808) = 9223372036854775808", &[], True),
+        ("- -9223372036854775808 > 0 AND -(-2147483648) = 2147483648", &[], True),
+        ("-9223372036854775808::int8 < 0", &[], Error),
+        ("-(-9223372036854775808::int8) > 0", &[], Error),
+        ("-2147483648::int4 < 0", &[], Error),
+        ("(-9223372036854775808)::int8 = i8 AND (-2147483648)::int4 = i4", &least, True),
+        ("i8 = -9223372036854775808 AND i8 = '-9223372036854775808'", &least, True),
+        ("i8 < -9223372036854775807 AND -9223372036854775809 < i8", &least, True),
+        ("i8 <= -9223372036854775809", &least, False),
+        ("i8 = '-9223372036854775809'", &least, Error),
+        ("- i8 > 0", &least, Error),
+        ("- - i8 < 0", &least, Error),
+        ("- i4 > 0", &least, Error),
+        ("- i2 > 0", &least, Error),
+        ("abs(i8) > 0", &least, Error),
+        ("@ i4 > 0", &least, Error),
+        ("abs(i2) > 0", &least, Error),
+        ("i8 / -1 > 0", &least, Error),
+        ("i4 / -1 > 0", &least, Error),
+        ("i2 / (-1)::int2 > 0", &least, Error),
+        ("i8 % -1 = 0 AND i4 % -1 = 0 AND i2 % (-1)::int2 = 0", &least, True),
+        ("mod(i8, -1::int8) = 0 AND div(i8, -1) = 9223372036854775808", &least, True),
+        ("i8 * -1 > 0", &least, Error),
+        ("i8 - 1 < 0", &least, Error),
+        ("-(i8 + 1) = 9223372036854775807", &least, True),
+        ("gcd(i8, 0::int8) > 0", &least, Error),
+        ("gcd(i4, i4) > 0", &least, Error),
+        ("i4::int8 * i4 = 4611686018427387904", &least, True),
+        ("-i4::int8 = 2147483648", &least, True),
+        ("(-i4)::int8 = 2147483648", &least, Error),
+    ]);
+}

@@ -17,6 +17,9 @@ fn rows_among_constant_rows_with_null() {
         ("i4 = ANY (SELECT 1 UNION SELECT NULL::int4)", &[("i4", "1")], True),
         ("(NULL::bool AND false) OR NOT NULL::bool", &[], Null),
         // Nothing but NULL is text.
+        ("(1, NULL) IN (SELECT 1, NULL)", &[], Null),
+        ("(1, NULL) NOT IN (SELECT 2, NULL)", &[], True),
+        ("(1, 2) IN (SELECT 1, NULL)", &[], Error),
         ("(1, 2) NOT IN (SELECT 3, NULL)", &[], Error),
         ("i4 IN (VALUES (NULL), (NULL))", &[], Error),
         ("t IN (SELECT NULL)", &[("t", "a")], Null),
