@@ -1,8 +1,11 @@
 //! A table with a column of every type that values are read of.
 
-use brooklet_sql::{Collation, Column, RelationName, TableSchema};
+use std::sync::Arc;
 
-const COLUMNS: [(&str, u32); 61] = [
+use brooklet_sql::statement::{CITEXT, CITEXT_ARRAY};
+use brooklet_sql::{CaseMap, Collation, Column, ColumnDomain, RelationName, TableSchema};
+
+const COLUMNS: [(&str, u32); 66] = [
     ("a", 16),
     ("b", 17),
     ("c", 19),
@@ -64,12 +67,21 @@ const COLUMNS: [(&str, u32); 61] = [
     ("bi", 1015),
     ("bj", 6150),
     ("bk", 90_001),
+    ("bl", CITEXT),
+    ("bm", CITEXT_ARRAY),
+    ("domains_bn", 1007),
+    ("domains_bo", 1009),
+    ("domains_bp", 1231),
 ];
+/// Of the domains behind those arrays.
+const DOMAIN: u32 = 91_000;
 
 pub fn table() -> TableSchema {
+    // As `citext` folds, so that there is something to compare.
+    let folding = || Collation { case_map: Some(Arc::new(CaseMap::ascii())), ..Collation::c() };
     let column = |(name, oid): (&str, u32)| Column {
         name: name.to_owned(),
-        type_oid: oid,
+        type_oid: if name.starts_with("domains_") { DOMAIN + oid } else { oid },
         base_type_oid: oid,
         type_name: String::new(),
         type_modifier: -1,
@@ -77,12 +89,21 @@ pub fn table() -> TableSchema {
         not_null: false,
         key_position: None,
         generated: false,
-        collation: [19, 25, 1042, 1043, 1009, 1015].contains(&oid).then(Collation::c),
+        collation: match oid {
+            CITEXT | CITEXT_ARRAY => Some(folding()),
+            _ => [19, 25, 1042, 1043, 1009, 1015].contains(&oid).then(Collation::c),
+        },
         labels: if oid >= 90_000 { vec!["one".into(), "two".into()] } else { Vec::new() },
         element_type_oid: if oid == 90_001 { 90_000 } else { 0 },
         enum_schema: "public".into(),
         enum_name: "mood".into(),
-        domain: None,
+        domain: name.starts_with("domains_").then(|| ColumnDomain {
+            oid: DOMAIN + 1000 + oid,
+            // `numeric(6,2)`
+            modifier: if oid == 1231 { (6 << 16 | 2) + 4 } else { -1 },
+            schema: "public".into(),
+            name: format!("of_{oid}"),
+        }),
         parts: Vec::new(),
         rewritten: 0,
         number: 0,

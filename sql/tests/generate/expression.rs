@@ -18,9 +18,15 @@ pub struct Expression {
     /// `{}` stands for an operand.
     pub template: String,
     pub operands: Vec<Expression>,
+    /// Which construct it is; columns and literals are none.
+    pub construct: Option<&'static Template>,
 }
 
 impl Expression {
+    pub fn leaf(text: String) -> Expression {
+        Expression { template: text, operands: Vec::new(), construct: None }
+    }
+
     pub fn text(&self) -> String {
         if self.operands.is_empty() {
             return self.template.clone();
@@ -83,20 +89,35 @@ pub fn expression(random: &mut Random, wanted: &str, depth: usize) -> Expression
     filled(random, template, wanted, depth)
 }
 
+/// A random expression that is this construct outermost.
+pub fn of(random: &mut Random, template: &'static Template, depth: usize) -> Expression {
+    let wanted = random_type(random);
+    filled(random, template, wanted, depth)
+}
+
+/// What tells a construct from all others.
+pub fn name((result, template, operands): &Template) -> String {
+    format!("{template} of {}: {result}", operands.join(", "))
+}
+
 /// A random expression whose outermost construct has this in its text.
 pub fn construct(random: &mut Random, part: &str, depth: usize) -> Expression {
     let fitting: Vec<&Template> =
         templates().filter(|(_, template, _)| template.contains(part)).collect();
     let template = fitting[random.below(fitting.len())];
-    let wanted = random_type(random);
-    filled(random, template, wanted, depth)
+    of(random, template, depth)
 }
 
 /// Type, text, types of the operands.
 pub type Template = (&'static str, &'static str, &'static [&'static str]);
 
-fn filled(random: &mut Random, template: &Template, wanted: &str, depth: usize) -> Expression {
-    let (result, template, operands) = *template;
+fn filled(
+    random: &mut Random,
+    construct: &'static Template,
+    wanted: &str,
+    depth: usize,
+) -> Expression {
+    let (result, template, operands) = *construct;
     // `any` is one type for the whole template.
     let any = if result == "any" { wanted } else { any_type(random) };
     let operands = operands
@@ -111,7 +132,7 @@ fn filled(random: &mut Random, template: &Template, wanted: &str, depth: usize) 
             expression(random, one, depth - 1)
         })
         .collect();
-    Expression { template: template.to_owned(), operands }
+    Expression { template: template.to_owned(), operands, construct: Some(construct) }
 }
 
 fn fits(result: &str, wanted: &str) -> bool {
@@ -172,7 +193,7 @@ fn leaf(random: &mut Random, wanted: &str) -> Expression {
     } else {
         literal(random, wanted)
     };
-    Expression { template, operands: Vec::new() }
+    Expression::leaf(template)
 }
 
 fn literal(random: &mut Random, wanted: &str) -> String {
