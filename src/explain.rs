@@ -7,7 +7,7 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use brooklet_sql::{Access, Predicate, RelationName, TableSchema, Want, compile_with};
+use brooklet_sql::{Access, Alternative, Predicate, RelationName, TableSchema, Want, compile_with};
 
 use crate::replication::Database;
 use crate::replication::schema::Schemas;
@@ -74,17 +74,20 @@ fn explain(predicate: &Predicate, table: &TableSchema) -> String {
         let or = if way.rest == Access::Nothing { "" } else { ", or what else the row says" };
         _ = writeln!(
             text,
-            "found by     sets of {}{or}\ncandidates   per changed row, old and new: the shapes whose set has the row's value",
+            "found by     sets of {}{or}\ncandidates   per changed row, old and new: the shapes whose set has the row's value\n\
+             asked about  {ASKED}",
             names.join(", ")
         );
         return text;
     }
     _ = match predicate.access() {
-        Access::Nothing => writeln!(text, "found by     nothing: no row can match"),
+        Access::Nothing => {
+            writeln!(text, "found by     nothing: no row can match\nasked about  0 of all changes")
+        }
         Access::All => writeln!(
             text,
             "found by     every row\ncandidates   this shape is asked about every change of its table; \
-             shapes of the same clause share the answer"
+             shapes of the same clause share the answer\nasked about  1.0 of all changes"
         ),
         Access::Any(list) => {
             for (at, alternative) in list.iter().enumerate() {
@@ -99,10 +102,32 @@ fn explain(predicate: &Predicate, table: &TableSchema) -> String {
                     said.push(word);
                 }
             }
-            writeln!(text, "candidates   per changed row, old and new: {}", said.join("; "))
+            writeln!(
+                text,
+                "candidates   per changed row, old and new: {}\n{}",
+                said.join("; "),
+                cost(&list[0])
+            )
         }
     };
     text
+}
+
+/// How large a part of the changes a shape is asked about depends on the rows; a server counts it.
+const ASKED: &str = "candidates / (shapes * changes), all of which GET /v1/admin/engine shows";
+
+/// What it takes to be found by an alternative, in numbers.
+fn cost(alternative: &Alternative) -> String {
+    let mut sources: Vec<&str> =
+        alternative.probes.iter().map(|probe| probe.source.name()).collect();
+    sources.sort_unstable();
+    sources.dedup();
+    format!(
+        "keys         {} in the index; a changed row is read {} times for all shapes that are found so\n\
+         asked about  {ASKED}",
+        alternative.probes.len(),
+        sources.len()
+    )
 }
 
 /// Which shapes of the same kind a changed row names.

@@ -14,11 +14,13 @@ use brooklet_sql::{Access, Alternative, Form, Relation, Row};
 
 use crate::plan::{Selection, ShapeId, ShapePlan};
 use crate::plans::Plans;
+use elsewhere::Elsewhere;
 use held::Roll;
 use shelves::{Readings, Shelves};
 use timed::Timed;
 
 mod buckets;
+mod elsewhere;
 mod exceptions;
 mod held;
 mod intervals;
@@ -47,6 +49,8 @@ struct TableShapes {
     every_row: Roll,
     shelves: Shelves,
     kinds: hashbrown::HashMap<KindKey, Kind>,
+    /// Which shapes are not found as the first of their kind is.
+    elsewhere: Elsewhere,
     /// What the kinds need of the table's definition.
     uses: hashbrown::HashMap<UseKey, Use>,
     /// Changes that were looked at.
@@ -236,7 +240,7 @@ impl TableShapes {
                 }
             }
         }
-        let path = || {
+        let path = || -> Box<str> {
             let path = match (access, chosen) {
                 (Access::Nothing, _) => otherwise.unwrap_or("nothing matches").to_owned(),
                 (_, None) => "every row".to_owned(),
@@ -247,8 +251,8 @@ impl TableShapes {
             };
             path.into()
         };
-        let uses = &mut self.uses;
-        let kind = self.kinds.entry(kind_key(&plan)).or_insert_with(|| {
+        let (uses, key) = (&mut self.uses, kind_key(&plan));
+        let kind = self.kinds.entry(key).or_insert_with(|| {
             let kind = Kind {
                 selection: Arc::clone(&plan.selection),
                 form: plan.predicate.as_ref().map(|predicate| Arc::clone(predicate.form())),
@@ -263,6 +267,12 @@ impl TableShapes {
             kind
         });
         kind.shapes += 1;
+        if kind.shapes > 1 {
+            let path = path();
+            if path != kind.path {
+                self.elsewhere.insert(key, plan.id, path);
+            }
+        }
         self.plans.insert(plan);
     }
 
@@ -298,6 +308,7 @@ impl TableShapes {
     fn remove(&mut self, shape: ShapeId, by: Option<&Access>, steps: &mut u64) -> bool {
         let Some(plan) = self.plans.remove(shape) else { return false };
         let key = kind_key(&plan);
+        self.elsewhere.remove(key, shape);
         if let Some(kind) = self.kinds.get_mut(&key) {
             kind.shapes -= 1;
             if kind.shapes == 0 {

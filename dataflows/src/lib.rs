@@ -39,7 +39,7 @@ pub mod worker;
 
 pub use change::{Change, Event, Viewer};
 pub use collate::{Collated, ShapePostings};
-pub use index::view::{TableView, TemplateView, View};
+pub use index::view::{PathView, TableView, TemplateView, View};
 pub use plan::{Selection, ShapeId, ShapePlan};
 pub use posting::Posting;
 pub use route::{EndReason, Match, Routed};

@@ -8,7 +8,7 @@ mod schema;
 use std::sync::Arc;
 
 use brooklet_dataflows::index::ShapeIndex;
-use brooklet_dataflows::{Selection, ShapeId, ShapePlan};
+use brooklet_dataflows::{Change, Selection, ShapeId, ShapePlan};
 use brooklet_sql::{
     Collation, Column, Form, Predicate, Relation, RelationColumn, ReplicaIdentity, Row,
     TableSchema, compile,
@@ -216,6 +216,68 @@ fn one_odd_shape_does_not_slow_the_others() {
     assert!(with - without < 40, "{without} entries without them, {with} with them");
 }
 
+/// Filters that no row finds by a path of its own, or by a path that is very long.
+fn pathological() -> (Vec<String>, Vec<String>) {
+    let list =
+        |count: usize| (0..count).map(|n| (100_000 + n).to_string()).collect::<Vec<_>>().join(",");
+    let deep = |leaf: &str| {
+        (0..200).fold(leaf.to_owned(), |inner, n| format!("(n = {} OR {inner})", 200_000 + n))
+    };
+    let asked_always = vec![
+        "t ~ '(x|yy)*z?$' AND n <> id".to_owned(),
+        "t NOT LIKE '%a%b%c%d%'".to_owned(),
+        format!("n NOT IN ({})", list(5_000)),
+        format!("n IN ({})", list(5_000)),
+        deep("n = id"),
+        "length(t) > n".to_owned(),
+    ];
+    let asked_seldom = vec![
+        format!("n IN ({})", list(4_000)),
+        deep("t LIKE 'never%'"),
+        "t ~ 'no+where'".to_owned(),
+    ];
+    (asked_always, asked_seldom)
+}
+
+#[test]
+fn a_change_is_put_to_pathological_shapes_and_to_those_it_concerns_only() {
+    const SIMPLE: usize = 5_000;
+    let (always, seldom) = pathological();
+    let mut maker = Maker::new(1);
+    let mut index = ShapeIndex::default();
+    for number in 0..SIMPLE {
+        index.add(maker.make(0, &filter(number % KINDS, number)));
+    }
+    let first = SIMPLE as u64 + 1;
+    always.iter().chain(&seldom).for_each(|filter| index.add(maker.make(0, filter)));
+    let everyone = first..first + always.len() as u64;
+    let big = "x yy ".repeat(20_000);
+    let row = |number: usize| {
+        let (n, text) = (number.to_string(), format!("p{number:07} w{number:07} {big}"));
+        Row::new([Some("1"), Some(&*n), Some(&*text), Some(&*format!("{{e{number:07}}}"))]).unwrap()
+    };
+    let (mut found, mut asked, mut concerned) = (Vec::new(), 0, 0);
+    for number in (0..SIMPLE).step_by(97) {
+        let (one, other) = (row(number), row(number + SIMPLE / 2));
+        let both = (Some(one.clone()), Some(other));
+        for (seq, (old, new)) in
+            [(None, Some(one.clone())), both, (Some(one), None)].into_iter().enumerate()
+        {
+            let change = Change { seq: seq as u64, op_position: 0, table: 1, old, new };
+            index.candidates(0, [change.old.as_ref(), change.new.as_ref()], &mut found);
+            let mut matches = Vec::new();
+            index.judge(&change, &found, |plan, _| matches.push(plan.id));
+            let others = found.iter().map(|plan| plan.id).filter(|id| !everyone.contains(&id.0));
+            let simple = matches.iter().copied().filter(|id| !everyone.contains(&id.0));
+            assert!(others.eq(simple), "somebody is asked in vain about {number}");
+            assert!(matches.iter().all(|id| id.0 < first + always.len() as u64));
+            asked += found.len();
+            concerned += matches.iter().filter(|id| id.0 < first).count();
+        }
+    }
+    println!("{asked} asked, {concerned} concerned");
+}
+
 #[test]
 fn a_crowded_path_is_left_for_another() {
     let mut maker = Maker::new(1);
@@ -229,12 +291,57 @@ fn a_crowded_path_is_left_for_another() {
     let mut found = Vec::new();
     index.candidates(0, [None, Some(&row)], &mut found);
     assert!(found.len() < 100, "{} candidates for one match", found.len());
+    assert_eq!(
+        paths(&index),
+        [("range \"n\"".to_owned(), 9_984), ("equality \"t\"".to_owned(), 16)]
+    );
     let ids: Vec<ShapeId> = index.of_table(0);
     for id in ids {
         assert!(index.remove(id));
     }
     index.candidates(0, [None, Some(&row)], &mut found);
     assert!(found.is_empty() && index.view().tables.is_empty());
+}
+
+/// The paths that the view shows for the only template.
+fn paths(index: &ShapeIndex) -> Vec<(String, usize)> {
+    let view = index.view();
+    let [template] = &*view.tables[0].templates else { panic!("{view:?}") };
+    assert_eq!(template.path, template.paths[0].path);
+    let shapes = template.paths.iter().map(|one| one.shapes);
+    assert_eq!(shapes.sum::<usize>(), template.shapes, "each shape is found somehow");
+    template.paths.iter().map(|one| (one.path.clone(), one.shapes)).collect()
+}
+
+#[test]
+fn the_view_shows_every_path_of_a_form_that_shapes_are_found_by() {
+    let mut maker = Maker::new(1);
+    let mut index = ShapeIndex::default();
+    // What is equated is a shape's own, so all of these are of one form. Where many want one number, elements are
+    // looked up.
+    let mut add = |n: usize, index: &mut ShapeIndex| {
+        let plan = maker.make(0, &format!("n = {n} AND tags @> ARRAY['e']"));
+        index.add(Arc::clone(&plan));
+        plan.id
+    };
+    let path = |path: &str, shapes| (path.to_owned(), shapes);
+    let (number, element) = ("equality \"n\"", "equality elements of \"tags\"");
+    let first: Vec<ShapeId> = (0..16).map(|_| add(7, &mut index)).collect();
+    assert_eq!(paths(&index), [path(number, 16)]);
+    let crowded: Vec<ShapeId> = (0..10).map(|_| add(7, &mut index)).collect();
+    assert_eq!(paths(&index), [path(number, 16), path(element, 10)]);
+    let alone: Vec<ShapeId> = (100..105).map(|n| add(n, &mut index)).collect();
+    assert_eq!(paths(&index), [path(number, 21), path(element, 10)]);
+    // As they go, the first of them first.
+    first.into_iter().for_each(|id| assert!(index.remove(id)));
+    assert_eq!(paths(&index), [path(element, 10), path(number, 5)]);
+    crowded[..9].iter().for_each(|id| assert!(index.remove(*id)));
+    assert_eq!(paths(&index), [path(number, 5), path(element, 1)]);
+    alone.into_iter().for_each(|id| assert!(index.remove(id)));
+    assert_eq!(paths(&index), [path(element, 1)]);
+    assert!(index.remove(crowded[9]) && index.view().tables.is_empty());
+    add(7, &mut index);
+    assert_eq!(paths(&index), [path(number, 1)], "nothing is remembered of those that are gone");
 }
 
 #[test]

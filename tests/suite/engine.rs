@@ -21,18 +21,37 @@ async fn explain(world: &World, more: &[&str]) -> (bool, String) {
 async fn explain_says_how_a_filter_is_found_and_why_another_is_refused() {
     let world = World::new().await;
     world.sql(TABLE).await;
-    for (filter, expected) in [
-        ("n = $1", "equality \"n\""),
-        ("due BETWEEN '2024-01-01' AND '2024-02-01'", "range \"due\""),
-        ("name ILIKE '%tea%' AND id > 5", "fragment \"name\", case folded"),
-        ("tags @> '{a}' OR n IS NULL", "null \"n\" or equality elements of \"tags\""),
-        ("id = n", "every row"),
+    for (filter, expected, cost) in [
+        ("n = $1", "equality \"n\"", "keys         1 in the index; a changed row is read 1 times"),
+        (
+            "n IN (1, 2, 2, 3)",
+            "equality \"n\"",
+            "keys         3 in the index; a changed row is read 1 times",
+        ),
+        (
+            "due BETWEEN '2024-01-01' AND '2024-02-01'",
+            "range \"due\"",
+            "keys         1 in the index",
+        ),
+        (
+            "name ILIKE '%tea%' AND id > 5",
+            "fragment \"name\", case folded",
+            "keys         1 in the index",
+        ),
+        (
+            "tags @> '{a}' OR n IS NULL",
+            "null \"n\" or equality elements of \"tags\"",
+            "keys         2 in the index; a changed row is read 2 times",
+        ),
+        ("id = n", "every row", "asked about  1.0 of all changes"),
+        ("n > 5 AND n < 5", "nothing: no row can match", "asked about  0 of all changes"),
     ] {
         let (accepted, said) = explain(&world, &["--where", filter, "--param", "7"]).await;
         assert!(accepted, "{filter}: {said}");
         let found = said.lines().find(|line| line.starts_with("found by")).unwrap_or_default();
         assert!(found.ends_with(expected), "{filter}: {said}");
-        for part in ["normal form", "template", "reads", "candidates"] {
+        assert!(said.lines().any(|line| line.starts_with(cost)), "{filter}: {said}");
+        for part in ["normal form", "template", "reads", "asked about"] {
             assert!(said.lines().any(|line| line.starts_with(part)), "{filter}: {said}");
         }
     }

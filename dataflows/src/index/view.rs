@@ -14,6 +14,9 @@ use super::{ShapeIndex, TableShapes};
 /// Templates of one table that are listed: a page for people, not an export.
 const TEMPLATES_MAX: usize = 500;
 
+/// Paths of one template that are listed.
+const PATHS_MAX: usize = 16;
+
 /// Forms of one table that are looked at: a tenth of a second, for which changes wait.
 const FORMS_MAX: usize = 100_000;
 
@@ -51,8 +54,12 @@ pub struct TableView {
 pub struct TemplateView {
     /// In SQL, with `?` in the place of constants; empty where every row is let in.
     pub filter: String,
-    /// How candidates are found.
+    /// How most of its shapes are found.
     pub path: String,
+    /// How its shapes are found, the path of most of them first: a shape leaves a crowded one for another.
+    pub paths: Vec<PathView>,
+    /// How many more there are.
+    pub paths_left_out: usize,
     /// How many shapes have such a filter.
     pub shapes: usize,
     /// How often one of them had to be asked.
@@ -63,6 +70,15 @@ pub struct TemplateView {
     pub candidate_ns: Option<u64>,
     #[serde(skip)]
     timed: Timed,
+}
+
+/// One way to find shapes of a template.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PathView {
+    /// In words.
+    pub path: String,
+    /// How many are found by it.
+    pub shapes: usize,
 }
 
 impl ShapeIndex {
@@ -106,17 +122,8 @@ impl View {
 impl TableView {
     fn merge(&mut self, other: &mut TableView) {
         for template in other.templates.drain(..) {
-            let same = self
-                .templates
-                .iter_mut()
-                .find(|one| one.filter == template.filter && one.path == template.path);
-            match same {
-                Some(one) => {
-                    one.shapes += template.shapes;
-                    one.candidates += template.candidates;
-                    one.matches += template.matches;
-                    one.add(template.timed);
-                }
+            match self.templates.iter_mut().find(|one| one.filter == template.filter) {
+                Some(one) => one.merge(template),
                 None => self.templates.push(template),
             }
         }
@@ -134,33 +141,80 @@ impl TableView {
 }
 
 impl TemplateView {
-    fn add(&mut self, timed: Timed) {
-        self.timed.merge(timed);
-        self.candidate_ns = self.timed.mean();
-    }
-}
-
-fn view_table(table: &TableShapes) -> Option<TableView> {
-    let name = table.kinds.values().next()?.selection.table.name.to_string();
-    let mut templates: BTreeMap<(String, &str), TemplateView> = BTreeMap::new();
-    for kind in table.kinds.values().take(FORMS_MAX) {
-        let filter = kind.form.as_ref().map_or_else(String::new, |form| form.template());
-        let entry = templates.entry((filter, &kind.path));
-        let template = entry.or_insert_with_key(|(filter, path)| TemplateView {
-            filter: filter.clone(),
-            path: (*path).to_owned(),
+    fn new(filter: String) -> TemplateView {
+        TemplateView {
+            filter,
+            path: String::new(),
+            paths: Vec::new(),
+            paths_left_out: 0,
             shapes: 0,
             candidates: 0,
             matches: 0,
             candidate_ns: None,
             timed: Timed::default(),
+        }
+    }
+
+    fn merge(&mut self, other: TemplateView) {
+        self.shapes += other.shapes;
+        self.candidates += other.candidates;
+        self.matches += other.matches;
+        self.add(other.timed);
+        self.paths_left_out += other.paths_left_out;
+        for PathView { path, shapes } in other.paths {
+            match self.paths.iter_mut().find(|one| one.path == path) {
+                Some(one) => one.shapes += shapes,
+                None => self.paths.push(PathView { path, shapes }),
+            }
+        }
+        self.sort();
+    }
+
+    fn add(&mut self, timed: Timed) {
+        self.timed.merge(timed);
+        self.candidate_ns = self.timed.mean();
+    }
+
+    /// Those of most shapes first, and no more than a page for people has room for.
+    fn sort(&mut self) {
+        self.paths.sort_by(|one, other| {
+            other.shapes.cmp(&one.shapes).then_with(|| one.path.cmp(&other.path))
         });
+        self.paths_left_out += self.paths.len().saturating_sub(PATHS_MAX);
+        self.paths.truncate(PATHS_MAX);
+        self.path = self.paths.first().map_or_else(String::new, |most| most.path.clone());
+    }
+}
+
+fn view_table(table: &TableShapes) -> Option<TableView> {
+    let name = table.kinds.values().next()?.selection.table.name.to_string();
+    let mut templates: BTreeMap<String, (TemplateView, BTreeMap<&str, usize>)> = BTreeMap::new();
+    for (key, kind) in table.kinds.iter().take(FORMS_MAX) {
+        let filter = kind.form.as_ref().map_or_else(String::new, |form| form.template());
+        let (template, paths) = templates
+            .entry(filter)
+            .or_insert_with_key(|filter| (TemplateView::new(filter.clone()), BTreeMap::new()));
+        let mut first = kind.shapes;
+        for (path, shapes) in table.elsewhere.paths(*key) {
+            first -= shapes;
+            *paths.entry(path).or_default() += shapes;
+        }
+        if first > 0 {
+            *paths.entry(&kind.path).or_default() += first;
+        }
         template.shapes += kind.shapes;
         template.candidates += kind.candidates;
         template.matches += kind.matches;
         template.add(kind.timed);
     }
-    let mut templates: Vec<TemplateView> = templates.into_values().collect();
+    let templates = templates.into_values().map(|(mut template, paths)| {
+        let paths = paths.into_iter();
+        template.paths =
+            paths.map(|(path, shapes)| PathView { path: path.to_owned(), shapes }).collect();
+        template.sort();
+        template
+    });
+    let mut templates: Vec<TemplateView> = templates.collect();
     templates.sort_by_key(|template| std::cmp::Reverse(template.shapes));
     let shapes = table.kinds.values().map(|kind| kind.shapes).sum();
     let forms_left_out = table.kinds.len().saturating_sub(FORMS_MAX);

@@ -14,6 +14,8 @@ use crate::core::tests::postgres::schema;
 use crate::shape_log::{LogPoint, ShapeLog};
 use crate::storage::tests::rng::Rng;
 
+mod identity;
+
 /// A shape of a table, with so many rows' filter; complete or not.
 pub(in super::super) fn shape(id: u64, table: usize, above: usize, complete: bool) -> Arc<Shape> {
     let name = RelationName { schema: "public".into(), table: format!("t{table}") };
