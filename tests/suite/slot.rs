@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::harness::server::brooklet;
 use crate::harness::{
     Cluster, Database, Locale, Options, Process, Request, Session, Shape, World, eventually,
     eventually_within,
@@ -114,6 +115,12 @@ async fn whoever_the_first_slot_waits_for_is_named_and_clients_are_told_at_once(
     .await;
     let asked = Request::get(format!("{}&offset=-1", Shape::of("items").target()));
     asked.send(address).await.unwrap().expect(200);
+    let (url, mut verify) = (format!("http://{address}"), brooklet());
+    verify.args(["verify", "--url", &url, "--database-url", &db.url(), "--stream-id", &db.stream]);
+    let mut verified = Process::spawn(verify.arg("--all"));
+    let status = verified.exit(Duration::from_secs(60)).await;
+    let said = verified.output();
+    assert!(status.success() && said.contains("1 shapes compared"), "{status}: {said}");
     drop(process);
 }
 
