@@ -245,9 +245,6 @@ async fn errors_are_hidden_only_where_operands_are_left_out() {
         (of("nullif({}, {})", vec![leaf("b"), fails()]), vec![row], false),
         (of("(({}, {}) = (true, true))", vec![leaf("b"), fails()]), vec![row], true),
         (of("CASE WHEN {} THEN {} END", vec![leaf("b"), fails()]), vec![row], true),
-        (of("({} <> ALL('{ }'::bool[]))", vec![fails()]), vec![row], true),
-        (of("({} <> ALL('{true}'::bool[]))", vec![fails()]), vec![row], false),
-        (of("({} = {})", vec![leaf("NULL"), fails()]), vec![row], true),
     ] {
         assert_eq!(oracle.may_hide(&one, &rows).await, hidden, "{} {rows:?}", one.text());
     }
