@@ -221,7 +221,7 @@ fn pathological() -> (Vec<String>, Vec<String>) {
     let list =
         |count: usize| (0..count).map(|n| (100_000 + n).to_string()).collect::<Vec<_>>().join(",");
     let deep = |leaf: &str| {
-        (0..200).fold(leaf.to_owned(), |inner, n| format!("(n = {} OR {inner})", 200_000 + n))
+        (0..100).fold(leaf.to_owned(), |inner, n| format!("(n = {} OR {inner})", 200_000 + n))
     };
     let asked_always = vec![
         "t ~ '(x|yy)*z?$' AND n <> id".to_owned(),

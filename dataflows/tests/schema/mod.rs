@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use brooklet_sql::{Collation, Column, RelationName, TableSchema};
 
-/// Columns of text, `bpchar` and `text[]` have a collation.
-const COLLATED: [u32; 3] = [25, 1042, 1009];
+/// Columns of text, `bpchar`, `text[]` and `citext` have a collation.
+const COLLATED: [u32; 4] = [25, 1042, 1009, 9998];
 
 /// A table of these columns, name and type; the first is the key. Text has the given collation.
 pub fn table(

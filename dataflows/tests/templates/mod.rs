@@ -9,7 +9,7 @@ use crate::schema;
 mod kinds;
 mod values;
 
-pub use kinds::{KINDS, Kind, NEVER_FALSE, NEVER_TRUE};
+pub use kinds::{KINDS, NEVER_FALSE, NEVER_TRUE};
 use values::{COLUMNS, LABELS, constants, wrong};
 
 /// `pg_type.oid` of the enum.
