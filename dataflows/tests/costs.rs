@@ -221,7 +221,7 @@ fn pathological() -> (Vec<String>, Vec<String>) {
     let list =
         |count: usize| (0..count).map(|n| (100_000 + n).to_string()).collect::<Vec<_>>().join(",");
     let deep = |leaf: &str| {
-        (0..100).fold(leaf.to_owned(), |inner, n| format!("(n = {} OR {inner})", 200_000 + n))
+        (0..60).fold(leaf.to_owned(), |inner, n| format!("(n = {} OR {inner})", 200_000 + n))
     };
     let asked_always = vec![
         "t ~ '(x|yy)*z?$' AND n <> id".to_owned(),
@@ -263,13 +263,16 @@ fn a_change_is_put_to_pathological_shapes_and_to_those_it_concerns_only() {
         for (seq, (old, new)) in
             [(None, Some(one.clone())), both, (Some(one), None)].into_iter().enumerate()
         {
-            let change = Change { seq: seq as u64, op_position: 0, table: 1, old, new };
+            let change = Change { seq: seq as u64, op_position: 0, table: 0, old, new };
             index.candidates(0, [change.old.as_ref(), change.new.as_ref()], &mut found);
             let mut matches = Vec::new();
             index.judge(&change, &found, |plan, _| matches.push(plan.id));
-            let others = found.iter().map(|plan| plan.id).filter(|id| !everyone.contains(&id.0));
-            let simple = matches.iter().copied().filter(|id| !everyone.contains(&id.0));
-            assert!(others.eq(simple), "somebody is asked in vain about {number}");
+            let in_vain = found
+                .iter()
+                .filter(|plan| !everyone.contains(&plan.id.0) && !matches.contains(&plan.id));
+            let in_vain: Vec<String> =
+                in_vain.map(|plan| plan.predicate.as_ref().unwrap().sql()).collect();
+            assert!(in_vain.is_empty(), "asked in vain about {number}: {in_vain:?}");
             assert!(matches.iter().all(|id| id.0 < first + always.len() as u64));
             asked += found.len();
             concerned += matches.iter().filter(|id| id.0 < first).count();

@@ -146,14 +146,17 @@ impl Tally {
         let mut gaps = Vec::new();
         for kind in KINDS {
             for template in kind.templates {
-                let held = usize::from(!NEVER_TRUE.contains(template));
-                let failed = usize::from(!NEVER_FALSE.contains(template));
-                let met = self.templates.get(template);
-                gaps.extend(gap(template, met, [held, failed, 0, 0]));
+                let sides = self.templates.get(template).copied().unwrap_or_default();
+                let holds = NEVER_TRUE.contains(template) || sides.iter().all(|met| met[0] > 0);
+                let spares =
+                    NEVER_FALSE.contains(template) || sides.iter().all(|met| met[1] + met[2] > 0);
+                if !holds || !spares {
+                    gaps.push(format!("{template}: {sides:?} {OUTCOMES:?}"));
+                }
             }
             let (all, path) = match kind.name {
-                "nothing" => ([0, 50, 0, 0], [0, 20, 0, 0]),
-                _ => ([50; 4], [20, 20, 0, 0]),
+                "nothing" => ([0, 50, 0, 0], [0, 5, 0, 0]),
+                _ => ([20, 20, 1, 20], [5, 5, 0, 0]),
             };
             gaps.extend(gap(kind.name, self.kinds.get(kind.name), all));
             for word in kind.words {

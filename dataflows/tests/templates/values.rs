@@ -57,6 +57,8 @@ const TEXTS: &[&str] = &[
     "ß",
     "abbcabbcabbcabbcabbcabbcabbc",
     "x%_y",
+    "a%b",
+    "x",
 ];
 const UUIDS: &[&str] = &[
     "00000000-0000-0000-0000-000000000000",
@@ -89,6 +91,8 @@ const DOCUMENTS: &[&str] = &[
     "{\"\": 1, \"a\": 2, \"ab\": 3, \"abc\": 4, \"b\": \"b\", \"k\": \"k\", \"K\": null, \"É\": {\"a\": \"x\"}}",
     "[\"a\", \"k\"]",
     "\"k\"",
+    "{\"a\": \"ka\", \"b\": \"kb\", \"ab\": \"k\", \"\": \"k\", \"k\": \"k\", \"K\": \"a\", \"abc\": \"abc\"}",
+    "{\"a\": \"a\", \"b\": \"b\", \"ab\": 1, \"k\": 1, \"\": 1, \"x\": 1, \"a b\": \"a b\"}",
 ];
 /// Thirty days are a month.
 const SPANS: &[&str] =
