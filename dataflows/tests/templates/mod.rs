@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use brooklet_sql::{CaseMap, Collation, Column, Row, TableSchema, TextOrder};
 
-use crate::schema;
+use super::schema;
 
 mod kinds;
 mod values;
