@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::harness::{Database, Following, Request, Shape, World, eventually_within};
 
-/// Much is written, by builds without optimisation.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Much is written and folded, by builds without optimisation and beside others.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Some 80 MiB of changes: more than one file of the change log.
 const FILL: &str = "INSERT INTO busy SELECT g, repeat('x', 8000) FROM generate_series(1, 10000) g";
