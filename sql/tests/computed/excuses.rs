@@ -10,8 +10,9 @@ use crate::oracle::{Oracle, Value};
 const HIDING: [&str; 7] = [" AND ", " OR ", " IN (", "CASE ", "coalesce(", "ROW(", "(({}, {}"];
 
 /// What a refusal says that the page about the language has, of what Postgres has an answer to. (Before Postgres 16
-/// the difference of far instants wraps round.)
-const DOCUMENTED: [&str; 2] = ["supported", ": interval out of range"];
+/// the difference of far instants wraps round. Of dates we read the forms that are written; Postgres takes '{Infinity]' for
+/// one, too.)
+const DOCUMENTED: [&str; 3] = ["supported", ": interval out of range", "(write it like "];
 
 impl Oracle {
     /// Whether an error may be seen in one order of evaluation and not in another, for each of these rows: an
