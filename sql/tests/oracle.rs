@@ -149,7 +149,8 @@ async fn replace_rows(client: &Client, random: &mut Random) -> Vec<Row> {
 
 /// Postgres' outcome for every row, or the code and text of its error.
 async fn ask(client: &Client, sql: &str) -> Result<Vec<Truth>, (String, String)> {
-    let sql = format!("SELECT ({sql})::bool FROM oracle ORDER BY row_number");
+    // On a line of its own: damaged text may end in a comment.
+    let sql = format!("SELECT ({sql}\n)::bool FROM oracle ORDER BY row_number");
     let messages = client.simple_query(&sql).await.map_err(|error| {
         let error = error.as_db_error().expect("only errors of the query itself");
         (error.code().code().to_owned(), error.message().to_owned())
