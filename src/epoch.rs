@@ -38,12 +38,18 @@ struct Meta {
     published: BTreeMap<u32, u32>,
 }
 
+/// What every version of it has.
+#[derive(Deserialize)]
+struct Format {
+    format: u16,
+}
+
 /// What is known on disk of the last loss of the slot.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct RepairState {
     /// Where what was missed stands in the log: nothing up to there is told to the dataflow again.
     at: Lsn,
-    /// The same of the losses before it, the oldest first; also of repairs that were cut off.
+    /// The same of the losses before it, the oldest first; also of repairs that were cut off when the log had them.
     #[serde(default)]
     earlier: Vec<Lsn>,
     /// The history up to here did not go on: the database moved to another timeline.
@@ -241,15 +247,16 @@ impl MetaFile {
         self.change(|meta| meta.repair.seen.push(seen))
     }
 
-    /// It is going to stand at `at`, in the history of `cluster`.
-    pub fn repair_at(&self, at: Lsn, cluster: &Cluster) -> anyhow::Result<()> {
+    /// It is going to stand at `at`, in the history of `cluster`, behind the log, which ends at `end`. What was noted
+    /// of tries that the log has nothing of goes: a repair that fails is tried again every few seconds.
+    pub fn repair_at(&self, at: Lsn, end: Lsn, cluster: &Cluster) -> anyhow::Result<()> {
         self.change(|meta| {
-            let before = std::mem::replace(&mut meta.repair.at, at);
-            if before != Lsn::ZERO && before != at {
-                meta.repair.earlier.push(before);
-            }
+            let repair = &mut meta.repair;
+            repair.earlier.push(std::mem::replace(&mut repair.at, at));
+            repair.earlier.retain(|earlier| *earlier != Lsn::ZERO && *earlier < end);
+            repair.seen.retain(|seen| seen.at < end);
             if meta.cluster != *cluster {
-                meta.repair.moved = at;
+                repair.moved = at;
             }
             meta.cluster = cluster.clone();
         })
@@ -293,13 +300,20 @@ fn read_meta(storage: &dyn Storage, settings: &Settings) -> anyhow::Result<Optio
     let file = storage.open(&path)?;
     let mut bytes = vec![0; usize::try_from(file.length()?)?];
     file.read_exact_at(&mut bytes, 0)?;
-    let known: Meta = serde_json::from_slice(&bytes)?;
+    let dir = settings.dir.display();
+    let unread = || {
+        format!(
+            "{} does not read as ours: use an empty storage directory, or a copy",
+            path.display()
+        )
+    };
+    // Alone, since another version may have other fields.
+    let Format { format } = serde_json::from_slice(&bytes).with_context(unread)?;
     anyhow::ensure!(
-        known.format == crate::frame::VERSION,
-        "{} was written by another version of Brooklet: use that one, or an empty storage directory",
-        settings.dir.display()
+        format == crate::frame::VERSION,
+        "{dir} was written by another version of Brooklet: use that one, or an empty storage directory"
     );
-    Ok(Some(known))
+    Ok(Some(serde_json::from_slice(&bytes).with_context(unread)?))
 }
 
 /// The directory of an epoch, there and durable; the error names it.
@@ -332,5 +346,50 @@ fn remove_other_epochs(storage: &dyn Storage, dir: &Path, keep: &Path) {
         if named && path != keep {
             _ = storage.remove_dir_all(&path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::Directory;
+
+    #[test]
+    fn tries_of_which_the_log_has_nothing_are_not_noted_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let cluster = |timeline| Cluster { system_id: "1".to_owned(), timeline };
+        let meta = Meta {
+            format: crate::frame::VERSION,
+            epoch: 1,
+            cluster: cluster(1),
+            database: "d".to_owned(),
+            slot: "s".to_owned(),
+            publication: 7,
+            repair: RepairState::default(),
+            published: BTreeMap::new(),
+        };
+        let storage: StorageHandle = Arc::new(Directory);
+        let (path, meta) = (dir.path().join("meta.json"), Mutex::new(meta));
+        let file = MetaFile { storage, path, meta };
+        let seen = |at| RepairSeen { at, visibility: "1:1:".parse().unwrap() };
+        let repair = |at: u64, end: u64| {
+            file.repair_at(Lsn(at), Lsn(end), &cluster(1)).unwrap();
+            file.repair_seen(seen(Lsn(at))).unwrap();
+        };
+        repair(100, 50);
+        // That one was done, and the log went on to 200.
+        for at in 300..400 {
+            repair(at, 200);
+        }
+        assert_eq!(file.meta.lock().unwrap().repair.earlier, [Lsn(100)]);
+        assert_eq!(file.seen(), [seen(Lsn(100)), seen(Lsn(399))]);
+        assert_eq!(file.repairs(Lsn(200)), [Lsn(100)]);
+        // The last of them was done; another one is.
+        repair(600, 500);
+        assert_eq!(file.repairs(Lsn(700)), [Lsn(100), Lsn(399), Lsn(600)]);
+        assert_eq!(file.seen(), [100, 399, 600].map(|at| seen(Lsn(at))));
+        assert_eq!(file.moved(), Lsn::ZERO);
+        file.repair_at(Lsn(900), Lsn(800), &cluster(2)).unwrap();
+        assert_eq!(file.moved(), Lsn(900));
     }
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use brooklet_dataflows::{Posting, ShapeId};
 use brooklet_sql::{Lsn, TableSchema, statement};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 
 use crate::core::CoreEnd;
 use crate::epoch::{MetaFile, RepairSeen};
@@ -168,7 +169,9 @@ impl Stream {
                     tracing::warn!(%error, "what was missed is not known yet; tried again");
                 }
             }
-            tokio::time::sleep(pause).await;
+            if timeout(pause, stop.wait_for(|stop| *stop)).await.is_ok() {
+                return Err(CoreEnd::Failed(SessionError::Stopped.into()));
+            }
             pause = (pause * 2).min(RECONNECT_PAUSE.1);
         }
         self.registry.halt(None);
@@ -272,7 +275,7 @@ impl Stream {
         let visibility = snapshot.seen.visibility.clone();
         snapshot.end().await?;
         let begun = Begun { slot, cluster, xid: own as u32, visibility };
-        self.meta.repair_at(begun.at(), &begun.cluster)?;
+        self.meta.repair_at(begun.at(), end, &begun.cluster)?;
         Ok(begun)
     }
 

@@ -16,8 +16,11 @@ use crate::plan::{Selection, ShapeId, ShapePlan};
 use crate::plans::Plans;
 use elsewhere::Elsewhere;
 use held::Roll;
+use path::Path;
 use shelves::{Readings, Shelves};
 use timed::Timed;
+
+pub(crate) use path::Otherwise;
 
 mod buckets;
 mod elsewhere;
@@ -25,6 +28,7 @@ mod exceptions;
 mod held;
 mod intervals;
 mod judge;
+mod path;
 mod shelf;
 mod shelves;
 mod texts;
@@ -76,8 +80,8 @@ struct Kind {
     selection: Arc<Selection>,
     form: Option<Arc<Form>>,
     shapes: usize,
-    /// The path of the first of them, in words.
-    path: Box<str>,
+    /// The path of the first of them: its sign, and in words.
+    path: (u64, Box<str>),
     candidates: u64,
     matches: u64,
     /// The time that it took to ask one.
@@ -91,12 +95,12 @@ impl ShapeIndex {
         self.add_by(plan, &access, None);
     }
 
-    /// The same for a shape that rows are to find by this `access`, or `otherwise`, in words.
+    /// The same for a shape that rows are to find by this `access`, or `otherwise`.
     pub(crate) fn add_by(
         &mut self,
         plan: Arc<ShapePlan>,
         access: &Access,
-        otherwise: Option<&str>,
+        otherwise: Option<&Otherwise<'_>>,
     ) {
         let table = self.tables.entry(plan.table().oid).or_default();
         table.add(plan, access, otherwise, &mut self.steps);
@@ -224,7 +228,7 @@ impl TableShapes {
         &mut self,
         plan: Arc<ShapePlan>,
         access: &Access,
-        otherwise: Option<&str>,
+        otherwise: Option<&Otherwise<'_>>,
         steps: &mut u64,
     ) {
         let chosen = match access {
@@ -240,24 +244,15 @@ impl TableShapes {
                 }
             }
         }
-        let path = || -> Box<str> {
-            let path = match (access, chosen) {
-                (Access::Nothing, _) => otherwise.unwrap_or("nothing matches").to_owned(),
-                (_, None) => "every row".to_owned(),
-                (_, Some(alternative)) => {
-                    let first = otherwise.map(|path| format!("{path} or ")).unwrap_or_default();
-                    first + &alternative.describe(plan.table())
-                }
-            };
-            path.into()
-        };
+        let path = Path { access, chosen, otherwise };
+        let sign = path.sign();
         let (uses, key) = (&mut self.uses, kind_key(&plan));
         let kind = self.kinds.entry(key).or_insert_with(|| {
             let kind = Kind {
                 selection: Arc::clone(&plan.selection),
                 form: plan.predicate.as_ref().map(|predicate| Arc::clone(predicate.form())),
                 shapes: 0,
-                path: path(),
+                path: (sign, path.words(plan.table())),
                 candidates: 0,
                 matches: 0,
                 timed: Timed::default(),
@@ -267,11 +262,9 @@ impl TableShapes {
             kind
         });
         kind.shapes += 1;
-        if kind.shapes > 1 {
-            let path = path();
-            if path != kind.path {
-                self.elsewhere.insert(key, plan.id, path);
-            }
+        if sign != kind.path.0 {
+            let words = || path.words(plan.table());
+            self.elsewhere.insert(key, plan.id, sign, words);
         }
         self.plans.insert(plan);
     }

@@ -200,7 +200,7 @@ fn view_table(table: &TableShapes) -> Option<TableView> {
             *paths.entry(path).or_default() += shapes;
         }
         if first > 0 {
-            *paths.entry(&kind.path).or_default() += first;
+            *paths.entry(&kind.path.1).or_default() += first;
         }
         template.shapes += kind.shapes;
         template.candidates += kind.candidates;

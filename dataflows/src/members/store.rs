@@ -11,7 +11,7 @@ use brooklet_sql::{Access, MemberWay, Membership, Source, TableSchema, Want};
 use super::filter::Filter;
 use super::kept::{Kept, KeptName};
 use super::sets::{Asker, Sets};
-use crate::index::{ShapeIndex, weight};
+use crate::index::{Otherwise, ShapeIndex, weight};
 use crate::plan::{Selection, ShapeId, ShapePlan};
 
 /// The number of a name of kept rows.
@@ -138,27 +138,14 @@ impl Store {
     ) {
         self.users += 1;
         self.outer_users += usize::from(matches!(asker, Asker::Shape(_)));
-        let words = way.map(|way| self.describe(plan, way));
+        let words = || way.map(|way| describe(plan, way)).unwrap_or_default();
+        let otherwise = way.map(|way| Otherwise { tests: &way.tests, words: &words });
         let access = way.map_or(access, |way| &way.rest);
         let index = match asker {
             Asker::Set(_) => &mut self.sets,
             Asker::Shape(_) => &mut self.shapes,
         };
-        index.add_by(Arc::clone(plan), access, words.as_deref());
-    }
-
-    fn describe(&self, plan: &ShapePlan, way: &MemberWay) -> String {
-        let memberships = plan.predicate.as_ref().map_or(&[][..], |one| one.memberships());
-        let mut words: Vec<String> = Vec::new();
-        for membership in way.tests.iter().filter_map(|at| memberships.get(*at)) {
-            let sides = membership.left.iter();
-            let names: Vec<String> = sides.map(|side| side.sql(plan.table())).collect();
-            let word = format!("set {}", names.join(", "));
-            if !words.contains(&word) {
-                words.push(word);
-            }
-        }
-        words.join(" or ").trim_end().to_owned()
+        index.add_by(Arc::clone(plan), access, otherwise.as_ref());
     }
 
     /// The opposite of [`Store::enter`], and of the links and indexes of a filter.
@@ -326,6 +313,21 @@ fn equalities(access: &Access) -> Option<(&Source, Vec<&[u8]>)> {
         });
         wants.collect::<Option<Vec<_>>>().map(|wants| (source, wants))
     })
+}
+
+/// A way in words, for people.
+fn describe(plan: &ShapePlan, way: &MemberWay) -> String {
+    let memberships = plan.predicate.as_ref().map_or(&[][..], |one| one.memberships());
+    let mut words: Vec<String> = Vec::new();
+    for membership in way.tests.iter().filter_map(|at| memberships.get(*at)) {
+        let sides = membership.left.iter();
+        let names: Vec<String> = sides.map(|side| side.sql(plan.table())).collect();
+        let word = format!("set {}", names.join(", "));
+        if !words.contains(&word) {
+            words.push(word);
+        }
+    }
+    words.join(" or ").trim_end().to_owned()
 }
 
 fn link_name(membership: &Membership) -> String {
