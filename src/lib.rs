@@ -25,7 +25,6 @@ pub mod http;
 pub mod ingest;
 pub mod limits;
 pub mod members;
-mod pieces;
 pub mod repair;
 pub mod replication;
 pub mod server;

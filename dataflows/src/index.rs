@@ -10,12 +10,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use brooklet_sql::{Access, Alternative, Form, Relation, Row};
+use brooklet_sql::{Access, Alternative, Relation, Row};
 
 use crate::plan::{Selection, ShapeId, ShapePlan};
 use crate::plans::Plans;
 use elsewhere::Elsewhere;
 use held::Roll;
+use kinds::{Kind, KindKey, Kinds, kind_key};
 use path::Path;
 use shelves::{Readings, Shelves};
 use timed::Timed;
@@ -28,6 +29,7 @@ mod exceptions;
 mod held;
 mod intervals;
 mod judge;
+mod kinds;
 mod path;
 mod shelf;
 mod shelves;
@@ -52,7 +54,7 @@ struct TableShapes {
     /// Shapes whose filter has no access path: candidates for every row.
     every_row: Roll,
     shelves: Shelves,
-    kinds: hashbrown::HashMap<KindKey, Kind>,
+    kinds: Kinds,
     /// Which shapes are not found as the first of their kind is.
     elsewhere: Elsewhere,
     /// What the kinds need of the table's definition.
@@ -62,9 +64,6 @@ struct TableShapes {
     timed: Timed,
 }
 
-/// Where a selection and a form are in memory; a [`Kind`] keeps them there.
-type KindKey = (usize, usize);
-
 /// Where a selection is in memory, and the columns that a filter reads; a [`Use`] keeps it there.
 type UseKey = (usize, Box<[usize]>);
 
@@ -73,19 +72,6 @@ type UseKey = (usize, Box<[usize]>);
 struct Use {
     selection: Arc<Selection>,
     kinds: usize,
-}
-
-/// Shapes that differ in constants only.
-struct Kind {
-    selection: Arc<Selection>,
-    form: Option<Arc<Form>>,
-    shapes: usize,
-    /// The path of the first of them: its sign, and in words.
-    path: (u64, Box<str>),
-    candidates: u64,
-    matches: u64,
-    /// The time that it took to ask one.
-    timed: Timed,
 }
 
 impl ShapeIndex {
@@ -121,7 +107,7 @@ impl ShapeIndex {
     /// Counts how often somebody else asked a shape, and how often it was concerned.
     pub(crate) fn note(&mut self, plan: &ShapePlan, candidates: usize, matches: usize) {
         let table = self.tables.get_mut(&plan.table().oid);
-        if let Some(kind) = table.and_then(|table| table.kinds.get_mut(&kind_key(plan))) {
+        if let Some(kind) = table.and_then(|table| table.kinds.get_mut(kind_key(plan))) {
             kind.candidates += candidates as u64;
             kind.matches += matches as u64;
         }
@@ -210,16 +196,9 @@ impl ShapeIndex {
             return Vec::new();
         }
         self.steps += table.kinds.len() as u64;
-        let kinds = table.kinds.iter().filter(|(_, kind)| ended.contains(&kind.uses()));
-        let kinds: HashSet<KindKey> = kinds.map(|(key, _)| *key).collect();
+        let kinds = table.kinds.iter().filter(|kind| ended.contains(&kind.uses()));
+        let kinds: HashSet<KindKey> = kinds.map(Kind::key).collect();
         table.plans.sorted(&mut self.steps, |plan| kinds.contains(&kind_key(plan)))
-    }
-}
-
-impl Kind {
-    fn uses(&self) -> UseKey {
-        let read = self.form.as_ref().map_or(&[][..], |form| form.columns());
-        (Arc::as_ptr(&self.selection).addr(), read.into())
     }
 }
 
@@ -246,21 +225,14 @@ impl TableShapes {
         }
         let path = Path { access, chosen, otherwise };
         let sign = path.sign();
-        let (uses, key) = (&mut self.uses, kind_key(&plan));
-        let kind = self.kinds.entry(key).or_insert_with(|| {
-            let kind = Kind {
-                selection: Arc::clone(&plan.selection),
-                form: plan.predicate.as_ref().map(|predicate| Arc::clone(predicate.form())),
-                shapes: 0,
-                path: (sign, path.words(plan.table())),
-                candidates: 0,
-                matches: 0,
-                timed: Timed::default(),
-            };
+        let key = kind_key(&plan);
+        if self.kinds.get_mut(key).is_none() {
+            let kind = Kind::of(&plan, (sign, path.words(plan.table())));
             let selection = || Use { selection: Arc::clone(&plan.selection), kinds: 0 };
-            uses.entry(kind.uses()).or_insert_with(selection).kinds += 1;
-            kind
-        });
+            self.uses.entry(kind.uses()).or_insert_with(selection).kinds += 1;
+            self.kinds.insert(kind);
+        }
+        let Some(kind) = self.kinds.get_mut(key) else { return };
         kind.shapes += 1;
         if sign != kind.path.0 {
             let words = || path.words(plan.table());
@@ -302,11 +274,11 @@ impl TableShapes {
         let Some(plan) = self.plans.remove(shape) else { return false };
         let key = kind_key(&plan);
         self.elsewhere.remove(key, shape);
-        if let Some(kind) = self.kinds.get_mut(&key) {
+        if let Some(kind) = self.kinds.get_mut(key) {
             kind.shapes -= 1;
             if kind.shapes == 0 {
                 let uses = kind.uses();
-                self.kinds.remove(&key);
+                self.kinds.remove(key);
                 self.forget_use(&uses);
             }
         }
@@ -338,9 +310,4 @@ pub(crate) fn weight(crowd: usize) -> u32 {
 
 fn access(plan: &ShapePlan) -> Access {
     plan.predicate.as_ref().map_or(Access::All, |predicate| predicate.access())
-}
-
-fn kind_key(plan: &ShapePlan) -> KindKey {
-    let form = plan.predicate.as_ref().map(|predicate| Arc::as_ptr(predicate.form()).addr());
-    (Arc::as_ptr(&plan.selection).addr(), form.unwrap_or_default())
 }

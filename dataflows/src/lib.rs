@@ -30,6 +30,7 @@ pub mod collate;
 mod hashing;
 pub mod index;
 pub mod members;
+pub mod pieces;
 pub mod plan;
 mod plans;
 pub mod posting;

@@ -3,29 +3,26 @@
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use hashbrown::HashTable;
-
 use crate::hashing::Hashing;
+use crate::pieces::Pieces;
 use crate::plan::{ShapeId, ShapePlan};
 
 /// A map from a plan's own number to it.
 #[derive(Default)]
 pub(crate) struct Plans {
-    table: HashTable<Arc<ShapePlan>>,
+    table: Pieces<Arc<ShapePlan>>,
     hasher: Hashing,
 }
 
 impl Plans {
     pub(crate) fn insert(&mut self, plan: Arc<ShapePlan>) {
         let hash = self.hasher.hash_one(plan.id);
-        let rehash = |plan: &Arc<ShapePlan>| self.hasher.hash_one(plan.id);
-        self.table.insert_unique(hash, plan, rehash);
+        self.table.insert(hash, plan, |plan| self.hasher.hash_one(plan.id));
     }
 
     pub(crate) fn remove(&mut self, shape: ShapeId) -> Option<Arc<ShapePlan>> {
         let hash = self.hasher.hash_one(shape);
-        let entry = self.table.find_entry(hash, |plan| plan.id == shape).ok()?;
-        Some(entry.remove().0)
+        self.table.remove(hash, |plan| plan.id == shape, |plan| self.hasher.hash_one(plan.id))
     }
 
     pub(crate) fn is_empty(&self) -> bool {

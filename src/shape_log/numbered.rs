@@ -7,7 +7,7 @@ use brooklet_dataflows::ShapeId;
 use hashbrown::DefaultHashBuilder;
 
 use super::log::ShapeLog;
-use crate::pieces::Pieces;
+use brooklet_dataflows::pieces::Pieces;
 
 /// A map from a log's own number to it.
 #[derive(Default)]

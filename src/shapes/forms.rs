@@ -11,7 +11,7 @@ use brooklet_sql::mathematics::Functions;
 use brooklet_sql::{Form, Zone};
 use hashbrown::DefaultHashBuilder;
 
-use crate::pieces::Pieces;
+use brooklet_dataflows::pieces::Pieces;
 
 /// So many more filters, and one piece of all is looked through for those that are gone.
 const TIDIED_AFTER: usize = 256;

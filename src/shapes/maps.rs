@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use brooklet_dataflows::ShapeId;
+use brooklet_dataflows::pieces::Pieces;
 use brooklet_sql::Predicate;
 use hashbrown::DefaultHashBuilder;
 
@@ -17,7 +18,6 @@ use super::definition::Definition;
 use super::handle::Handle;
 use super::shape::Shape;
 use super::sorted::{Keyed, Sorted};
-use crate::pieces::Pieces;
 
 /// All shapes, three times.
 #[derive(Default)]

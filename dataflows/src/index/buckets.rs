@@ -6,17 +6,16 @@
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use hashbrown::HashTable;
-
 use super::held::Held;
 use crate::hashing::Hashing;
+use crate::pieces::Pieces;
 use crate::plan::{ShapeId, ShapePlan};
 
 /// A map from keys to plans, 16 bytes for a plan with a key of its own.
 #[derive(Default)]
 pub(crate) struct Buckets {
-    table: HashTable<Bucket>,
-    crowds: HashTable<Crowd>,
+    table: Pieces<Bucket>,
+    crowds: Pieces<Crowd>,
     hasher: Hashing,
 }
 
@@ -38,12 +37,12 @@ impl Buckets {
         let hash = self.hasher.hash_one(key);
         let Some(bucket) = self.table.find_mut(hash, |bucket| bucket.hash == hash) else {
             let bucket = Bucket { hash, plan: Some(Arc::clone(plan)) };
-            self.table.insert_unique(hash, bucket, |bucket| bucket.hash);
+            self.table.insert(hash, bucket, |bucket| bucket.hash);
             return;
         };
         if let Some(one) = bucket.plan.take_if(|one| one.id != plan.id) {
             let crowd = Crowd { hash, plans: Held::new(&one) };
-            self.crowds.insert_unique(hash, crowd, |crowd| crowd.hash);
+            self.crowds.insert(hash, crowd, |crowd| crowd.hash);
         }
         if let Some(crowd) = self.crowds.find_mut(hash, |crowd| crowd.hash == hash) {
             crowd.plans.insert(plan);
@@ -52,25 +51,26 @@ impl Buckets {
 
     pub(crate) fn remove(&mut self, key: &[u8], shape: ShapeId) {
         let hash = self.hasher.hash_one(key);
-        let Ok(bucket) = self.table.find_entry(hash, |bucket| bucket.hash == hash) else {
-            return;
-        };
-        let nothing_is_left = match &bucket.get().plan {
+        let Some(bucket) = self.table.find(hash, |bucket| bucket.hash == hash) else { return };
+        let nothing_is_left = match &bucket.plan {
             Some(plan) => plan.id == shape,
-            None => match self.crowds.find_entry(hash, |crowd| crowd.hash == hash) {
-                Ok(mut crowd) => {
-                    let last = crowd.get_mut().plans.remove(shape);
-                    if last {
-                        crowd.remove();
-                    }
-                    last
-                }
-                Err(_) => true,
-            },
+            None => self.leave_crowd(hash, shape),
         };
         if nothing_is_left {
-            bucket.remove();
+            self.table.remove(hash, |bucket| bucket.hash == hash, |bucket| bucket.hash);
         }
+    }
+
+    /// Whether there is no crowd any more.
+    fn leave_crowd(&mut self, hash: u64, shape: ShapeId) -> bool {
+        let Some(crowd) = self.crowds.find_mut(hash, |crowd| crowd.hash == hash) else {
+            return true;
+        };
+        let last = crowd.plans.remove(shape);
+        if last {
+            self.crowds.remove(hash, |crowd| crowd.hash == hash, |crowd| crowd.hash);
+        }
+        last
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> &[Arc<ShapePlan>] {

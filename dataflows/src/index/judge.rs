@@ -34,7 +34,7 @@ impl ShapeIndex {
         let begun = self.begun.take();
         let mut count = |counted: Option<(KindKey, Asked)>| {
             if let Some((key, asked)) = counted
-                && let Some(kind) = table.kinds.get_mut(&key)
+                && let Some(kind) = table.kinds.get_mut(key)
             {
                 kind.candidates += asked.candidates;
                 kind.matches += asked.matches;

@@ -187,15 +187,15 @@ impl TemplateView {
 }
 
 fn view_table(table: &TableShapes) -> Option<TableView> {
-    let name = table.kinds.values().next()?.selection.table.name.to_string();
+    let name = table.kinds.iter().next()?.selection.table.name.to_string();
     let mut templates: BTreeMap<String, (TemplateView, BTreeMap<&str, usize>)> = BTreeMap::new();
-    for (key, kind) in table.kinds.iter().take(FORMS_MAX) {
+    for kind in table.kinds.iter().take(FORMS_MAX) {
         let filter = kind.form.as_ref().map_or_else(String::new, |form| form.template());
         let (template, paths) = templates
             .entry(filter)
             .or_insert_with_key(|filter| (TemplateView::new(filter.clone()), BTreeMap::new()));
         let mut first = kind.shapes;
-        for (path, shapes) in table.elsewhere.paths(*key) {
+        for (path, shapes) in table.elsewhere.paths(kind.key()) {
             first -= shapes;
             *paths.entry(path).or_default() += shapes;
         }
@@ -216,7 +216,7 @@ fn view_table(table: &TableShapes) -> Option<TableView> {
     });
     let mut templates: Vec<TemplateView> = templates.collect();
     templates.sort_by_key(|template| std::cmp::Reverse(template.shapes));
-    let shapes = table.kinds.values().map(|kind| kind.shapes).sum();
+    let shapes = table.kinds.iter().map(|kind| kind.shapes).sum();
     let forms_left_out = table.kinds.len().saturating_sub(FORMS_MAX);
     let templates_left_out = templates.len().saturating_sub(TEMPLATES_MAX);
     templates.truncate(TEMPLATES_MAX);
