@@ -97,6 +97,14 @@ pub const SNAPSHOT_SYNC_BYTES: u64 = 16 << 20;
 /// but are not yet visible); over this Postgres is asked which of them have become visible.
 pub const RECENT_COMMITS_MAX: usize = 16_384;
 
+/// A commit that is so much older than the newest in time, and by so many bytes of WAL, too, is visible to everybody: only
+/// a synchronous standby holds one up, and that not for a day. Before 2^31 transaction ids, beyond which a commit's own
+/// means nothing, both have passed: each id costs eight bytes of WAL at the very least, and nobody gives 24,000 a second
+/// for a day.
+pub const UNSEEN_TIME_MAX: Duration = Duration::from_hours(24);
+/// See [`UNSEEN_TIME_MAX`].
+pub const UNSEEN_WAL_MAX: u64 = 16 << 30;
+
 /// A chunk of log or snapshot is complete at this many bytes, unless configured.
 pub const CHUNK_BYTES_DEFAULT: u64 = 10 << 20;
 

@@ -95,6 +95,10 @@ impl Segment {
     ) -> Result<Option<Change>, ChangeLogError> {
         match self {
             Segment::Raw(raw) => Ok(Some(raw.read(seq)?).filter(|change| change.table == table)),
+            // It is gone, with the file that had it.
+            Segment::Sealed(sealed) if seq >= sealed.next_seq() => {
+                Err(ChangeLogError::Missing(seq))
+            }
             Segment::Sealed(sealed) => sealed.find(seq, table, cache),
         }
     }

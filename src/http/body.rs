@@ -141,6 +141,7 @@ impl Unsent {
         if !part.is_empty() {
             self.parts.push(&part);
         }
+        self.entries.core.registry.note_use(&self.entries.shape);
         if !self.entries.ended {
             return Ok((self.parts.piece(), Some(self)));
         }
@@ -332,9 +333,9 @@ async fn rows(
             (ready, complete, end)
         };
         for at in next..next + ready {
-            // Rows may have been copied to another place since the last look.
-            let batch = snapshot.borrow().batches.get(at).copied();
-            let Some(batch) = batch else { return Ok(Some(None)) };
+            let Some(batch) = base.batch(at) else { return Ok(Some(None)) };
+            // Who reads for long asks all the time.
+            core.registry.note_use(shape);
             match send_batch(core, shape, batch, parts, pieces).await {
                 Ok(true) => {}
                 Ok(false) => return Ok(None),

@@ -16,6 +16,7 @@ use crate::limits::NUDGE_AFTER;
 use crate::replication::publication::PreparedTable;
 use crate::replication::snapshot::Snapshot;
 use crate::shapes::create::{CreateError, Workshop};
+use crate::shapes::recent::Streamed;
 use crate::shapes::visibility::{Seen, Visibility};
 use crate::shapes::{Registry, Shape};
 
@@ -70,10 +71,11 @@ pub async fn rows(
 pub async fn add_unseen(
     log: &ChangeLog,
     visibility: &Visibility,
-    mut unseen: Vec<StoredCommit>,
+    streamed: &Streamed,
     mut rows: Vec<(KeptName, Counts)>,
 ) -> Result<Vec<(KeptName, Counts)>, CreateError> {
-    unseen.retain(|commit| !visibility.contains(commit.xid));
+    let unseen = streamed.iter().filter(|commit| !visibility.contains(commit.xid));
+    let unseen: Vec<StoredCommit> = unseen.copied().collect();
     if unseen.is_empty() {
         return Ok(rows);
     }
@@ -189,7 +191,7 @@ async fn read(
     let rows = rows(&snapshot, &needs, shop.members.bytes_max).await?;
     let (visibility, until) = (snapshot.seen.visibility.clone(), snapshot.seen.until);
     snapshot.end().await?;
-    let rows = add_unseen(&shop.change_log, &visibility, streamed, rows).await?;
+    let rows = add_unseen(&shop.change_log, &visibility, &streamed, rows).await?;
     Ok(Restored { rows, standing: Vec::new(), visibility, until })
 }
 

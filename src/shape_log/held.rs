@@ -50,14 +50,13 @@ struct Fate {
 type Place = (u64, Arc<PostingFile>);
 
 impl Held<'_> {
-    /// Gives every row to `each`, with the selected columns only: those in `batches`, changed by the
-    /// entries in `blocks` after `after` and up to `end`.
+    /// Gives every row to `each`, with the selected columns only: those of the base's batches, which `batch` finds
+    /// when they are about to be read, changed by the entries in `blocks` after `after` and up to `end`.
     pub fn rows<E: From<io::Error>>(
         &self,
-        batches: &[BatchPlace],
+        (batches, batch): (usize, impl Fn(usize) -> Option<BatchPlace>),
         blocks: &[Block],
-        after: Offset,
-        end: Offset,
+        (after, end): (Offset, Offset),
         mut each: impl FnMut(Row) -> Result<(), E>,
     ) -> Result<(), E> {
         let entries: usize = blocks.iter().map(|block| block.count as usize).sum();
@@ -66,8 +65,10 @@ impl Held<'_> {
         for part in 0..parts {
             let mine = |key: &str| parts == 1 || hasher.hash_one(key) % parts == part;
             let mut touched = self.touched(blocks, after, end, &mine)?;
-            for batch in batches {
-                for row in self.packs.read(batch).map_err(io::Error::other)? {
+            for number in 0..batches {
+                let given_up = || io::Error::other("its rows were given up");
+                let place = batch(number).ok_or_else(given_up)?;
+                for row in self.packs.read(&place).map_err(io::Error::other)? {
                     let key = self.view.stored_key(&row);
                     if mine(&key) && self.is_left(touched.get_mut(&key)) {
                         each(row)?;

@@ -88,7 +88,20 @@ impl Base {
         self.snapshot.now().batches
     }
 
-    /// The same, and from now on none: the rows are about to go.
+    /// Where one of them is now. To be asked right before it is read: it may be copied to another pack, and the old
+    /// place is given up some time later. `None` if the rows were given up.
+    #[must_use]
+    pub fn batch(&self, number: usize) -> Option<BatchPlace> {
+        self.snapshot.batch(number)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn batch_count(&self) -> usize {
+        self.snapshot.now().batches.len()
+    }
+
+    /// All of them, and from now on none: the rows are about to go.
     #[must_use]
     pub(super) fn take_batches(&self) -> Vec<BatchPlace> {
         let mut batches = Vec::new();

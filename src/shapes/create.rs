@@ -171,9 +171,11 @@ pub(super) async fn create_installed(
     let seen = Arc::clone(&snapshot.seen);
     let visibility = &seen.visibility;
     shape.set_generation(generation);
-    let early = early(shop, shape, visibility, streamed).await?;
+    let early = early(shop, shape, visibility, streamed.to_vec()).await?;
     let begun = shop.appender.begin(vec![(shape.id(), early)], Arc::clone(&seen)).await;
     let late = begun.map_err(CreateError::internal)? || is_shown_again(shop, *after);
+    // What it needs of them its log refers to now.
+    drop(streamed);
     shop.recent.forget_visible(visibility);
     let base = shape.newest();
     base.update(|state| state.stage = Stage::Running(visibility.clone()));

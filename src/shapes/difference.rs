@@ -151,8 +151,8 @@ impl Changes {
             table: shape.table().oid,
             keyless: shape.table().primary_key().is_empty(),
         };
-        let (after, end) = (base.after().offset, end.offset);
-        held.rows(&base.batches(), &blocks, after, end, |row| {
+        let batches = (base.batch_count(), |number| base.batch(number));
+        held.rows(batches, &blocks, (base.after().offset, end.offset), |row| {
             let key = shape.view().stored_key(&row);
             if !part.has(&key) {
                 return Ok(());

@@ -322,7 +322,8 @@ fn store(
         keyless: shape.table().primary_key().is_empty(),
     };
     let (after, end) = (old.after().offset, base.after().offset);
-    held.rows(&old.batches(), blocks, after, end, |row| {
+    let batches = (old.batch_count(), |number| old.batch(number));
+    held.rows(batches, blocks, (after, end), |row| {
         if shape.log.ended().is_some() {
             return Err(io::Error::other("the shape has ended"));
         }

@@ -56,6 +56,15 @@ impl Progress {
         }
     }
 
+    /// Where a batch is now; `None` if there is none of this number.
+    #[must_use]
+    pub fn batch(&self, number: usize) -> Option<BatchPlace> {
+        match &*self.state() {
+            State::Open(sender) => sender.borrow().batches.get(number).copied(),
+            State::Complete(complete) => complete.rows.as_ref()?.batches.get(number).copied(),
+        }
+    }
+
     /// Whether all rows are there.
     #[must_use]
     pub fn is_complete(&self) -> bool {

@@ -132,12 +132,15 @@ impl Retention {
         }
     }
 
-    /// Bytes on disk that may be there for the sake of shapes: of the changes those that nobody has looked at
-    /// yet are not, since it is not known whether any shape wants them, and it would be in vain to end one for
-    /// what goes by itself a moment later.
+    /// Bytes on disk that may be there for the sake of shapes, so that it is not in vain to end some. Not the changes that
+    /// nobody has looked at yet, of which it is not known whether any shape wants them; not rows that were copied, where
+    /// they were before; not the checkpoint of what is kept for subqueries, which is written anew only when much has
+    /// happened, and has a limit of its own.
     fn held(&self) -> u64 {
         let shop = self.registry.workshop();
-        bytes(shop).saturating_sub(shop.change_log.bytes()) + self.kept
+        let copied: u64 = self.copied.iter().map(BatchPlace::bytes).sum();
+        let others = shop.change_log.bytes() + shop.members.checkpoints.bytes() + copied;
+        bytes(shop).saturating_sub(others) + self.kept
     }
 
     /// Writes posting files again that are mostly dead.
@@ -344,10 +347,14 @@ fn free_to(registry: &Registry, visible: &Visibility) -> Lsn {
     before.chain([shop.durable()]).min().unwrap_or_default()
 }
 
-/// Deletes those of the sealed files that hold nothing needed; writes those again that hold little. Says whether any
-/// were.
+/// Deletes those of the sealed files that hold nothing needed; writes those again that hold little. Says whether there is
+/// more to be done.
 fn clean_changes(shop: &Workshop, sealed: &[SealedSize]) -> io::Result<bool> {
     let needed = needed(sealed, shop);
+    // Of all that have ended the catalogue must know: else a restart brings shapes back without what their logs refer to.
+    if shop.both_logs().iter().any(|logs| logs.ends_settled() < logs.ends_told()) {
+        return Ok(true);
+    }
     let mut cleaned = false;
     let mut run: Vec<SealedSize> = Vec::new();
     let mut run_bytes = 0;

@@ -20,11 +20,11 @@ use tokio::sync::oneshot;
 use super::base::Stage;
 use super::chunks::Chunks;
 use super::create::{self, CreateError, Installed, Workshop};
+use super::recent::Streamed;
 use super::registry::Registry;
 use super::shape::Shape;
 use super::template::Template;
 use super::visibility::Seen;
-use crate::change_log::StoredCommit;
 use crate::limits::{
     SHARED_SNAPSHOT_BYTES_MAX, SHARED_SNAPSHOT_FILTER_BYTES_MAX, SHARED_SNAPSHOT_PAUSE,
     SHARED_SNAPSHOT_QUICK, SHARED_SNAPSHOT_ROWS_MAX, SHARED_SNAPSHOT_SHAPES_MAX,
@@ -222,7 +222,7 @@ struct Taken {
     /// Of each shape, more than it may have if there are too many.
     rows: Vec<Vec<Row>>,
     /// Transactions from before the shapes were installed.
-    streamed: Vec<StoredCommit>,
+    streamed: Streamed,
     /// What the catalogue says of the table while the snapshot holds its lock.
     now: Option<Arc<PreparedTable>>,
     /// Its partitions before the snapshot, and under its lock.
@@ -308,12 +308,11 @@ async fn made(
     batch: &[Installed],
     taken: Taken,
 ) -> Result<Vec<Result<(), CreateError>>, CreateError> {
-    let Taken { snapshot, rows, mut streamed, partitions: [before, partitions], .. } = taken;
+    let Taken { snapshot, rows, streamed, partitions: [before, partitions], .. } = taken;
     let (table, seen) = (template.table(), Arc::clone(&snapshot.seen));
     let generation = create::check(shop, table, before, partitions).await?;
     // All was read and looked at: nothing depends on how this ends.
     tokio::spawn(snapshot.end());
-    streamed.retain(|commit| !seen.visibility.contains(commit.xid));
     let (mut results, mut begun) = (Vec::with_capacity(batch.len()), Vec::new());
     for Installed { shape, after, .. } in batch {
         shape.set_generation(generation);
@@ -324,6 +323,8 @@ async fn made(
     let begun = shop.appender.begin(begun, Arc::clone(&seen)).await;
     let late = begun.map_err(CreateError::internal)?
         || batch.iter().any(|one| create::is_shown_again(shop, one.after));
+    // What shapes need of them their logs refer to now.
+    drop(streamed);
     shop.recent.forget_visible(&seen.visibility);
     let mut good = Vec::with_capacity(batch.len());
     for ((Installed { shape, .. }, rows), result) in batch.iter().zip(rows).zip(&mut results) {

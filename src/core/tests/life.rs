@@ -315,7 +315,7 @@ impl Life {
         Ok(())
     }
 
-    fn seal(&mut self) {
+    pub(super) fn seal(&mut self) {
         while let Ok(rolled) = self.rolled.try_recv() {
             self.unsealed.push(rolled);
         }
@@ -445,9 +445,11 @@ async fn make(
         known.contains = Some(taken.contains);
         (Seen::new(taken.visibility, taken.until), taken.rows, taken.breaks_at)
     };
-    let early = early(shop, shape, &seen.visibility, streamed).await?;
+    Postgres::rows_come(postgres).await;
+    let early = early(shop, shape, &seen.visibility, streamed.to_vec()).await?;
     let begun = shop.appender.begin(vec![(shape.id(), early)], Arc::clone(&seen)).await;
     let late = begun.map_err(|_| CreateError::Ended)? || shop.logs.durable() < after;
+    drop(streamed);
     shop.recent.forget_visible(&seen.visibility);
     let base = shape.newest();
     base.update(|state| state.stage = Stage::Running(seen.visibility.clone()));

@@ -243,7 +243,8 @@ pub(super) async fn make(
     let (after, missing) = create::collect(shop, shape, &needs(&shape.plan)).await?;
     let streamed = shop.recent.up_to(after);
     let (seen, rows) = snapshot(&mut postgres.lock().unwrap(), &missing);
-    let rows = add_unseen(&shop.change_log, &seen.visibility, streamed, rows).await?;
+    Postgres::rows_come(postgres).await;
+    let rows = add_unseen(&shop.change_log, &seen.visibility, &streamed, rows).await?;
     let began = create::loaded(shop, shape, rows, seen).await?;
     let began = began.await.map_err(|_| CreateError::Ended)?;
     if let Ok(beginning) = &began {
@@ -277,7 +278,7 @@ async fn restore(
         if !needs.is_empty() {
             let streamed = shop.recent.up_to(shop.members.begun_after);
             let (seen, rows) = snapshot(&mut postgres.lock().unwrap(), &needs);
-            match add_unseen(&shop.change_log, &seen.visibility, streamed, rows).await {
+            match add_unseen(&shop.change_log, &seen.visibility, &streamed, rows).await {
                 Ok(rows) => {
                     let (visibility, until) = (seen.visibility.clone(), seen.until);
                     restored = Restored { rows, visibility, until, ..restored };

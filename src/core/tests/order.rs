@@ -188,6 +188,51 @@ fn a_shape_is_not_noted_before_the_stream_in_front_of_its_entries_is_durable() {
 }
 
 #[test]
+fn what_a_slow_snapshot_does_not_show_stays_until_it_was_matched() {
+    let (mut made, mut gone) = (0, 0);
+    for seed in 0..30 {
+        let (life, disk) = grown(seed);
+        let (shape, rows_come) = (Arc::new(Mutex::new(None)), Arc::new(AtomicBool::new(false)));
+        let (own, come) = (Arc::clone(&shape), Arc::clone(&rows_come));
+        let acts = [
+            arrive(true),
+            act(|life| {
+                let all = alive(life);
+                remove(life, all);
+            }),
+            commit(4),
+            arrive(true),
+            act(move |life| {
+                let mut postgres = life.postgres().lock().unwrap();
+                (postgres.hidden, postgres.slow) = (Some(4), Some(Arc::clone(&come)));
+                drop(postgres);
+                *own.lock().unwrap() = life.create();
+            }),
+            // Everybody sees them by now, and nobody else wants them.
+            act(|life| life.postgres().lock().unwrap().hidden = Some(0)),
+        ];
+        let acts = acts.into_iter().chain(roll(4));
+        let mut life = play(life, &disk, acts);
+        let give_back = |life: &mut Life| {
+            (0..8).for_each(|_| life.seal());
+            for _ in 0..4 {
+                life.retain();
+                settle(life);
+            }
+            life.log.sealed().len()
+        };
+        let held = give_back(&mut life);
+        rows_come.store(true, Ordering::SeqCst);
+        settle(&mut life);
+        let shape: Arc<Shape> = shape.lock().unwrap().take().unwrap();
+        made += usize::from(shape.is_complete() && shape.is_alive());
+        gone += usize::from(give_back(&mut life) < held);
+        ends(life, &disk, false);
+    }
+    assert!(made > 10 && gone > 10, "{made} made, given back behind {gone}");
+}
+
+#[test]
 fn a_shape_takes_entries_until_its_removal_is_durable() {
     let mut removed = 0;
     for seed in 0..10 {

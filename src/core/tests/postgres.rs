@@ -4,7 +4,8 @@
 //! is sent again, and sometimes what is.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use brooklet_dataflows::{Change, Verdict};
 use brooklet_sql::{
@@ -12,6 +13,7 @@ use brooklet_sql::{
 };
 
 use super::members::{State, Subquery};
+use super::upkeep::reached;
 use crate::ingest::Entry;
 use crate::shape_log::Offset;
 use crate::shapes::visibility::Visibility;
@@ -38,6 +40,8 @@ pub(super) struct Postgres {
     pub hidden: Option<usize>,
     /// Whether rows of snapshots break off in the middle; now and then they do.
     pub breaks: bool,
+    /// Until this is true snapshots are taken, but their rows do not come.
+    pub slow: Option<Arc<AtomicBool>>,
 }
 
 #[derive(Default)]
@@ -179,9 +183,9 @@ impl Question {
 impl Postgres {
     pub fn new(rng: Rng) -> Postgres {
         let (tables, commits, open) = Default::default();
-        let (confirmed, hidden, breaks) = (Lsn::ZERO, None, false);
+        let (confirmed, hidden, breaks, slow) = (Lsn::ZERO, None, false, None);
         let (next_xid, wal) = (700, 1000);
-        Postgres { rng, tables, commits, open, next_xid, wal, confirmed, hidden, breaks }
+        Postgres { rng, tables, commits, open, next_xid, wal, confirmed, hidden, breaks, slow }
     }
 
     /// A transaction of random changes commits.
@@ -263,6 +267,17 @@ impl Postgres {
         let taken = self.snapshot(Question::all(0));
         let seen = self.commits.iter().rfind(|commit| commit.visible);
         (taken.visibility, seen.map_or(Lsn::ZERO, |commit| commit.lsn))
+    }
+
+    /// Waits for the rows of a snapshot.
+    pub fn rows_come(postgres: &Mutex<Postgres>) -> impl Future<Output = ()> + use<> {
+        let mut postgres = postgres.lock().unwrap();
+        let mut polls = if postgres.rng.percent(20) { postgres.rng.below(40) } else { 0 };
+        let slow = postgres.slow.clone();
+        reached(move || {
+            polls = polls.saturating_sub(1);
+            polls == 0 && slow.as_ref().is_none_or(|slow| slow.load(Ordering::SeqCst))
+        })
     }
 
     /// Which commits a base contains that stands in the log after the entries of `lsn`.
