@@ -7,7 +7,9 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use brooklet_sql::{Access, Alternative, Predicate, RelationName, TableSchema, Want, compile_with};
+use brooklet_sql::{
+    Access, Alternative, MemberWay, Predicate, RelationName, TableSchema, Want, compile_with,
+};
 
 use crate::replication::Database;
 use crate::replication::schema::Schemas;
@@ -66,51 +68,61 @@ fn explain(predicate: &Predicate, table: &TableSchema) -> String {
             predicate.subquery_tables().iter().map(|table| table.name.quoted()).collect();
         _ = writeln!(text, "subqueries   of {}", tables.join(", "));
     }
-    if let Some(way) = predicate.member_ways().first() {
-        let tests = way.tests.iter().filter_map(|at| predicate.memberships().get(*at));
-        let mut names: Vec<String> =
-            tests.flat_map(|test| test.left.iter().map(|side| side.sql(table))).collect();
-        names.dedup();
-        let or = if way.rest == Access::Nothing { "" } else { ", or what else the row says" };
-        _ = writeln!(
-            text,
-            "found by     sets of {}{or}\ncandidates   per changed row, old and new: the shapes whose set has the row's value\n\
-             asked about  {ASKED}",
-            names.join(", ")
-        );
-        return text;
+    let access = predicate.access();
+    let ways = if access == Access::Nothing { Vec::new() } else { predicate.member_ways() };
+    let mut paths: Vec<String> = ways.iter().map(|way| sets(way, predicate, table)).collect();
+    match &access {
+        Access::Nothing => paths.push("nothing: no row can match".to_owned()),
+        Access::All if paths.is_empty() => paths.push("every row".to_owned()),
+        Access::All => {}
+        Access::Any(list) => paths.extend(list.iter().map(|one| one.describe(table))),
     }
-    _ = match predicate.access() {
-        Access::Nothing => {
-            writeln!(text, "found by     nothing: no row can match\nasked about  0 of all changes")
-        }
-        Access::All => writeln!(
+    for (at, path) in paths.iter().enumerate() {
+        _ = writeln!(text, "{:<12} {path}", if at == 0 { "found by" } else { "or by" });
+    }
+    _ = match &access {
+        Access::Nothing => writeln!(text, "asked about  0 of all changes"),
+        _ if !ways.is_empty() => writeln!(
             text,
-            "found by     every row\ncandidates   this shape is asked about every change of its table; \
-             shapes of the same clause share the answer\nasked about  1.0 of all changes"
+            "candidates   per changed row, old and new: the shapes whose set has the row's value\n\
+             asked about  {ASKED}"
         ),
-        Access::Any(list) => {
-            for (at, alternative) in list.iter().enumerate() {
-                let label = if at == 0 { "found by" } else { "or by" };
-                _ = writeln!(text, "{label:<12} {}", alternative.describe(table));
-            }
-            let words: Vec<&str> =
-                list[0].probes.iter().map(|probe| candidates(&probe.want)).collect();
-            let mut said: Vec<&str> = Vec::new();
-            for word in words {
-                if !said.contains(&word) {
-                    said.push(word);
-                }
-            }
+        Access::All => {
+            let sharing = match predicate.memberships() {
+                [] => "; shapes of the same clause share the answer",
+                _ => "",
+            };
             writeln!(
                 text,
-                "candidates   per changed row, old and new: {}\n{}",
-                said.join("; "),
-                cost(&list[0])
+                "candidates   this shape is asked about every change of its table{sharing}\n\
+                 asked about  1.0 of all changes"
             )
         }
+        Access::Any(list) => found(&mut text, &list[0]),
     };
     text
+}
+
+/// A path by the sets of subqueries, in words.
+fn sets(way: &MemberWay, predicate: &Predicate, table: &TableSchema) -> String {
+    let tests = way.tests.iter().filter_map(|at| predicate.memberships().get(*at));
+    let mut names: Vec<String> =
+        tests.flat_map(|test| test.left.iter().map(|side| side.sql(table))).collect();
+    names.dedup();
+    let or = if way.rest == Access::Nothing { "" } else { ", or what else the row says" };
+    format!("sets of {}{or}", names.join(", "))
+}
+
+/// What it means to be found by an alternative.
+fn found(text: &mut String, alternative: &Alternative) -> std::fmt::Result {
+    let mut said: Vec<&str> = Vec::new();
+    for word in alternative.probes.iter().map(|probe| candidates(&probe.want)) {
+        if !said.contains(&word) {
+            said.push(word);
+        }
+    }
+    let said = said.join("; ");
+    writeln!(text, "candidates   per changed row, old and new: {said}\n{}", cost(alternative))
 }
 
 /// How large a part of the changes a shape is asked about depends on the rows; a server counts it.
