@@ -136,6 +136,22 @@ impl Complete {
 mod tests {
     use super::*;
 
+    #[test]
+    fn who_reads_for_long_finds_rows_where_they_have_been_moved_to() {
+        let place = |pack: u32| -> BatchPlace {
+            let place = serde_json::json!({ "chunk": 0, "pack": pack, "at": 8, "length": 9 });
+            serde_json::from_value(place).unwrap()
+        };
+        let (stage, batches) = (Stage::Complete("1:2:1".parse().unwrap()), vec![place(1)]);
+        let progress = Progress::new(SnapshotState { stage, batches, chunk: 0 });
+        let reader = progress.subscribe();
+        progress.update(|state| state.batches[0] = place(2));
+        assert_eq!(reader.borrow().batches, [place(1)], "so nobody may ask there");
+        assert_eq!((progress.batch(0), progress.batch(1)), (Some(place(2)), None));
+        progress.update(|state| state.batches.clear());
+        assert_eq!(progress.batch(0), None);
+    }
+
     #[tokio::test]
     async fn waiters_see_the_end_and_latecomers_too() {
         let progress = Progress::new(SnapshotState::starting());

@@ -65,8 +65,7 @@ async fn explain_says_how_a_filter_is_found_and_why_another_is_refused() {
     let (accepted, said) = explain(&world, &["--where", both]).await;
     let ways = "found by     sets of \"n\"\nor by        equality \"id\"\n";
     assert!(accepted && said.contains(ways), "{said}");
-    let (accepted, said) =
-        explain(&world, &["--where", "n NOT IN (SELECT id FROM items)"]).await;
+    let (accepted, said) = explain(&world, &["--where", "n NOT IN (SELECT id FROM items)"]).await;
     assert!(accepted && said.contains("found by     every row"), "{said}");
     assert!(said.contains("about every change of its table\n"), "{said}");
     let (accepted, said) =
