@@ -315,7 +315,7 @@ impl Life {
         Ok(())
     }
 
-    fn seal(&mut self) {
+    pub(super) fn seal(&mut self) {
         while let Ok(rolled) = self.rolled.try_recv() {
             self.unsealed.push(rolled);
         }
