@@ -1,7 +1,8 @@
 //! What is done for one shape, for one table, and at intervals, counted in shapes that are looked at: it is the same
-//! among ten times as many shapes.
+//! among ten times as many shapes. And what is said of many at once.
 
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, Mutex, mpsc as threads};
 use std::time::Duration;
 
 use brooklet_dataflows::{EndReason, ShapeId};
@@ -18,6 +19,7 @@ use crate::shapes::evict::{ShapeLimits, evict, free};
 use crate::shapes::handle::Handle;
 use crate::shapes::partitions::Stale;
 use crate::shapes::reconcile::wrong;
+use crate::shapes::registry::Registry;
 use crate::shapes::visibility::Visibility;
 use crate::shapes::{Defined, Shape};
 use crate::storage::tests::faulty::Faulty;
@@ -161,4 +163,62 @@ fn among_ten_times_as_many_shapes_as_few_are_looked_at() {
     println!("{many:?}");
     assert_eq!(few, many);
     assert!(many.iter().all(|(_, steps)| *steps <= 120), "{many:?}");
+}
+
+/// A reader of the log who looks at something else first.
+struct Slow {
+    registry: Arc<Registry>,
+    shape: Arc<Shape>,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl io::Write for Slow {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let (registry, shape) = (Arc::clone(&self.registry), Arc::clone(&self.shape));
+        let (done, is_done) = threads::channel();
+        std::thread::spawn(move || {
+            shape.age(Duration::from_secs(5));
+            registry.note_use(&shape);
+            done.send(registry.count())
+        });
+        let others = is_done.recv_timeout(Duration::from_secs(20));
+        others.expect("nobody can ask for a shape while this is said");
+        self.lines.lock().unwrap().push(String::from_utf8_lossy(line).into_owned());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn evictions_are_said_in_few_lines_and_not_while_requests_wait() {
+    let many = Many::new(400);
+    let (registry, lines) = (Arc::clone(&many.life.registry), Arc::default());
+    let shape = registry.by_id(ShapeId(400)).unwrap();
+    let slow = {
+        let (registry, lines) = (Arc::clone(&registry), Arc::clone(&lines));
+        move || Slow {
+            registry: Arc::clone(&registry),
+            shape: Arc::clone(&shape),
+            lines: Arc::clone(&lines),
+        }
+    };
+    let log = tracing_subscriber::fmt().with_writer(slow).with_ansi(false).without_time();
+    let limits = |max: usize| ShapeLimits { max: Some(max), idle: None };
+    tracing::subscriber::with_default(log.finish(), || {
+        many.run(evict(&registry, limits(registry.count() - 3)));
+        many.run(free(&registry, 0));
+        many.run(evict(&registry, limits(100)));
+        let idle = Some(Duration::from_secs(10_000_000 - 392_500));
+        many.run(evict(&registry, ShapeLimits { max: Some(99), idle }));
+        many.run(free(&registry, 1));
+    });
+    let lines: &[String] = &lines.lock().unwrap();
+    println!("{lines:?}");
+    let ones = lines[..3].iter().all(|line| line.contains("shape evicted handle="));
+    assert!(ones && lines.len() == 6, "each of a few, all of many at once");
+    assert!(lines[3].contains("shapes evicted shapes=307 expired=0 first=\"7-4 7-5 "));
+    assert!(lines[4].contains("shapes evicted shapes=82 expired=82 first="));
 }
