@@ -5,6 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex, mpsc as threads};
 use std::time::Duration;
 
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use brooklet_dataflows::{EndReason, ShapeId};
 use brooklet_sql::{RelationName, Tables};
 use tokio::sync::mpsc;
@@ -221,4 +222,36 @@ fn evictions_are_said_in_few_lines_and_not_while_requests_wait() {
     assert!(ones && lines.len() == 6, "each of a few, all of many at once");
     assert!(lines[3].contains("shapes evicted shapes=307 expired=0 first=\"7-4 7-5 "));
     assert!(lines[4].contains("shapes evicted shapes=82 expired=82 first="));
+}
+
+#[test]
+fn who_shares_packs_is_looked_for_once_however_many_packs_there_are() {
+    let many = Many::new(400);
+    let registry = &many.life.registry;
+    let (packs, gone) = (&many.life.shop.packs, ShapeId(u64::MAX));
+    let rows = |name: &str| {
+        let values: ArrayRef = Arc::new(StringArray::from(vec![name.repeat(200)]));
+        RecordBatch::try_from_iter([("body", values)]).unwrap()
+    };
+    let sharing = [100, 200, 300].map(|id| registry.by_id(ShapeId(id)).unwrap());
+    for shape in &sharing {
+        let shared = rows(&shape.handle());
+        let first = packs.append(gone, 0, 0, &shared).unwrap();
+        let place = packs.append(shape.id(), 0, 0, &shared).unwrap();
+        assert_eq!(first, place, "it is stored once");
+        shape.newest().update(|state| state.batches.push(place));
+        // Whoever stored it has ended, and what fills the pack up has gone as well.
+        let rest = |n: u32| packs.append(gone, 0, 0, &rows(&format!("{n} {place:?}"))).unwrap();
+        let rest: Vec<_> = (0..).map(rest).take_while(|one| one.pack() == place.pack()).collect();
+        packs.release(&[rest, vec![first]].concat());
+    }
+    let before = packs.sparse();
+    assert_eq!(before.len(), 3);
+    let steps = registry.steps();
+    many.run(async { many.life.retention.lock().await.clean_packs().await.unwrap() });
+    let steps = registry.steps() - steps;
+    for shape in &sharing {
+        assert!(shape.newest().batches().iter().all(|place| !before.contains(&place.pack())));
+    }
+    assert!(steps <= registry.count() as u64 + 3, "{steps} among {}", registry.count());
 }
