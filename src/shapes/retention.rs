@@ -201,12 +201,15 @@ impl Retention {
             found.rounds += 1;
             sparse.contains(pack) && found.rounds < SPARSE_ROUNDS
         });
-        let new = sparse.iter().filter(|pack| !self.sparse.contains_key(pack)).copied().collect();
-        let registry = Arc::clone(&self.registry);
-        let found = tokio::task::spawn_blocking(move || shapes_in(&registry, new)).await;
-        let found = found.map_err(CreateError::internal)?.map_err(CreateError::internal)?;
-        let found = found.into_iter().map(|(pack, shapes)| (pack, Sparse { shapes, rounds: 0 }));
-        self.sparse.extend(found);
+        let new = sparse.iter().filter(|pack| !self.sparse.contains_key(pack)).copied();
+        let new: BTreeSet<u32> = new.collect();
+        if !new.is_empty() {
+            let registry = Arc::clone(&self.registry);
+            let found = tokio::task::spawn_blocking(move || shapes_in(&registry, new)).await;
+            let found = found.map_err(CreateError::internal)?.map_err(CreateError::internal)?;
+            let sparse = |(pack, shapes)| (pack, Sparse { shapes, rounds: 0 });
+            self.sparse.extend(found.into_iter().map(sparse));
+        }
         // In an order that a test can repeat. Those that are not finished are looked at again.
         let found = self.sparse.values().flat_map(|found| &found.shapes);
         let shapes: BTreeSet<ShapeId> = found.copied().collect();
