@@ -350,6 +350,10 @@ pub const RETENTION_INTERVAL_DEFAULT: Duration = Duration::from_secs(60);
 /// reads it in a moment anyway.
 pub const CATALOG_DEAD_BYTES_MIN: u64 = or_in_tests(4 << 20, 256);
 
+/// Bytes of records that came while the catalogue was looked through, and are read while everybody waits: a few dozen,
+/// a tenth of a millisecond. What is more is read before, while others go on.
+pub const CATALOG_HELD_BYTES_MAX: u64 = or_in_tests(16 << 10, 2 << 10);
+
 /// Shapes on one page of the list of all.
 pub const LISTED_SHAPES_MAX: usize = 1000;
 

@@ -24,11 +24,13 @@ use crate::replication::rewrites::Note;
 use crate::shape_log::{BatchPlace, LogPoint, ShapeLog};
 use crate::shared_call::SharedCall;
 use crate::storage::StorageHandle;
+use forms::Forms;
 use found::Found;
 
 pub use found::Recovered;
 
 mod compact;
+mod forms;
 mod found;
 
 mod kind {
@@ -157,7 +159,7 @@ struct State {
     tables: BTreeMap<u32, Arc<TableSchema>>,
     zones: BTreeMap<u32, Arc<Zone>>,
     templates: HashMap<(u32, Definition), u32>,
-    forms: HashMap<(u32, String), u32>,
+    forms: Forms,
     /// Numbers above all that were given.
     next_table: u32,
     next_zone: u32,
@@ -255,7 +257,7 @@ impl Catalog {
             tables: BTreeMap::new(),
             zones: BTreeMap::new(),
             templates: HashMap::new(),
-            forms: HashMap::new(),
+            forms: Forms::default(),
             next_table: 0,
             next_zone: 0,
             next_template: templates.last_key_value().map_or(0, |(last, _)| last + 1),
@@ -462,7 +464,7 @@ impl State {
         let StoredForm { template, text, example, tables, zones } = form.clone();
         let tables = tables.iter().map(|table| self.table(table, file)).collect();
         let zones = zones.values().map(|zone| self.zone(zone, file)).collect();
-        self.forms.insert((template, text.clone()), number);
+        self.forms.insert(template, text.clone(), number);
         let record = FormRecord { number, template, text, example, tables, zones };
         file.append(kind::FORM, &[&json(&record)]);
     }
@@ -474,19 +476,16 @@ impl State {
         predicate: &Predicate,
         file: &mut FrameFile,
     ) -> FilterRecord {
-        let key = (template, predicate.form().text().to_owned());
-        let number = match self.forms.get(&key) {
-            Some(number) => *number,
-            None => {
-                let number = self.next_form;
-                self.next_form += 1;
-                let (tables, zones) = (predicate.subquery_tables(), predicate.form().zones());
-                let (text, example) = (key.1, predicate.sql());
-                let form = StoredForm { template, text, example, tables, zones };
-                self.known_form(number, &form, file);
-                number
-            }
-        };
+        let text = predicate.form().text();
+        let number = self.forms.number(template, text).unwrap_or_else(|| {
+            let number = self.next_form;
+            self.next_form += 1;
+            let (tables, zones) = (predicate.subquery_tables(), predicate.form().zones());
+            let (text, example) = (text.to_owned(), predicate.sql());
+            let form = StoredForm { template, text, example, tables, zones };
+            self.known_form(number, &form, file);
+            number
+        });
         FilterRecord { form: number, constants: predicate.constants() }
     }
 }

@@ -8,6 +8,9 @@ use super::registry::Registry;
 use super::shape::Shape;
 use crate::limits::{EVICT_LOOKS_MAX, SHAPES_PER_BATCH_MAX};
 
+/// So many are told one by one; of more, these are named.
+const NAMED_MAX: usize = 8;
+
 /// How many shapes there may be, and for how long nobody may ask for one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ShapeLimits {
@@ -37,13 +40,13 @@ pub async fn free(registry: &Arc<Registry>, bytes: u64) {
                 let rows: u64 = shape.bases().iter().map(|base| packs.share(&base.batches())).sum();
                 freed += rows + shape.log.weight() - shape.bases()[0].after().weight;
                 count += 1;
-                say(shape, false);
             }
             goes
         });
         if evicted.is_empty() {
             return;
         }
+        say(&evicted, 0);
         registry.remove(evicted).await;
     }
 }
@@ -56,7 +59,7 @@ pub async fn evict(registry: &Arc<Registry>, limits: ShapeLimits) {
         if too_many == 0 && limits.idle.is_none() {
             return;
         }
-        let mut count = 0;
+        let (mut count, mut idle) = (0, 0);
         // Where those that somebody waits for are in the way, more are looked at the more are too many.
         let looks = EVICT_LOOKS_MAX.saturating_add(2 * too_many);
         let evicted = registry.longest_idle(looks, |shape| {
@@ -64,18 +67,28 @@ pub async fn evict(registry: &Arc<Registry>, limits: ShapeLimits) {
             let goes = (expired || count < too_many) && count < SHAPES_PER_BATCH_MAX;
             if goes {
                 count += 1;
-                say(shape, expired);
+                idle += usize::from(expired);
             }
             goes
         });
         if evicted.is_empty() {
             return;
         }
+        say(&evicted, idle);
         registry.remove(evicted).await;
     }
 }
 
-fn say(shape: &Shape, expired: bool) {
-    let (handle, table, idle) = (shape.handle(), &shape.table().name, shape.idle());
-    tracing::info!(handle, %table, ?idle, expired, "shape evicted");
+/// With how many of them, the first ones, were idle for too long. Not while they are looked for: whoever reads what is
+/// said may be slow, and the registry is held then.
+fn say(evicted: &[Arc<Shape>], expired: usize) {
+    if evicted.len() > NAMED_MAX {
+        let handles: Vec<String> = evicted.iter().take(NAMED_MAX).map(|one| one.handle()).collect();
+        let (first, shapes) = (handles.join(" "), evicted.len());
+        return tracing::info!(shapes, expired, first, "shapes evicted");
+    }
+    for (at, shape) in evicted.iter().enumerate() {
+        let (handle, table, idle) = (shape.handle(), &shape.table().name, shape.idle());
+        tracing::info!(handle, %table, ?idle, expired = at < expired, "shape evicted");
+    }
 }

@@ -23,6 +23,7 @@ use super::visibility::Visibility;
 use crate::change_log::SealedSize;
 use crate::limits::SEGMENT_BYTES_MAX;
 use crate::replication::snapshot::Snapshot;
+use crate::shape_log::pack::PackError;
 use crate::shape_log::posting_files::Numbers;
 use crate::shape_log::posting_rewrite::{RewriteError, runs};
 use crate::shape_log::{BatchPlace, Block, Logs};
@@ -203,11 +204,14 @@ impl Retention {
             found.rounds += 1;
             sparse.contains(pack) && found.rounds < SPARSE_ROUNDS
         });
-        for pack in &sparse {
-            if !self.sparse.contains_key(pack) {
-                let shapes = self.shapes_in(*pack).await?;
-                self.sparse.insert(*pack, Sparse { shapes, rounds: 0 });
-            }
+        let new = sparse.iter().filter(|pack| !self.sparse.contains_key(pack)).copied();
+        let new: BTreeSet<u32> = new.collect();
+        if !new.is_empty() {
+            let registry = Arc::clone(&self.registry);
+            let found = tokio::task::spawn_blocking(move || shapes_in(&registry, new)).await;
+            let found = found.map_err(CreateError::internal)?.map_err(CreateError::internal)?;
+            let sparse = |(pack, shapes)| (pack, Sparse { shapes, rounds: 0 });
+            self.sparse.extend(found.into_iter().map(sparse));
         }
         // In an order that a test can repeat. Those that are not finished are looked at again.
         let found = self.sparse.values().flat_map(|found| &found.shapes);
@@ -222,31 +226,6 @@ impl Retention {
             }
         }
         first
-    }
-
-    /// The shapes that have rows in a pack. It says itself who stored them; only where these have less than is in use,
-    /// others share it, and all are asked.
-    async fn shapes_in(&self, pack: u32) -> Result<BTreeSet<ShapeId>, CreateError> {
-        let packs = self.registry.workshop().packs.clone();
-        let named = tokio::task::spawn_blocking(move || (packs.shapes_in(pack), packs)).await;
-        let (named, packs) = named.map_err(CreateError::internal)?;
-        let mut shapes = named.map_err(CreateError::internal)?;
-        shapes.retain(|id| self.registry.by_id(*id).is_some());
-        let mut held: HashMap<u64, u64> = HashMap::new();
-        for shape in shapes.iter().filter_map(|id| self.registry.by_id(*id)) {
-            let own = shape.bases().into_iter().flat_map(|base| base.batches());
-            let own = own.filter(|place| place.pack() == pack);
-            held.extend(own.map(|place| (place.at(), place.bytes())));
-        }
-        if held.values().sum::<u64>() < packs.live_in(pack) {
-            let has = |shape: &Arc<Shape>| {
-                let mut all = shape.bases().into_iter().flat_map(|base| base.batches());
-                all.any(|place| place.pack() == pack)
-            };
-            let all = self.registry.finished().into_iter();
-            shapes.extend(all.filter(has).map(|shape| shape.id()));
-        }
-        Ok(shapes)
     }
 
     /// Copies a shape's rows that are in these packs.
@@ -426,6 +405,39 @@ fn rewrite(shop: &Workshop, run: &[SealedSize], needed: &HashMap<u64, u64>) -> i
     shop.change_log.rewrite(&names, &live).map_err(io::Error::other)?;
     tracing::debug!(files = names.len(), changes, kept = live.len(), "changes written again");
     Ok(true)
+}
+
+/// The shapes that have rows in each of these packs. A pack says itself who stored them; only where these have less than
+/// is in use, others share it, and all are asked, once for all such packs. Blocks on files, and for as long as that takes.
+fn shapes_in(
+    registry: &Registry,
+    new: BTreeSet<u32>,
+) -> Result<HashMap<u32, BTreeSet<ShapeId>>, PackError> {
+    let packs = &registry.workshop().packs;
+    let mut found: HashMap<u32, BTreeSet<ShapeId>> = HashMap::new();
+    let mut shared = HashSet::new();
+    for pack in new {
+        let named = packs.shapes_in(pack)?.into_iter();
+        let named: Vec<Arc<Shape>> = named.filter_map(|id| registry.by_id(id)).collect();
+        let own = named.iter().flat_map(|shape| places(shape)).filter(|one| one.pack() == pack);
+        let held: HashMap<u64, u64> = own.map(|place| (place.at(), place.bytes())).collect();
+        if held.values().sum::<u64>() < packs.live_in(pack) {
+            shared.insert(pack);
+        }
+        found.insert(pack, named.iter().map(|shape| shape.id()).collect());
+    }
+    let all = if shared.is_empty() { Vec::new() } else { registry.finished() };
+    for shape in all {
+        for place in places(&shape).filter(|place| shared.contains(&place.pack())) {
+            found.entry(place.pack()).or_default().insert(shape.id());
+        }
+    }
+    Ok(found)
+}
+
+/// Where a shape's rows are.
+fn places(shape: &Shape) -> impl Iterator<Item = BatchPlace> + use<> {
+    shape.bases().into_iter().flat_map(|base| base.batches())
 }
 
 /// Copies the batches of a shape that are to move; returns the places that nothing refers to any more: where

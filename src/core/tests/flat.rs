@@ -1,9 +1,11 @@
 //! What is done for one shape, for one table, and at intervals, counted in shapes that are looked at: it is the same
-//! among ten times as many shapes.
+//! among ten times as many shapes. And what is said of many at once.
 
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, Mutex, mpsc as threads};
 use std::time::Duration;
 
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use brooklet_dataflows::{EndReason, ShapeId};
 use brooklet_sql::{RelationName, Tables};
 use tokio::sync::mpsc;
@@ -18,6 +20,7 @@ use crate::shapes::evict::{ShapeLimits, evict, free};
 use crate::shapes::handle::Handle;
 use crate::shapes::partitions::Stale;
 use crate::shapes::reconcile::wrong;
+use crate::shapes::registry::Registry;
 use crate::shapes::visibility::Visibility;
 use crate::shapes::{Defined, Shape};
 use crate::storage::tests::faulty::Faulty;
@@ -161,4 +164,94 @@ fn among_ten_times_as_many_shapes_as_few_are_looked_at() {
     println!("{many:?}");
     assert_eq!(few, many);
     assert!(many.iter().all(|(_, steps)| *steps <= 120), "{many:?}");
+}
+
+/// A reader of the log who looks at something else first.
+struct Slow {
+    registry: Arc<Registry>,
+    shape: Arc<Shape>,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl io::Write for Slow {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let (registry, shape) = (Arc::clone(&self.registry), Arc::clone(&self.shape));
+        let (done, is_done) = threads::channel();
+        std::thread::spawn(move || {
+            shape.age(Duration::from_secs(5));
+            registry.note_use(&shape);
+            done.send(registry.count())
+        });
+        let others = is_done.recv_timeout(Duration::from_secs(20));
+        others.expect("nobody can ask for a shape while this is said");
+        self.lines.lock().unwrap().push(String::from_utf8_lossy(line).into_owned());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn evictions_are_said_in_few_lines_and_not_while_requests_wait() {
+    let many = Many::new(400);
+    let (registry, lines) = (Arc::clone(&many.life.registry), Arc::default());
+    let shape = registry.by_id(ShapeId(400)).unwrap();
+    let slow = {
+        let (registry, lines) = (Arc::clone(&registry), Arc::clone(&lines));
+        move || Slow {
+            registry: Arc::clone(&registry),
+            shape: Arc::clone(&shape),
+            lines: Arc::clone(&lines),
+        }
+    };
+    let log = tracing_subscriber::fmt().with_writer(slow).with_ansi(false).without_time();
+    let limits = |max: usize| ShapeLimits { max: Some(max), idle: None };
+    tracing::subscriber::with_default(log.finish(), || {
+        many.run(evict(&registry, limits(registry.count() - 3)));
+        many.run(free(&registry, 0));
+        many.run(evict(&registry, limits(100)));
+        let idle = Some(Duration::from_secs(10_000_000 - 392_500));
+        many.run(evict(&registry, ShapeLimits { max: Some(99), idle }));
+        many.run(free(&registry, 1));
+    });
+    let lines: &[String] = &lines.lock().unwrap();
+    println!("{lines:?}");
+    let ones = lines[..3].iter().all(|line| line.contains("shape evicted handle="));
+    assert!(ones && lines.len() == 6, "each of a few, all of many at once");
+    assert!(lines[3].contains("shapes evicted shapes=307 expired=0 first=\"7-4 7-5 "));
+    assert!(lines[4].contains("shapes evicted shapes=82 expired=82 first="));
+}
+
+#[test]
+fn who_shares_packs_is_looked_for_once_however_many_packs_there_are() {
+    let many = Many::new(400);
+    let registry = &many.life.registry;
+    let (packs, gone) = (&many.life.shop.packs, ShapeId(u64::MAX));
+    let rows = |name: &str| {
+        let values: ArrayRef = Arc::new(StringArray::from(vec![name.repeat(200)]));
+        RecordBatch::try_from_iter([("body", values)]).unwrap()
+    };
+    let sharing = [100, 200, 300].map(|id| registry.by_id(ShapeId(id)).unwrap());
+    for shape in &sharing {
+        let shared = rows(&shape.handle());
+        let first = packs.append(gone, 0, 0, &shared).unwrap();
+        let place = packs.append(shape.id(), 0, 0, &shared).unwrap();
+        assert_eq!(first, place, "it is stored once");
+        shape.newest().update(|state| state.batches.push(place));
+        // Whoever stored it has ended, and what fills the pack up has gone as well.
+        let rest = |n: u32| packs.append(gone, 0, 0, &rows(&format!("{n} {place:?}"))).unwrap();
+        let rest: Vec<_> = (0..).map(rest).take_while(|one| one.pack() == place.pack()).collect();
+        packs.release(&[rest, vec![first]].concat());
+    }
+    let before = packs.sparse();
+    assert_eq!(before.len(), 3);
+    let steps = registry.steps();
+    many.run(async { many.life.retention.lock().await.clean_packs().await.unwrap() });
+    let steps = registry.steps() - steps;
+    for shape in &sharing {
+        assert!(shape.newest().batches().iter().all(|place| !before.contains(&place.pack())));
+    }
+    assert!(steps <= registry.count() as u64 + 3, "{steps} among {}", registry.count());
 }

@@ -82,7 +82,7 @@ pub(super) fn play(life: Life, disk: &Faulty, acts: impl IntoIterator<Item = Act
 }
 
 /// So many transactions commit.
-fn commit(count: usize) -> Act {
+pub(super) fn commit(count: usize) -> Act {
     Box::new(move |life| {
         let mut postgres = life.postgres().lock().unwrap();
         (0..count).for_each(|_| postgres.commit());
@@ -146,7 +146,7 @@ pub(super) fn remove(life: &mut Life, shapes: Vec<Arc<Shape>>) {
 }
 
 /// Files of postings are ended, as many as so many commits make.
-fn roll(rounds: usize) -> impl Iterator<Item = Act> {
+pub(super) fn roll(rounds: usize) -> impl Iterator<Item = Act> {
     let round = || [commit(20), arrive(true), act(Life::sync_postings), arrive(true)];
     (0..rounds).flat_map(move |_| round())
 }

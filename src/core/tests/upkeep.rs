@@ -164,3 +164,61 @@ fn nothing_is_forgotten_before_the_catalogue_has_it_on_disk() {
     assert_eq!(shape.bases().len(), 1);
     assert!(shape.log.begin_offset() > begin);
 }
+
+/// Rounds of giving disk back.
+fn rounds(life: &mut Life, count: usize) {
+    for _ in 0..count {
+        let visible = life.postgres().lock().unwrap().look().0;
+        let retention = Arc::clone(&life.retention);
+        life.tasks.push(Box::pin(async move {
+            retention.lock().await.round(async { Ok(visible) }).await.unwrap();
+        }));
+        settle(life);
+    }
+}
+
+#[test]
+fn who_begins_to_read_after_a_round_finds_the_changes_in_the_rounds_after_it() {
+    let mut read = 0;
+    for seed in 0..20 {
+        let (life, disk) = order::grown(seed);
+        let shown = order::act(|life| life.postgres().lock().unwrap().hidden = Some(0));
+        let seal = order::act(|life| (0..50).for_each(|_| life.seal()));
+        let acts = [order::arrive(true), shown].into_iter().chain(order::roll(6)).chain([seal]);
+        let mut life = order::play(life, &disk, acts);
+        // Nobody reads: all that is sealed is free to go once no shape refers to it.
+        rounds(&mut life, 1);
+        let sealed = life.log.sealed();
+        let Some(end) = sealed.last().map(|file| file.last_lsn) else { continue };
+        let shapes = order::alive(&life);
+        let blocks = |shape: &Arc<Shape>| {
+            let blocks = shape.log.slice(shape.log.begin_offset()).unwrap().blocks;
+            blocks.into_iter().map(|block| (shape.table().oid, block)).collect::<Vec<_>>()
+        };
+        let mut blocks: Vec<_> = shapes.iter().flat_map(blocks).collect();
+        blocks.retain(|(_, block)| block.lsn <= end);
+        let Some(first) = blocks.iter().map(|(_, block)| block.lsn).min() else { continue };
+        let held = sealed.partition_point(|file| file.last_lsn < first);
+        let changes = |life: &Life| -> Vec<_> {
+            let postings = blocks.iter().flat_map(|(table, block)| {
+                let postings = block.read().unwrap();
+                postings.into_iter().map(move |posting| block.change(&posting, &life.log, *table))
+            });
+            postings.collect::<Result<_, _>>().unwrap()
+        };
+        let before = format!("{:?}", changes(&life));
+        let pin = life.shop.logs.pin(first);
+        order::remove(&mut life, shapes);
+        for round in 0..4 {
+            rounds(&mut life, 1);
+            let left = life.log.sealed();
+            assert!(left.ends_with(&sealed[held..]), "{seed}: {round}: {left:?}");
+            assert_eq!(format!("{:?}", changes(&life)), before, "{seed}: {round}");
+            read += blocks.len();
+        }
+        drop(pin);
+        rounds(&mut life, 2);
+        assert_eq!(life.log.sealed(), [], "{seed}: nobody needs them");
+    }
+    assert!(read > 100, "{read}");
+}

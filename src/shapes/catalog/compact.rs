@@ -2,24 +2,28 @@
 //!
 //! *Invariant*: under the catalogue's name there is always a file with every record whose write has
 //! been waited for. Records are copied as they are; what comes meanwhile goes into the old file, and
-//! into the new one before that takes its place.
+//! into the new one before that takes its place. What nobody refers to is left out only once it is forgotten, so that
+//! nobody can refer to it again. The catalogue is held for what came in the last moment and a piece of the forms at a
+//! time, however many shapes there are: whoever makes or ends one waits for it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 use brooklet_dataflows::ShapeId;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::{Catalog, PartitionsRecord, json, kind};
+use super::{Catalog, PartitionsRecord, State, json, kind};
 use crate::frame::{
     FILE_HEAD, FRAME_HEAD, FileKind, Frame, FrameError, FrameFile, fsync_failed, read_frames,
     sync_dir,
 };
-use crate::limits::{CATALOG_DEAD_BYTES_MIN, CATALOG_ZEROS, SLICE_BYTES_MAX};
-use crate::storage::{FileHandle, StorageFile, StorageHandle};
+use crate::limits::{
+    CATALOG_DEAD_BYTES_MIN, CATALOG_HELD_BYTES_MAX, CATALOG_ZEROS, SLICE_BYTES_MAX,
+};
+use crate::storage::{FileHandle, StorageHandle};
 
 /// Where a record is that counts.
 #[derive(Debug, Clone, Copy)]
@@ -28,9 +32,24 @@ struct Place {
     length: u32,
 }
 
-/// Which records count, by what they are about.
+/// Numbers that no shape refers to, not even through others.
 #[derive(Default)]
+struct Unused {
+    forms: HashSet<u32>,
+    templates: HashSet<u32>,
+    tables: HashSet<u32>,
+    zones: HashSet<u32>,
+}
+
+/// Which records count, by what they are about.
 struct Survey {
+    file: FileHandle,
+    path: PathBuf,
+    /// Up to where it has read.
+    end: u64,
+    unused: Unused,
+    /// The most that was looked at while the catalogue was held, records and forms: for tests.
+    longest_hold: usize,
     /// With the numbers of the template and the form.
     shapes: HashMap<ShapeId, (Place, u32, Option<u32>)>,
     /// With the numbers of the tables and zones.
@@ -77,19 +96,39 @@ struct Numbered {
 }
 
 impl Survey {
-    fn read_all(
-        &mut self,
-        file: &dyn StorageFile,
-        path: &Path,
-        between: (u64, u64),
-    ) -> Result<(), FrameError> {
-        let mut bad = None;
-        read_frames(file, path, between, |frame| {
+    fn new(file: FileHandle, path: PathBuf) -> Survey {
+        Survey {
+            file,
+            path,
+            end: FILE_HEAD,
+            unused: Unused::default(),
+            longest_hold: 0,
+            shapes: HashMap::new(),
+            forms: BTreeMap::new(),
+            templates: BTreeMap::new(),
+            tables: BTreeMap::new(),
+            zones: BTreeMap::new(),
+            partitions: BTreeMap::new(),
+            found: BTreeMap::new(),
+            highest: None,
+        }
+    }
+
+    /// Reads on up to `end`; says how many records that were.
+    fn read_to(&mut self, end: u64) -> Result<usize, FrameError> {
+        let begin = std::mem::replace(&mut self.end, end);
+        if begin == end {
+            return Ok(0);
+        }
+        let (mut bad, mut count) = (None, 0);
+        let (file, path) = (Arc::clone(&self.file), self.path.clone());
+        read_frames(&*file, &path, (begin, end), |frame| {
+            count += 1;
             if self.read(frame).is_none() {
                 bad.get_or_insert(frame.at);
             }
         })?;
-        bad.map_or(Ok(()), |at| Err(FrameError::Damaged(path.to_owned(), at)))
+        bad.map_or(Ok(count), |at| Err(FrameError::Damaged(path, at)))
     }
 
     /// `None` if the record cannot be read.
@@ -99,6 +138,8 @@ impl Survey {
             kind::SHAPE => {
                 let head: ShapeHead = serde_json::from_slice(frame.payload).ok()?;
                 let form = head.filter.map(|filter| filter.form);
+                self.use_template(head.template);
+                form.into_iter().for_each(|form| self.use_form(form));
                 self.highest = self.highest.max(Some(head.id));
                 self.shapes.insert(head.id, (place, head.template, form));
             }
@@ -117,10 +158,12 @@ impl Survey {
             }
             kind::TEMPLATE => {
                 let head: TemplateHead = serde_json::from_slice(frame.payload).ok()?;
+                self.unused.tables.remove(&head.table);
                 self.templates.insert(head.number, (place, head.table));
             }
             kind::FORM => {
                 let head: FormHead = serde_json::from_slice(frame.payload).ok()?;
+                self.unused.spare(&head);
                 self.forms.insert(head.number, (place, head));
             }
             kind::PARTITIONS => {
@@ -140,34 +183,77 @@ impl Survey {
         Some(())
     }
 
-    /// Leaves out what no shape refers to.
-    fn keep_used(&mut self) {
+    /// Finds what no shape refers to. What is read later is no longer among it, nor what that refers to.
+    fn find_unused(&mut self) {
         let templates: HashSet<u32> = self.shapes.values().map(|shape| shape.1).collect();
         let forms: HashSet<u32> = self.shapes.values().filter_map(|shape| shape.2).collect();
-        self.templates.retain(|number, _| templates.contains(number));
-        self.forms.retain(|number, _| forms.contains(number));
-        let mut tables: HashSet<u32> = self.templates.values().map(|template| template.1).collect();
+        let known = self.templates.iter().filter(|(number, _)| templates.contains(number));
+        let mut tables: HashSet<u32> = known.map(|(_, template)| template.1).collect();
         let mut zones: HashSet<u32> = HashSet::new();
-        for (_, form) in self.forms.values() {
+        for (_, (_, form)) in self.forms.iter().filter(|(number, _)| forms.contains(number)) {
             tables.extend(&form.tables);
             zones.extend(&form.zones);
         }
-        self.tables.retain(|number, _| tables.contains(number));
-        self.zones.retain(|number, _| zones.contains(number));
+        self.unused = Unused {
+            forms: others(&self.forms, &forms),
+            templates: others(&self.templates, &templates),
+            tables: others(&self.tables, &tables),
+            zones: others(&self.zones, &zones),
+        };
     }
 
+    fn use_template(&mut self, number: u32) {
+        if self.unused.templates.remove(&number)
+            && let Some((_, table)) = self.templates.get(&number)
+        {
+            self.unused.tables.remove(table);
+        }
+    }
+
+    fn use_form(&mut self, number: u32) {
+        if self.unused.forms.remove(&number)
+            && let Some((_, form)) = self.forms.get(&number)
+        {
+            self.unused.spare(form);
+        }
+    }
+
+    /// Where the records are that stay.
     fn places(&self) -> impl Iterator<Item = Place> {
+        let unused = &self.unused;
         let shapes = self.shapes.values().map(|shape| shape.0);
-        let templates = self.templates.values().map(|template| template.0);
-        let forms = self.forms.values().map(|form| form.0);
-        let rest = [&self.tables, &self.zones, &self.partitions, &self.found].into_iter();
-        shapes.chain(templates).chain(forms).chain(rest.flat_map(|places| places.values().copied()))
+        let templates = but(&self.templates, &unused.templates).map(|template| template.0);
+        let forms = but(&self.forms, &unused.forms).map(|form| form.0);
+        let tables = but(&self.tables, &unused.tables).chain(but(&self.zones, &unused.zones));
+        let rest = tables.chain(self.partitions.values()).chain(self.found.values()).copied();
+        shapes.chain(templates).chain(forms).chain(rest)
     }
 
     fn bytes(&self) -> u64 {
         let bytes = self.places().map(|place| u64::from(place.length) + FRAME_HEAD as u64);
         FILE_HEAD + bytes.sum::<u64>()
     }
+}
+
+impl Unused {
+    /// A form is used, and with it what it refers to.
+    fn spare(&mut self, form: &FormHead) {
+        form.tables.iter().for_each(|table| _ = self.tables.remove(table));
+        form.zones.iter().for_each(|zone| _ = self.zones.remove(zone));
+    }
+}
+
+/// The numbers that are not among `used`.
+fn others<T>(all: &BTreeMap<u32, T>, used: &HashSet<u32>) -> HashSet<u32> {
+    all.keys().filter(|number| !used.contains(number)).copied().collect()
+}
+
+/// What has none of these numbers.
+fn but<'a, T>(
+    all: &'a BTreeMap<u32, T>,
+    unused: &'a HashSet<u32>,
+) -> impl Iterator<Item = &'a T> + 'a {
+    all.iter().filter(|(number, _)| !unused.contains(number)).map(|(_, value)| value)
 }
 
 /// A panic of what ran elsewhere as an error.
@@ -196,31 +282,61 @@ impl Catalog {
 
     /// Copies what counts of all records so far, if that is worth it. Blocks on files.
     pub(super) fn begin(&self) -> Result<Option<Begun>, FrameError> {
-        let Some((file, path, first)) = self.due()? else { return Ok(None) };
-        let mut survey = Survey::default();
-        survey.read_all(&*file, &path, (FILE_HEAD, first))?;
-        let end = {
+        let Some((file, path, end)) = self.due()? else { return Ok(None) };
+        let mut survey = Survey::new(file, path);
+        survey.read_to(end)?;
+        survey.find_unused();
+        let used = survey.bytes();
+        let dead = end.saturating_sub(used);
+        if dead <= used || dead < CATALOG_DEAD_BYTES_MIN {
+            self.state().look_at = end + used.saturating_sub(dead).max(CATALOG_DEAD_BYTES_MIN);
+            return Ok(None);
+        }
+        for piece in 0.. {
+            match self.forget_in(piece, &mut survey)? {
+                Some(true) => {}
+                Some(false) => break,
+                None => return Ok(None),
+            }
+        }
+        self.copy(&survey).map(Some)
+    }
+
+    /// Forgets what is unused in a piece of the forms, but for what has been used since: whoever needs one of those that
+    /// go writes it anew, behind the survey's end. Behind the last piece, `false`, what forms refer to: until then
+    /// somebody may use them. `None` if there is no file any more.
+    fn forget_in(&self, piece: usize, survey: &mut Survey) -> Result<Option<bool>, FrameError> {
+        let Some((mut state, read)) = self.caught_up(survey)? else { return Ok(None) };
+        let Unused { forms, templates, tables, zones } = &survey.unused;
+        let looked_at = state.forms.forget_in(piece, forms);
+        survey.longest_hold = survey.longest_hold.max(read + looked_at.unwrap_or_default());
+        if looked_at.is_none() {
+            // There are few of these.
+            state.templates.retain(|_, number| !templates.contains(number));
+            state.tables.retain(|number, _| !tables.contains(number));
+            state.zones.retain(|number, _| !zones.contains(number));
+        }
+        Ok(Some(looked_at.is_some()))
+    }
+
+    /// The state, once the survey has read all that was written: most of it while others go on. With the number of
+    /// records that were read while they could not.
+    fn caught_up(
+        &self,
+        survey: &mut Survey,
+    ) -> Result<Option<(MutexGuard<'_, State>, usize)>, FrameError> {
+        loop {
             let mut state = self.state();
             let Some(current) = &mut state.file else { return Ok(None) };
             current.flush()?;
             let end = current.flushed();
-            survey.read_all(&*file, &path, (first, end))?;
-            survey.keep_used();
-            let used = survey.bytes();
-            let dead = end.saturating_sub(used);
-            if dead <= used || dead < CATALOG_DEAD_BYTES_MIN {
-                state.look_at = end + used.saturating_sub(dead).max(CATALOG_DEAD_BYTES_MIN);
-                return Ok(None);
+            if end - survey.end <= CATALOG_HELD_BYTES_MAX {
+                let read = survey.read_to(end)?;
+                return Ok(Some((state, read)));
             }
-            // Whoever needs one of those that go writes it anew, behind this place.
-            state.tables.retain(|number, _| survey.tables.contains_key(number));
-            state.zones.retain(|number, _| survey.zones.contains_key(number));
-            state.templates.retain(|_, number| survey.templates.contains_key(number));
-            state.forms.retain(|_, number| survey.forms.contains_key(number));
-            end
-        };
-        let copied = self.copy(&*file, &path, end, &survey)?;
-        Ok(Some(Begun { file, copied, end }))
+            drop(state);
+            survey.read_to(end)?;
+        }
     }
 
     /// The file and its end, if it has grown enough to look at.
@@ -234,14 +350,8 @@ impl Catalog {
         Ok(Some((Arc::clone(file.file()), path, file.flushed())))
     }
 
-    fn copy(
-        &self,
-        file: &dyn StorageFile,
-        path: &Path,
-        end: u64,
-        survey: &Survey,
-    ) -> Result<FrameFile, FrameError> {
-        let storage = self.storage();
+    fn copy(&self, survey: &Survey) -> Result<Begun, FrameError> {
+        let (storage, path) = (self.storage(), &survey.path);
         let temporary = path.with_extension("tmp");
         let at = |source| FrameError::Io { path: temporary.clone(), source };
         if storage.exists(&temporary).map_err(at)? {
@@ -255,7 +365,7 @@ impl Catalog {
         let mut places: Vec<u64> = survey.places().map(|place| place.at).collect();
         places.sort_unstable();
         let (mut places, mut failed) = (places.into_iter().peekable(), Ok(()));
-        read_frames(file, path, (FILE_HEAD, end), |frame| {
+        read_frames(&*survey.file, path, (FILE_HEAD, survey.end), |frame| {
             if failed.is_ok() && places.next_if_eq(&frame.at).is_some() {
                 copied.append(frame.kind, &[frame.payload]);
                 if copied.pending_bytes() > SLICE_BYTES_MAX {
@@ -265,7 +375,7 @@ impl Catalog {
         })?;
         failed?;
         copied.sync()?;
-        Ok(copied)
+        Ok(Begun { file: Arc::clone(&survey.file), copied, end: survey.end })
     }
 
     /// Adds what has come since, and lets the copy take the place of the file. Nothing is flushed to
@@ -315,3 +425,6 @@ pub(super) enum Failure {
     /// Nobody knows whether the disk has the old or the new: the process must end.
     Fatal(FrameError),
 }
+
+#[cfg(test)]
+mod tests;

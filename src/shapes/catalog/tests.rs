@@ -18,7 +18,7 @@ fn log() -> ShapeLog {
     ShapeLog::new(ShapeId(1), 10)
 }
 
-fn finished(id: u64, table: &Arc<TableSchema>) -> Finished {
+pub(super) fn finished(id: u64, table: &Arc<TableSchema>) -> Finished {
     let name = table.name.clone();
     let definition = Definition {
         table: 7,
@@ -48,7 +48,7 @@ fn finished(id: u64, table: &Arc<TableSchema>) -> Finished {
     }
 }
 
-fn table() -> Arc<TableSchema> {
+pub(super) fn table() -> Arc<TableSchema> {
     let name = RelationName { schema: "public".into(), table: "t".into() };
     let number = Column {
         name: "n".into(),
