@@ -8,7 +8,7 @@ use std::hash::BuildHasher;
 
 use hashbrown::DefaultHashBuilder;
 
-use crate::pieces::Pieces;
+use brooklet_dataflows::pieces::Pieces;
 
 /// See the module.
 #[derive(Default)]
