@@ -358,6 +358,12 @@ impl Members {
         self.shapes.keys().copied().collect()
     }
 
+    /// The youngest shape, by its number.
+    #[must_use]
+    pub fn last(&self) -> Option<ShapeId> {
+        self.shapes.last_key_value().map(|(shape, _)| *shape)
+    }
+
     /// The shapes that mean something else once a table has another definition.
     #[must_use]
     pub fn outdated(&self, relation: &brooklet_sql::Relation) -> Vec<ShapeId> {
