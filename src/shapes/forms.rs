@@ -3,12 +3,13 @@
 //! *Invariant*: there is one form of each kind as long as a shape has it; what all of them need is known without a look
 //! at any, since there may be one for each shape: what it says may be of one that is gone, never too little.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use brooklet_dataflows::members::each_inner;
 use brooklet_sql::mathematics::Functions;
-use brooklet_sql::{Form, Zone};
+use brooklet_sql::{Form, TableSchema, Zone};
 use hashbrown::DefaultHashBuilder;
 
 use crate::pieces::Pieces;
@@ -21,6 +22,8 @@ const TIDIED_AFTER: usize = 256;
 pub struct Uses {
     /// The columns that each reads; some that read the same.
     pub reads: HashSet<Box<[usize]>>,
+    /// What subqueries read: tables and columns, with each definition of the table that they know.
+    pub inner: HashMap<(u32, Box<[usize]>), Vec<Arc<TableSchema>>>,
     /// Time zones as they were.
     pub zones: Vec<(String, Arc<Zone>)>,
     /// What a C library computes.
@@ -32,6 +35,14 @@ impl Uses {
         if !self.reads.contains(form.columns()) {
             self.reads.insert(form.columns().into());
         }
+        each_inner(form.memberships(), &mut |membership| {
+            let table = &membership.subquery.table;
+            let read = (table.oid, membership.subquery.reads().into());
+            let known = self.inner.entry(read).or_default();
+            if !known.contains(table) {
+                known.push(Arc::clone(table));
+            }
+        });
         for (name, zone) in form.zones() {
             if !self.zones.iter().any(|(known, of)| *known == name && *of == zone) {
                 self.zones.push((name, zone));

@@ -45,7 +45,7 @@ mod values;
 pub use counts::{Counts, Frozen};
 pub use filter::Costs;
 pub use kept::{KeptName, Missing};
-pub use needs::{inner_needs, loses, needs, outdated};
+pub use needs::{each_inner, inner_needs, loses, needs, outdated};
 pub use net::count;
 
 use filter::{Filter, Test};

@@ -17,7 +17,7 @@ use crate::shapes::definition::{FilterSource, Question};
 use crate::shapes::evict::{ShapeLimits, evict, free};
 use crate::shapes::handle::Handle;
 use crate::shapes::partitions::Stale;
-use crate::shapes::reconcile::wrong;
+use crate::shapes::reconcile::{wrong, wrong_inside};
 use crate::shapes::visibility::Visibility;
 use crate::shapes::{Defined, Shape};
 use crate::storage::tests::faulty::Faulty;
@@ -26,13 +26,19 @@ use crate::storage::tests::rng::Rng;
 /// Shapes of the other table.
 const FEW: u64 = 10;
 
+/// The table of the subqueries that shapes of a table have.
+fn inner_of(table: usize) -> usize {
+    table + 2
+}
+
 struct Many {
     life: Life,
     next: u64,
 }
 
 impl Many {
-    /// So many shapes of one table and a few of another. Each has a filter of its own, as those with ranges have.
+    /// So many shapes of one table and a few of another. Each has a filter of its own, as those with ranges have; half of
+    /// them have a subquery.
     fn new(shapes: u64) -> Many {
         let disk = Faulty::new(Rng::new(1));
         let life = Life::start(world(&mut Rng::new(2)), &disk).map_err(|(_, error)| error).unwrap();
@@ -46,9 +52,15 @@ impl Many {
         let id = self.next;
         self.next += 1;
         let name = RelationName { schema: "public".into(), table: format!("t{table}") };
-        let filter = FilterSource { text: format!("n > {id}"), params: Vec::new() };
+        let inner = schema(inner_of(table), 0);
+        let text = match id % 2 {
+            0 => format!("n > {id}"),
+            _ => format!("n IN (SELECT id FROM {} WHERE n > {id})", inner.name.table),
+        };
+        let filter = FilterSource { text, params: Vec::new() };
         let asked = Question::all(name, Some(filter));
-        let mut defined = Defined::new(schema(table, 0), &Tables::new(), asked).unwrap();
+        let tables = Tables::from([(inner.name.clone(), inner)]);
+        let mut defined = Defined::new(schema(table, 0), &tables, asked).unwrap();
         self.life.registry.templates().share(&mut defined);
         let log = Arc::new(ShapeLog::new(ShapeId(id), 300));
         self.life.shop.logs.insert(&log);
@@ -107,6 +119,16 @@ fn costs(shapes: u64) -> Vec<(&'static str, u64)> {
     counted("another table's definition", &mut many, &mut |many| {
         assert_eq!(many.reconcile(small, false), FEW as usize);
     });
+    counted("unchanged tables of subqueries", &mut many, &mut |_| {
+        assert!(wrong_inside(&registry, |_, _| true).is_empty());
+    });
+    let inner = schema(inner_of(1), 0).oid;
+    counted("another table's subqueries", &mut many, &mut |_| {
+        let wrong = wrong_inside(&registry, |table, _| table.oid != inner);
+        assert_eq!(wrong.len(), FEW as usize / 2);
+        assert!(wrong.iter().all(|shape| shape.table().oid == small));
+        assert!(wrong_inside(&registry, |_, read| read.len() == 2).is_empty());
+    });
     counted("another table's partitions", &mut many, &mut |many| {
         let (stale, tables) = mpsc::unbounded_channel();
         stale.send(Stale { table: small, generation: 0 }).unwrap();
@@ -122,6 +144,7 @@ fn costs(shapes: u64) -> Vec<(&'static str, u64)> {
         drop(ended);
         many.run(Arc::clone(&registry).follow(ends));
         assert!(registry.of_table(small, |_| true).is_empty());
+        assert!(wrong_inside(&registry, |table, _| table.oid != inner).is_empty());
     });
     counted("eviction of what is too many", &mut many, &mut |many| {
         let limits = ShapeLimits { max: Some(registry.count() - 3), idle: None };
