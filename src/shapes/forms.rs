@@ -139,7 +139,7 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use brooklet_sql::compile;
+    use brooklet_sql::{Tables, compile, compile_with};
 
     use super::*;
     use crate::core::tests::postgres::schema;
@@ -166,6 +166,37 @@ mod tests {
         assert_eq!(reads(forms.uses()), [vec![0]]);
         let _again = forms.share(&form("n > 1"));
         assert_eq!(reads(forms.uses()), [vec![0], vec![1]], "it is still known, and used again");
+    }
+
+    #[test]
+    fn what_subqueries_read_is_known_with_each_definition_of_their_table() {
+        let (forms, table) = (Forms::default(), schema(0, 0));
+        let form = |filter: &str, added: usize| {
+            let inner = schema(1, added);
+            let tables = Tables::from([(inner.name.clone(), inner)]);
+            Arc::clone(compile_with(filter, &[], &table, &tables).unwrap().form())
+        };
+        let of = |n: i64| format!("n IN (SELECT id FROM t1 WHERE n > {n})");
+        let kept: Vec<Arc<Form>> = (0..300).map(|n| forms.share(&form(&of(n), 0))).collect();
+        let later = forms.share(&form(&of(300), 1));
+        const NESTED: &str = "n IN (SELECT n FROM t1 WHERE n IN (SELECT id FROM t1))";
+        let nested = forms.share(&form(NESTED, 0));
+        let known = || {
+            let mut known: Vec<(Vec<usize>, usize)> = Vec::new();
+            for ((oid, read), tables) in forms.uses().inner {
+                assert!(tables.iter().all(|table| table.oid == oid));
+                known.push((read.to_vec(), tables.len()));
+            }
+            known.sort();
+            known
+        };
+        assert_eq!(known(), [(vec![0], 1), (vec![0, 1], 2), (vec![1], 1)]);
+        drop((later, nested));
+        forms.recount();
+        assert_eq!(known(), [(vec![0, 1], 1)]);
+        drop(kept);
+        forms.recount();
+        assert_eq!(known(), []);
     }
 
     #[test]
