@@ -17,13 +17,16 @@ use crate::pieces::Pieces;
 /// So many more filters, and one piece of all is looked through for those that are gone.
 const TIDIED_AFTER: usize = 256;
 
+/// A table, and columns of it.
+type Inner = (u32, Box<[usize]>);
+
 /// What filters need.
 #[derive(Debug, Clone, Default)]
 pub struct Uses {
     /// The columns that each reads; some that read the same.
     pub reads: HashSet<Box<[usize]>>,
-    /// What subqueries read: tables and columns, with each definition of the table that they know.
-    pub inner: HashMap<(u32, Box<[usize]>), Vec<Arc<TableSchema>>>,
+    /// What subqueries read, with each definition of the table that they know.
+    pub inner: HashMap<Inner, Vec<Arc<TableSchema>>>,
     /// Time zones as they were.
     pub zones: Vec<(String, Arc<Zone>)>,
     /// What a C library computes.

@@ -122,7 +122,7 @@ pub(crate) fn wrong_inside(
         wrong
     };
     let all = by_table(registry).into_iter();
-    all.flat_map(|(table, of_it)| look_at(registry, table, &of_it, &changed, &wrong)).collect()
+    all.flat_map(|(table, of_it)| look_at(registry, table, &of_it, changed, wrong)).collect()
 }
 
 /// The finished shapes of a table that are `wrong`, if one of its templates may have such.
