@@ -3,7 +3,7 @@
 //! A plain thread: it computes, and blocks on its appender. *Invariant*: between two inputs the state is that
 //! after the transaction at `position`, and the appender has been told of everything up to there.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -231,14 +231,14 @@ impl Lane {
     fn keep_within_budget(&mut self) {
         let mut bytes = self.members.bytes();
         while bytes > self.bytes_max
-            && let Some(last) = self.members.all().last()
+            && let Some(last) = self.members.last()
         {
             tracing::warn!(
                 bytes,
                 shape = last.0,
                 "more is kept for subqueries than is allowed: a shape ends"
             );
-            self.end(&[*last], EndReason::Removed);
+            self.end(&[last], EndReason::Removed);
             bytes = self.members.bytes();
         }
         BYTES.store(bytes as u64, Ordering::Relaxed);
@@ -345,7 +345,8 @@ impl Lane {
             // Said by dropping the answer.
             Input::Checkpoint(_) => {}
             Input::Remove(shapes) => {
-                restoring.plans.retain(|plan| !shapes.contains(&plan.id));
+                let gone: HashSet<&ShapeId> = shapes.iter().collect();
+                restoring.plans.retain(|plan| !gone.contains(&plan.id));
                 restoring.deferred.push_back(Input::Remove(shapes));
             }
             input => {
@@ -458,8 +459,8 @@ impl Restoring {
 
     /// The shapes for which nobody can go back: a table was emptied or altered before the snapshot may
     /// have been taken.
-    fn take_unfit(&mut self, until: Lsn) -> Vec<ShapeId> {
-        let (mut reached, mut unfit) = (Lsn::ZERO, Vec::new());
+    fn take_unfit(&mut self, until: Lsn) -> BTreeSet<ShapeId> {
+        let (mut reached, mut unfit) = (Lsn::ZERO, BTreeSet::new());
         for streamed in self.stream() {
             match streamed {
                 Streamed::Commit { lsn, .. } | Streamed::Passed(lsn) => reached = *lsn,
@@ -478,8 +479,6 @@ impl Restoring {
             }
         }
         self.plans.retain(|plan| !unfit.contains(&plan.id));
-        unfit.sort_unstable();
-        unfit.dedup();
         unfit
     }
 }

@@ -248,14 +248,17 @@ pub async fn changed(
     Ok(changed)
 }
 
-/// Ends the shapes whose inner tables are no longer what they were, also if no write ever says so; those that are
-/// about one of `out`, which were not published for a while. `false` if that is not known now.
-pub async fn reconcile(registry: &Arc<Registry>, out: &HashSet<u32>) -> bool {
-    let shapes = registry.finished_with_subqueries();
-    if shapes.is_empty() {
+/// Ends those of some shapes whose inner tables are no longer what they were, also if no write ever says so; those that
+/// are about one of `out`, which were not published for a while. `false` if that is not known now.
+pub async fn reconcile(
+    registry: &Arc<Registry>,
+    suspects: &[Arc<Shape>],
+    out: &HashSet<u32>,
+) -> bool {
+    if suspects.is_empty() {
         return true;
     }
-    match changed(registry.workshop(), &shapes, |now| !out.contains(&now.oid)).await {
+    match changed(registry.workshop(), suspects, |now| !out.contains(&now.oid)).await {
         Ok(ended) if ended.is_empty() => {}
         Ok(ended) => {
             tracing::warn!(

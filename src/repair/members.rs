@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use brooklet_dataflows::ShapeId;
 use brooklet_dataflows::members::{Counts, KeptName, inner_needs, needs};
 use brooklet_sql::{Lsn, TableSchema};
 use tokio::sync::oneshot;
@@ -69,7 +70,8 @@ impl Stream {
         let mut shapes = self.registry.finished_with_subqueries();
         shapes.retain(|shape| shape.is_alive());
         let changed = load::changed(shop, &shapes, |_| true).await?;
-        shapes.retain(|shape| changed.iter().all(|changed| changed.id() != shape.id()));
+        let gone: HashSet<ShapeId> = changed.iter().map(|shape| shape.id()).collect();
+        shapes.retain(|shape| !gone.contains(&shape.id()));
         self.registry.remove(changed).await;
         shapes.sort_unstable_by_key(|shape| shape.id());
         let (mut rows, mut unread) = (HashMap::new(), HashSet::new());

@@ -3,12 +3,13 @@
 //! *Invariant*: there is one form of each kind as long as a shape has it; what all of them need is known without a look
 //! at any, since there may be one for each shape: what it says may be of one that is gone, never too little.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use brooklet_dataflows::members::each_inner;
 use brooklet_sql::mathematics::Functions;
-use brooklet_sql::{Form, Zone};
+use brooklet_sql::{Form, TableSchema, Zone};
 use hashbrown::DefaultHashBuilder;
 
 use brooklet_dataflows::pieces::Pieces;
@@ -16,11 +17,16 @@ use brooklet_dataflows::pieces::Pieces;
 /// So many more filters, and one piece of all is looked through for those that are gone.
 const TIDIED_AFTER: usize = 256;
 
+/// A table, and columns of it.
+type Inner = (u32, Box<[usize]>);
+
 /// What filters need.
 #[derive(Debug, Clone, Default)]
 pub struct Uses {
     /// The columns that each reads; some that read the same.
     pub reads: HashSet<Box<[usize]>>,
+    /// What subqueries read, with each definition of the table that they know.
+    pub inner: HashMap<Inner, Vec<Arc<TableSchema>>>,
     /// Time zones as they were.
     pub zones: Vec<(String, Arc<Zone>)>,
     /// What a C library computes.
@@ -32,6 +38,14 @@ impl Uses {
         if !self.reads.contains(form.columns()) {
             self.reads.insert(form.columns().into());
         }
+        each_inner(form.memberships(), &mut |membership| {
+            let table = &membership.subquery.table;
+            let read = (table.oid, membership.subquery.reads().into());
+            let known = self.inner.entry(read).or_default();
+            if !known.contains(table) {
+                known.push(Arc::clone(table));
+            }
+        });
         for (name, zone) in form.zones() {
             if !self.zones.iter().any(|(known, of)| *known == name && *of == zone) {
                 self.zones.push((name, zone));
@@ -128,7 +142,7 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use brooklet_sql::compile;
+    use brooklet_sql::{Tables, compile, compile_with};
 
     use super::*;
     use crate::core::tests::postgres::schema;
@@ -155,6 +169,37 @@ mod tests {
         assert_eq!(reads(forms.uses()), [vec![0]]);
         let _again = forms.share(&form("n > 1"));
         assert_eq!(reads(forms.uses()), [vec![0], vec![1]], "it is still known, and used again");
+    }
+
+    #[test]
+    fn what_subqueries_read_is_known_with_each_definition_of_their_table() {
+        let (forms, table) = (Forms::default(), schema(0, 0));
+        let form = |filter: &str, added: usize| {
+            let inner = schema(1, added);
+            let tables = Tables::from([(inner.name.clone(), inner)]);
+            Arc::clone(compile_with(filter, &[], &table, &tables).unwrap().form())
+        };
+        let of = |n: i64| format!("n IN (SELECT id FROM t1 WHERE n > {n})");
+        let kept: Vec<Arc<Form>> = (0..300).map(|n| forms.share(&form(&of(n), 0))).collect();
+        let later = forms.share(&form(&of(300), 1));
+        const NESTED: &str = "n IN (SELECT n FROM t1 WHERE n IN (SELECT id FROM t1))";
+        let nested = forms.share(&form(NESTED, 0));
+        let known = || {
+            let mut known: Vec<(Vec<usize>, usize)> = Vec::new();
+            for ((oid, read), tables) in forms.uses().inner {
+                assert!(tables.iter().all(|table| table.oid == oid));
+                known.push((read.to_vec(), tables.len()));
+            }
+            known.sort();
+            known
+        };
+        assert_eq!(known(), [(vec![0], 1), (vec![0, 1], 2), (vec![1], 1)]);
+        drop((later, nested));
+        forms.recount();
+        assert_eq!(known(), [(vec![0, 1], 1)]);
+        drop(kept);
+        forms.recount();
+        assert_eq!(known(), []);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, Hash, Hasher};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -151,8 +152,13 @@ impl<S: BuildHasher> Maps<S> {
         self.making.remove(&id);
     }
 
-    pub(super) fn with_subqueries(&self) -> impl Iterator<Item = &Arc<Shape>> {
-        self.with_subqueries.values()
+    /// As [`Maps::after`], of those with subqueries.
+    pub(super) fn with_subqueries(&mut self, id: Option<ShapeId>, most: usize) -> Vec<Arc<Shape>> {
+        let after = id.map_or(Bound::Unbounded, Bound::Excluded);
+        let shapes = self.with_subqueries.range((after, Bound::Unbounded)).take(most);
+        let shapes: Vec<_> = shapes.map(|(_, shape)| Arc::clone(shape)).collect();
+        self.steps += shapes.len() as u64;
+        shapes
     }
 
     pub(super) fn len(&self) -> usize {

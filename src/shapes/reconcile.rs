@@ -7,8 +7,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use brooklet_sql::Zone;
+use brooklet_dataflows::members::each_inner;
 use brooklet_sql::mathematics::Functions;
+use brooklet_sql::{Predicate, TableSchema, Zone};
 
 use super::create::Workshop;
 use super::registry::Registry;
@@ -26,8 +27,8 @@ pub async fn reconcile(registry: &Arc<Registry>) -> Result<(), DatabaseError> {
     }
     let oids: Vec<u32> = by_table.keys().copied().collect();
     let workshop = registry.workshop();
-    let with_subqueries = registry.finished_with_subqueries();
-    let inner = crate::members::tables(with_subqueries.iter().map(|shape| &shape.plan));
+    let uses = by_table.values().flatten().map(|template| template.uses());
+    let inner = uses.flat_map(|uses| uses.inner.into_keys()).map(|(table, _)| table);
     let all: HashSet<u32> = oids.iter().copied().chain(inner).collect();
     let found = workshop.publication.inspect(&all.iter().copied().collect::<Vec<_>>()).await?;
     let found: HashMap<u32, PreparedTable> =
@@ -61,7 +62,13 @@ pub async fn reconcile(registry: &Arc<Registry>) -> Result<(), DatabaseError> {
             registry.remove(wrong).await;
         }
     }
-    if crate::members::load::reconcile(registry, &out).await {
+    let right = |table: &TableSchema, read: &[usize]| {
+        let now = found.get(&table.oid).filter(|_| !out.contains(&table.oid));
+        now.is_some_and(|now| now.keeps_read(table, read))
+    };
+    let suspects = wrong_inside(registry, right);
+    // With another look: what was asked for since the first one may know tables that are newer.
+    if crate::members::load::reconcile(registry, &suspects, &out).await {
         out.into_iter().for_each(|oid| workshop.publication.ended(oid));
     }
     reconcile_partitions(workshop, &oids).await
@@ -96,6 +103,26 @@ pub(crate) fn wrong(
         !right(template, &[]) || uses.reads.iter().any(|read| !right(template, read))
     };
     look_at(registry, table, templates, changed, |shape| !right(&shape.template, shape.plan.read()))
+}
+
+/// The same for tables of subqueries, as they were, and the columns that are read of them.
+pub(crate) fn wrong_inside(
+    registry: &Registry,
+    right: impl Fn(&TableSchema, &[usize]) -> bool,
+) -> Vec<Arc<Shape>> {
+    let changed = |template: &Template| {
+        let inner = template.uses().inner;
+        inner.iter().any(|((_, read), known)| known.iter().any(|table| !right(table, read)))
+    };
+    let wrong = |shape: &Shape| {
+        let (predicate, mut wrong) = (shape.plan.predicate.as_ref(), false);
+        each_inner(predicate.map_or(&[], Predicate::memberships), &mut |membership| {
+            wrong |= !right(&membership.subquery.table, &membership.subquery.reads());
+        });
+        wrong
+    };
+    let all = by_table(registry).into_iter();
+    all.flat_map(|(table, of_it)| look_at(registry, table, &of_it, changed, wrong)).collect()
 }
 
 /// The finished shapes of a table that are `wrong`, if one of its templates may have such.

@@ -212,9 +212,17 @@ impl Registry {
     /// or a repair does with each of them, nothing else.
     #[must_use]
     pub fn finished(&self) -> Vec<Arc<Shape>> {
+        self.walk(|maps, last| maps.after(last, WALKED_AT_ONCE))
+    }
+
+    /// Those whose snapshot is complete, piece by piece.
+    fn walk(
+        &self,
+        piece: impl Fn(&mut Maps, Option<ShapeId>) -> Vec<Arc<Shape>>,
+    ) -> Vec<Arc<Shape>> {
         let (mut finished, mut last) = (Vec::new(), None);
         loop {
-            let shapes = self.state().maps.after(last, WALKED_AT_ONCE);
+            let shapes = piece(&mut self.state().maps, last);
             let Some(next) = shapes.last() else { return finished };
             last = Some(next.id());
             finished.extend(shapes.into_iter().filter(|shape| shape.is_complete()));
@@ -250,12 +258,10 @@ impl Registry {
         found
     }
 
-    /// Those of them with subqueries.
+    /// As [`Registry::finished`], of those with subqueries.
     #[must_use]
     pub fn finished_with_subqueries(&self) -> Vec<Arc<Shape>> {
-        let state = self.state();
-        let all = state.maps.with_subqueries();
-        all.filter(|shape| shape.is_complete()).cloned().collect()
+        self.walk(|maps, last| maps.with_subqueries(last, WALKED_AT_ONCE))
     }
 
     /// The shape that answers this question; made if there is none. Everybody who asks meanwhile

@@ -45,7 +45,7 @@ mod values;
 pub use counts::{Counts, Frozen};
 pub use filter::Costs;
 pub use kept::{KeptName, Missing};
-pub use needs::{inner_needs, loses, needs, outdated};
+pub use needs::{each_inner, inner_needs, loses, needs, outdated};
 pub use net::count;
 
 use filter::{Filter, Test};
@@ -356,6 +356,12 @@ impl Members {
     #[must_use]
     pub fn all(&self) -> Vec<ShapeId> {
         self.shapes.keys().copied().collect()
+    }
+
+    /// The youngest shape, by its number.
+    #[must_use]
+    pub fn last(&self) -> Option<ShapeId> {
+        self.shapes.last_key_value().map(|(shape, _)| *shape)
     }
 
     /// The shapes that mean something else once a table has another definition.

@@ -24,7 +24,8 @@ pub fn needs(plan: &ShapePlan) -> Vec<Need> {
 /// The same, some more than once, and of one table that is known by several definitions each; only their names.
 pub(super) fn all(plan: &ShapePlan) -> Vec<Need> {
     let mut needs = Vec::new();
-    each_inner(plan, &mut |membership| needs.push(of(membership, selected(membership))));
+    let mut note = |membership: &Membership| needs.push(of(membership, selected(membership)));
+    each_inner(memberships(plan), &mut note);
     needs.push((source(plan), Arc::clone(plan.table())));
     needs
 }
@@ -33,7 +34,7 @@ pub(super) fn all(plan: &ShapePlan) -> Vec<Need> {
 #[must_use]
 pub fn inner_needs(plan: &ShapePlan) -> Vec<Need> {
     let mut needs = Vec::new();
-    each_inner(plan, &mut |membership| {
+    each_inner(memberships(plan), &mut |membership| {
         needs.push(of(membership, selected(membership).recurring(wanted(membership))));
     });
     needs
@@ -43,15 +44,17 @@ fn of(membership: &Membership, name: KeptName) -> Need {
     (name, Arc::clone(&membership.subquery.table))
 }
 
-fn each_inner(plan: &ShapePlan, each: &mut impl FnMut(&Membership)) {
-    let memberships = plan.predicate.iter().flat_map(Predicate::memberships);
-    memberships.for_each(|membership| inner(membership, each));
+fn memberships(plan: &ShapePlan) -> &[Membership] {
+    plan.predicate.as_ref().map_or(&[], Predicate::memberships)
 }
 
-fn inner(membership: &Membership, each: &mut impl FnMut(&Membership)) {
-    each(membership);
-    let nested = membership.subquery.predicate.iter().flat_map(Predicate::memberships);
-    nested.for_each(|membership| inner(membership, each));
+/// These tests of subqueries, and those in them.
+pub fn each_inner(memberships: &[Membership], each: &mut impl FnMut(&Membership)) {
+    for membership in memberships {
+        each(membership);
+        let nested = membership.subquery.predicate.as_ref();
+        each_inner(nested.map_or(&[], Predicate::memberships), each);
+    }
 }
 
 pub(super) fn source(plan: &ShapePlan) -> KeptName {
@@ -66,8 +69,7 @@ pub(super) fn selected(membership: &Membership) -> KeptName {
 
 /// The columns of a shape's rows that are looked up in other tables: these are rarely there once.
 fn linked(plan: &ShapePlan) -> impl Iterator<Item = usize> {
-    let memberships = plan.predicate.iter().flat_map(Predicate::memberships);
-    let linked = memberships.flat_map(|one| &one.left).filter_map(|side| match side {
+    let linked = memberships(plan).iter().flat_map(|one| &one.left).filter_map(|side| match side {
         Side::Column(at) => Some(*at),
         Side::Computed(_) | Side::Elements(_) => None,
     });

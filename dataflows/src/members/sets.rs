@@ -47,8 +47,6 @@ pub(super) struct Selected {
     /// How rows of its source find it: by sets, or `None` for its own access.
     pub(super) way: Option<MemberWay>,
     pub(super) depth: usize,
-    /// How many tests of it do not take NULL for false: they concern rows with a NULL in their key, too.
-    pub(super) heeding: usize,
 }
 
 #[derive(Default)]
@@ -63,6 +61,9 @@ pub(super) struct Sets {
     depths: BTreeMap<usize, usize>,
     /// Everyone who asks a set.
     askers: BTreeSet<(SetId, Asker)>,
+    /// Those of them to whom false is not the same as NULL: rows concern them whose key has a NULL, and all rows when
+    /// the set becomes empty or gets a NULL.
+    heeders: BTreeSet<(SetId, Asker)>,
     /// Of these, who is found by it through a link.
     found_by: BTreeSet<(u64, SetId, Asker)>,
     /// Sets that the open transaction has changed.
@@ -78,7 +79,7 @@ const ASKERS_MAX: usize = if cfg!(test) { 2 } else { 16 };
 /// Bytes of a set without a key: what it knows of itself, its filter, its places in maps.
 const SET_BYTES: usize = 1_024;
 
-/// Bytes of a pair of a set and one that asks it, in both maps.
+/// Bytes of a pair of a set and one that asks it, in two maps; a third has but few.
 const ASKER_BYTES: usize = 80;
 
 impl Sets {
@@ -140,9 +141,7 @@ impl Sets {
         self.overhead += SET_BYTES + 4 * name.len();
         let (set, membership) = (MemberSet::default(), membership.clone());
         let way = None;
-        let heeding = 0;
-        let selected =
-            Selected { name, set, family, source, membership, filter, way, depth, heeding };
+        let selected = Selected { name, set, family, source, membership, filter, way, depth };
         self.slots[id.0 as usize] = Some(selected);
         id
     }
@@ -191,9 +190,7 @@ impl Sets {
     /// Somebody asks a filter's sets, and is found by those of a way.
     pub(super) fn ask(&mut self, asker: Asker, filter: &Filter, way: Option<&MemberWay>) {
         self.askers.extend(filter.tests.iter().map(|test| (test.set, asker)));
-        for set in filter.heeded() {
-            self.get_mut(set).into_iter().for_each(|selected| selected.heeding += 1);
-        }
+        self.heeders.extend(filter.heeded().map(|set| (set, asker)));
         for at in way.iter().flat_map(|way| &way.tests) {
             let test = &filter.tests[*at];
             self.found_by.insert((test.link, test.set, asker));
@@ -212,7 +209,7 @@ impl Sets {
             self.found_by.remove(&(test.link, test.set, asker));
         }
         for set in filter.heeded() {
-            self.get_mut(set).into_iter().for_each(|selected| selected.heeding -= 1);
+            self.heeders.remove(&(set, asker));
         }
         let mut left = BTreeSet::new();
         for test in &filter.tests {
@@ -227,6 +224,11 @@ impl Sets {
     /// Everyone who asks a set.
     pub(super) fn askers(&self, set: SetId) -> impl Iterator<Item = Asker> {
         self.askers.range((set, Asker::MIN)..=(set, Asker::MAX)).map(|(_, asker)| *asker)
+    }
+
+    /// Of these, those that heed whether it is empty or has a NULL.
+    pub(super) fn heeders(&self, set: SetId) -> impl Iterator<Item = Asker> {
+        self.heeders.range((set, Asker::MIN)..=(set, Asker::MAX)).map(|(_, asker)| *asker)
     }
 
     /// The sets that a key finds through a link's family, now or before the open transaction, each with those
@@ -288,7 +290,7 @@ impl Sets {
 
     /// Bytes of what else they are, by estimate.
     pub(super) fn other_bytes(&self) -> usize {
-        self.overhead + ASKER_BYTES * self.askers.len()
+        self.overhead + ASKER_BYTES * self.askers.len() + ASKER_BYTES / 2 * self.heeders.len()
     }
 
     /// How many there are.

@@ -11,7 +11,7 @@ use brooklet_sql::{MemberKey, Row};
 use super::filter::Filter;
 use super::net::Net;
 use super::set::When;
-use super::sets::{Asker, SetId};
+use super::sets::{Asker, SetId, Sets};
 use super::store::StoreId;
 use super::{Held, MemberNews, Members, Missing};
 use crate::change::Change;
@@ -41,6 +41,18 @@ struct Moves {
     shapes: BTreeMap<ShapeId, Concern>,
     /// Sets that have changed and that many ask: whom that concerns is looked up by rows.
     busy: BTreeSet<SetId>,
+}
+
+impl Moves {
+    /// Notes those who ask a set that has changed.
+    fn ask(&mut self, askers: impl Iterator<Item = Asker>, sets: &Sets) {
+        for asker in askers {
+            match asker {
+                Asker::Set(id) => _ = self.sets.entry((sets.depth(id), id)).or_default(),
+                Asker::Shape(shape) => _ = self.shapes.entry(shape).or_default(),
+            }
+        }
+    }
 }
 
 /// Everyone who asks and is a set.
@@ -127,16 +139,14 @@ impl Members {
                 let Some(view) = self.sets.view(id).filter(|view| view.is_changed()) else {
                     continue;
                 };
-                if !view.moves_all() && self.sets.is_busy(id) {
-                    moves.busy.insert(id);
-                    continue;
-                }
-                for asker in self.sets.askers(id) {
-                    match asker {
-                        Asker::Set(id) => {
-                            moves.sets.entry((self.sets.depth(id), id)).or_default();
+                match self.sets.is_busy(id) {
+                    false => moves.ask(self.sets.askers(id), &self.sets),
+                    true => {
+                        // To the others nothing has changed but the keys that moved.
+                        if view.moves_all() {
+                            moves.ask(self.sets.heeders(id), &self.sets);
                         }
-                        Asker::Shape(shape) => _ = moves.shapes.entry(shape).or_default(),
+                        moves.busy.insert(id);
                     }
                 }
             }
@@ -217,7 +227,7 @@ impl Members {
     fn find_moved(&mut self, depth: Option<usize>, moves: &mut Moves) {
         for set in moves.busy.clone() {
             let Some(selected) = self.sets.get(set) else { continue };
-            let (family, partial) = (selected.family, selected.heeding > 0);
+            let (family, partial) = (selected.family, self.sets.heeders(set).next().is_some());
             let view = self.sets.view(set);
             let keys: Vec<MemberKey> = view.into_iter().flat_map(|view| view.moved()).collect();
             let stores: Vec<StoreId> = self.stores.keys().copied().collect();

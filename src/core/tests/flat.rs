@@ -19,7 +19,7 @@ use crate::shapes::definition::{FilterSource, Question};
 use crate::shapes::evict::{ShapeLimits, evict, free};
 use crate::shapes::handle::Handle;
 use crate::shapes::partitions::Stale;
-use crate::shapes::reconcile::wrong;
+use crate::shapes::reconcile::{wrong, wrong_inside};
 use crate::shapes::registry::Registry;
 use crate::shapes::visibility::Visibility;
 use crate::shapes::{Defined, Shape};
@@ -29,13 +29,19 @@ use crate::storage::tests::rng::Rng;
 /// Shapes of the other table.
 const FEW: u64 = 10;
 
+/// The table of the subqueries that shapes of a table have.
+fn inner_of(table: usize) -> usize {
+    table + 2
+}
+
 struct Many {
     life: Life,
     next: u64,
 }
 
 impl Many {
-    /// So many shapes of one table and a few of another. Each has a filter of its own, as those with ranges have.
+    /// So many shapes of one table and a few of another. Each has a filter of its own, as those with ranges have; half of
+    /// them have a subquery.
     fn new(shapes: u64) -> Many {
         let disk = Faulty::new(Rng::new(1));
         let life = Life::start(world(&mut Rng::new(2)), &disk).map_err(|(_, error)| error).unwrap();
@@ -49,9 +55,15 @@ impl Many {
         let id = self.next;
         self.next += 1;
         let name = RelationName { schema: "public".into(), table: format!("t{table}") };
-        let filter = FilterSource { text: format!("n > {id}"), params: Vec::new() };
+        let inner = schema(inner_of(table), 0);
+        let text = match id % 2 {
+            0 => format!("n > {id}"),
+            _ => format!("n IN (SELECT id FROM {} WHERE n > {id})", inner.name.table),
+        };
+        let filter = FilterSource { text, params: Vec::new() };
         let asked = Question::all(name, Some(filter));
-        let mut defined = Defined::new(schema(table, 0), &Tables::new(), asked).unwrap();
+        let tables = Tables::from([(inner.name.clone(), inner)]);
+        let mut defined = Defined::new(schema(table, 0), &tables, asked).unwrap();
         self.life.registry.templates().share(&mut defined);
         let log = Arc::new(ShapeLog::new(ShapeId(id), 300));
         self.life.shop.logs.insert(&log);
@@ -85,13 +97,41 @@ impl Many {
         templates.retain(|template| template.table().oid == table);
         wrong(registry, table, &templates, |_, read| all || read.is_empty()).len()
     }
+
+    /// The table of the subqueries that shapes of a table have is wrong.
+    fn reconcile_inner(&self, table: usize) -> Vec<Arc<Shape>> {
+        let inner = schema(inner_of(table), 0).oid;
+        wrong_inside(&self.life.registry, |known, _| known.oid != inner)
+    }
+}
+
+/// What it costs to look after tables.
+fn looks(many: &mut Many) -> Vec<(&'static str, u64)> {
+    let [large, small] = [0, 1].map(|table| schema(table, 0).oid);
+    let unchanged = many.steps(|many| {
+        assert_eq!(many.reconcile(large, true) + many.reconcile(small, true), 0);
+    });
+    let changed = many.steps(|many| assert_eq!(many.reconcile(small, false), FEW as usize));
+    // Nobody's subqueries are about it.
+    let inner_unchanged = many.steps(|many| assert!(many.reconcile_inner(7).is_empty()));
+    let inner_changed = many.steps(|many| {
+        let wrong = many.reconcile_inner(1);
+        assert_eq!(wrong.len(), FEW as usize / 2);
+        assert!(wrong.iter().all(|shape| shape.table().oid == small));
+    });
+    vec![
+        ("an unchanged table", unchanged),
+        ("another table's definition", changed),
+        ("unchanged tables of subqueries", inner_unchanged),
+        ("the table of another table's subqueries", inner_changed),
+    ]
 }
 
 fn costs(shapes: u64) -> Vec<(&'static str, u64)> {
     let mut many = Many::new(shapes);
     let registry = Arc::clone(&many.life.registry);
-    let [large, small] = [0, 1].map(|table| schema(table, 0).oid);
-    let mut costs = Vec::new();
+    let small = schema(1, 0).oid;
+    let mut costs = looks(&mut many);
     let mut counted = |what, many: &mut Many, act: &mut dyn FnMut(&mut Many)| {
         let steps = many.steps(act);
         costs.push((what, steps));
@@ -103,12 +143,6 @@ fn costs(shapes: u64) -> Vec<(&'static str, u64)> {
     let removed = added.pop().unwrap();
     counted("remove one", &mut many, &mut |many| {
         many.run(registry.end(std::slice::from_ref(&removed)));
-    });
-    counted("an unchanged table", &mut many, &mut |many| {
-        assert_eq!(many.reconcile(large, true) + many.reconcile(small, true), 0);
-    });
-    counted("another table's definition", &mut many, &mut |many| {
-        assert_eq!(many.reconcile(small, false), FEW as usize);
     });
     counted("another table's partitions", &mut many, &mut |many| {
         let (stale, tables) = mpsc::unbounded_channel();
@@ -125,6 +159,7 @@ fn costs(shapes: u64) -> Vec<(&'static str, u64)> {
         drop(ended);
         many.run(Arc::clone(&registry).follow(ends));
         assert!(registry.of_table(small, |_| true).is_empty());
+        assert!(many.reconcile_inner(1).is_empty());
     });
     counted("eviction of what is too many", &mut many, &mut |many| {
         let limits = ShapeLimits { max: Some(registry.count() - 3), idle: None };

@@ -246,8 +246,10 @@ pub(super) async fn make(
     Postgres::rows_come(postgres).await;
     let rows = add_unseen(&shop.change_log, &seen.visibility, &streamed, rows).await?;
     let began = create::loaded(shop, shape, rows, seen).await?;
-    let began = began.await.map_err(|_| CreateError::Ended)?;
-    if let Ok(beginning) = &began {
+    let mut began = began.await.map_err(|_| CreateError::Ended)?;
+    if let Ok(beginning) = &mut began {
+        // They come in the order of a hash, which is another in each run; where chunks end depends on it.
+        beginning.rows.sort_by(|one, other| one.as_bytes().cmp(other.as_bytes()));
         let until = beginning.seen.until;
         let commits = postgres.lock().unwrap();
         let contains = commits.commits.iter().map(|commit| commit.lsn <= until).collect();
