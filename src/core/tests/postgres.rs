@@ -271,8 +271,13 @@ impl Postgres {
 
     /// Waits for the rows of a snapshot.
     pub fn rows_come(postgres: &Mutex<Postgres>) -> impl Future<Output = ()> + use<> {
-        let slow = postgres.lock().unwrap().slow.clone();
-        reached(move || slow.as_ref().is_none_or(|slow| slow.load(Ordering::SeqCst)))
+        let mut postgres = postgres.lock().unwrap();
+        let mut polls = if postgres.rng.percent(10) { postgres.rng.below(4) } else { 0 };
+        let slow = postgres.slow.clone();
+        reached(move || {
+            polls = polls.saturating_sub(1);
+            polls == 0 && slow.as_ref().is_none_or(|slow| slow.load(Ordering::SeqCst))
+        })
     }
 
     /// Which commits a base contains that stands in the log after the entries of `lsn`.
