@@ -101,7 +101,7 @@ pub const RECENT_COMMITS_MAX: usize = 16_384;
 /// a synchronous standby holds one up, and that not for a day. Before 2^31 transaction ids, beyond which a commit's own
 /// means nothing, both have passed: each id costs eight bytes of WAL at the very least, and nobody gives 24,000 a second
 /// for a day.
-pub const UNSEEN_TIME_MAX: Duration = Duration::from_hours(24);
+pub const UNSEEN_TIME_MAX: Duration = Duration::from_secs(24 * 3600);
 /// See [`UNSEEN_TIME_MAX`].
 pub const UNSEEN_WAL_MAX: u64 = 16 << 30;
 
