@@ -97,11 +97,11 @@ pub const SNAPSHOT_SYNC_BYTES: u64 = 16 << 20;
 /// but are not yet visible); over this Postgres is asked which of them have become visible.
 pub const RECENT_COMMITS_MAX: usize = 16_384;
 
-/// A commit that is so much older than the newest in time, and by so many bytes of WAL, too, is visible to everybody: only
-/// a synchronous standby holds one up, and that not for a day. Before 2^31 transaction ids, beyond which a commit's own
-/// means nothing, both have passed: each id costs eight bytes of WAL at the very least, and nobody gives 24,000 a second
-/// for a day.
-pub const UNSEEN_TIME_MAX: Duration = Duration::from_secs(24 * 3600);
+/// A commit that is so much older than the newest in time, and by so many bytes of WAL, too, is taken for visible to everybody
+/// when a process begins: only a synchronous standby holds one up, and a weekend is long for that. Before 2^31
+/// transaction ids, beyond which a commit's own means nothing, both have passed: each id costs eight bytes of WAL at the
+/// very least, and nobody gives 8,000 a second for three days.
+pub const UNSEEN_TIME_MAX: Duration = Duration::from_secs(3 * 24 * 3600);
 /// See [`UNSEEN_TIME_MAX`].
 pub const UNSEEN_WAL_MAX: u64 = 16 << 30;
 

@@ -44,6 +44,7 @@ pub async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), CreateErr
     let seen = Arc::clone(&snapshot.seen);
     snapshot.end().await?;
     let rows = load::add_unseen(&shop.change_log, &seen.visibility, &streamed, rows).await?;
+    drop(streamed);
     let began = loaded(shop, shape, rows, seen).await?;
     let began = nudged(shop, began).await.map_err(|_| CreateError::Ended)?;
     let published =

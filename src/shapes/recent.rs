@@ -158,14 +158,14 @@ mod tests {
 
     #[test]
     fn commits_of_long_ago_are_not_taken_for_such_as_are_still_to_come() {
-        let day = UNSEEN_TIME_MAX.as_micros() as i64;
-        let (wal, now) = (UNSEEN_WAL_MAX, 40 * day);
+        let days = UNSEEN_TIME_MAX.as_micros() as i64;
+        let (wal, now) = (UNSEEN_WAL_MAX, 40 * days);
         let last = commit(9 * wal, 3_000_000_000, now);
-        let old = commit(wal, 7, day);
+        let old = commit(wal, 7, days);
         let seen: Visibility = "3000000001:3000000001:".parse().unwrap();
         assert!(!seen.contains(old.xid), "that is why it must not be asked about");
         // Of a quiet database, and of a busy one.
-        let others = [commit(8 * wal, 8, day), commit(8 * wal, 9, now - day), last];
+        let others = [commit(8 * wal, 8, days), commit(8 * wal, 9, now - days), last];
         let recent = RecentCommits::since(Lsn(1), [&[old][..], &others].concat());
         let kept: Vec<u32> = recent.state().commits.iter().map(|commit| commit.xid).collect();
         assert_eq!(kept, [8, 9, last.xid]);

@@ -206,17 +206,18 @@ impl Retention {
         });
         let new = sparse.iter().filter(|pack| !self.sparse.contains_key(pack)).copied();
         let new: BTreeSet<u32> = new.collect();
+        let mut first = Ok(());
         if !new.is_empty() {
             let registry = Arc::clone(&self.registry);
             let found = tokio::task::spawn_blocking(move || shapes_in(&registry, new)).await;
-            let found = found.map_err(CreateError::internal)?.map_err(CreateError::internal)?;
+            let (found, all) = found.map_err(CreateError::internal)?;
+            first = all.map_err(CreateError::internal);
             let sparse = |(pack, shapes)| (pack, Sparse { shapes, rounds: 0 });
             self.sparse.extend(found.into_iter().map(sparse));
         }
         // In an order that a test can repeat. Those that are not finished are looked at again.
         let found = self.sparse.values().flat_map(|found| &found.shapes);
         let shapes: BTreeSet<ShapeId> = found.copied().collect();
-        let mut first = Ok(());
         for id in shapes {
             let Some(shape) = self.registry.by_id(id) else { continue };
             if shape.is_complete() {
@@ -330,8 +331,7 @@ fn free_to(registry: &Registry, visible: &Visibility) -> Lsn {
 /// more to be done.
 fn clean_changes(shop: &Workshop, sealed: &[SealedSize]) -> io::Result<bool> {
     let needed = needed(sealed, shop);
-    // Of all that have ended the catalogue must know: else a restart brings shapes back without what their logs refer to.
-    if shop.both_logs().iter().any(|logs| logs.ends_settled() < logs.ends_told()) {
+    if !settled(shop) {
         return Ok(true);
     }
     let mut cleaned = false;
@@ -359,6 +359,12 @@ fn clean_changes(shop: &Workshop, sealed: &[SealedSize]) -> io::Result<bool> {
     Ok(rewrite(shop, &run, &needed)? || cleaned)
 }
 
+/// Whether the catalogue knows of all that have ended, to be asked once it was looked at what logs refer to: else a restart
+/// brings shapes back without it.
+fn settled(shop: &Workshop) -> bool {
+    shop.both_logs().iter().all(|logs| logs.ends_settled() >= logs.ends_told())
+}
+
 /// The number of entries that refer to each file.
 fn needed(sealed: &[SealedSize], shop: &Workshop) -> HashMap<u64, u64> {
     let mut needed = HashMap::new();
@@ -378,7 +384,7 @@ fn each_block(shop: &Workshop, mut each: impl FnMut(&Block)) {
     }
 }
 
-/// Writes files that follow each other again, if that makes them fewer or much smaller; says whether it did.
+/// Writes files that follow each other again, if that makes them fewer or much smaller; says whether it did, or will.
 fn rewrite(shop: &Workshop, run: &[SealedSize], needed: &HashMap<u64, u64>) -> io::Result<bool> {
     let entries: u64 = run.iter().filter_map(|file| needed.get(&file.first_seq)).sum();
     let changes: u64 = run.iter().map(|file| file.changes).sum();
@@ -395,6 +401,9 @@ fn rewrite(shop: &Workshop, run: &[SealedSize], needed: &HashMap<u64, u64>) -> i
             blocks.push(block.clone());
         }
     });
+    if !settled(shop) {
+        return Ok(true);
+    }
     let mut live = Vec::new();
     for block in &blocks {
         live.extend(block.read()?.iter().map(|posting| posting.seq).filter(|seq| *seq >> 63 == 0));
@@ -412,12 +421,20 @@ fn rewrite(shop: &Workshop, run: &[SealedSize], needed: &HashMap<u64, u64>) -> i
 fn shapes_in(
     registry: &Registry,
     new: BTreeSet<u32>,
-) -> Result<HashMap<u32, BTreeSet<ShapeId>>, PackError> {
+) -> (HashMap<u32, BTreeSet<ShapeId>>, Result<(), PackError>) {
     let packs = &registry.workshop().packs;
     let mut found: HashMap<u32, BTreeSet<ShapeId>> = HashMap::new();
     let mut shared = HashSet::new();
+    let mut first = Ok(());
     for pack in new {
-        let named = packs.shapes_in(pack)?.into_iter();
+        let named = match packs.shapes_in(pack) {
+            Ok(named) => named.into_iter(),
+            // It stays as it is, and the others go.
+            Err(error) => {
+                first = first.and(Err(error));
+                continue;
+            }
+        };
         let named: Vec<Arc<Shape>> = named.filter_map(|id| registry.by_id(id)).collect();
         let own = named.iter().flat_map(|shape| places(shape)).filter(|one| one.pack() == pack);
         let held: HashMap<u64, u64> = own.map(|place| (place.at(), place.bytes())).collect();
@@ -432,7 +449,7 @@ fn shapes_in(
             found.entry(place.pack()).or_default().insert(shape.id());
         }
     }
-    Ok(found)
+    (found, first)
 }
 
 /// Where a shape's rows are.

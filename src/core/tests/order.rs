@@ -345,6 +345,49 @@ fn a_file_that_tells_of_ends_stays_until_the_catalogue_has_them_on_disk() {
 }
 
 #[test]
+fn changes_that_an_ended_shape_refers_to_stay_until_the_catalogue_has_its_end_on_disk() {
+    let (mut held_back, mut given_back) = (0, 0);
+    for seed in 0..20 {
+        for freed in [false, true] {
+            let (life, disk) = grown(seed);
+            let free = Arc::new(Mutex::new(None));
+            let own = Arc::clone(&free);
+            let begins = [
+                arrive(true),
+                act(move |life| {
+                    *own.lock().unwrap() = Some(hold_catalog(life));
+                    let mut postgres = life.postgres().lock().unwrap();
+                    postgres.hidden = Some(0);
+                    (0..2).for_each(|table| postgres.truncate(table));
+                }),
+                arrive(true),
+            ];
+            let mut life = play(life, &disk, begins.into_iter().chain(roll(3)));
+            let shop = Arc::clone(&life.shop);
+            let unsettled = shop.logs.ends_told() > shop.logs.ends_settled();
+            if freed {
+                free.lock().unwrap().take().unwrap().store(true, Ordering::SeqCst);
+                settle(&mut life);
+            }
+            (0..8).for_each(|_| life.seal());
+            let before = life.log.sealed().len();
+            for _ in 0..3 {
+                life.retain();
+                settle(&mut life);
+            }
+            let fewer = life.log.sealed().len() < before;
+            ends(life, &disk, false);
+            if unsettled {
+                assert!(freed || !fewer, "{seed}: changes have gone");
+                held_back += usize::from(!freed);
+                given_back += usize::from(freed && fewer);
+            }
+        }
+    }
+    assert!(held_back > 4 && given_back > 4, "{held_back} {given_back}");
+}
+
+#[test]
 fn what_ends_while_postings_are_looked_through_is_not_yet_dead() {
     let mut ended = 0;
     for seed in 0..20 {
