@@ -103,7 +103,7 @@ impl World {
     /// Every shape that the server has equals Postgres, by its own filter and columns; there must be so many at least.
     /// Clients are not concerned: this also finds what no client of the test would come by.
     pub async fn verify_all(&self, least: usize) {
-        self.verify_all_within(Duration::from_secs(120), least).await;
+        self.verify_all_within(Duration::from_secs(300), least).await;
     }
 
     /// The same with another patience.
