@@ -245,9 +245,9 @@ fn described(answers: &[SimpleQueryMessage]) -> Result<Seen, SnapshotError> {
     });
     let row = row.ok_or_else(|| unknown("nothing"))?;
     let (seen, until) = (row.get(0).unwrap_or_default(), row.get(1).unwrap_or_default());
-    let both = seen.parse().ok().zip(until.parse().ok());
+    let both = seen.parse().ok().zip(until.parse::<brooklet_sql::Lsn>().ok());
     let (visibility, until) = both.ok_or_else(|| unknown(&format!("{seen}, {until}")))?;
-    Ok(Seen { visibility, until })
+    Ok(Seen { visibility, until: until.end_of_record() })
 }
 
 impl Drop for Snapshot {

@@ -301,3 +301,42 @@ async fn held_up_for_longer_than_the_sender_is_patient_the_stream_stays_connecte
     assert!(!world.server.logs().contains("replication stopped"), "it was interrupted");
     world.verify_all(20).await;
 }
+
+/// Writes what fills the page of WAL that is being written, to its last byte. Others write, too, now and then.
+async fn fill_the_page(db: &Database) {
+    let next = async || -> u64 {
+        let said = db.value("SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::text").await;
+        said.parse().unwrap()
+    };
+    let emit = async |bytes: u64| {
+        let message = format!("pg_logical_emit_message(false, 'fill', repeat('x', {bytes}))");
+        db.value(&format!("SELECT {message}")).await;
+    };
+    // What a record takes besides its text, which has a longer head from 256 bytes on.
+    let before = next().await;
+    emit(512).await;
+    let head = next().await - before - 512;
+    eventually("a record to end with its page", async || {
+        let left = 8192 - next().await % 8192;
+        match left.checked_sub(head) {
+            Some(text) if text > 300 => emit(text).await,
+            _ => emit(1024).await,
+        }
+        matches!(next().await % 8192, 24 | 40).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_waits_for_a_position_does_not_wait_for_the_head_of_an_empty_page() {
+    let cluster = Arc::new(Cluster::own(Locale::CUtf8, &[]));
+    let world = World::with(Database::create(cluster).await, |_| {}).await;
+    world.sql(TABLE).await;
+    world.follow(Shape::of("items")).await;
+    for _ in 0..3 {
+        fill_the_page(&world.db).await;
+        let mut verified = world.verify(&["--all", "--patience", "5"]);
+        let status = verified.exit(PATIENCE).await;
+        assert!(status.success(), "{}", verified.output());
+    }
+}

@@ -81,10 +81,8 @@ impl Database {
 
     /// The position that every transaction committed so far lies below.
     pub async fn position(&self) -> u64 {
-        self.value("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn")
-            .await
-            .parse()
-            .expect("a position")
+        let said = self.value("SELECT pg_current_wal_insert_lsn()").await;
+        said.parse::<brooklet_sql::Lsn>().expect("a position").end_of_record().0
     }
 
     /// What the slot was told is durable.
