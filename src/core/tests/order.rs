@@ -13,7 +13,9 @@ use super::life::{Ended, Life, Step, Task};
 use super::upkeep::{reached, settle};
 use super::world::World;
 use super::{Plan, live, run, world};
+use crate::shape_log::ShapeLogs;
 use crate::shape_log::posting_rewrite::runs;
+use crate::shapes::create::Workshop;
 use crate::shapes::retention::clean_postings;
 use crate::shapes::{Shape, fold};
 use crate::storage::tests::faulty::{Fault, Faulty};
@@ -260,29 +262,45 @@ fn a_shape_takes_entries_until_its_removal_is_durable() {
     assert!(removed > 20, "{removed}");
 }
 
+/// Tables are emptied while the catalogue is held, which is let go afterwards if it is to be `freed`. With whether it did
+/// not know of all ends before that.
+fn emptied(
+    life: Life,
+    disk: &Faulty,
+    tables: &'static [usize],
+    acts: impl Iterator<Item = Act>,
+    freed: bool,
+    logs: impl Fn(&Workshop) -> &Arc<ShapeLogs>,
+) -> (Life, bool) {
+    let free = Arc::new(Mutex::new(None));
+    let own = Arc::clone(&free);
+    let begins = [
+        arrive(true),
+        act(move |life| {
+            *own.lock().unwrap() = Some(hold_catalog(life));
+            let mut postgres = life.postgres().lock().unwrap();
+            tables.iter().for_each(|table| postgres.truncate(*table));
+        }),
+        arrive(true),
+    ];
+    let mut life = play(life, disk, begins.into_iter().chain(acts));
+    let unsettled = logs(&life.shop).ends_told() > logs(&life.shop).ends_settled();
+    if freed {
+        free.lock().unwrap().take().unwrap().store(true, Ordering::SeqCst);
+        settle(&mut life);
+    }
+    (life, unsettled)
+}
+
 #[test]
 fn an_end_is_told_by_its_frame_until_the_catalogue_has_it_on_disk() {
     let (mut held_back, mut rewritten) = (0, 0);
     for seed in 0..10 {
         for freed in [false, true] {
             let (life, disk) = grown(seed);
-            let free = Arc::new(Mutex::new(None));
-            let own = Arc::clone(&free);
-            let begins = [
-                arrive(true),
-                act(move |life| {
-                    *own.lock().unwrap() = Some(hold_catalog(life));
-                    life.postgres().lock().unwrap().truncate(0);
-                }),
-                arrive(true),
-            ];
-            let mut life = play(life, &disk, begins.into_iter().chain(roll(6)));
+            let acts = roll(6);
+            let (mut life, unsettled) = emptied(life, &disk, &[0], acts, freed, |shop| &shop.logs);
             let shop = Arc::clone(&life.shop);
-            let unsettled = shop.logs.ends_told() > shop.logs.ends_settled();
-            if freed {
-                free.lock().unwrap().take().unwrap().store(true, Ordering::SeqCst);
-                settle(&mut life);
-            }
             let before = shop.postings.bytes();
             let cleaned = Arc::clone(&shop);
             life.tasks.push(Box::pin(async move { _ = clean_postings(&cleaned).await.unwrap() }));
@@ -305,24 +323,11 @@ fn a_file_that_tells_of_ends_stays_until_the_catalogue_has_them_on_disk() {
     for seed in 0..20 {
         for freed in [false, true] {
             let (life, disk) = grown_with(seed, true);
-            let free = Arc::new(Mutex::new(None));
-            let own = Arc::clone(&free);
-            let begins = [
-                arrive(true),
-                act(move |life| {
-                    *own.lock().unwrap() = Some(hold_catalog(life));
-                    life.postgres().lock().unwrap().truncate(0);
-                }),
-                arrive(true),
-            ];
-            let mut life = play(life, &disk, begins.into_iter().chain(roll(3)));
+            let acts = roll(3);
+            let (mut life, unsettled) =
+                emptied(life, &disk, &[0], acts, freed, |shop| &shop.members.logs);
             let shop = Arc::clone(&life.shop);
-            let (logs, files) = (&shop.members.logs, || shop.members.postings.complete().len());
-            let unsettled = logs.ends_told() > logs.ends_settled();
-            if freed {
-                free.lock().unwrap().take().unwrap().store(true, Ordering::SeqCst);
-                settle(&mut life);
-            }
+            let files = || shop.members.postings.complete().len();
             let before = files();
             for _ in 0..2 {
                 let visible = life.postgres().lock().unwrap().look().0;
@@ -350,25 +355,10 @@ fn changes_that_an_ended_shape_refers_to_stay_until_the_catalogue_has_its_end_on
     for seed in 0..20 {
         for freed in [false, true] {
             let (life, disk) = grown(seed);
-            let free = Arc::new(Mutex::new(None));
-            let own = Arc::clone(&free);
-            let begins = [
-                arrive(true),
-                act(move |life| {
-                    *own.lock().unwrap() = Some(hold_catalog(life));
-                    let mut postgres = life.postgres().lock().unwrap();
-                    postgres.hidden = Some(0);
-                    (0..2).for_each(|table| postgres.truncate(table));
-                }),
-                arrive(true),
-            ];
-            let mut life = play(life, &disk, begins.into_iter().chain(roll(3)));
-            let shop = Arc::clone(&life.shop);
-            let unsettled = shop.logs.ends_told() > shop.logs.ends_settled();
-            if freed {
-                free.lock().unwrap().take().unwrap().store(true, Ordering::SeqCst);
-                settle(&mut life);
-            }
+            life.postgres().lock().unwrap().hidden = Some(0);
+            let acts = roll(3);
+            let (mut life, unsettled) =
+                emptied(life, &disk, &[0, 1], acts, freed, |shop| &shop.logs);
             (0..8).for_each(|_| life.seal());
             let before = life.log.sealed().len();
             for _ in 0..3 {
