@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::harness::{Follower, Request, Session, Shape, World};
+use super::harness::{Follower, Request, Session, Shape, Step, World};
 use super::{resident, world_with};
 
 const ROWS: usize = 20_000;
@@ -42,18 +42,20 @@ pub async fn soak(seconds: usize) {
     let quarters = watch(&world, Duration::from_secs(seconds as u64)).await;
     done.store(true, Ordering::Relaxed);
     let (written, visits) = (writer.await.unwrap(), visitors.await.unwrap());
-    let mut followers = Vec::new();
+    let (mut followers, mut ended) = (Vec::new(), Vec::new());
     for client in clients {
-        followers.push(client.await.unwrap());
+        let (follower, refetches) = client.await.unwrap();
+        followers.push(follower);
+        ended.extend(refetches);
     }
-    let refetches: usize = followers.iter().map(|follower| follower.refetches).sum();
     world.compare_all(&mut followers).await;
     println!("soak: {seconds} s, {written} rows written, {visits} shapes came and went");
     println!("  quarter                    memory       disk   held WAL   (MiB, at most)");
     for (n, Sample { memory, disk, wal }) in quarters.iter().enumerate() {
         println!("  {}                     {memory:>9.0}  {disk:>9.0}  {wal:>9.1}", n + 1);
     }
-    println!("  refetches             {refetches:>9}");
+    println!("  refetches             {:>9}", ended.len());
+    ended.iter().for_each(|refetch| refetch.print(&world.server.logs()));
     println!(
         "  checked               {FOLLOWERS} clients that followed all the time equal Postgres"
     );
@@ -112,16 +114,43 @@ async fn write(session: Session, done: Arc<AtomicBool>) -> usize {
     rows
 }
 
-async fn follow(follower: Follower, done: Arc<AtomicBool>) -> Follower {
+/// A client that had to begin anew.
+struct Refetch {
+    handle: String,
+    offset: String,
+    /// How long it had not asked.
+    silent: Duration,
+    /// How long its last answer took to come.
+    answer: Duration,
+}
+
+impl Refetch {
+    /// With what the server said of the shape.
+    fn print(&self, logs: &str) {
+        let Refetch { handle, offset, silent, answer } = self;
+        println!(
+            "    {handle} at {offset}: silent for {silent:?}, the answer before it took {answer:?}"
+        );
+        logs.lines().filter(|line| line.contains(handle)).for_each(|line| println!("      {line}"));
+    }
+}
+
+async fn follow(follower: Follower, done: Arc<AtomicBool>) -> (Follower, Vec<Refetch>) {
     let mut follower = follower.through_refetches();
     follower.catch_up().await;
+    let (mut refetches, mut answered, mut answer) = (Vec::new(), Instant::now(), Duration::ZERO);
     while !done.load(Ordering::Relaxed) {
+        let asked = Instant::now();
+        let (handle, offset) = (follower.handle.clone(), follower.offset.clone());
         // Whoever is behind the window begins anew, and has no position to wait at then.
-        follower.step(follower.offset != "-1").await;
+        if follower.step(follower.offset != "-1").await == Step::Refetch {
+            refetches.push(Refetch { handle, offset, silent: asked - answered, answer });
+        }
+        (answered, answer) = (Instant::now(), asked.elapsed());
         // Only what it holds is compared at the end.
         follower.log.changes.clear();
     }
-    follower
+    (follower, refetches)
 }
 
 /// New shapes, one after the other, each read once and left; returns how many.
