@@ -4,7 +4,8 @@
 //! in the dataflow, or alone. *Invariant*: nobody waits for another's many rows or slow filter longer than
 //! [`SHARED_SNAPSHOT_TIME_MAX`], and an error of one is not an error of another.
 //!
-//! One snapshot of a template is taken at a time; who comes meanwhile takes part in the next one. What shapes have in
+//! One snapshot of a template is taken at a time; who comes meanwhile takes part in the next one, and so does whose request
+//! has come by then and was not looked at yet. What shapes have in
 //! common is done once for all of them: a change of threads and back, or an fsync, costs as much as all that is left to
 //! do for one. Whatever goes wrong with a shared snapshot is nobody's error: each shape goes on alone and finds its own.
 
@@ -28,7 +29,7 @@ use super::visibility::Seen;
 use crate::limits::{
     SHARED_SNAPSHOT_BYTES_MAX, SHARED_SNAPSHOT_FILTER_BYTES_MAX, SHARED_SNAPSHOT_PAUSE,
     SHARED_SNAPSHOT_QUICK, SHARED_SNAPSHOT_ROWS_MAX, SHARED_SNAPSHOT_SHAPES_MAX,
-    SHARED_SNAPSHOT_TIME_MAX,
+    SHARED_SNAPSHOT_TIME_MAX, SHARED_SNAPSHOT_TURNS,
 };
 use crate::members;
 use crate::replication::partitions::Partition;
@@ -138,6 +139,9 @@ async fn lead(registry: Arc<Registry>, template: Arc<Template>) {
     let together = &template.together;
     let _led = Led(together);
     loop {
+        for _ in 0..SHARED_SNAPSHOT_TURNS {
+            tokio::task::yield_now().await;
+        }
         let mut batch = together.next();
         if !together.quick.load(Ordering::Relaxed) {
             if batch.is_empty() {

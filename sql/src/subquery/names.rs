@@ -8,6 +8,10 @@ use crate::{RelationName, parse, resolve, token};
 #[must_use]
 pub fn named_tables(text: &str) -> Vec<RelationName> {
     let mut found = Vec::new();
+    // Most clauses have none, and nobody should parse them twice to learn that.
+    if !text.to_ascii_lowercase().contains("select") {
+        return found;
+    }
     let parsed = token::tokenize(text)
         .and_then(|lexemes| parse::parse(&lexemes, text.chars().count(), true));
     if let Ok(node) = parsed {
