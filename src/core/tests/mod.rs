@@ -8,6 +8,7 @@ mod check;
 mod flat;
 mod life;
 mod members;
+mod moving;
 mod order;
 pub(crate) mod postgres;
 mod records;
