@@ -328,6 +328,11 @@ pub const FOLD_INTERVAL: Duration = Duration::from_secs(5);
 /// A shape is folded at most this often.
 pub const FOLD_PAUSE: Duration = Duration::from_secs(30);
 
+/// A log that cannot be folded is tried again after [`FOLD_INTERVAL`], then after twice as long each time, up to this. Five
+/// minutes: a disk that was full for a while is well again by then; rows that are damaged are not, and each try reads
+/// and writes as far as they come.
+pub const FOLD_RETRY_MAX: Duration = Duration::from_secs(300);
+
 /// How long the stream may take to bring what Postgres shows, before a round is put off.
 pub const FOLD_SNAPSHOT_WAIT: Duration = Duration::from_secs(10);
 

@@ -201,6 +201,12 @@ impl PackStore {
         self.packs().live.get(&pack).copied().unwrap_or_default()
     }
 
+    /// How many refer to a batch.
+    #[must_use]
+    pub fn references(&self, place: &BatchPlace) -> u32 {
+        self.packs().contents.references((place.pack, place.at))
+    }
+
     /// The shapes that have stored rows in a pack that is no longer written to; of none if there is no such pack.
     /// Others may share them. Blocks on files.
     pub fn shapes_in(&self, pack: u32) -> Result<BTreeSet<ShapeId>, PackError> {

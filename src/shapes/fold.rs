@@ -6,15 +6,18 @@
 //! of the log, so readers of older handles go on as if nothing had happened, until the log no longer
 //! reaches back to them; then they are told to fetch anew, under the newest handle.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+mod waiting;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use brooklet_dataflows::ShapeId;
 use brooklet_sql::Lsn;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use waiting::Waiting;
 
 use super::base::{Base, SnapshotState, Stage};
 use super::catalog::Finished;
@@ -51,7 +54,7 @@ pub struct Folder {
     /// For how long a client that was away can go on, although its log was folded meanwhile.
     window: Duration,
     /// To be folded.
-    waiting: HashSet<ShapeId>,
+    waiting: Waiting,
     /// Shapes with more than one base.
     folded: BTreeMap<ShapeId, Arc<Shape>>,
     /// Bases that are no longer offered; their rows go once nobody reads them.
@@ -66,10 +69,10 @@ impl Folder {
         large: mpsc::UnboundedReceiver<ShapeId>,
         window: Duration,
     ) -> Folder {
-        let (mut waiting, mut folded) = (HashSet::new(), BTreeMap::new());
+        let (mut waiting, mut folded) = (Waiting::default(), BTreeMap::new());
         for shape in registry.finished() {
             if shape.log.large_beyond(large_at(&shape)) {
-                waiting.insert(shape.id());
+                waiting.add(shape.id());
             }
             if shape.bases().len() > 1 {
                 folded.insert(shape.id(), shape);
@@ -86,7 +89,7 @@ impl Folder {
                 _ = interval.tick() => {}
                 more = self.large.recv() => match more {
                     Some(id) => {
-                        self.waiting.insert(id);
+                        self.note_large(id);
                         continue;
                     }
                     None => return,
@@ -101,22 +104,7 @@ impl Folder {
 
     /// Folds what waits, after one look at what Postgres shows.
     async fn round(&mut self) -> Result<(), CreateError> {
-        let now = now();
-        let due = |shape: &Arc<Shape>| {
-            // Not again and again: a busy shape of few rows would do nothing else.
-            let newest = shape.newest();
-            let rested = newest.made() + FOLD_PAUSE.as_secs() <= now || shape.bases().len() == 1;
-            newest.is_complete() && rested
-        };
-        let ids: Vec<ShapeId> = self.waiting.iter().copied().collect();
-        let mut shapes = Vec::new();
-        for id in ids {
-            match self.registry.by_id(id) {
-                Some(shape) if due(&shape) => shapes.push(shape),
-                Some(_) => {}
-                None => _ = self.waiting.remove(&id),
-            }
-        }
+        let shapes = self.due(Instant::now());
         if shapes.is_empty() {
             return Ok(());
         }
@@ -132,20 +120,55 @@ impl Folder {
         for shape in shapes {
             // Those of shapes with subqueries may be behind.
             let processed = shop.logs_of(&shape).processed();
-            if processed.0 + 1 < until.0 || !shape.log.is_past_snapshot(processed) {
-                continue;
+            if processed.0 + 1 >= until.0 && shape.log.is_past_snapshot(processed) {
+                self.fold(&shape, visibility, Instant::now()).await;
             }
-            match fold(&self.registry, &shape, visibility).await {
-                Ok(()) => _ = self.folded.insert(shape.id(), Arc::clone(&shape)),
-                Err(CreateError::Ended) => {}
-                Err(error) => {
-                    tracing::error!(handle = shape.handle(), %error, "a log cannot be folded");
-                    continue;
-                }
-            }
-            self.waiting.remove(&shape.id());
         }
         Ok(())
+    }
+
+    /// A log has become large.
+    pub(crate) fn note_large(&mut self, id: ShapeId) {
+        self.waiting.add(id);
+    }
+
+    /// Those of the waiting that are to be folded now.
+    pub(crate) fn due(&mut self, at: Instant) -> Vec<Arc<Shape>> {
+        let now = now();
+        let rested = |shape: &Arc<Shape>| {
+            // Not again and again: a busy shape of few rows would do nothing else.
+            let newest = shape.newest();
+            let rested = newest.made() + FOLD_PAUSE.as_secs() <= now || shape.bases().len() == 1;
+            newest.is_complete() && rested
+        };
+        let mut shapes = Vec::new();
+        for id in self.waiting.due(at) {
+            match self.registry.by_id(id) {
+                Some(shape) if rested(&shape) => shapes.push(shape),
+                Some(_) => {}
+                None => self.waiting.remove(id),
+            }
+        }
+        shapes
+    }
+
+    /// Folds one of them; one that cannot be folded waits on.
+    pub(crate) async fn fold(&mut self, shape: &Arc<Shape>, seen: &Visibility, at: Instant) {
+        match fold(&self.registry, shape, seen).await {
+            Ok(()) => _ = self.folded.insert(shape.id(), Arc::clone(shape)),
+            Err(CreateError::Ended) => {}
+            Err(error) => {
+                let handle = shape.handle();
+                match self.waiting.failed(shape.id(), at) {
+                    true => {
+                        tracing::warn!(handle, %error, "a log cannot be folded; tried again, less and less often");
+                    }
+                    false => tracing::debug!(handle, %error, "a log cannot be folded still"),
+                }
+                return;
+            }
+        }
+        self.waiting.remove(shape.id());
     }
 
     /// Gives up bases and entries that are too old, and deletes the rows of those nobody reads.

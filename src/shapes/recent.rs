@@ -164,11 +164,11 @@ mod tests {
         let old = commit(wal, 7, days);
         let seen: Visibility = "3000000001:3000000001:".parse().unwrap();
         assert!(!seen.contains(old.xid), "that is why it must not be asked about");
-        // Of a quiet database, and of a busy one.
-        let others = [commit(8 * wal, 8, days), commit(8 * wal, 9, now - days), last];
+        // Of a busy database, and of a quiet one.
+        let others = [commit(2 * wal, 9, now - days), commit(8 * wal, 8, days), last];
         let recent = RecentCommits::since(Lsn(1), [&[old][..], &others].concat());
         let kept: Vec<u32> = recent.state().commits.iter().map(|commit| commit.xid).collect();
-        assert_eq!(kept, [8, 9, last.xid]);
+        assert_eq!(kept, [9, 8, last.xid]);
         assert!(RecentCommits::since(Lsn(8 * wal + 1), others.to_vec()).len() == 1);
     }
 }

@@ -139,7 +139,9 @@ impl Retention {
     /// happened, and has a limit of its own.
     fn held(&self) -> u64 {
         let shop = self.registry.workshop();
-        let copied: u64 = self.copied.iter().map(BatchPlace::bytes).sum();
+        // Where several shapes have shared rows they are there once.
+        let places = self.copied.iter().map(|place| ((place.pack(), place.at()), place.bytes()));
+        let copied: u64 = places.collect::<HashMap<_, _>>().values().sum();
         let others = shop.change_log.bytes() + shop.members.checkpoints.bytes() + copied;
         bytes(shop).saturating_sub(others) + self.kept
     }
@@ -199,7 +201,7 @@ impl Retention {
 
     /// Copies what is left of packs that are mostly unused. Only shapes that have rows there are looked at.
     pub(crate) async fn clean_packs(&mut self) -> Result<(), CreateError> {
-        let sparse = self.registry.workshop().packs.sparse();
+        let sparse = Arc::new(self.registry.workshop().packs.sparse());
         self.sparse.retain(|pack, found| {
             found.rounds += 1;
             sparse.contains(pack) && found.rounds < SPARSE_ROUNDS
@@ -232,17 +234,18 @@ impl Retention {
     /// Copies a shape's rows that are in these packs.
     async fn move_from(
         &mut self,
-        packs: &HashSet<u32>,
+        packs: &Arc<HashSet<u32>>,
         shape: &Arc<Shape>,
     ) -> Result<(), CreateError> {
         let shop = self.registry.workshop();
         self.registry.note_look();
         let _turn = shop.catalog.turn().await;
-        let (moved, error) = move_rows(
-            shape,
-            |place| packs.contains(&place.pack()),
-            |place| shop.packs.copy(shape.id(), place),
-        );
+        let (sparse, store, moving) = (Arc::clone(packs), shop.packs.clone(), Arc::clone(shape));
+        let copying = tokio::task::spawn_blocking(move || {
+            let moves = |place: &BatchPlace| sparse.contains(&place.pack());
+            move_rows(&moving, moves, |place| store.copy(moving.id(), place))
+        });
+        let (moved, error) = copying.await.map_err(CreateError::internal)?;
         let all = error.map_or(Ok(()), |error| Err(CreateError::internal(error)));
         if moved.is_empty() {
             return all;
@@ -416,8 +419,8 @@ fn rewrite(shop: &Workshop, run: &[SealedSize], needed: &HashMap<u64, u64>) -> i
     Ok(true)
 }
 
-/// The shapes that have rows in each of these packs. A pack says itself who stored them; only where these have less than
-/// is in use, others share it, and all are asked, once for all such packs. Blocks on files, and for as long as that takes.
+/// The shapes that have rows in each of these packs. A pack says itself who stored them; only where others refer to some of
+/// it as well, all are asked, once for all such packs. Blocks on files, and for as long as that takes.
 fn shapes_in(
     registry: &Registry,
     new: BTreeSet<u32>,
@@ -437,8 +440,11 @@ fn shapes_in(
         };
         let named: Vec<Arc<Shape>> = named.filter_map(|id| registry.by_id(id)).collect();
         let own = named.iter().flat_map(|shape| places(shape)).filter(|one| one.pack() == pack);
-        let held: HashMap<u64, u64> = own.map(|place| (place.at(), place.bytes())).collect();
-        if held.values().sum::<u64>() < packs.live_in(pack) {
+        let mut held: HashMap<u64, (BatchPlace, u32)> = HashMap::new();
+        own.for_each(|place| held.entry(place.at()).or_insert((place, 0)).1 += 1);
+        let bytes: u64 = held.values().map(|(place, _)| place.bytes()).sum();
+        let mut places = held.values();
+        if bytes < packs.live_in(pack) || places.any(|(one, own)| packs.references(one) > *own) {
             shared.insert(pack);
         }
         found.insert(pack, named.iter().map(|shape| shape.id()).collect());
@@ -458,7 +464,7 @@ fn places(shape: &Shape) -> impl Iterator<Item = BatchPlace> + use<> {
 }
 
 /// Copies the batches of a shape that are to move; returns the places that nothing refers to any more: where
-/// they were, or the copies if the shape has ended meanwhile and given up its rows.
+/// they were, or the copies if the shape has ended meanwhile and given up its rows. Blocks on files.
 fn move_rows<E>(
     shape: &Shape,
     moves: impl Fn(&BatchPlace) -> bool,

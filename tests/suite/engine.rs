@@ -25,6 +25,14 @@ async fn explain_tells_every_way_that_a_filter_may_be_found() {
     let (accepted, said) = explain(&world, &["--where", both]).await;
     let ways = "found by     sets of \"n\"\nor by        equality \"id\"\n";
     assert!(accepted && said.contains(ways), "{said}");
+    let either = "id = 7 OR n IN (SELECT id FROM items)";
+    let (accepted, said) = explain(&world, &["--where", either]).await;
+    let ways = "found by     sets of \"n\", or what else the row says\n";
+    assert!(accepted && said.contains(ways) && !said.contains("or by"), "{said}");
+    let none = "n > 5 AND n < 5 AND n IN (SELECT id FROM items)";
+    let (accepted, said) = explain(&world, &["--where", none]).await;
+    let way = "found by     nothing: no row can match\nasked about  0 of all changes\n";
+    assert!(accepted && said.contains(way) && !said.contains("sets of"), "{said}");
     let (accepted, said) = explain(&world, &["--where", "n NOT IN (SELECT id FROM items)"]).await;
     assert!(accepted && said.contains("found by     every row"), "{said}");
     assert!(said.contains("about every change of its table\n"), "{said}");

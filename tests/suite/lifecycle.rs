@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Database, Follower, Options, Process, Request, Shape, World, run_dir};
+use crate::harness::{
+    Connection, Database, Follower, Following, Options, Process, Request, Response, Shape, World,
+    run_dir,
+};
 
 #[tokio::test]
 async fn port_zero_is_any_free_port_and_the_line_names_it() {
@@ -288,4 +291,82 @@ async fn a_shape_that_nobody_asks_for_ends_and_one_that_is_waited_for_stays() {
     // Who had to fetch anew may have to again: this timeout is shorter than a slow machine's pauses.
     world.compare_all(&mut [idle]).await;
     world.verify_all(1).await;
+}
+
+/// For how long nobody may ask for a shape in [`world_of_slow_readers`].
+const IDLE: &str = "3s";
+/// Bytes that a slow reader takes in a second.
+const SLOW: f64 = 3e6;
+
+/// Shapes of a table `busy` with a body that is some 40 MB, far more than what sockets hold, end soon without readers.
+async fn world_of_slow_readers() -> World {
+    let world = World::with(Database::shared().await, |options| {
+        options.arguments.extend(["--shape-idle-timeout".to_owned(), IDLE.to_owned()]);
+        // All of it is one answer.
+        options.chunk_bytes = Some(100 << 20);
+    })
+    .await;
+    world.sql("CREATE TABLE items (id int PRIMARY KEY); INSERT INTO items VALUES (3)").await;
+    world.sql("CREATE TABLE busy (id int PRIMARY KEY, body text)").await;
+    world
+}
+
+/// Takes an answer slowly until a shape has ended that was asked for later, the rest of it at once, and asks for what
+/// comes next.
+async fn download_slowly(world: &World, shape: &Shape, target: &str) -> Vec<u8> {
+    let mut connection = Connection::open(world.server.address).await.unwrap();
+    connection.ask("GET", target, "").await.unwrap();
+    let head: Response = connection.head().await.unwrap().expect(200);
+    let idle = world.follow(Shape::of("items")).await;
+    let (mut body, begun) = (Vec::new(), Instant::now());
+    crate::harness::eventually("the idle shape is evicted", async || {
+        while (body.len() as f64) < SLOW * begun.elapsed().as_secs_f64() {
+            let piece = connection.piece().await.unwrap();
+            body.extend(piece.expect("more, as long as the idle shape has not ended"));
+        }
+        let logs = world.server.logs();
+        let mut evicted = logs.lines().filter(|line| line.contains("shape evicted"));
+        evicted.any(|line| line.contains(&idle.handle)).then_some(())
+    })
+    .await;
+    while let Some(piece) = connection.piece().await.unwrap() {
+        body.extend(piece);
+    }
+    let named = |name: &str| head.header(name).unwrap_or_else(|| panic!("no {name}"));
+    let (handle, offset) = (named("electric-handle"), named("electric-offset"));
+    let next = format!("{}&offset={offset}&handle={handle}", shape.target());
+    world.get(&next).await.expect(200);
+    body
+}
+
+/// How many rows a body has, and whether it ends with a control message.
+fn rows(body: &[u8], last: &str) -> (usize, bool) {
+    let body: serde_json::Value = serde_json::from_slice(body).unwrap();
+    let messages = body.as_array().unwrap();
+    let rows = messages.iter().filter(|message| message.get("value").is_some()).count();
+    (rows, messages.iter().any(|message| message["headers"]["control"] == last))
+}
+
+#[tokio::test]
+async fn who_takes_long_for_a_snapshot_asks_for_its_shape_all_the_time() {
+    let world = world_of_slow_readers().await;
+    world.sql("INSERT INTO busy SELECT g, repeat('x', 8000) FROM generate_series(1, 5000) g").await;
+    let shape = Shape::of("busy");
+    let body = download_slowly(&world, &shape, &format!("{}&offset=-1", shape.target())).await;
+    assert_eq!(rows(&body, "snapshot-end"), (5000, true));
+}
+
+#[tokio::test]
+async fn who_takes_long_for_a_log_asks_for_its_shape_all_the_time() {
+    let world = world_of_slow_readers().await;
+    let follower = world.follow(Shape::of("busy")).await;
+    let beginning = follower.clone();
+    // So that it is there when everything has arrived.
+    let ahead = Following::start(follower);
+    world.sql("INSERT INTO busy SELECT g, repeat('x', 8000) FROM generate_series(1, 5000) g").await;
+    let position = world.mark().await;
+    let mut ahead = ahead.stop().await;
+    ahead.reach(position).await;
+    let body = download_slowly(&world, &beginning.shape, &beginning.target(false)).await;
+    assert_eq!(rows(&body, "up-to-date"), (5000, true));
 }

@@ -3,10 +3,12 @@
 //!
 //! `BROOKLET_TEST_SEED` replays a run, `BROOKLET_TEST_CRASHES` sets how many crashes there are.
 
+mod budget;
 mod check;
 mod flat;
 mod life;
 mod members;
+mod moving;
 mod order;
 pub(crate) mod postgres;
 mod records;

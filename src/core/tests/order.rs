@@ -32,7 +32,7 @@ pub(super) fn grown(seed: u64) -> (Life, Faulty) {
 }
 
 /// The same, of shapes with subqueries, too.
-fn grown_with(seed: u64, subqueries: bool) -> (Life, Faulty) {
+pub(super) fn grown_with(seed: u64, subqueries: bool) -> (Life, Faulty) {
     let mut rng = Rng::new(seed);
     let (world, disk) = (world(&mut rng), Faulty::new(rng.fork()));
     let world = World { subqueries, ..world };
@@ -47,7 +47,7 @@ fn started(world: World, disk: &Faulty) -> Life {
 }
 
 /// The process ends, the next one catches up, and clients are shown what they should be.
-fn ends(life: Life, disk: &Faulty, power_cut: bool) {
+pub(super) fn ends(life: Life, disk: &Faulty, power_cut: bool) {
     let (world, disk) = (life.end(), disk.restart(power_cut));
     let life = started(world, &disk);
     check::at_once(&life);

@@ -166,7 +166,7 @@ fn nothing_is_forgotten_before_the_catalogue_has_it_on_disk() {
 }
 
 /// Rounds of giving disk back.
-fn rounds(life: &mut Life, count: usize) {
+pub(super) fn rounds(life: &mut Life, count: usize) {
     for _ in 0..count {
         let visible = life.postgres().lock().unwrap().look().0;
         let retention = Arc::clone(&life.retention);

@@ -5,16 +5,17 @@
 //! and a random part of the rest: any blocks, any names, torn at any byte. A failed sync loses the
 //! bytes and the next one succeeds, as Linux does it.
 
+mod contents;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use contents::{Contents, Unsynced, write};
+
 use super::rng::Rng;
 use crate::storage::{FileHandle, Storage, StorageFile, StorageHandle};
-
-/// Bytes that reach the disk together; small, since the files of a test are.
-const BLOCK: usize = 64;
 
 /// What goes wrong, once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +55,11 @@ struct Disk {
     /// The file whose sync failed, and whether it was synced again in the same life.
     failed: Option<usize>,
     retried: bool,
+    /// What comes before the next read of a file with this extension.
+    before_read: Option<(&'static str, Act)>,
 }
+
+type Act = Box<dyn FnOnce() + Send>;
 
 /// What names are from now on; all of it happens at once.
 type Renames = Vec<(PathBuf, Option<Entry>)>;
@@ -63,19 +68,6 @@ type Renames = Vec<(PathBuf, Option<Entry>)>;
 enum Entry {
     Directory,
     File(usize),
-}
-
-#[derive(Default)]
-struct Contents {
-    cached: Vec<u8>,
-    durable: Vec<u8>,
-    unsynced: Vec<Unsynced>,
-}
-
-#[derive(Clone)]
-enum Unsynced {
-    Write(usize, Vec<u8>),
-    Length(usize),
 }
 
 /// What is to become of an operation.
@@ -121,6 +113,7 @@ impl Faulty {
             full: false,
             failed: None,
             retried: false,
+            before_read: None,
         };
         Faulty { disk: Arc::new(Mutex::new(disk)), life: 0 }
     }
@@ -134,6 +127,11 @@ impl Faulty {
         let mut disk = self.disk();
         disk.armed = Some((fault, disk.operations + after));
         disk.hit = None;
+    }
+
+    /// Something happens before the next read of a file with this extension, while its reader waits.
+    pub(crate) fn before_read(&self, extension: &'static str, act: impl FnOnce() + Send + 'static) {
+        self.disk().before_read = Some((extension, Box::new(act)));
     }
 
     /// The fault that has happened.
@@ -291,38 +289,6 @@ fn change(names: &mut BTreeMap<PathBuf, Entry>, changes: &[(PathBuf, Option<Entr
     }
 }
 
-impl Contents {
-    /// Makes a random part durable of what is not.
-    fn persist_some(&mut self, rng: &mut Rng) {
-        let keep = [0, 50, 100][rng.below(3)];
-        for unsynced in std::mem::take(&mut self.unsynced) {
-            match unsynced {
-                Unsynced::Length(length) if rng.percent(keep) => self.durable.resize(length, 0),
-                Unsynced::Length(_) => {}
-                Unsynced::Write(at, bytes) => {
-                    let mut begin = 0;
-                    while begin < bytes.len() {
-                        let end = (begin + BLOCK - (at + begin) % BLOCK).min(bytes.len());
-                        let torn =
-                            if rng.percent(10) { rng.below(end - begin + 1) } else { end - begin };
-                        if rng.percent(keep) {
-                            write(&mut self.durable, at + begin, &bytes[begin..begin + torn]);
-                        }
-                        begin = end;
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn write(contents: &mut Vec<u8>, at: usize, bytes: &[u8]) {
-    if contents.len() < at + bytes.len() {
-        contents.resize(at + bytes.len(), 0);
-    }
-    contents[at..at + bytes.len()].copy_from_slice(bytes);
-}
-
 impl Storage for Faulty {
     fn create_new(&self, path: &Path) -> io::Result<FileHandle> {
         let file = {
@@ -394,6 +360,15 @@ impl Storage for Faulty {
 }
 
 impl Disk {
+    fn before_read(&mut self, file: usize) -> Option<Act> {
+        let (extension, _) = self.before_read.as_ref()?;
+        let is_one = |(path, entry): (&PathBuf, &Entry)| {
+            *entry == Entry::File(file) && path.extension().is_some_and(|found| found == *extension)
+        };
+        let due = self.names.iter().any(is_one);
+        self.before_read.take_if(|_| due).map(|(_, act)| act)
+    }
+
     fn sync_fails(&mut self) -> bool {
         let due = self.armed.is_some_and(|(fault, at)| {
             fault == Fault::SyncFails && self.operations > at && self.hit.is_none()
@@ -421,6 +396,8 @@ impl StorageFile for Open {
     }
 
     fn read_exact_at(&self, bytes: &mut [u8], at: u64) -> io::Result<()> {
+        let act = self.disk.alive()?.before_read(self.file);
+        act.into_iter().for_each(|act| act());
         let mut disk = self.disk.alive()?;
         if disk.read_fails() {
             return Err(input_output());
