@@ -8,7 +8,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use brooklet_sql::{Access, Alternative, Relation, Row};
 
@@ -16,11 +16,13 @@ use crate::plan::{Selection, ShapeId, ShapePlan};
 use crate::plans::Plans;
 use elsewhere::Elsewhere;
 use held::Roll;
-use kinds::{Kind, KindKey, Kinds, kind_key};
+use kinds::{Kind, Kinds};
 use path::Path;
 use shelves::{Readings, Shelves};
 use timed::Timed;
 
+pub(crate) use judge::Asked;
+pub(crate) use kinds::{KindKey, kind_key};
 pub(crate) use path::Otherwise;
 
 mod buckets;
@@ -62,6 +64,8 @@ struct TableShapes {
     /// Changes that were looked at.
     changes: u64,
     timed: Timed,
+    /// Transactions, where shapes are asked by those.
+    transactions: Timed,
 }
 
 /// Where a selection is in memory, and the columns that a filter reads; a [`Use`] keeps it there.
@@ -104,13 +108,17 @@ impl ShapeIndex {
         list.iter().map(|alternative| table.crowd(alternative, &mut self.steps)).min()
     }
 
-    /// Counts how often somebody else asked a shape, and how often it was concerned.
-    pub(crate) fn note(&mut self, plan: &ShapePlan, candidates: usize, matches: usize) {
+    /// Counts how often somebody else asked shapes of this one's kind, and how often they were concerned.
+    pub(crate) fn note(&mut self, plan: &ShapePlan, asked: &Asked) {
         let table = self.tables.get_mut(&plan.table().oid);
         if let Some(kind) = table.and_then(|table| table.kinds.get_mut(kind_key(plan))) {
-            kind.candidates += candidates as u64;
-            kind.matches += matches as u64;
+            kind.note(asked);
         }
+    }
+
+    /// How long somebody else took for a transaction that concerns a table.
+    pub(crate) fn note_transaction(&mut self, table: u32, time: Duration) {
+        self.tables.get_mut(&table).into_iter().for_each(|table| table.transactions.add(time));
     }
 
     /// Forgets a shape; `false` if it was not there.
