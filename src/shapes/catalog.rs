@@ -344,9 +344,9 @@ impl Catalog {
 
     /// Forgets shapes; durable when it returns.
     pub async fn remove_all(&self, shapes: &[ShapeId]) -> Result<(), FrameError> {
-        for shape in shapes {
-            self.append(|_, file| _ = file.append(kind::REMOVED, &[&json(shape)]));
-        }
+        self.append(|_, file| {
+            shapes.iter().for_each(|shape| _ = file.append(kind::REMOVED, &[&json(shape)]));
+        });
         self.sync().await
     }
 

@@ -154,11 +154,15 @@ fn costs(shapes: u64) -> Vec<(&'static str, u64)> {
         let (ended, ends) = mpsc::unbounded_channel();
         let gone = registry.of_table(small, |_| true);
         let logs = &registry.workshop().logs;
-        let end = |one: &Arc<Shape>| (one.id(), EndReason::Truncated, Arc::clone(logs));
-        gone.iter().for_each(|one| ended.send(end(one)).unwrap());
+        let end = |some: &[Arc<Shape>]| {
+            let ids = some.iter().map(|one| one.id()).collect();
+            (ids, EndReason::Truncated, Arc::clone(logs))
+        };
+        gone.chunks(4).for_each(|some| ended.send(end(some)).unwrap());
         drop(ended);
         many.run(Arc::clone(&registry).follow(ends));
         assert!(registry.of_table(small, |_| true).is_empty());
+        assert_eq!(registry.workshop().logs.ends_settled(), FEW);
         assert!(many.reconcile_inner(1).is_empty());
     });
     counted("eviction of what is too many", &mut many, &mut |many| {
