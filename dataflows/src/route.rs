@@ -104,7 +104,8 @@ impl Router {
             Event::Relation(relation) => {
                 let (table, mut ended) = (relation.oid, self.shapes.outdated(&relation));
                 self.relations.insert(table, relation);
-                ended.retain(|shape| self.shapes.remove_of(table, *shape));
+                ended.retain(|plan| self.shapes.remove(plan));
+                let ended: Vec<ShapeId> = ended.iter().map(|plan| plan.id).collect();
                 self.ended(&ended, EndReason::TableChanged, give);
             }
             Event::Truncate(tables) => {
@@ -126,10 +127,10 @@ impl Router {
             Event::View(to) => to.give(self.shapes.view()),
             Event::AddShape(plan) if self.open => _ = self.waiting.insert(plan.id, plan),
             Event::AddShape(plan) => self.install(plan, give),
-            Event::RemoveShape { shape, table } => {
-                self.waiting.remove(&shape);
-                if self.shapes.remove_of(table, shape) {
-                    self.ended(&[shape], EndReason::Removed, give);
+            Event::RemoveShape(plan) => {
+                self.waiting.remove(&plan.id);
+                if self.shapes.remove(&plan) {
+                    self.ended(&[plan.id], EndReason::Removed, give);
                 }
             }
         }

@@ -149,9 +149,9 @@ impl Model {
             }
             Event::AddShape(plan) if self.in_transaction => self.waiting.push(Arc::clone(plan)),
             Event::AddShape(plan) => self.install(Arc::clone(plan)),
-            Event::RemoveShape { shape, .. } => {
-                self.waiting.retain(|plan| plan.id != *shape);
-                self.end(|plan| plan.id == *shape, EndReason::Removed);
+            Event::RemoveShape(gone) => {
+                self.waiting.retain(|plan| plan.id != gone.id);
+                self.end(|plan| plan.id == gone.id, EndReason::Removed);
             }
             Event::Truncate(tables) => {
                 self.in_transaction = true;
@@ -217,9 +217,9 @@ fn relation(table: &TableSchema, renamed: bool) -> Arc<Relation> {
 
 fn events(rng: &mut Rng) -> Vec<Event> {
     let tables = [table(1), table(2)];
-    let (mut events, mut seq, mut next_shape) = (Vec::new(), 0, 1);
-    // Of which table each shape is; there is none with the number 0.
-    let mut of = vec![1];
+    let (mut events, mut seq) = (Vec::new(), 0);
+    // The first one is not there.
+    let mut plans = vec![plan(0, &tables[0], None)];
     for transaction in 1..60u64 {
         for op in 0..rng.below(12) {
             events.push(Event::Change(rng.change(seq, 2 * op)));
@@ -228,14 +228,12 @@ fn events(rng: &mut Rng) -> Vec<Event> {
                 0..=3 => {
                     let filter = FILTERS.get(rng.below(FILTERS.len() as u64 + 1) as usize).copied();
                     let table = &tables[rng.below(2) as usize];
-                    events.push(Event::AddShape(plan(next_shape, table, filter)));
-                    of.push(table.oid);
-                    next_shape += 1;
+                    plans.push(plan(plans.len() as u64, table, filter));
+                    events.extend(plans.last().cloned().map(Event::AddShape));
                 }
                 4 => {
-                    let shape = rng.below(next_shape);
-                    let table = of[shape as usize];
-                    events.push(Event::RemoveShape { shape: ShapeId(shape), table });
+                    let gone = &plans[rng.below(plans.len() as u64) as usize];
+                    events.push(Event::RemoveShape(Arc::clone(gone)));
                 }
                 5 if rng.below(8) == 0 => {
                     events.push(Event::Truncate(vec![1 + rng.below(2) as u32]))

@@ -358,8 +358,7 @@ impl Registry {
 
     /// Tells those who maintain shapes that these have ended. Fails only when the process is ending.
     async fn tell(&self, shapes: &[Arc<Shape>]) {
-        let event =
-            |shape: &Arc<Shape>| Event::RemoveShape { shape: shape.id(), table: shape.table().oid };
+        let event = |shape: &Arc<Shape>| Event::RemoveShape(Arc::clone(&shape.plan));
         _ = self.workshop.engine.send(shapes.iter().map(event).collect()).await;
         self.workshop.members.remove(shapes.iter().map(|shape| shape.id()).collect()).await;
     }

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use brooklet_sql::Form;
 
-use super::UseKey;
 use super::judge::Asked;
 use super::timed::Timed;
 use crate::hashing::Hashing;
@@ -62,11 +61,6 @@ impl Kind {
     pub(super) fn key(&self) -> KindKey {
         let form = self.form.as_ref().map(|form| Arc::as_ptr(form).addr());
         (Arc::as_ptr(&self.selection).addr(), form.unwrap_or_default())
-    }
-
-    pub(super) fn uses(&self) -> UseKey {
-        let read = self.form.as_ref().map_or(&[][..], |form| form.columns());
-        (Arc::as_ptr(&self.selection).addr(), read.into())
     }
 }
 
