@@ -1,6 +1,6 @@
 //! Which shapes exist, by question and by handle.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -244,19 +244,21 @@ impl Registry {
         page
     }
 
-    /// Those of a table, complete or not, that are wanted. Shapes that come meanwhile may be missing. Those of other
-    /// tables are not looked at.
-    #[must_use]
-    pub fn of_table(&self, table: u32, wanted: impl Fn(&Arc<Shape>) -> bool) -> Vec<Arc<Shape>> {
-        let mut found: HashMap<ShapeId, Arc<Shape>> = HashMap::new();
+    /// Those of a table, complete or not, that are wanted, in order. Shapes that come meanwhile may be missing. Those of
+    /// other tables are not looked at. Other tasks come in between, since there may be a million.
+    pub async fn of_table(
+        &self,
+        table: u32,
+        wanted: impl Fn(&Arc<Shape>) -> bool,
+    ) -> Vec<Arc<Shape>> {
+        let mut found: BTreeMap<ShapeId, Arc<Shape>> = BTreeMap::new();
         for piece in 0.. {
             let Some(shapes) = self.state().maps.of_table(table, piece) else { break };
             // One may be seen twice.
             found.extend(shapes.into_iter().filter(&wanted).map(|shape| (shape.id(), shape)));
+            tokio::task::yield_now().await;
         }
-        let mut found: Vec<Arc<Shape>> = found.into_values().collect();
-        found.sort_unstable_by_key(|shape| shape.id());
-        found
+        found.into_values().collect()
     }
 
     /// As [`Registry::finished`], of those with subqueries.
@@ -387,7 +389,7 @@ impl Registry {
     /// that were made since are right.
     pub async fn follow_stale(self: Arc<Registry>, mut stale: mpsc::UnboundedReceiver<Stale>) {
         while let Some(Stale { table, generation }) = stale.recv().await {
-            let shapes = self.of_table(table, |shape| shape.generation() < generation);
+            let shapes = self.of_table(table, |shape| shape.generation() < generation).await;
             if let Some(shape) = shapes.first() {
                 let name = &shape.table().name;
                 tracing::warn!(table = %name, shapes = shapes.len(), "partitions were attached, detached or dropped: the table's shapes end");

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, mpsc as threads};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
@@ -21,6 +22,7 @@ use crate::shapes::handle::Handle;
 use crate::shapes::partitions::Stale;
 use crate::shapes::reconcile::{wrong, wrong_inside};
 use crate::shapes::registry::Registry;
+use crate::shapes::template::Template;
 use crate::shapes::visibility::Visibility;
 use crate::shapes::{Defined, Shape};
 use crate::storage::tests::faulty::Faulty;
@@ -95,13 +97,14 @@ impl Many {
         let registry = &self.life.registry;
         let mut templates = registry.templates().all();
         templates.retain(|template| template.table().oid == table);
-        wrong(registry, table, &templates, |_, read| all || read.is_empty()).len()
+        let right = |_: &Template, read: &[usize]| all || read.is_empty();
+        self.run(wrong(registry, table, &templates, right)).len()
     }
 
     /// The table of the subqueries that shapes of a table have is wrong.
     fn reconcile_inner(&self, table: usize) -> Vec<Arc<Shape>> {
         let inner = schema(inner_of(table), 0).oid;
-        wrong_inside(&self.life.registry, |known, _| known.oid != inner)
+        self.run(wrong_inside(&self.life.registry, |known, _| known.oid != inner))
     }
 }
 
@@ -152,7 +155,7 @@ fn costs(shapes: u64) -> Vec<(&'static str, u64)> {
     });
     counted("another table's TRUNCATE", &mut many, &mut |many| {
         let (ended, ends) = mpsc::unbounded_channel();
-        let gone = registry.of_table(small, |_| true);
+        let gone = many.run(registry.of_table(small, |_| true));
         let logs = &registry.workshop().logs;
         let end = |some: &[Arc<Shape>]| {
             let ids = some.iter().map(|one| one.id()).collect();
@@ -161,7 +164,7 @@ fn costs(shapes: u64) -> Vec<(&'static str, u64)> {
         gone.chunks(4).for_each(|some| ended.send(end(some)).unwrap());
         drop(ended);
         many.run(Arc::clone(&registry).follow(ends));
-        assert!(registry.of_table(small, |_| true).is_empty());
+        assert!(many.run(registry.of_table(small, |_| true)).is_empty());
         assert_eq!(registry.workshop().logs.ends_settled(), FEW);
         assert!(many.reconcile_inner(1).is_empty());
     });
@@ -203,6 +206,28 @@ fn among_ten_times_as_many_shapes_as_few_are_looked_at() {
     println!("{many:?}");
     assert_eq!(few, many);
     assert!(many.iter().all(|(_, steps)| *steps <= 120), "{many:?}");
+}
+
+#[test]
+fn a_walk_over_a_tables_shapes_lets_other_tasks_and_other_callers_in() {
+    let many = Many::new(4_000);
+    let registry = &many.life.registry;
+    let _context = many.life.world.runtime.enter();
+    let mut context = Context::from_waker(Waker::noop());
+    let mut walk = std::pin::pin!(registry.of_table(schema(0, 0).oid, |shape| shape.is_complete()));
+    let (mut polls, mut looks) = (0, registry.steps());
+    let found = loop {
+        polls += 1;
+        if let Poll::Ready(found) = walk.as_mut().poll(&mut context) {
+            break found;
+        }
+        // Nobody holds it, and a piece was looked at.
+        let now = registry.steps();
+        assert!(registry.count() > 4_000 && now - looks <= 2_048, "{}", now - looks);
+        looks = now;
+    };
+    assert!(polls > 3, "{polls}");
+    assert!(found.into_iter().map(|shape| shape.id()).eq((1..=4_000).map(ShapeId)));
 }
 
 /// A reader of the log who looks at something else first.
