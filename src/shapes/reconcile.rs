@@ -125,6 +125,7 @@ pub(crate) async fn wrong_inside(
     };
     let mut all = Vec::new();
     for (table, templates) in by_table(registry) {
+        templates.iter().for_each(|template| template.recount_if_grown());
         all.extend(look_at(registry, table, &templates, changed, wrong).await);
     }
     all
