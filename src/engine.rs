@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use brooklet_dataflows::worker::{self, Intake};
+use brooklet_dataflows::worker::{self, Intake, Most};
 use brooklet_dataflows::{Collated, Event, View, Viewer};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::limits::{PART_POSTINGS_MAX, SLICES_IN_FLIGHT_MAX};
+use crate::limits::{PART_POSTINGS_MAX, SHAPES_PER_BATCH_MAX, SLICES_IN_FLIGHT_MAX};
 use crate::unpark;
 
 /// To send events; cheap to clone. The dataflow ends when the last one is dropped, and its inlet has ended.
@@ -71,7 +71,8 @@ impl Engine {
             source.lock().unwrap_or_else(PoisonError::into_inner).fill(batch)
         };
         let run = move || {
-            worker::run(intake, PART_POSTINGS_MAX, move |collated| outlet.emit(collated));
+            let most = Most { postings: PART_POSTINGS_MAX, ends: SHAPES_PER_BATCH_MAX };
+            worker::run(intake, most, move |collated| outlet.emit(collated));
         };
         (Engine { mail: sender }, run)
     }

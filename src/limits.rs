@@ -14,7 +14,8 @@ pub const SLICES_IN_FLIGHT_MAX: usize = 16;
 /// bounded.
 pub const SLICES_PER_FLUSH_MAX: usize = 16;
 
-/// Shapes that a start adds to the dataflow at a time: buffers keep the size of the largest batch.
+/// Shapes that a start adds to the dataflow at a time, and that end at a time, where a table has many: buffers keep the size
+/// of the largest batch.
 pub const SHAPES_PER_BATCH_MAX: usize = 1024;
 
 /// Transactions gathered into one slice when the stream is busy (the slice is handed on at once

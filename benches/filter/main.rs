@@ -95,7 +95,7 @@ fn measure(template: &Template, shapes: usize, changes: usize) -> Measured {
         index.judge(change, &found, |plan, _| _ = std::hint::black_box(plan));
     });
     let begun = Instant::now();
-    plans.iter().for_each(|plan| assert!(index.remove(plan.id)));
+    plans.iter().for_each(|plan| assert!(index.remove(plan)));
     let removed = begun.elapsed();
     let each = |time: std::time::Duration| time.as_nanos() as f64 / shapes as f64;
     let per_change = |count: usize| count as f64 / changes.len() as f64;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use brooklet_sql::{Lsn, Relation, Row};
 
 use crate::index::view::View;
-use crate::plan::{ShapeId, ShapePlan};
+use crate::plan::ShapePlan;
 
 /// One row operation of one transaction. An insert has only `new`, a delete only `old`, an update
 /// both (the table's replica identity is FULL).
@@ -46,13 +46,8 @@ pub enum Event {
     Abort,
     /// A shape begins to be maintained, after the last complete transaction.
     AddShape(Arc<ShapePlan>),
-    /// A shape is no longer wanted.
-    RemoveShape {
-        /// Which one.
-        shape: ShapeId,
-        /// Its table: there it is looked for.
-        table: u32,
-    },
+    /// A shape is no longer wanted; the plan that it was added with.
+    RemoveShape(Arc<ShapePlan>),
     /// Somebody wants to see how shapes are found.
     View(Viewer),
 }

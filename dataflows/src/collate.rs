@@ -53,10 +53,10 @@ pub enum Collated {
         /// The last transaction it does not see.
         after: Lsn,
     },
-    /// A shape has ended.
+    /// Shapes have ended, some at a time.
     Ended {
-        /// Which shape.
-        shape: ShapeId,
+        /// Which, sorted.
+        shapes: Vec<ShapeId>,
         /// Why.
         why: EndReason,
     },
@@ -116,10 +116,12 @@ impl Collator {
                 std::mem::take(&mut self.parts).then_some(Collated::CutOff)
             }
             Routed::Installed(shape) => Some(Collated::Installed { shape, after: self.closed }),
-            Routed::Ended(shape, why) => {
-                let open = self.open.remove(&shape);
-                self.before_last -= open.map_or(0, |open| open.before_last.len());
-                Some(Collated::Ended { shape, why })
+            Routed::Ended(shapes, why) => {
+                for shape in &shapes {
+                    let open = self.open.remove(shape);
+                    self.before_last -= open.map_or(0, |open| open.before_last.len());
+                }
+                Some(Collated::Ended { shapes, why })
             }
         }
     }

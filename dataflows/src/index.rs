@@ -6,9 +6,9 @@
 //! A shape stands under one alternative of its filter's [`Access`]: the one that the fewest others
 //! stand under then.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use brooklet_sql::{Access, Alternative, Relation, Row};
 
@@ -16,11 +16,13 @@ use crate::plan::{Selection, ShapeId, ShapePlan};
 use crate::plans::Plans;
 use elsewhere::Elsewhere;
 use held::Roll;
-use kinds::{Kind, KindKey, Kinds, kind_key};
+use kinds::{Kind, Kinds};
 use path::Path;
 use shelves::{Readings, Shelves};
 use timed::Timed;
 
+pub(crate) use judge::Asked;
+pub(crate) use kinds::{KindKey, kind_key};
 pub(crate) use path::Otherwise;
 
 mod buckets;
@@ -50,28 +52,29 @@ pub struct ShapeIndex {
 /// The shapes of one table.
 #[derive(Default)]
 struct TableShapes {
-    plans: Plans,
+    /// All of them, by what they need of the table's definition.
+    uses: hashbrown::HashMap<UseKey, Use>,
     /// Shapes whose filter has no access path: candidates for every row.
     every_row: Roll,
     shelves: Shelves,
     kinds: Kinds,
     /// Which shapes are not found as the first of their kind is.
     elsewhere: Elsewhere,
-    /// What the kinds need of the table's definition.
-    uses: hashbrown::HashMap<UseKey, Use>,
     /// Changes that were looked at.
     changes: u64,
     timed: Timed,
+    /// Transactions, where shapes are asked by those.
+    transactions: Timed,
 }
 
 /// Where a selection is in memory, and the columns that a filter reads; a [`Use`] keeps it there.
 type UseKey = (usize, Box<[usize]>);
 
-/// Kinds that a new definition ends together, whatever it is: there may be a kind for each shape, where filters
-/// have constants in ranges or lists, and they are announced again with every ANALYZE.
+/// Shapes that a new definition ends together, whatever it is, so nobody else is looked at then: definitions are announced
+/// again with every ANALYZE.
 struct Use {
     selection: Arc<Selection>,
-    kinds: usize,
+    plans: Plans,
 }
 
 impl ShapeIndex {
@@ -104,39 +107,31 @@ impl ShapeIndex {
         list.iter().map(|alternative| table.crowd(alternative, &mut self.steps)).min()
     }
 
-    /// Counts how often somebody else asked a shape, and how often it was concerned.
-    pub(crate) fn note(&mut self, plan: &ShapePlan, candidates: usize, matches: usize) {
+    /// Counts how often somebody else asked shapes of this one's kind, and how often they were concerned.
+    pub(crate) fn note(&mut self, plan: &ShapePlan, asked: &Asked) {
         let table = self.tables.get_mut(&plan.table().oid);
         if let Some(kind) = table.and_then(|table| table.kinds.get_mut(kind_key(plan))) {
-            kind.candidates += candidates as u64;
-            kind.matches += matches as u64;
+            kind.note(asked);
         }
     }
 
-    /// Forgets a shape; `false` if it was not there.
-    pub fn remove(&mut self, shape: ShapeId) -> bool {
-        self.remove_by(shape, None)
+    /// How long somebody else took for a transaction that concerns a table.
+    pub(crate) fn note_transaction(&mut self, table: u32, time: Duration) {
+        self.tables.get_mut(&table).into_iter().for_each(|table| table.transactions.add(time));
+    }
+
+    /// Forgets a shape, given by its plan or one with the same selection and form; `false` if it was not there.
+    pub fn remove(&mut self, plan: &ShapePlan) -> bool {
+        self.remove_by(plan, None)
     }
 
     /// The same for one that came by this access.
-    pub(crate) fn remove_by(&mut self, shape: ShapeId, access: Option<&Access>) -> bool {
-        let steps = &mut self.steps;
-        let found = self.tables.iter_mut().find_map(|(oid, table)| {
-            *steps += 1;
-            table.remove(shape, access, steps).then(|| (*oid, table.plans.is_empty()))
-        });
-        if let Some((oid, true)) = found {
-            self.tables.remove(&oid);
-        }
-        found.is_some()
-    }
-
-    /// The same for one of this table, without a look at the others.
-    pub fn remove_of(&mut self, table: u32, shape: ShapeId) -> bool {
+    pub(crate) fn remove_by(&mut self, plan: &ShapePlan, access: Option<&Access>) -> bool {
+        let table = plan.table().oid;
         let Some(shapes) = self.tables.get_mut(&table) else { return false };
         self.steps += 1;
-        let removed = shapes.remove(shape, None, &mut self.steps);
-        if shapes.plans.is_empty() {
+        let removed = shapes.remove(plan, access, &mut self.steps);
+        if shapes.uses.is_empty() {
             self.tables.remove(&table);
         }
         removed
@@ -171,38 +166,50 @@ impl ShapeIndex {
     /// Forgets all shapes of a table; returns them, sorted. Those of other tables are not looked at.
     pub fn take_table(&mut self, table: u32) -> Vec<ShapeId> {
         let taken = self.tables.remove(&table);
-        taken.map_or_else(Vec::new, |table| table.plans.sorted(&mut self.steps, |_| true))
+        ids(taken.iter().flat_map(TableShapes::plans), &mut self.steps)
     }
 
     /// All shapes of a table, sorted.
     #[must_use]
     pub fn of_table(&mut self, table: u32) -> Vec<ShapeId> {
         let table = self.tables.get(&table);
-        table.map_or_else(Vec::new, |table| table.plans.sorted(&mut self.steps, |_| true))
+        ids(table.into_iter().flat_map(TableShapes::plans), &mut self.steps)
     }
 
-    /// The shapes of a table that mean something else under its new definition, sorted. Looks at what kinds of
-    /// shapes need of it, and at single shapes only if some end.
+    /// The shapes of a table that mean something else under its new definition, sorted. Looks at what shapes need of it,
+    /// and at those that end.
     #[must_use]
-    pub fn outdated(&mut self, relation: &Relation) -> Vec<ShapeId> {
+    pub fn outdated(&mut self, relation: &Relation) -> Vec<Arc<ShapePlan>> {
         let Some(table) = self.tables.get(&relation.oid) else { return Vec::new() };
         let ends = |((_, read), found): &(&UseKey, &Use)| {
             let difference = found.selection.table.difference(relation);
             !found.selection.survives(&difference, read)
         };
-        self.steps += table.uses.len() as u64;
-        let ended: HashSet<&UseKey> = table.uses.iter().filter(ends).map(|(key, _)| key).collect();
-        if ended.is_empty() {
-            return Vec::new();
-        }
-        self.steps += table.kinds.len() as u64;
-        let kinds = table.kinds.iter().filter(|kind| ended.contains(&kind.uses()));
-        let kinds: HashSet<KindKey> = kinds.map(Kind::key).collect();
-        table.plans.sorted(&mut self.steps, |plan| kinds.contains(&kind_key(plan)))
+        let ended = table.uses.iter().filter(ends).flat_map(|(_, found)| found.plans.iter());
+        let mut ended: Vec<Arc<ShapePlan>> = ended.cloned().collect();
+        self.steps += (table.uses.len() + ended.len()) as u64;
+        ended.sort_unstable_by_key(|plan| plan.id);
+        ended
     }
 }
 
+/// Their numbers, sorted.
+fn ids<'a>(plans: impl Iterator<Item = &'a Arc<ShapePlan>>, steps: &mut u64) -> Vec<ShapeId> {
+    let mut ids: Vec<ShapeId> = plans.map(|plan| plan.id).collect();
+    *steps += ids.len() as u64;
+    ids.sort_unstable();
+    ids
+}
+
+fn use_key(plan: &ShapePlan) -> UseKey {
+    (Arc::as_ptr(&plan.selection).addr(), plan.read().into())
+}
+
 impl TableShapes {
+    fn plans(&self) -> impl Iterator<Item = &Arc<ShapePlan>> {
+        self.uses.values().flat_map(|found| found.plans.iter())
+    }
+
     fn add(
         &mut self,
         plan: Arc<ShapePlan>,
@@ -227,10 +234,7 @@ impl TableShapes {
         let sign = path.sign();
         let key = kind_key(&plan);
         if self.kinds.get_mut(key).is_none() {
-            let kind = Kind::of(&plan, (sign, path.words(plan.table())));
-            let selection = || Use { selection: Arc::clone(&plan.selection), kinds: 0 };
-            self.uses.entry(kind.uses()).or_insert_with(selection).kinds += 1;
-            self.kinds.insert(kind);
+            self.kinds.insert(Kind::of(&plan, (sign, path.words(plan.table()))));
         }
         let Some(kind) = self.kinds.get_mut(key) else { return };
         kind.shapes += 1;
@@ -238,7 +242,8 @@ impl TableShapes {
             let words = || path.words(plan.table());
             self.elsewhere.insert(key, plan.id, sign, words);
         }
-        self.plans.insert(plan);
+        let none = || Use { selection: Arc::clone(&plan.selection), plans: Plans::default() };
+        self.uses.entry(use_key(&plan)).or_insert_with(none).plans.insert(plan);
     }
 
     /// The alternative with which fewest others are found. Small crowds are as good as none: there the
@@ -270,16 +275,19 @@ impl TableShapes {
         crowd
     }
 
-    fn remove(&mut self, shape: ShapeId, by: Option<&Access>, steps: &mut u64) -> bool {
-        let Some(plan) = self.plans.remove(shape) else { return false };
+    fn remove(&mut self, plan: &ShapePlan, by: Option<&Access>, steps: &mut u64) -> bool {
+        let (uses, shape) = (use_key(plan), plan.id);
+        let Some(found) = self.uses.get_mut(&uses) else { return false };
+        let Some(plan) = found.plans.remove(shape) else { return false };
+        if found.plans.is_empty() {
+            self.uses.remove(&uses);
+        }
         let key = kind_key(&plan);
         self.elsewhere.remove(key, shape);
         if let Some(kind) = self.kinds.get_mut(key) {
             kind.shapes -= 1;
             if kind.shapes == 0 {
-                let uses = kind.uses();
                 self.kinds.remove(key);
-                self.forget_use(&uses);
             }
         }
         self.every_row.remove(&shape);
@@ -290,16 +298,6 @@ impl TableShapes {
             }
         }
         true
-    }
-
-    /// One kind less needs this.
-    fn forget_use(&mut self, uses: &UseKey) {
-        if let Some(found) = self.uses.get_mut(uses) {
-            found.kinds -= 1;
-            if found.kinds == 0 {
-                self.uses.remove(uses);
-            }
-        }
     }
 }
 

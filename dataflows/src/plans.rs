@@ -29,16 +29,7 @@ impl Plans {
         self.table.is_empty()
     }
 
-    /// The numbers of those that are wanted, in order. Each plan that is looked at is a step.
-    pub(crate) fn sorted(
-        &self,
-        steps: &mut u64,
-        wanted: impl Fn(&ShapePlan) -> bool,
-    ) -> Vec<ShapeId> {
-        *steps += self.table.len() as u64;
-        let found = self.table.iter().filter(|plan| wanted(plan));
-        let mut found: Vec<ShapeId> = found.map(|plan| plan.id).collect();
-        found.sort_unstable();
-        found
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<ShapePlan>> {
+        self.table.iter()
     }
 }

@@ -52,17 +52,19 @@ pub enum Routed {
     Abort,
     /// A shape is maintained from here on.
     Installed(ShapeId),
-    /// A shape is no longer maintained.
-    Ended(ShapeId, EndReason),
+    /// Shapes are no longer maintained.
+    Ended(Vec<ShapeId>, EndReason),
 }
 
-/// Builds the operator. The input must arrive in order, so it is not exchanged between workers.
+/// Builds the operator. The input must arrive in order, so it is not exchanged between workers. A record tells the end
+/// of `ends_max` shapes at most.
 pub fn route<'scope>(
     events: StreamVec<'scope, u64, Event>,
+    ends_max: usize,
 ) -> VecCollection<'scope, u64, Routed, isize> {
     events
         .unary(Pipeline, "Route", |_, _| {
-            let mut router = Router::default();
+            let mut router = Router { ends_max, ..Router::default() };
             move |input, output| {
                 input.for_each(|time, batch| {
                     let Some(&at) = time.least() else { return };
@@ -85,6 +87,7 @@ struct Router {
     open: bool,
     /// Shapes that begin when it ends.
     waiting: BTreeMap<ShapeId, Arc<ShapePlan>>,
+    ends_max: usize,
     found: Vec<Arc<ShapePlan>>,
 }
 
@@ -99,16 +102,18 @@ impl Router {
                 }
             }
             Event::Relation(relation) => {
-                let (table, ended) = (relation.oid, self.shapes.outdated(&relation));
+                let (table, mut ended) = (relation.oid, self.shapes.outdated(&relation));
                 self.relations.insert(table, relation);
-                for shape in ended {
-                    self.end(shape, table, EndReason::TableChanged, &mut give);
-                }
+                ended.retain(|plan| self.shapes.remove(plan));
+                let ended: Vec<ShapeId> = ended.iter().map(|plan| plan.id).collect();
+                self.ended(&ended, EndReason::TableChanged, give);
             }
             Event::Truncate(tables) => {
                 self.open = true;
-                let ended = tables.iter().flat_map(|table| self.shapes.take_table(*table));
-                ended.for_each(|shape| give(Routed::Ended(shape, EndReason::Truncated)));
+                for table in tables {
+                    let ended = self.shapes.take_table(table);
+                    self.ended(&ended, EndReason::Truncated, &mut give);
+                }
             }
             Event::Commit { lsn, xid } => {
                 give(Routed::Commit { lsn, xid });
@@ -122,9 +127,11 @@ impl Router {
             Event::View(to) => to.give(self.shapes.view()),
             Event::AddShape(plan) if self.open => _ = self.waiting.insert(plan.id, plan),
             Event::AddShape(plan) => self.install(plan, give),
-            Event::RemoveShape { shape, table } => {
-                self.waiting.remove(&shape);
-                self.end(shape, table, EndReason::Removed, give);
+            Event::RemoveShape(plan) => {
+                self.waiting.remove(&plan.id);
+                if self.shapes.remove(&plan) {
+                    self.ended(&[plan.id], EndReason::Removed, give);
+                }
             }
         }
     }
@@ -155,14 +162,14 @@ impl Router {
         let announced = self.relations.get(&plan.table().oid);
         if announced.is_some_and(|relation| plan.is_misplaced(relation)) {
             // Made under a definition that is no longer, or was never, that of the rows to come.
-            return give(Routed::Ended(id, EndReason::TableChanged));
+            return self.ended(&[id], EndReason::TableChanged, give);
         }
         self.shapes.add(plan);
     }
 
-    fn end(&mut self, shape: ShapeId, table: u32, why: EndReason, mut give: impl FnMut(Routed)) {
-        if self.shapes.remove_of(table, shape) {
-            give(Routed::Ended(shape, why));
-        }
+    /// Says so, of some at a time: there may be a million.
+    fn ended(&self, shapes: &[ShapeId], why: EndReason, mut give: impl FnMut(Routed)) {
+        let some = shapes.chunks(self.ends_max.max(1));
+        some.for_each(|some| give(Routed::Ended(some.to_vec(), why)));
     }
 }

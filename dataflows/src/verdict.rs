@@ -79,9 +79,9 @@ static CANDIDATES: AtomicU64 = AtomicU64::new(0);
 static MATCHES: AtomicU64 = AtomicU64::new(0);
 
 /// Counts the candidates of a change and those that it concerned.
-pub(crate) fn count_asked(candidates: usize, matches: usize) {
-    CANDIDATES.fetch_add(candidates as u64, Ordering::Relaxed);
-    MATCHES.fetch_add(matches as u64, Ordering::Relaxed);
+pub(crate) fn count_asked(candidates: u64, matches: u64) {
+    CANDIDATES.fetch_add(candidates, Ordering::Relaxed);
+    MATCHES.fetch_add(matches, Ordering::Relaxed);
 }
 
 /// How often a shape was asked about a change, and how often it was concerned. Of all shapes, since

@@ -21,14 +21,23 @@ pub enum Intake {
     Closed,
 }
 
+/// How much goes together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Most {
+    /// A transaction of more postings leaves in parts.
+    pub postings: usize,
+    /// If more shapes end at once, some leave before the others.
+    pub ends: usize,
+}
+
 /// Runs the dataflow on the calling thread until `intake` is closed.
 ///
 /// `intake` appends events to the batch it is given; one batch is one step of timely's own clock,
 /// so that a backlog is worked off in bulk and a lone transaction goes alone. `emit` gets the
 /// results in order and may block: that is how a slow log holds the worker back. Whoever makes
 /// `intake` have more must unpark the thread; the token of an early unpark is kept, so nothing is
-/// missed between an empty look and the park. Transactions of more than `part_postings` leave in parts.
-pub fn run<I, E>(mut intake: I, part_postings: usize, emit: E)
+/// missed between an empty look and the park. No result is larger than `most` says.
+pub fn run<I, E>(mut intake: I, most: Most, emit: E)
 where
     I: FnMut(&mut Vec<Event>) -> Intake + Send + Sync + 'static,
     E: Fn(Collated) + Send + Sync + 'static,
@@ -38,7 +47,7 @@ where
         let probe = ProbeHandle::new();
         worker.dataflow_named::<u64, _, _>("Shapes", |scope| {
             let events = scope.input_from(&mut input);
-            collate(route(events), part_postings, emit).probe_with(&probe);
+            collate(route(events, most.ends), most.postings, emit).probe_with(&probe);
         });
         let mut batch = Vec::new();
         let mut clock = 0;

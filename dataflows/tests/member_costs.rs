@@ -211,6 +211,34 @@ fn what_is_seen_says_how_shapes_are_found() {
     assert_eq!(one.path, "set \"project_id\"");
     assert_eq!((one.candidates, one.matches), (5, 5));
     assert!(one.filter.contains('?') && !one.filter.contains("19"), "{}", one.filter);
+    let timed = |time: Option<u64>| time.is_some_and(|time| time > 0);
+    assert!(timed(one.candidate_ns) && timed(table.transaction_ns), "{table:?}");
+    assert_eq!(table.change_ns, None, "not a change at a time");
+}
+
+#[test]
+fn who_is_moved_only_is_timed_too_and_templates_apart() {
+    let template = "project_id IN (SELECT project_id FROM memberships WHERE user_id = {user})";
+    let mut world = World::new(template, 20);
+    world.template =
+        "id > 0 AND project_id IN (SELECT project_id FROM memberships WHERE user_id = {user})";
+    (20..24).for_each(|user| world.add(user));
+    let times = |world: &World| {
+        let view = world.members.view();
+        let [table] = view.tables.as_slice() else { panic!("{view:?}") };
+        let of = |shapes| {
+            let mut found = table.templates.iter().filter(move |one| one.shapes == shapes);
+            found.next().unwrap_or_else(|| panic!("{table:?}")).candidate_ns
+        };
+        (of(20), of(4), table.transaction_ns)
+    };
+    assert_eq!(times(&world), (None, None, None), "nothing yet");
+    // Only the user 22 gets the rows of a project.
+    let id = 3_000_000;
+    assert_eq!(world.change(MEMBERSHIPS, id, Some(membership(id, 22, 1))), 1);
+    let (others, moved, transaction) = times(&world);
+    assert!(others.is_none() && moved.is_some_and(|time| time > 0), "{others:?} {moved:?}");
+    assert!(transaction >= moved, "the whole takes no less than asking its one shape");
 }
 
 const PLAIN: &str = "project_id IN (SELECT project_id FROM memberships WHERE user_id = '{user}')";

@@ -90,7 +90,9 @@ impl World {
 
     fn remove(&mut self, rng: &mut Rng) {
         let shape = ShapeId(1 + rng.below(self.next.max(1) as usize) as u64);
-        assert_eq!(self.index.remove(shape), self.live.remove(&shape).is_some());
+        let Some(live) = self.live.remove(&shape) else { return };
+        assert!(self.index.remove(&live.plan));
+        assert!(!self.index.remove(&live.plan), "it is gone");
     }
 
     fn ask(&mut self, table: u32, rows: [Option<&Row>; 2], tally: &mut Tally) {
@@ -112,8 +114,8 @@ impl World {
 
     /// Nothing is left of shapes that are gone.
     fn end(mut self, rng: &mut Rng) {
-        for shape in self.live.keys() {
-            assert!(self.index.remove(*shape));
+        for live in self.live.values() {
+            assert!(self.index.remove(&live.plan));
         }
         for table in [1, 2] {
             self.index.candidates(table, [Some(&row(rng)), None], &mut self.found);

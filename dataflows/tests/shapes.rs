@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use brooklet_dataflows::worker::{self, Intake};
+use brooklet_dataflows::worker::{self, Intake, Most};
 use brooklet_dataflows::{
     Change, Collated, EndReason, Event, Posting, Selection, ShapeId, ShapePlan, verdict,
 };
@@ -97,14 +97,14 @@ impl Rng {
 }
 
 /// Runs events in batches of random size; returns what came out.
-fn run(events: Vec<Event>, part_postings: usize, mut rng: Rng) -> Vec<Collated> {
+fn run(events: Vec<Event>, most: Most, mut rng: Rng) -> Vec<Collated> {
     let found = Arc::new(Mutex::new(Vec::new()));
     let (collected, mut events) = (Arc::clone(&found), events.into_iter());
     let intake = move |batch: &mut Vec<Event>| {
         batch.extend(events.by_ref().take(1 + rng.below(20) as usize));
         if batch.is_empty() { Intake::Closed } else { Intake::Filled }
     };
-    worker::run(intake, part_postings, move |collated| collected.lock().unwrap().push(collated));
+    worker::run(intake, most, move |collated| collected.lock().unwrap().push(collated));
     Arc::into_inner(found).unwrap().into_inner().unwrap()
 }
 
@@ -149,9 +149,9 @@ impl Model {
             }
             Event::AddShape(plan) if self.in_transaction => self.waiting.push(Arc::clone(plan)),
             Event::AddShape(plan) => self.install(Arc::clone(plan)),
-            Event::RemoveShape { shape, .. } => {
-                self.waiting.retain(|plan| plan.id != *shape);
-                self.end(|plan| plan.id == *shape, EndReason::Removed);
+            Event::RemoveShape(gone) => {
+                self.waiting.retain(|plan| plan.id != gone.id);
+                self.end(|plan| plan.id == gone.id, EndReason::Removed);
             }
             Event::Truncate(tables) => {
                 self.in_transaction = true;
@@ -183,7 +183,7 @@ impl Model {
         self.out.push(Collated::Installed { shape, after: self.closed });
         let announced = self.relations.get(&plan.table().oid);
         if announced.is_some_and(|relation| plan.is_misplaced(relation)) {
-            self.out.push(Collated::Ended { shape, why: EndReason::TableChanged });
+            self.out.push(Collated::Ended { shapes: vec![shape], why: EndReason::TableChanged });
         } else {
             self.live.insert(shape, plan);
         }
@@ -195,7 +195,7 @@ impl Model {
         for shape in ended {
             self.live.remove(&shape);
             self.open.remove(&shape);
-            self.out.push(Collated::Ended { shape, why });
+            self.out.push(Collated::Ended { shapes: vec![shape], why });
         }
     }
 }
@@ -217,9 +217,9 @@ fn relation(table: &TableSchema, renamed: bool) -> Arc<Relation> {
 
 fn events(rng: &mut Rng) -> Vec<Event> {
     let tables = [table(1), table(2)];
-    let (mut events, mut seq, mut next_shape) = (Vec::new(), 0, 1);
-    // Of which table each shape is; there is none with the number 0.
-    let mut of = vec![1];
+    let (mut events, mut seq) = (Vec::new(), 0);
+    // The first one is not there.
+    let mut plans = vec![plan(0, &tables[0], None)];
     for transaction in 1..60u64 {
         for op in 0..rng.below(12) {
             events.push(Event::Change(rng.change(seq, 2 * op)));
@@ -228,14 +228,12 @@ fn events(rng: &mut Rng) -> Vec<Event> {
                 0..=3 => {
                     let filter = FILTERS.get(rng.below(FILTERS.len() as u64 + 1) as usize).copied();
                     let table = &tables[rng.below(2) as usize];
-                    events.push(Event::AddShape(plan(next_shape, table, filter)));
-                    of.push(table.oid);
-                    next_shape += 1;
+                    plans.push(plan(plans.len() as u64, table, filter));
+                    events.extend(plans.last().cloned().map(Event::AddShape));
                 }
                 4 => {
-                    let shape = rng.below(next_shape);
-                    let table = of[shape as usize];
-                    events.push(Event::RemoveShape { shape: ShapeId(shape), table });
+                    let gone = &plans[rng.below(plans.len() as u64) as usize];
+                    events.push(Event::RemoveShape(Arc::clone(gone)));
                 }
                 5 if rng.below(8) == 0 => {
                     events.push(Event::Truncate(vec![1 + rng.below(2) as u32]))
@@ -259,14 +257,14 @@ fn events(rng: &mut Rng) -> Vec<Event> {
 }
 
 /// Puts the parts of transactions together; asserts what parts promise.
-fn whole(found: Vec<Collated>, part_postings: usize) -> Vec<Collated> {
+fn whole(found: Vec<Collated>, most: Most) -> Vec<Collated> {
     let mut open: BTreeMap<ShapeId, Vec<Posting>> = BTreeMap::new();
     let mut out = Vec::new();
     for collated in found {
         match collated {
             Collated::Part(shapes) => {
                 let count: usize = shapes.iter().map(|part| part.postings.len()).sum();
-                assert!(count >= part_postings && shapes.is_sorted_by_key(|part| part.shape));
+                assert!(count >= most.postings && shapes.is_sorted_by_key(|part| part.shape));
                 for part in shapes {
                     assert!(part.postings.iter().all(|posting| !posting.last));
                     open.entry(part.shape).or_default().extend(part.postings);
@@ -282,9 +280,12 @@ fn whole(found: Vec<Collated>, part_postings: usize) -> Vec<Collated> {
                 assert!(open.is_empty(), "a part is left over");
                 out.push(Collated::Transaction { lsn, xid, shapes });
             }
-            Collated::Ended { shape, why } => {
-                open.remove(&shape);
-                out.push(Collated::Ended { shape, why });
+            Collated::Ended { shapes, why } => {
+                assert!((1..=most.ends).contains(&shapes.len()) && shapes.is_sorted());
+                for shape in shapes {
+                    open.remove(&shape);
+                    out.push(Collated::Ended { shapes: vec![shape], why });
+                }
             }
             other => out.push(other),
         }
@@ -300,10 +301,30 @@ fn the_dataflow_says_what_asking_every_shape_about_every_change_says() {
         let mut model = Model::default();
         events.iter().for_each(|event| model.take(event));
         let part_postings = [1, 2, 3, 7, usize::MAX][seed as usize % 5];
-        let found = run(events, part_postings, rng);
+        let most = Most { postings: part_postings, ends: [1, 2, 5, 1_000][seed as usize % 4] };
+        let found = run(events, most, rng);
         let parts = found.iter().filter(|found| matches!(found, Collated::Part(_))).count();
         assert!(parts > 0 || part_postings > 3, "seed {seed}");
         assert!(parts == 0 || part_postings < usize::MAX, "seed {seed}");
-        assert_eq!(whole(found, part_postings), model.out, "seed {seed}");
+        assert_eq!(whole(found, most), model.out, "seed {seed}");
+    }
+}
+
+#[test]
+fn many_ends_leave_in_few_results() {
+    let table = table(1);
+    for last in [Event::Truncate(vec![1]), Event::Relation(relation(&table, true))] {
+        let shapes = (1..=2_500).map(|id| Event::AddShape(plan(id, &table, Some("n = 1"))));
+        let events = shapes.chain([last]).collect();
+        let most = Most { postings: usize::MAX, ends: 1_000 };
+        let found = run(events, most, Rng(1));
+        let ended = found.iter().filter_map(|one| match one {
+            Collated::Ended { shapes, .. } => Some(shapes),
+            _ => None,
+        });
+        let ended: Vec<&Vec<ShapeId>> = ended.collect();
+        let counts: Vec<usize> = ended.iter().map(|shapes| shapes.len()).collect();
+        assert!(counts == [1_000, 1_000, 500], "{} results", counts.len());
+        assert!(ended.into_iter().flatten().copied().eq((1..=2_500).map(ShapeId)));
     }
 }

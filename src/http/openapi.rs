@@ -113,7 +113,7 @@ fn health() {}
     path = "/v1/admin/engine",
     params(("secret" = Option<String>, Query, description = "The server's secret")),
     responses(
-        (status = 200, description = "`{\"tables\": [{\"table\", \"shapes\", \"changes\", \"change_ns\", \"templates\": [{\"filter\", \"path\", \"paths\": [{\"path\", \"shapes\"}], \"paths_left_out\", \"shapes\", \"candidates\", \"matches\", \"candidate_ns\"}], \"templates_left_out\", \"forms_left_out\"}]}`"),
+        (status = 200, description = "`{\"tables\": [{\"table\", \"shapes\", \"changes\", \"change_ns\", \"transaction_ns\", \"templates\": [{\"filter\", \"path\", \"paths\": [{\"path\", \"shapes\"}], \"paths_left_out\", \"shapes\", \"candidates\", \"matches\", \"candidate_ns\"}], \"templates_left_out\", \"forms_left_out\"}]}`"),
         (status = 401, description = "The secret is wrong or missing"),
         (status = 503, description = "The engine is not running, or too busy")
     )

@@ -245,10 +245,8 @@ impl Lane {
     }
 
     fn end(&mut self, shapes: &[ShapeId], why: EndReason) {
-        for shape in shapes {
-            self.members.remove(*shape);
-            self.appender.collated(Collated::Ended { shape: *shape, why });
-        }
+        shapes.iter().for_each(|shape| _ = self.members.remove(*shape));
+        self.appender.ended(shapes, why);
     }
 
     fn remove(&mut self, shapes: &[ShapeId]) {
@@ -360,10 +358,7 @@ impl Lane {
                 shapes = restoring.plans.len(),
                 "the stream brings more than may be kept while rows for subqueries are read: shapes end"
             );
-            for plan in restoring.plans.drain(..) {
-                let why = EndReason::Removed;
-                self.appender.collated(Collated::Ended { shape: plan.id, why });
-            }
+            self.appender.ended(&restoring.take_all(), EndReason::Removed);
         }
         let none = restoring.plans.is_empty();
         match restoring.restored.take() {
@@ -383,9 +378,7 @@ impl Lane {
     /// Goes back from the snapshot to where the logs end.
     fn restored(&mut self, restoring: &mut Restoring, restored: Restored) {
         let Restored { mut rows, standing, visibility, until } = restored;
-        for plan in restoring.take_unfit(until) {
-            self.appender.collated(Collated::Ended { shape: plan, why: EndReason::TableChanged });
-        }
+        self.appender.ended(&restoring.take_unfit(until), EndReason::TableChanged);
         restoring.each_transaction(|xid, changes| {
             if visibility.contains(xid) {
                 rows.iter_mut().for_each(|(name, counts)| count(name, changes, -1, counts));
@@ -402,11 +395,7 @@ impl Lane {
                     "a snapshot and the stream do not agree: shapes with subqueries end"
                 );
                 self.members.tidy();
-                for plan in restoring.plans.drain(..) {
-                    let why = EndReason::TableChanged;
-                    self.appender.collated(Collated::Ended { shape: plan.id, why });
-                }
-                return;
+                return self.appender.ended(&restoring.take_all(), EndReason::TableChanged);
             }
         }
         restoring.plans.drain(..).for_each(|plan| self.members.add(plan));
@@ -459,7 +448,7 @@ impl Restoring {
 
     /// The shapes for which nobody can go back: a table was emptied or altered before the snapshot may
     /// have been taken.
-    fn take_unfit(&mut self, until: Lsn) -> BTreeSet<ShapeId> {
+    fn take_unfit(&mut self, until: Lsn) -> Vec<ShapeId> {
         let (mut reached, mut unfit) = (Lsn::ZERO, BTreeSet::new());
         for streamed in self.stream() {
             match streamed {
@@ -479,6 +468,10 @@ impl Restoring {
             }
         }
         self.plans.retain(|plan| !unfit.contains(&plan.id));
-        unfit
+        unfit.into_iter().collect()
+    }
+
+    fn take_all(&mut self) -> Vec<ShapeId> {
+        self.plans.drain(..).map(|plan| plan.id).collect()
     }
 }

@@ -17,7 +17,7 @@ use super::logs::ShapeLogs;
 use super::postings::{News, PostingWriter};
 use super::scale::{Load, Scale};
 use crate::frame::FrameError;
-use crate::limits::COLLATED_IN_FLIGHT_MAX;
+use crate::limits::{COLLATED_IN_FLIGHT_MAX, SHAPES_PER_BATCH_MAX};
 use crate::shapes::visibility::Seen;
 
 /// What the appender is told.
@@ -103,6 +103,13 @@ impl AppenderHandle {
         answer.await.map(|_| ()).map_err(|_| AppenderClosed)
     }
 
+    /// From a plain thread: shapes have ended, of which some are told at a time.
+    pub fn ended(&self, shapes: &[ShapeId], why: EndReason) {
+        for some in shapes.chunks(SHAPES_PER_BATCH_MAX) {
+            self.collated(Collated::Ended { shapes: some.to_vec(), why });
+        }
+    }
+
     /// Everything before `position` is in the logs.
     pub async fn pass(&self, position: Lsn) -> Result<(), AppenderClosed> {
         let passed = Command::Collated(Collated::Position(position), self.scale.nothing());
@@ -117,6 +124,16 @@ impl AppenderHandle {
     }
 }
 
+impl Command {
+    /// What shares one write is counted in these: most are one.
+    fn weight(&self) -> usize {
+        match self {
+            Command::Collated(Collated::Ended { shapes, .. }, _) => shapes.len(),
+            _ => 1,
+        }
+    }
+}
+
 /// How many postings a message holds.
 fn postings(collated: &Collated) -> usize {
     match collated {
@@ -127,8 +144,8 @@ fn postings(collated: &Collated) -> usize {
     }
 }
 
-/// The stream has ended a shape; the logs that know.
-pub type Ended = (ShapeId, EndReason, Arc<ShapeLogs>);
+/// The stream has ended shapes, some at a time; the logs that know.
+pub type Ended = (Vec<ShapeId>, EndReason, Arc<ShapeLogs>);
 
 /// The appender's own side.
 pub struct Appender {
@@ -191,8 +208,11 @@ impl Appender {
 
     /// What has queued up shares one write.
     pub(crate) fn turn(&mut self) -> Result<(), FrameError> {
-        for _ in 1..COLLATED_IN_FLIGHT_MAX {
-            let Ok(command) = self.commands.try_recv() else { break };
+        let mut room = COLLATED_IN_FLIGHT_MAX;
+        while room > 0
+            && let Ok(command) = self.commands.try_recv()
+        {
+            room = room.saturating_sub(command.weight());
             self.take(command)?;
         }
         self.publish()
@@ -245,7 +265,7 @@ impl Appender {
                     log.install(after);
                 }
             }
-            Collated::Ended { shape, why } => self.end(shape, why),
+            Collated::Ended { shapes, why } => self.end(shapes, why),
         }
         Ok(())
     }
@@ -323,19 +343,19 @@ impl Appender {
     fn keeps_promises(&mut self, log: &ShapeLog, brought: &Brought) -> bool {
         let broken = brought.breaks_promise();
         if broken {
-            self.end(log.shape(), EndReason::TableChanged);
+            self.end(vec![log.shape()], EndReason::TableChanged);
         }
         !broken
     }
 
-    fn end(&mut self, shape: ShapeId, why: EndReason) {
-        self.file.append_ended(&[shape]);
-        self.logs.tell_end();
-        self.open.remove(&shape);
-        // What is not published yet finds the log closed.
-        self.logs.remove(shape, why);
+    fn end(&mut self, shapes: Vec<ShapeId>, why: EndReason) {
+        self.file.append_ended(&shapes);
+        self.logs.tell_ends(shapes.len());
+        shapes.iter().for_each(|shape| _ = self.open.remove(shape));
+        // What is not published yet finds the logs closed.
+        self.logs.remove(&shapes, why);
         // Nobody listening means that the process is ending.
-        let _ = self.ended.send((shape, why, Arc::clone(&self.logs)));
+        let _ = self.ended.send((shapes, why, Arc::clone(&self.logs)));
     }
 
     fn publish(&mut self) -> Result<(), FrameError> {

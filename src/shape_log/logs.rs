@@ -62,8 +62,8 @@ impl ShapeLogs {
         self.ends.0.load(Ordering::Acquire)
     }
 
-    pub(super) fn tell_end(&self) {
-        self.ends.0.fetch_add(1, Ordering::AcqRel);
+    pub(super) fn tell_ends(&self, shapes: usize) {
+        self.ends.0.fetch_add(shapes as u64, Ordering::AcqRel);
     }
 
     /// Of how many of those the catalogue knows: the first ones.
@@ -72,9 +72,9 @@ impl ShapeLogs {
         self.ends.1.load(Ordering::Acquire)
     }
 
-    /// The catalogue knows of one more.
-    pub fn settle_end(&self) {
-        self.ends.1.fetch_add(1, Ordering::AcqRel);
+    /// The catalogue knows of so many more.
+    pub fn settle_ends(&self, shapes: usize) {
+        self.ends.1.fetch_add(shapes as u64, Ordering::AcqRel);
     }
 
     pub(super) fn set_durable(&self, lsn: Lsn) {
@@ -86,10 +86,13 @@ impl ShapeLogs {
         self.logs.write().unwrap_or_else(|e| e.into_inner()).insert(log);
     }
 
-    /// Ends a log.
-    pub fn remove(&self, shape: ShapeId, why: EndReason) {
-        let log = self.logs.write().unwrap_or_else(|e| e.into_inner()).remove(shape);
-        if let Some(log) = log {
+    /// Ends some logs.
+    pub fn remove(&self, shapes: &[ShapeId], why: EndReason) {
+        let removed: Vec<Arc<ShapeLog>> = {
+            let mut logs = self.logs.write().unwrap_or_else(|e| e.into_inner());
+            shapes.iter().filter_map(|shape| logs.remove(*shape)).collect()
+        };
+        for log in removed {
             log.close(why);
             self.note_given_up();
         }

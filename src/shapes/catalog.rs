@@ -3,9 +3,9 @@
 //! What shapes have in common is written once: tables, time zones, templates, the forms of filters. Records
 //! refer to them by number.
 
+use std::collections::BTreeMap;
 #[cfg(test)]
 use std::collections::HashSet;
-use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -24,14 +24,14 @@ use crate::replication::rewrites::Note;
 use crate::shape_log::{BatchPlace, LogPoint, ShapeLog};
 use crate::shared_call::SharedCall;
 use crate::storage::StorageHandle;
-use forms::Forms;
 use found::Found;
+use numbers::Numbers;
 
 pub use found::Recovered;
 
 mod compact;
-mod forms;
 mod found;
+mod numbers;
 
 mod kind {
     pub const SHAPE: u8 = 1;
@@ -158,8 +158,8 @@ struct State {
     /// What the file has already, by number.
     tables: BTreeMap<u32, Arc<TableSchema>>,
     zones: BTreeMap<u32, Arc<Zone>>,
-    templates: HashMap<(u32, Definition), u32>,
-    forms: Forms,
+    templates: Numbers<(u32, Definition)>,
+    forms: Numbers<(u32, String)>,
     /// Numbers above all that were given.
     next_table: u32,
     next_zone: u32,
@@ -256,8 +256,8 @@ impl Catalog {
             path: path.to_owned(),
             tables: BTreeMap::new(),
             zones: BTreeMap::new(),
-            templates: HashMap::new(),
-            forms: Forms::default(),
+            templates: Numbers::default(),
+            forms: Numbers::default(),
             next_table: 0,
             next_zone: 0,
             next_template: templates.last_key_value().map_or(0, |(last, _)| last + 1),
@@ -344,9 +344,9 @@ impl Catalog {
 
     /// Forgets shapes; durable when it returns.
     pub async fn remove_all(&self, shapes: &[ShapeId]) -> Result<(), FrameError> {
-        for shape in shapes {
-            self.append(|_, file| _ = file.append(kind::REMOVED, &[&json(shape)]));
-        }
+        self.append(|_, file| {
+            shapes.iter().for_each(|shape| _ = file.append(kind::REMOVED, &[&json(shape)]));
+        });
         self.sync().await
     }
 
@@ -427,8 +427,8 @@ impl State {
     /// The number of a template, which is written once.
     fn template(&mut self, template: &Template, file: &mut FrameFile) -> u32 {
         let table = self.table(template.table(), file);
-        if let Some(number) = self.templates.get(&(table, template.definition.clone())) {
-            return *number;
+        if let Some(number) = self.templates.number(table, &template.definition) {
+            return number;
         }
         let number = self.next_template;
         self.next_template += 1;
@@ -464,7 +464,7 @@ impl State {
         let StoredForm { template, text, example, tables, zones } = form.clone();
         let tables = tables.iter().map(|table| self.table(table, file)).collect();
         let zones = zones.values().map(|zone| self.zone(zone, file)).collect();
-        self.forms.insert(template, text.clone(), number);
+        self.forms.insert((template, text.clone()), number);
         let record = FormRecord { number, template, text, example, tables, zones };
         file.append(kind::FORM, &[&json(&record)]);
     }

@@ -79,13 +79,17 @@ pub async fn evict(registry: &Arc<Registry>, limits: ShapeLimits) {
     }
 }
 
+/// The handles of the first ones, where there are too many to be told one by one.
+pub(super) fn first_of_many(shapes: &[Arc<Shape>]) -> Option<String> {
+    let handles = shapes.iter().take(NAMED_MAX).map(|one| one.handle());
+    (shapes.len() > NAMED_MAX).then(|| handles.collect::<Vec<_>>().join(" "))
+}
+
 /// With how many of them, the first ones, were idle for too long. Not while they are looked for: whoever reads what is
 /// said may be slow, and the registry is held then.
 fn say(evicted: &[Arc<Shape>], expired: usize) {
-    if evicted.len() > NAMED_MAX {
-        let handles: Vec<String> = evicted.iter().take(NAMED_MAX).map(|one| one.handle()).collect();
-        let (first, shapes) = (handles.join(" "), evicted.len());
-        return tracing::info!(shapes, expired, first, "shapes evicted");
+    if let Some(first) = first_of_many(evicted) {
+        return tracing::info!(shapes = evicted.len(), expired, first, "shapes evicted");
     }
     for (at, shape) in evicted.iter().enumerate() {
         let (handle, table, idle) = (shape.handle(), &shape.table().name, shape.idle());

@@ -17,6 +17,9 @@ use brooklet_dataflows::pieces::Pieces;
 /// So many more filters, and one piece of all is looked through for those that are gone.
 const TIDIED_AFTER: usize = 256;
 
+/// So much may be said of filters before it is asked whether it is of those that are gone.
+const USES_KEPT: usize = 16;
+
 /// A table, and columns of it.
 type Inner = (u32, Box<[usize]>);
 
@@ -34,6 +37,12 @@ pub struct Uses {
 }
 
 impl Uses {
+    /// How much is said: each harmless ALTER of a subquery's table makes it one more.
+    fn size(&self) -> usize {
+        let inner: usize = self.inner.values().map(Vec::len).sum();
+        self.reads.len() + inner + self.zones.len()
+    }
+
     fn add(&mut self, form: &Form) {
         if !self.reads.contains(form.columns()) {
             self.reads.insert(form.columns().into());
@@ -71,6 +80,8 @@ struct State {
     uses: Uses,
     /// The same of those that are there now, while they are counted again.
     counted: Option<Uses>,
+    /// How much they were when they were counted the last time.
+    size: usize,
     /// How many have come since the last tidying, and which piece is next.
     come: usize,
     next: usize,
@@ -103,6 +114,17 @@ impl Forms {
         self.state().uses.clone()
     }
 
+    /// The same where what is said has become twice as much: so it stays in proportion to what is so.
+    pub(super) fn recount_if_grown(&self) {
+        let grown = {
+            let state = self.state();
+            state.uses.size() > USES_KEPT.max(2 * state.size)
+        };
+        if grown {
+            self.recount();
+        }
+    }
+
     /// Looks at every one again, so that nothing is said of those that are gone.
     pub(super) fn recount(&self) {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
@@ -110,9 +132,10 @@ impl Forms {
         for piece in 0.. {
             // Others come in between, and are counted when they come.
             let mut state = self.state();
-            let State { known, counted, uses, .. } = &mut *state;
+            let State { known, counted, uses, size, .. } = &mut *state;
             let Some(forms) = known.piece(piece) else {
                 *uses = counted.take().unwrap_or_default();
+                *size = uses.size();
                 return;
             };
             let Some(counted) = counted else { return };

@@ -51,7 +51,8 @@ pub async fn reconcile(registry: &Arc<Registry>) -> Result<(), DatabaseError> {
         let now = found.get(&oid).filter(|_| !out.contains(&oid));
         let wrong = wrong(registry, oid, &templates, |template, read| {
             now.is_some_and(|now| now.keeps(template, read))
-        });
+        })
+        .await;
         if let Some(shape) = wrong.first() {
             let name = &shape.table().name;
             tracing::warn!(table = %name, shapes = wrong.len(), "the table changed behind the stream: its shapes end");
@@ -66,7 +67,7 @@ pub async fn reconcile(registry: &Arc<Registry>) -> Result<(), DatabaseError> {
         let now = found.get(&table.oid).filter(|_| !out.contains(&table.oid));
         now.is_some_and(|now| now.keeps_read(table, read))
     };
-    let suspects = wrong_inside(registry, right);
+    let suspects = wrong_inside(registry, right).await;
     // With another look: what was asked for since the first one may know tables that are newer.
     if crate::members::load::reconcile(registry, &suspects, &out).await {
         out.into_iter().for_each(|oid| workshop.publication.ended(oid));
@@ -92,7 +93,7 @@ async fn end_unfinished(registry: &Arc<Registry>, out: &HashSet<u32>) {
 
 /// The finished shapes of a table that are not `right` any more, which is asked of a template and the columns that a
 /// filter reads. Single shapes are looked at only where something changed, and only the table's own.
-pub(crate) fn wrong(
+pub(crate) async fn wrong(
     registry: &Registry,
     table: u32,
     templates: &[Arc<Template>],
@@ -102,11 +103,12 @@ pub(crate) fn wrong(
         let uses = template.uses();
         !right(template, &[]) || uses.reads.iter().any(|read| !right(template, read))
     };
-    look_at(registry, table, templates, changed, |shape| !right(&shape.template, shape.plan.read()))
+    let wrong = |shape: &Shape| !right(&shape.template, shape.plan.read());
+    look_at(registry, table, templates, changed, wrong).await
 }
 
 /// The same for tables of subqueries, as they were, and the columns that are read of them.
-pub(crate) fn wrong_inside(
+pub(crate) async fn wrong_inside(
     registry: &Registry,
     right: impl Fn(&TableSchema, &[usize]) -> bool,
 ) -> Vec<Arc<Shape>> {
@@ -121,12 +123,16 @@ pub(crate) fn wrong_inside(
         });
         wrong
     };
-    let all = by_table(registry).into_iter();
-    all.flat_map(|(table, of_it)| look_at(registry, table, &of_it, changed, wrong)).collect()
+    let mut all = Vec::new();
+    for (table, templates) in by_table(registry) {
+        templates.iter().for_each(|template| template.recount_if_grown());
+        all.extend(look_at(registry, table, &templates, changed, wrong).await);
+    }
+    all
 }
 
 /// The finished shapes of a table that are `wrong`, if one of its templates may have such.
-fn look_at(
+async fn look_at(
     registry: &Registry,
     table: u32,
     templates: &[Arc<Template>],
@@ -137,7 +143,7 @@ fn look_at(
     if suspects.is_empty() {
         return Vec::new();
     }
-    let found = registry.of_table(table, |shape| shape.is_complete() && wrong(shape));
+    let found = registry.of_table(table, |shape| shape.is_complete() && wrong(shape)).await;
     if found.is_empty() {
         // It was one that is gone, then; not again at every look.
         suspects.iter().for_each(|template| template.recount());
@@ -171,10 +177,11 @@ pub async fn reconcile_zones(registry: &Arc<Registry>) -> Result<(), DatabaseErr
         let suspect = |template: &Template| {
             template.uses().zones.iter().any(|(name, zone)| other((name, zone)))
         };
-        wrong.extend(look_at(registry, table, &templates, suspect, |shape| {
+        let other = |shape: &Shape| {
             let predicate = shape.plan.predicate.as_ref();
             predicate.is_some_and(|one| one.form().zones().iter().any(other))
-        }));
+        };
+        wrong.extend(look_at(registry, table, &templates, suspect, other).await);
     }
     if !wrong.is_empty() {
         tracing::warn!(
@@ -201,10 +208,11 @@ pub async fn reconcile_mathematics(registry: &Arc<Registry>) -> Result<(), Datab
     let mut wrong = Vec::new();
     for (table, templates) in by_table(registry) {
         let suspect = |template: &Template| !template.uses().functions.are_among(alike);
-        wrong.extend(look_at(registry, table, &templates, suspect, |shape| {
+        let other = |shape: &Shape| {
             let predicate = shape.plan.predicate.as_ref();
             predicate.is_some_and(|one| !one.form().mathematics().are_among(alike))
-        }));
+        };
+        wrong.extend(look_at(registry, table, &templates, suspect, other).await);
     }
     if !wrong.is_empty() {
         tracing::warn!(

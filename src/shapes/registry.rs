@@ -1,6 +1,6 @@
 //! Which shapes exist, by question and by handle.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use super::base::{Base, SnapshotState};
 use super::create::{self, CreateError, Workshop};
 use super::definition::Defined;
+use super::evict::first_of_many;
 use super::fold;
 use super::handle::Handle;
 use super::maps::{Asked, Maps, WALKED_AT_ONCE};
@@ -243,19 +244,21 @@ impl Registry {
         page
     }
 
-    /// Those of a table, complete or not, that are wanted. Shapes that come meanwhile may be missing. Those of other
-    /// tables are not looked at.
-    #[must_use]
-    pub fn of_table(&self, table: u32, wanted: impl Fn(&Arc<Shape>) -> bool) -> Vec<Arc<Shape>> {
-        let mut found: HashMap<ShapeId, Arc<Shape>> = HashMap::new();
+    /// Those of a table, complete or not, that are wanted, in order. Shapes that come meanwhile may be missing. Those of
+    /// other tables are not looked at. Other tasks come in between, since there may be a million.
+    pub async fn of_table(
+        &self,
+        table: u32,
+        wanted: impl Fn(&Arc<Shape>) -> bool,
+    ) -> Vec<Arc<Shape>> {
+        let mut found: BTreeMap<ShapeId, Arc<Shape>> = BTreeMap::new();
         for piece in 0.. {
             let Some(shapes) = self.state().maps.of_table(table, piece) else { break };
             // One may be seen twice.
             found.extend(shapes.into_iter().filter(&wanted).map(|shape| (shape.id(), shape)));
+            tokio::task::yield_now().await;
         }
-        let mut found: Vec<Arc<Shape>> = found.into_values().collect();
-        found.sort_unstable_by_key(|shape| shape.id());
-        found
+        found.into_values().collect()
     }
 
     /// As [`Registry::finished`], of those with subqueries.
@@ -336,14 +339,19 @@ impl Registry {
         self: Arc<Registry>,
         mut ended: mpsc::UnboundedReceiver<crate::shape_log::Ended>,
     ) {
-        let mut ends = Vec::new();
-        // A TRUNCATE ends all shapes of a table at once: they share an fsync.
-        while ended.recv_many(&mut ends, SHAPES_PER_BATCH_MAX).await > 0 {
-            let ids: Vec<ShapeId> = ends.iter().map(|(id, ..)| *id).collect();
-            let left = ends.iter().filter_map(|(id, why, _)| self.leave(*id, *why));
-            let left: Vec<Arc<Shape>> = left.collect();
+        while let Some((mut ids, why, logs)) = ended.recv().await {
+            let mut left = self.leave(&ids, why);
+            let mut ends = vec![(logs, ids.len())];
+            // What ends one by one shares an fsync as what ends together does.
+            while ids.len() < SHAPES_PER_BATCH_MAX
+                && let Ok((more, why, logs)) = ended.try_recv()
+            {
+                left.extend(self.leave(&more, why));
+                ends.push((logs, more.len()));
+                ids.extend(more);
+            }
             self.forget_records(&ids).await;
-            ends.drain(..).for_each(|(_, _, logs)| logs.settle_end());
+            ends.iter().for_each(|(logs, count)| logs.settle_ends(*count));
             left.iter().for_each(|shape| self.release(shape));
             // The dataflow knows, unless the end was noticed behind it. Of those that have left otherwise it is told.
             self.tell(&left).await;
@@ -352,27 +360,36 @@ impl Registry {
 
     /// Tells those who maintain shapes that these have ended. Fails only when the process is ending.
     async fn tell(&self, shapes: &[Arc<Shape>]) {
-        let event =
-            |shape: &Arc<Shape>| Event::RemoveShape { shape: shape.id(), table: shape.table().oid };
+        let event = |shape: &Arc<Shape>| Event::RemoveShape(Arc::clone(&shape.plan));
         _ = self.workshop.engine.send(shapes.iter().map(event).collect()).await;
         self.workshop.members.remove(shapes.iter().map(|shape| shape.id()).collect()).await;
     }
 
-    /// Nobody finds it any more.
-    fn leave(&self, id: ShapeId, why: EndReason) -> Option<Arc<Shape>> {
-        let shape = self.take_out(&mut self.state(), id)?;
-        tracing::info!(handle = shape.handle(), table = %shape.table().name, ?why, "shape ended");
-        if why == EndReason::TableChanged {
-            self.workshop.schemas.forget(&shape.table().name);
+    /// Nobody finds them any more.
+    fn leave(&self, ids: &[ShapeId], why: EndReason) -> Vec<Arc<Shape>> {
+        let left: Vec<Arc<Shape>> = {
+            let mut state = self.state();
+            ids.iter().filter_map(|id| self.take_out(&mut state, *id)).collect()
+        };
+        match first_of_many(&left) {
+            Some(first) => tracing::info!(shapes = left.len(), first, ?why, "shapes ended"),
+            None => left.iter().for_each(|shape| {
+                let (handle, table) = (shape.handle(), &shape.table().name);
+                tracing::info!(handle, %table, ?why, "shape ended");
+            }),
         }
-        Some(shape)
+        if why == EndReason::TableChanged {
+            let tables: HashSet<_> = left.iter().map(|shape| &shape.table().name).collect();
+            tables.into_iter().for_each(|table| self.workshop.schemas.forget(table));
+        }
+        left
     }
 
     /// Ends the shapes of tables whose partitions are no longer theirs, as long as it runs. Those
     /// that were made since are right.
     pub async fn follow_stale(self: Arc<Registry>, mut stale: mpsc::UnboundedReceiver<Stale>) {
         while let Some(Stale { table, generation }) = stale.recv().await {
-            let shapes = self.of_table(table, |shape| shape.generation() < generation);
+            let shapes = self.of_table(table, |shape| shape.generation() < generation).await;
             if let Some(shape) = shapes.first() {
                 let name = &shape.table().name;
                 tracing::warn!(table = %name, shapes = shapes.len(), "partitions were attached, detached or dropped: the table's shapes end");
@@ -410,9 +427,9 @@ impl Registry {
             some.iter().for_each(|shape| shape.log.leave());
             let ids: Vec<ShapeId> = some.iter().map(|shape| shape.id()).collect();
             self.forget_records(&ids).await;
+            self.workshop.logs.remove(&ids, EndReason::Removed);
+            self.workshop.members.logs.remove(&ids, EndReason::Removed);
             for shape in some {
-                self.workshop.logs.remove(shape.id(), EndReason::Removed);
-                self.workshop.members.logs.remove(shape.id(), EndReason::Removed);
                 shape.log.close(EndReason::Removed);
                 self.release(shape);
             }

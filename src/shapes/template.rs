@@ -88,6 +88,11 @@ impl Template {
         self.forms.recount();
     }
 
+    /// The same where much more is said than was so the last time.
+    pub fn recount_if_grown(&self) {
+        self.forms.recount_if_grown();
+    }
+
     /// Lets a filter share its form with the template's other shapes.
     fn share(&self, predicate: &mut Predicate) {
         let form = self.forms.share(predicate.form());

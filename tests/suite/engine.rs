@@ -191,6 +191,8 @@ async fn shapes_with_subqueries_are_shown_among_the_others() {
     let found = found.unwrap_or_else(|| panic!("no set in {engine}"));
     let counts = ["shapes", "candidates", "matches"].map(|key| found[key].as_u64());
     assert_eq!(counts, [Some(4), Some(1), Some(1)], "{engine}");
+    let took = |of: &serde_json::Value, key| of[key].as_u64().is_some_and(|time| time > 0);
+    assert!(took(found, "candidate_ns") && took(&tables[0], "transaction_ns"), "{engine}");
 }
 
 #[tokio::test]

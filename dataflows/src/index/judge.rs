@@ -5,7 +5,7 @@
 //! of their filters without constants of their own, is asked once for each row.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use brooklet_sql::{Form, Predicate, Row, Truth};
 
@@ -36,9 +36,7 @@ impl ShapeIndex {
             if let Some((key, asked)) = counted
                 && let Some(kind) = table.kinds.get_mut(key)
             {
-                kind.candidates += asked.candidates;
-                kind.matches += asked.matches;
-                kind.timed.merge(asked.timed);
+                kind.note(&asked);
             }
         };
         for plan in candidates {
@@ -62,16 +60,23 @@ impl ShapeIndex {
         }
         count(counted);
         begun.into_iter().for_each(|begun| table.timed.add(begun.elapsed()));
-        count_asked(candidates.len(), matches);
+        count_asked(candidates.len() as u64, matches);
     }
 }
 
 /// Candidates of one kind, one after the other.
 #[derive(Default)]
-struct Asked {
-    candidates: u64,
-    matches: u64,
-    timed: Timed,
+pub(crate) struct Asked {
+    pub(crate) candidates: u64,
+    pub(crate) matches: u64,
+    pub(super) timed: Timed,
+}
+
+impl Asked {
+    /// So many of them, all together, were asked for so long.
+    pub(crate) fn took(&mut self, shapes: usize, time: Duration) {
+        self.timed.add_all(shapes as u64, time);
+    }
 }
 
 /// What has been found out about this change's rows.

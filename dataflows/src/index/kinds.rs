@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use brooklet_sql::Form;
 
-use super::UseKey;
+use super::judge::Asked;
 use super::timed::Timed;
 use crate::hashing::Hashing;
 use crate::pieces::Pieces;
 use crate::plan::{Selection, ShapePlan};
 
 /// Where a selection and a form are in memory; a [`Kind`] keeps them there.
-pub(super) type KindKey = (usize, usize);
+pub(crate) type KindKey = (usize, usize);
 
 /// Shapes that differ in constants only.
 pub(super) struct Kind {
@@ -52,18 +52,19 @@ impl Kind {
         }
     }
 
+    pub(super) fn note(&mut self, asked: &Asked) {
+        self.candidates += asked.candidates;
+        self.matches += asked.matches;
+        self.timed.merge(asked.timed);
+    }
+
     pub(super) fn key(&self) -> KindKey {
         let form = self.form.as_ref().map(|form| Arc::as_ptr(form).addr());
         (Arc::as_ptr(&self.selection).addr(), form.unwrap_or_default())
     }
-
-    pub(super) fn uses(&self) -> UseKey {
-        let read = self.form.as_ref().map_or(&[][..], |form| form.columns());
-        (Arc::as_ptr(&self.selection).addr(), read.into())
-    }
 }
 
-pub(super) fn kind_key(plan: &ShapePlan) -> KindKey {
+pub(crate) fn kind_key(plan: &ShapePlan) -> KindKey {
     let form = plan.predicate.as_ref().map(|predicate| Arc::as_ptr(predicate.form()).addr());
     (Arc::as_ptr(&plan.selection).addr(), form.unwrap_or_default())
 }

@@ -40,6 +40,10 @@ pub struct TableView {
     pub change_ns: Option<u64>,
     #[serde(skip)]
     timed: Timed,
+    /// What a transaction took that concerned shapes with subqueries, in nanoseconds: the mean of all.
+    pub transaction_ns: Option<u64>,
+    #[serde(skip)]
+    transactions: Timed,
     /// Its filters, those with most shapes first.
     pub templates: Vec<TemplateView>,
     /// How many more there are.
@@ -66,7 +70,8 @@ pub struct TemplateView {
     pub candidates: u64,
     /// How often it was concerned.
     pub matches: u64,
-    /// What it took to ask one of them about a change, in nanoseconds: the mean over one change in 64.
+    /// What it took to ask one of them about a change, in nanoseconds: the mean over one change in 64. With subqueries,
+    /// about a transaction: the mean over all.
     pub candidate_ns: Option<u64>,
     #[serde(skip)]
     timed: Timed,
@@ -136,6 +141,8 @@ impl TableView {
         self.changes = self.changes.max(other.changes);
         self.timed.merge(other.timed);
         self.change_ns = self.timed.mean();
+        self.transactions.merge(other.transactions);
+        self.transaction_ns = self.transactions.mean();
         self.forms_left_out += other.forms_left_out;
     }
 }
@@ -226,6 +233,8 @@ fn view_table(table: &TableShapes) -> Option<TableView> {
         changes: table.changes,
         change_ns: table.timed.mean(),
         timed: table.timed,
+        transaction_ns: table.transactions.mean(),
+        transactions: table.transactions,
         templates,
         templates_left_out,
         forms_left_out,

@@ -308,19 +308,32 @@ impl Members {
     pub fn remove(&mut self, shape: ShapeId) -> bool {
         let Some(held) = self.shapes.remove(&shape) else { return false };
         self.kinds.remove(&held.plan);
-        self.leave(Asker::Shape(shape), held.source, &held.filter, held.way.as_ref());
+        let (filter, way) = (&held.filter, held.way.as_ref());
+        if let Some(store) = self.stores.get_mut(&held.source) {
+            store.leave(Asker::Shape(shape), &held.plan, filter, way);
+        }
+        self.let_go_of(Asker::Shape(shape), held.source, filter, way);
         true
     }
 
-    fn leave(&mut self, asker: Asker, source: StoreId, filter: &Filter, way: Option<&MemberWay>) {
-        if let Some(store) = self.stores.get_mut(&source) {
-            store.leave(asker, filter, way);
-        }
+    /// Of what somebody needed who has left its store.
+    fn let_go_of(
+        &mut self,
+        asker: Asker,
+        source: StoreId,
+        filter: &Filter,
+        way: Option<&MemberWay>,
+    ) {
         self.let_go(source);
         for set in self.sets.leave(asker, filter, way) {
             if let Some(selected) = self.sets.remove(set) {
                 let (source, way) = (selected.source, selected.way.as_ref());
-                self.leave(Asker::Set(set), source, &selected.filter, way);
+                let (table, filter) = (&selected.membership.subquery.table, &selected.filter);
+                if let Some(store) = self.stores.get_mut(&source) {
+                    let plan = store.plan(u64::from(set.0), table, filter);
+                    store.leave(Asker::Set(set), &plan, filter, way);
+                }
+                self.let_go_of(Asker::Set(set), source, filter, way);
             }
         }
     }

@@ -149,12 +149,18 @@ impl Store {
     }
 
     /// The opposite of [`Store::enter`], and of the links and indexes of a filter.
-    pub(super) fn leave(&mut self, asker: Asker, filter: &Filter, way: Option<&MemberWay>) {
+    pub(super) fn leave(
+        &mut self,
+        asker: Asker,
+        plan: &ShapePlan,
+        filter: &Filter,
+        way: Option<&MemberWay>,
+    ) {
         let (access, ways) = (access(filter), ways(filter));
         let by = way.map_or(&access, |way| &way.rest);
         match asker {
-            Asker::Set(id) => self.sets.remove_by(ShapeId(u64::from(id.0)), Some(by)),
-            Asker::Shape(id) => self.shapes.remove_by(id, Some(by)),
+            Asker::Set(_) => self.sets.remove_by(plan, Some(by)),
+            Asker::Shape(_) => self.shapes.remove_by(plan, Some(by)),
         };
         for (_, membership, test) in filter.tests() {
             self.kept.release(test.index);

@@ -5,6 +5,7 @@
 //! misses a row that entered or left.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use brooklet_sql::{MemberKey, Row};
 
@@ -15,6 +16,7 @@ use super::sets::{Asker, SetId, Sets};
 use super::store::StoreId;
 use super::{Held, MemberNews, Members, Missing};
 use crate::change::Change;
+use crate::index::{Asked, KindKey, kind_key};
 use crate::plan::{ShapeId, ShapePlan};
 use crate::posting::Posting;
 use crate::verdict::{Verdict, count_asked, judge};
@@ -76,27 +78,63 @@ impl Members {
         changes: &[Change],
         last_op: u64,
     ) -> Result<Vec<MemberNews>, Missing> {
+        let begun = Instant::now();
         let changed = self.keep_up(changes)?;
         let mut moves = Moves::default();
         self.bring_up_to_date(&changed, &mut moves);
         self.find_moved(None, &mut moves);
         self.find_shapes(changes, &mut moves);
-        let mut news = Vec::new();
-        for (shape, concern) in &moves.shapes {
-            let Some(held) = self.shapes.get(shape) else { continue };
-            let net = changed.get(&held.source).map(|changed| &changed.net);
-            let one = self.shape(held, changes, (concern, &moves.busy), net, last_op);
-            if let Some(store) = self.stores.get_mut(&held.source) {
-                store.shapes.note(&held.plan, concern.own.len(), one.own.len());
-            }
-            count_asked(concern.own.len(), one.own.len());
-            if !one.own.is_empty() || !one.moved.is_empty() {
-                news.push(one);
-            }
-        }
+        let mut concerned: BTreeSet<StoreId> = changed.keys().copied().collect();
+        let news = self.ask(changes, &changed, &moves, last_op, &mut concerned);
         self.sets.close();
         self.stores.values_mut().for_each(|store| store.kept.give_back());
+        let took = begun.elapsed();
+        for store in concerned {
+            if let Some(store) = self.stores.get_mut(&store) {
+                store.shapes.note_transaction(store.name.table, took);
+            }
+        }
         Ok(news)
+    }
+
+    /// Asks the shapes, those of one kind together: the clock is looked at once for a kind, not for each of them.
+    fn ask(
+        &mut self,
+        changes: &[Change],
+        changed: &BTreeMap<StoreId, Changed>,
+        moves: &Moves,
+        last_op: u64,
+        concerned: &mut BTreeSet<StoreId>,
+    ) -> Vec<MemberNews> {
+        let held = |(shape, concern)| {
+            let held = self.shapes.get(shape)?;
+            Some(((held.source, kind_key(&held.plan)), held, concern))
+        };
+        let mut all: Vec<((StoreId, KindKey), &Held, &Concern)> =
+            moves.shapes.iter().filter_map(held).collect();
+        all.sort_by_key(|(kind, ..)| *kind);
+        let mut news = Vec::new();
+        for kind in all.chunk_by(|one, other| one.0 == other.0) {
+            let [((source, _), first, _), ..] = kind else { continue };
+            let (begun, mut asked) = (Instant::now(), Asked::default());
+            let net = changed.get(source).map(|changed| &changed.net);
+            for (_, held, concern) in kind {
+                let one = self.shape(held, changes, (concern, &moves.busy), net, last_op);
+                asked.candidates += concern.own.len() as u64;
+                asked.matches += one.own.len() as u64;
+                if !one.own.is_empty() || !one.moved.is_empty() {
+                    news.push(one);
+                }
+            }
+            asked.took(kind.len(), begun.elapsed());
+            count_asked(asked.candidates, asked.matches);
+            if let Some(store) = self.stores.get_mut(source) {
+                store.shapes.note(&first.plan, &asked);
+            }
+            concerned.insert(*source);
+        }
+        news.sort_unstable_by_key(|one| one.shape);
+        news
     }
 
     /// Keeps what the transaction leaves.

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, mpsc as threads};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
@@ -21,6 +22,7 @@ use crate::shapes::handle::Handle;
 use crate::shapes::partitions::Stale;
 use crate::shapes::reconcile::{wrong, wrong_inside};
 use crate::shapes::registry::Registry;
+use crate::shapes::template::Template;
 use crate::shapes::visibility::Visibility;
 use crate::shapes::{Defined, Shape};
 use crate::storage::tests::faulty::Faulty;
@@ -51,11 +53,10 @@ impl Many {
         many
     }
 
-    fn add(&mut self, table: usize, complete: bool) -> Arc<Shape> {
-        let id = self.next;
-        self.next += 1;
+    /// What a shape would be, so many columns having been added to its subquery's table.
+    fn defined(&self, table: usize, id: u64, added: usize) -> Defined {
         let name = RelationName { schema: "public".into(), table: format!("t{table}") };
-        let inner = schema(inner_of(table), 0);
+        let inner = schema(inner_of(table), added);
         let text = match id % 2 {
             0 => format!("n > {id}"),
             _ => format!("n IN (SELECT id FROM {} WHERE n > {id})", inner.name.table),
@@ -65,6 +66,13 @@ impl Many {
         let tables = Tables::from([(inner.name.clone(), inner)]);
         let mut defined = Defined::new(schema(table, 0), &tables, asked).unwrap();
         self.life.registry.templates().share(&mut defined);
+        defined
+    }
+
+    fn add(&mut self, table: usize, complete: bool) -> Arc<Shape> {
+        let id = self.next;
+        self.next += 1;
+        let defined = self.defined(table, id, 0);
         let log = Arc::new(ShapeLog::new(ShapeId(id), 300));
         self.life.shop.logs.insert(&log);
         let stage = match complete {
@@ -95,13 +103,14 @@ impl Many {
         let registry = &self.life.registry;
         let mut templates = registry.templates().all();
         templates.retain(|template| template.table().oid == table);
-        wrong(registry, table, &templates, |_, read| all || read.is_empty()).len()
+        let right = |_: &Template, read: &[usize]| all || read.is_empty();
+        self.run(wrong(registry, table, &templates, right)).len()
     }
 
     /// The table of the subqueries that shapes of a table have is wrong.
     fn reconcile_inner(&self, table: usize) -> Vec<Arc<Shape>> {
         let inner = schema(inner_of(table), 0).oid;
-        wrong_inside(&self.life.registry, |known, _| known.oid != inner)
+        self.run(wrong_inside(&self.life.registry, |known, _| known.oid != inner))
     }
 }
 
@@ -152,13 +161,17 @@ fn costs(shapes: u64) -> Vec<(&'static str, u64)> {
     });
     counted("another table's TRUNCATE", &mut many, &mut |many| {
         let (ended, ends) = mpsc::unbounded_channel();
-        let gone = registry.of_table(small, |_| true);
+        let gone = many.run(registry.of_table(small, |_| true));
         let logs = &registry.workshop().logs;
-        let end = |one: &Arc<Shape>| (one.id(), EndReason::Truncated, Arc::clone(logs));
-        gone.iter().for_each(|one| ended.send(end(one)).unwrap());
+        let end = |some: &[Arc<Shape>]| {
+            let ids = some.iter().map(|one| one.id()).collect();
+            (ids, EndReason::Truncated, Arc::clone(logs))
+        };
+        gone.chunks(4).for_each(|some| ended.send(end(some)).unwrap());
         drop(ended);
         many.run(Arc::clone(&registry).follow(ends));
-        assert!(registry.of_table(small, |_| true).is_empty());
+        assert!(many.run(registry.of_table(small, |_| true)).is_empty());
+        assert_eq!(registry.workshop().logs.ends_settled(), FEW);
         assert!(many.reconcile_inner(1).is_empty());
     });
     counted("eviction of what is too many", &mut many, &mut |many| {
@@ -199,6 +212,47 @@ fn among_ten_times_as_many_shapes_as_few_are_looked_at() {
     println!("{many:?}");
     assert_eq!(few, many);
     assert!(many.iter().all(|(_, steps)| *steps <= 120), "{many:?}");
+}
+
+#[test]
+fn definitions_of_a_subquerys_table_that_no_shape_knows_any_more_are_forgotten() {
+    let many = Many::new(4);
+    let definitions = || {
+        let all = many.life.registry.templates().all();
+        let known = all.iter().flat_map(|template| template.uses().inner.into_values());
+        known.map(|known| known.len()).max().unwrap()
+    };
+    let mut most = 0;
+    for added in 1..100 {
+        // After each ALTER a shape of another filter comes and goes.
+        drop(many.defined(0, 2 * added as u64 + 5, added));
+        assert!(definitions() > 1, "it is known, until there was a look");
+        assert!(many.reconcile_inner(7).is_empty());
+        most = most.max(definitions());
+    }
+    assert!((5..30).contains(&most), "{most}");
+}
+
+#[test]
+fn a_walk_over_a_tables_shapes_lets_other_tasks_and_other_callers_in() {
+    let many = Many::new(4_000);
+    let registry = &many.life.registry;
+    let _context = many.life.world.runtime.enter();
+    let mut context = Context::from_waker(Waker::noop());
+    let mut walk = std::pin::pin!(registry.of_table(schema(0, 0).oid, |shape| shape.is_complete()));
+    let (mut polls, mut looks) = (0, registry.steps());
+    let found = loop {
+        polls += 1;
+        if let Poll::Ready(found) = walk.as_mut().poll(&mut context) {
+            break found;
+        }
+        // Nobody holds it, and a piece was looked at.
+        let now = registry.steps();
+        assert!(registry.count() > 4_000 && now - looks <= 2_048, "{}", now - looks);
+        looks = now;
+    };
+    assert!(polls > 3, "{polls}");
+    assert!(found.into_iter().map(|shape| shape.id()).eq((1..=4_000).map(ShapeId)));
 }
 
 /// A reader of the log who looks at something else first.

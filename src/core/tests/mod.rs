@@ -18,7 +18,7 @@ mod world;
 
 use std::sync::{Arc, Mutex};
 
-use brooklet_dataflows::worker::{self, Intake};
+use brooklet_dataflows::worker::{self, Intake, Most};
 
 use crate::storage::tests::faulty::{Fault, Faulty};
 use crate::storage::tests::rng::Rng;
@@ -127,7 +127,8 @@ fn run(
         }
     };
     // So small that most transactions leave in parts.
-    worker::run(intake, 1, move |collated| emitter.collated(collated));
+    let most = Most { postings: 1, ends: 2 };
+    worker::run(intake, most, move |collated| emitter.collated(collated));
     let life = life.lock().unwrap().take().unwrap();
     let outcome = std::mem::replace(&mut *outcome.lock().unwrap(), Ok(()));
     (life, outcome)

@@ -410,7 +410,7 @@ fn what_ends_while_postings_are_looked_through_is_not_yet_dead() {
         for shape in alive(&life) {
             life.records().lock().unwrap().change(shape.id(), |known| known.removing = true);
             let why = EndReason::Truncated;
-            shop.appender.collated(Collated::Ended { shape: shape.id(), why });
+            shop.appender.collated(Collated::Ended { shapes: vec![shape.id()], why });
             ended += 1;
         }
         life.append().unwrap();

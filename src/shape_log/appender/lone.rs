@@ -43,8 +43,10 @@ impl Results {
 impl Outlet for Results {
     fn emit(&self, collated: Collated) {
         let mut held = self.held();
+        let ends =
+            matches!(&collated, Collated::Ended { shapes, .. } if shapes.len() > APPENDED_HERE_MAX);
         held.push(collated);
-        if self.many.load(Ordering::Relaxed) || held.len() > APPENDED_HERE_MAX {
+        if self.many.load(Ordering::Relaxed) || ends || held.len() > APPENDED_HERE_MAX {
             self.many.store(true, Ordering::Relaxed);
             held.drain(..).for_each(|one| self.handle.collated(one));
         }

@@ -155,7 +155,7 @@ impl Run {
                 self.ended.push(*shape);
                 let (shape, why) = (ShapeId(*shape), EndReason::Truncated);
                 self.open.remove(&shape);
-                self.tell(Collated::Ended { shape, why });
+                self.tell(Collated::Ended { shapes: vec![shape], why });
             }
         }
     }
@@ -240,6 +240,46 @@ impl std::task::Wake for Woken {
     fn wake(self: Arc<Woken>) {
         *self.processed.lock().unwrap() = Some(self.logs.processed());
     }
+}
+
+#[test]
+fn many_ends_are_told_in_few_messages_and_a_turn_takes_no_more_than_it_has_room_for() {
+    const SHAPES: usize = 4 * SHAPES_PER_BATCH_MAX + 100;
+    let dir = tempfile::tempdir().unwrap();
+    let file =
+        PostingWriter::open(&Directory::handle(), dir.path(), Lsn(u64::MAX), |_| Ok(())).unwrap();
+    let logs = Arc::new(ShapeLogs::default());
+    let (ended, mut ends) = mpsc::unbounded_channel();
+    let (mut appender, handle) =
+        Appender::new(file, Arc::clone(&logs), ended, mpsc::unbounded_channel().0);
+    let shapes: Vec<ShapeId> = (1..=SHAPES as u64).map(ShapeId).collect();
+    let all: Vec<_> = shapes.iter().map(|id| Arc::new(ShapeLog::new(*id, 1500))).collect();
+    all.iter().for_each(|log| logs.insert(log));
+    handle.ended(&shapes, EndReason::Truncated);
+    assert_eq!(appender.commands.len(), 5);
+    let mut told = 0;
+    while !appender.commands.is_empty() {
+        let before = logs.ends_told();
+        appender.turn().unwrap();
+        assert!(logs.ends_told() - before <= COLLATED_IN_FLIGHT_MAX as u64);
+        while let Ok((some, EndReason::Truncated, _)) = ends.try_recv() {
+            assert!(some.len() <= SHAPES_PER_BATCH_MAX);
+            assert!(some.iter().all(|shape| !logs.has(*shape)));
+            told += 1;
+        }
+    }
+    assert_eq!((told, logs.ends_told()), (5, SHAPES as u64));
+    assert!(all.iter().all(|log| log.end().is_err()));
+    drop((appender, handle));
+    let (mut found, storage) = (Vec::new(), Directory::handle());
+    PostingWriter::open(&storage, dir.path(), Lsn(u64::MAX), |recovered| {
+        if let super::super::postings::Recovered::Ended(shape) = recovered {
+            found.push(shape);
+        }
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(found, shapes);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 //! *Invariant*: under the catalogue's name there is always a file with every record whose write has
 //! been waited for. Records are copied as they are; what comes meanwhile goes into the old file, and
 //! into the new one before that takes its place. What nobody refers to is left out only once it is forgotten, so that
-//! nobody can refer to it again. The catalogue is held for what came in the last moment and a piece of the forms at a
-//! time, however many shapes there are: whoever makes or ends one waits for it.
+//! nobody can refer to it again. The catalogue is held for what came in the last moment and a piece of what is forgotten at
+//! a time, however many shapes there are: whoever makes or ends one waits for it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
@@ -15,6 +15,7 @@ use brooklet_dataflows::ShapeId;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::numbers::forget;
 use super::{Catalog, PartitionsRecord, State, json, kind};
 use crate::frame::{
     FILE_HEAD, FRAME_HEAD, FileKind, Frame, FrameError, FrameFile, fsync_failed, read_frames,
@@ -41,6 +42,15 @@ struct Unused {
     zones: HashSet<u32>,
 }
 
+/// What is forgotten, in this order: what somebody may use is kept until nobody can any more who refers to it.
+#[derive(Clone, Copy)]
+enum Stage {
+    Forms,
+    Templates,
+    Tables,
+    Zones,
+}
+
 /// Which records count, by what they are about.
 struct Survey {
     file: FileHandle,
@@ -48,7 +58,9 @@ struct Survey {
     /// Up to where it has read.
     end: u64,
     unused: Unused,
-    /// The most that was looked at while the catalogue was held, records and forms: for tests.
+    /// What is forgotten next, and from where on.
+    next: (Stage, u32),
+    /// The most that was looked at while the catalogue was held, records and others: for tests.
     longest_hold: usize,
     /// With the numbers of the template and the form.
     shapes: HashMap<ShapeId, (Place, u32, Option<u32>)>,
@@ -102,6 +114,7 @@ impl Survey {
             path,
             end: FILE_HEAD,
             unused: Unused::default(),
+            next: (Stage::Forms, 0),
             longest_hold: 0,
             shapes: HashMap::new(),
             forms: BTreeMap::new(),
@@ -292,8 +305,8 @@ impl Catalog {
             self.state().look_at = end + used.saturating_sub(dead).max(CATALOG_DEAD_BYTES_MIN);
             return Ok(None);
         }
-        for piece in 0.. {
-            match self.forget_in(piece, &mut survey)? {
+        loop {
+            match self.forget_some(&mut survey)? {
                 Some(true) => {}
                 Some(false) => break,
                 None => return Ok(None),
@@ -302,21 +315,28 @@ impl Catalog {
         self.copy(&survey).map(Some)
     }
 
-    /// Forgets what is unused in a piece of the forms, but for what has been used since: whoever needs one of those that
-    /// go writes it anew, behind the survey's end. Behind the last piece, `false`, what forms refer to: until then
-    /// somebody may use them. `None` if there is no file any more.
-    fn forget_in(&self, piece: usize, survey: &mut Survey) -> Result<Option<bool>, FrameError> {
+    /// Forgets what is unused in a piece of what is next, but for what has been used since: whoever needs one of those that
+    /// go writes it anew, behind the survey's end. `false` behind the last piece. `None` if there is no file any more.
+    fn forget_some(&self, survey: &mut Survey) -> Result<Option<bool>, FrameError> {
         let Some((mut state, read)) = self.caught_up(survey)? else { return Ok(None) };
         let Unused { forms, templates, tables, zones } = &survey.unused;
-        let looked_at = state.forms.forget_in(piece, forms);
-        survey.longest_hold = survey.longest_hold.max(read + looked_at.unwrap_or_default());
-        if looked_at.is_none() {
-            // There are few of these.
-            state.templates.retain(|_, number| !templates.contains(number));
-            state.tables.retain(|number, _| !tables.contains(number));
-            state.zones.retain(|number, _| !zones.contains(number));
-        }
-        Ok(Some(looked_at.is_some()))
+        let (stage, from) = survey.next;
+        let forgotten = match stage {
+            Stage::Forms => state.forms.forget(from, forms),
+            Stage::Templates => state.templates.forget(from, templates),
+            Stage::Tables => forget(&mut state.tables, from, tables),
+            Stage::Zones => forget(&mut state.zones, from, zones),
+        };
+        let (looked_at, next) = match (forgotten, stage) {
+            (Some((looked_at, from)), stage) => (looked_at, Some((stage, from))),
+            (None, Stage::Forms) => (0, Some((Stage::Templates, 0))),
+            (None, Stage::Templates) => (0, Some((Stage::Tables, 0))),
+            (None, Stage::Tables) => (0, Some((Stage::Zones, 0))),
+            (None, Stage::Zones) => (0, None),
+        };
+        survey.longest_hold = survey.longest_hold.max(read + looked_at);
+        survey.next = next.unwrap_or(survey.next);
+        Ok(Some(next.is_some()))
     }
 
     /// The state, once the survey has read all that was written: most of it while others go on. With the number of

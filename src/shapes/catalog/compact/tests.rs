@@ -10,8 +10,10 @@ use super::*;
 use crate::storage::Directory;
 use crate::storage::tests::rng::Rng;
 
-/// A catalogue of shapes of many forms. Each three hundred forms share a template, the table of a subquery and a zone.
+/// A catalogue of shapes of many forms.
 struct Many {
+    /// So many forms share a template, the table of a subquery and a zone.
+    share: u32,
     catalog: Catalog,
     dir: tempfile::TempDir,
     /// The forms of the shapes.
@@ -23,24 +25,25 @@ fn table_of(oid: u32) -> Arc<TableSchema> {
     Arc::new(TableSchema { oid, ..TableSchema::clone(&table()) })
 }
 
-fn stored(template: u32, form: u32) -> StoredForm {
-    let name = format!("zone{}", form / 300);
+/// `group` is that of those with which it shares.
+fn stored(template: u32, form: u32, group: u32) -> StoredForm {
+    let name = format!("zone{group}");
     let zone = Arc::new(Zone::new(name, 3_600, &[(1_234_567, 3_600, 7_200)]).unwrap());
     StoredForm {
         template,
         text: format!("form {form}"),
         example: String::new(),
-        tables: vec![table_of(200 + form / 300)],
+        tables: vec![table_of(100_000 + group)],
         zones: [(zone.key(), zone)].into_iter().collect(),
     }
 }
 
 impl Many {
-    fn new() -> Many {
+    fn new(share: u32) -> Many {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("catalog.log");
         let (catalog, _) = Catalog::open(&Directory::handle(), &path, &HashSet::new()).unwrap();
-        Many { catalog, dir, shapes: BTreeMap::new(), next: 1 }
+        Many { share, catalog, dir, shapes: BTreeMap::new(), next: 1 }
     }
 
     /// A shape of a form is made.
@@ -48,13 +51,14 @@ impl Many {
         let id = ShapeId(self.next);
         self.next += 1;
         let shape = finished(id.0, &table());
-        let outer = table_of(100 + form / 300);
+        let group = form / self.share;
+        let outer = table_of(100 + group);
         let mut definition = shape.template.definition.clone();
         definition.table = outer.oid;
         let template = Template::new(definition, outer, [0].into());
         self.catalog.append(|state, file| {
             let template = state.template(&template, file);
-            let stored = stored(template, form);
+            let stored = stored(template, form, group);
             let number = state.forms.number(template, &stored.text).unwrap_or_else(|| {
                 state.next_form += 1;
                 state.known_form(state.next_form - 1, &stored, file);
@@ -100,10 +104,11 @@ impl Many {
         let forms = found.shapes.iter().map(|shape| {
             let form = &found.forms[&shape.filter.as_ref().unwrap().form];
             let number: u32 = form.text.trim_start_matches("form ").parse().unwrap();
-            let expected = stored(shape.template, number);
+            let group = number / self.share;
+            let expected = stored(shape.template, number, group);
             assert_eq!((form.template, &form.zones), (shape.template, &expected.zones));
             assert_eq!(form.tables, expected.tables);
-            assert_eq!(found.templates[&shape.template].definition.table, 100 + number / 300);
+            assert_eq!(found.templates[&shape.template].definition.table, 100 + group);
             (shape.id, number)
         });
         assert_eq!(forms.collect::<BTreeMap<_, _>>(), self.shapes);
@@ -114,7 +119,7 @@ impl Many {
 fn what_is_used_anew_while_the_unused_is_forgotten_stays() {
     let mut again = [0; 3];
     for seed in 0..10 {
-        let (mut rng, mut many) = (Rng::new(seed), Many::new());
+        let (mut rng, mut many) = (Rng::new(seed), Many::new(300));
         (0..3_000).for_each(|form| many.make(form));
         // Of half of the templates nothing is left.
         for (id, form) in many.shapes.clone() {
@@ -128,7 +133,7 @@ fn what_is_used_anew_while_the_unused_is_forgotten_stays() {
         };
         let before = unused(&survey);
         assert_eq!(before, [2_925, 5, 5]);
-        for piece in 0.. {
+        loop {
             // A few are read while everybody waits, more of them before.
             let most = if rng.percent(50) { 6 } else { 40 };
             for _ in 0..rng.below(most) {
@@ -139,7 +144,7 @@ fn what_is_used_anew_while_the_unused_is_forgotten_stays() {
                     many.end(*many.shapes.keys().nth(rng.below(many.shapes.len())).unwrap());
                 }
             }
-            if !many.catalog.forget_in(piece, &mut survey).unwrap().unwrap() {
+            if !many.catalog.forget_some(&mut survey).unwrap().unwrap() {
                 break;
             }
         }
@@ -153,8 +158,8 @@ fn what_is_used_anew_while_the_unused_is_forgotten_stays() {
         let bytes = many.catalog.bytes();
         many.catalog.state().look_at = 0;
         let mut survey = many.looked_through();
-        for piece in 0.. {
-            if !many.catalog.forget_in(piece, &mut survey).unwrap().unwrap() {
+        loop {
+            if !many.catalog.forget_some(&mut survey).unwrap().unwrap() {
                 break;
             }
         }
@@ -168,15 +173,15 @@ fn what_is_used_anew_while_the_unused_is_forgotten_stays() {
 
 #[test]
 fn nobody_waits_longer_among_many_than_among_few() {
-    let held = |forms: u32| {
-        let mut many = Many::new();
+    let held = |forms: u32, share: u32| {
+        let mut many = Many::new(share);
         (0..forms).for_each(|form| many.make(form));
         (1..=u64::from(forms)).filter(|id| id % 10 != 0).for_each(|id| many.end(ShapeId(id)));
         let mut survey = many.looked_through();
         // As many come while it is looked through.
         (0..forms).for_each(|form| many.make(form));
-        for piece in 0.. {
-            if !many.catalog.forget_in(piece, &mut survey).unwrap().unwrap() {
+        loop {
+            if !many.catalog.forget_some(&mut survey).unwrap().unwrap() {
                 break;
             }
         }
@@ -185,6 +190,9 @@ fn nobody_waits_longer_among_many_than_among_few() {
         many.check();
         survey.longest_hold
     };
-    let [few, many] = [1_500, 12_000].map(held);
+    let [few, many] = [1_500, 12_000].map(|forms| held(forms, 300));
     assert!(few > 100 && many < 2_500, "{few} among few, {many} among many");
+    // Each has a template, tables and a zone of its own.
+    let lone = held(3_000, 1);
+    assert!(lone < 2_500, "{lone} of templates, tables and zones");
 }
