@@ -224,6 +224,11 @@ impl FrameFile {
         Ok(())
     }
 
+    /// Forgets what was gathered since the last flush.
+    pub fn discard(&mut self) {
+        self.pending = Vec::new();
+    }
+
     /// They are for speed only: where there is no room for them there may be for what counts.
     fn write_zeros(&mut self) {
         let (count, until) = self.zeros;

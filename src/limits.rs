@@ -225,7 +225,7 @@ pub const READ_HERE_BYTES_MAX: u64 = 16 << 10;
 /// JSON is handed to the socket in pieces of about this size.
 pub const BODY_PIECE_BYTES: usize = 64 << 10;
 
-/// Pieces of a subset that may wait for its client: with [`BODY_PIECE_BYTES`] 8 MiB, so that a slow
+/// Pieces of a subset that may wait for its client: of [`BODY_PIECE_BYTES`] and at most twice that 8 MiB, so that a slow
 /// client seldom keeps a transaction open.
 pub const SUBSET_PIECES: usize = 128;
 
@@ -239,11 +239,14 @@ pub const SUBSET_MAX: Duration = Duration::from_secs(60);
 /// How long a stream of events stays open. Caches keep it a second less.
 pub const EVENTS_MAX: Duration = Duration::from_secs(60);
 
+/// Answers that a client may say it has: caches name one, and whoever waits keeps them.
+pub const KNOWN_TAGS_MAX: usize = 16;
+
 /// A stream of events is never silent for longer: proxies close silent connections.
 pub const EVENTS_KEEP_ALIVE: Duration = Duration::from_secs(21);
 
-/// Events between the log and a stream's socket.
-pub const EVENTS_IN_FLIGHT_MAX: usize = 64;
+/// Reads of the log, of [`BODY_PIECE_BYTES`] or one row, between it and a stream's socket, beside the one that waits to go there.
+pub const EVENT_READS_IN_FLIGHT_MAX: usize = 1;
 
 /// Bytes of a POST's body.
 pub const BODY_BYTES_MAX: usize = 8_000_000;
@@ -373,6 +376,19 @@ pub const STORAGE_LIMIT_MIN: u64 = 128 << 20;
 /// Bytes of a table's rows in memory while they are compared with what a shape holds, after the slot
 /// was lost; what is more is compared in parts, the table being read once for each.
 pub const REPAIR_BYTES_MAX: usize = 128 << 20;
+
+/// Bytes of the stream that wait for the thread of subqueries: so long as it is busy with a large transaction nobody else waits.
+pub const MEMBERS_BEHIND_BYTES_MAX: usize = 128 << 20;
+
+/// What a part of the stream counts there at least: its messages, and a place among those that wait.
+pub const MEMBERS_PART_BYTES: usize = 1 << 10;
+
+/// Messages to that thread that can wait: more parts than fit into those bytes, with what shapes that come and go have to say.
+pub const MEMBERS_INPUTS_MAX: usize = (MEMBERS_BEHIND_BYTES_MAX / MEMBERS_PART_BYTES) * 2;
+
+/// How long the stream waits for that thread while nothing gets done: then what it misses is too much, and its shapes end. The
+/// rest of the stream, and the slot, stand still meanwhile.
+pub const MEMBERS_STALL_MAX: Duration = Duration::from_secs(10);
 
 /// What a row in a map costs beside its bytes.
 pub const ROW_OVERHEAD_BYTES: usize = 96;

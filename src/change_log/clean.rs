@@ -4,6 +4,7 @@
 //! *Invariant*: a change that is kept has the same seq before and after; positions do not move.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch, UInt64Array};
@@ -15,6 +16,7 @@ use super::segment::Segment;
 use super::{ChangeLog, ChangeLogError};
 use crate::frame::FrameError;
 use crate::limits::BLOCK_CHANGES_MAX;
+use crate::storage::StorageHandle;
 
 /// A sealed file, as far as cleaning is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,11 +32,12 @@ pub struct SealedSize {
 }
 
 impl ChangeLog {
-    /// The sealed files in order, without the newest: that one says where the log stands.
+    /// The sealed files in order, up to one that is still row-wise: those beyond it do not follow these, so they must not
+    /// become one with them. Without the newest: that one says where the log stands.
     #[must_use]
     pub fn sealed(&self) -> Vec<SealedSize> {
         let segments = self.all();
-        let sealed = segments.iter().filter_map(|segment| match &**segment {
+        let sealed = segments.iter().map_while(|segment| match &**segment {
             Segment::Sealed(sealed) => Some(sealed.size()),
             Segment::Raw(_) => None,
         });
@@ -68,14 +71,10 @@ impl ChangeLog {
                 _ => None,
             })
             .collect();
-        let (Some(first), Some(last)) = (old.first(), old.last()) else { return Ok(()) };
-        let mut writer = SealedWriter::create(&self.storage, &self.dir, first.first_seq())?;
-        let tables: BTreeSet<u32> = old.iter().flat_map(|file| file.tables()).collect();
-        for table in tables {
-            rewrite_table(table, &old, live, &mut writer)?;
-        }
-        last.commits().last().iter().for_each(|commit| writer.push_commit(**commit));
-        let new = Arc::new(Segment::Sealed(writer.finish()?));
+        let Some(first) = old.first() else { return Ok(()) };
+        let new = rewritten(&self.storage, &self.dir, &old, live);
+        let new = new.inspect_err(|_| self.discard_unfinished(first.first_seq()))?;
+        let new = Arc::new(Segment::Sealed(new));
         {
             let mut segments = self.segments.write().unwrap_or_else(|e| e.into_inner());
             let at = segments.partition_point(|segment| segment.first_seq() < new.first_seq());
@@ -86,11 +85,37 @@ impl ChangeLog {
         run.iter().skip(1).try_for_each(|first_seq| self.remove_sealed(*first_seq))
     }
 
+    /// What a file took that could not be written to its end: there may be no room for anything else.
+    pub(super) fn discard_unfinished(&self, first_seq: u64) {
+        if let Err(error) = self.storage.remove(&sealed::unfinished(&self.dir, first_seq)) {
+            tracing::debug!(%error, first_seq, "an unfinished file stays until the next start");
+        }
+    }
+
     fn remove_sealed(&self, first_seq: u64) -> Result<(), ChangeLogError> {
         let path = sealed::path(&self.dir, first_seq);
         let at = |source| FrameError::Io { path: path.clone(), source };
         Ok(self.storage.remove(&path).map_err(at)?)
     }
+}
+
+/// Files that follow each other as one, with what is live.
+fn rewritten(
+    storage: &StorageHandle,
+    dir: &Path,
+    files: &[&SealedFile],
+    live: &[u64],
+) -> Result<SealedFile, ChangeLogError> {
+    let (Some(first), Some(last)) = (files.first(), files.last()) else {
+        return Err(ChangeLogError::Missing(0));
+    };
+    let mut writer = SealedWriter::create(storage, dir, first.first_seq())?;
+    let tables: BTreeSet<u32> = files.iter().flat_map(|file| file.tables()).collect();
+    for table in tables {
+        rewrite_table(table, files, live, &mut writer)?;
+    }
+    last.commits().last().iter().for_each(|commit| writer.push_commit(**commit));
+    writer.finish()
 }
 
 /// Copies what is live of one table, blocks of the same columns together.

@@ -117,7 +117,9 @@ impl ChangeLog {
         let Some(raw) = self.all().into_iter().find(|s| s.first_seq() == rolled.first_seq) else {
             return Ok(());
         };
-        let sealed = Arc::new(raw.seal(&self.dir)?);
+        let sealed = raw.seal(&self.dir);
+        let sealed = sealed.inspect_err(|_| self.discard_unfinished(rolled.first_seq))?;
+        let sealed = Arc::new(sealed);
         {
             let mut segments = self.segments.write().unwrap_or_else(|e| e.into_inner());
             if let Some(place) = segments.iter_mut().find(|s| s.first_seq() == rolled.first_seq) {

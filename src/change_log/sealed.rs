@@ -263,6 +263,11 @@ fn read_directory(storage: &dyn Storage, path: &Path) -> Result<(FileHandle, Dir
     Ok((file, directory))
 }
 
+/// Where a file is written that is not complete yet.
+pub(super) fn unfinished(dir: &Path, first_seq: u64) -> PathBuf {
+    path(dir, first_seq).with_extension("tmp")
+}
+
 /// Writes a sealed file under a temporary name.
 pub(super) struct SealedWriter {
     storage: StorageHandle,
@@ -292,7 +297,7 @@ impl SealedWriter {
         dir: &Path,
         first_seq: u64,
     ) -> Result<SealedWriter, ChangeLogError> {
-        let temporary = path(dir, first_seq).with_extension("tmp");
+        let temporary = unfinished(dir, first_seq);
         let directory =
             Directory { first_seq, next_seq: first_seq, blocks: Vec::new(), commits: Vec::new() };
         let at = |source| FrameError::Io { path: temporary.clone(), source };

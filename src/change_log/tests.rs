@@ -255,6 +255,33 @@ fn a_file_that_was_merged_into_the_one_before_it_goes_at_the_next_start() {
 }
 
 #[test]
+fn a_file_that_could_not_be_sealed_keeps_its_neighbours_apart_and_is_sealed_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, mut writer, _) = open(dir.path()).unwrap();
+    let (mut written, mut rolled) = (Vec::new(), Vec::new());
+    for n in 1..=5 {
+        writer.append_relation(&relation(1));
+        writer.append_relation(&relation(2));
+        written.extend(write(&mut writer, n));
+        rolled.push(writer.roll().unwrap());
+    }
+    written.extend(write(&mut writer, 6));
+    writer.sync().unwrap();
+    let failed = rolled.remove(2);
+    rolled.iter().for_each(|rolled| log.seal(rolled).unwrap());
+    let firsts = |log: &ChangeLog| log.sealed().iter().map(|f| f.first_seq).collect::<Vec<_>>();
+    assert_eq!(firsts(&log), [0], "up to it, without the last of them");
+    drop((log, writer));
+    let (log, _, commits) = open(dir.path()).unwrap();
+    assert_eq!(commits.iter().map(|c| c.lsn.0 / 100).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+    let unsealed = log.unsealed(&commits);
+    assert_eq!((unsealed.len(), unsealed[0].first_seq, unsealed[0].end), (1, 6, failed.end));
+    log.seal(&unsealed[0]).unwrap();
+    assert_eq!(firsts(&log), [0, 3, 6, 9]);
+    check_left(&log, &written, &(0..18).collect::<Vec<_>>());
+}
+
+#[test]
 fn every_change_of_a_large_transaction_is_found_around_every_step_of_the_index() {
     let dir = tempfile::tempdir().unwrap();
     let (log, mut writer, _) = open(dir.path()).unwrap();

@@ -294,7 +294,9 @@ pub(super) fn open(
         newest = Some(recovered);
     }
     let Some(newest) = newest else { return Err(ChangeLogError::Missing(0)) };
+    // One that could not be sealed stands between others that were.
     segments.sort_by_key(|segment| segment.first_seq());
+    commits.sort_by_key(|commit| commit.next_seq);
     let segment = segments.last().cloned().ok_or(ChangeLogError::Missing(0))?;
     let next_seq = newest.places.last().map_or(segment.first_seq(), Place::next_seq);
     let last_commit = commits.last().map_or(Lsn::ZERO, |commit| commit.lsn);

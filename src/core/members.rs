@@ -13,7 +13,7 @@ use super::threads::spawn_thread;
 use super::{Ends, FoundLogs, open_postings};
 use crate::change_log::{ChangeLog, Replayed};
 use crate::ingest::Entry;
-use crate::limits::SLICES_IN_FLIGHT_MAX;
+use crate::limits::MEMBERS_INPUTS_MAX;
 use crate::members::checkpoint::{CaughtUp, Checkpoints, Unfit};
 use crate::members::lane::Lane;
 use crate::members::watch::Watch;
@@ -106,7 +106,7 @@ pub(super) async fn start(
     (repaired, end): (Lsn, Lsn),
     ends: &Ends,
 ) -> anyhow::Result<(Started, Watch, Option<CaughtUp>)> {
-    let (inputs, receiver) = mpsc::channel(SLICES_IN_FLIGHT_MAX);
+    let (inputs, receiver) = mpsc::channel(MEMBERS_INPUTS_MAX);
     let after = stores.position.max(repaired);
     let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
     let mut watch = Watch::new(inputs.clone(), tables(&plans));

@@ -134,17 +134,29 @@ pub(super) async fn seal(
                 tokio::time::sleep(POSTING_SYNC_INTERVAL).await;
             }
         }
+        let mut left = Vec::new();
         for next in written.drain(..) {
-            seal_file(&shop.change_log, next).await;
+            if !seal_file(&shop.change_log, next).await {
+                left.push(next);
+            }
         }
+        // Tried again with the next one: files behind it are not cleaned before.
+        written = left;
     }
 }
 
-async fn seal_file(log: &ChangeLog, file: Rolled) {
+/// Whether that is done.
+async fn seal_file(log: &ChangeLog, file: Rolled) -> bool {
     let log = log.clone();
     match tokio::task::spawn_blocking(move || log.seal(&file)).await {
-        Ok(Ok(())) => tracing::debug!(first_seq = file.first_seq, "sealed"),
-        Ok(Err(error)) => tracing::error!(%error, "a change log file stays row-wise"),
+        Ok(Ok(())) => {
+            tracing::debug!(first_seq = file.first_seq, "sealed");
+            return true;
+        }
+        Ok(Err(error)) => {
+            tracing::error!(%error, "a change log file stays row-wise until the next one is complete");
+        }
         Err(error) => tracing::error!(%error, "sealing failed"),
     }
+    false
 }

@@ -5,6 +5,7 @@ use axum::http::header::{ACCEPT, IF_NONE_MATCH};
 
 use super::refusal::Refusal;
 use super::request::{Live, ShapeRequest};
+use crate::limits::KNOWN_TAGS_MAX;
 use crate::shape_log::Form;
 
 /// Copied out of the head: whoever holds a header holds the 8 KiB that the connection has read it into, and
@@ -21,7 +22,8 @@ impl Accepted {
     pub fn of(headers: &HeaderMap) -> Accepted {
         let lines = headers.get_all(IF_NONE_MATCH).iter().filter_map(|line| line.to_str().ok());
         let tags = lines.flat_map(|line| line.split(','));
-        let known = tags.map(|tag| tag.trim().trim_matches('"').into()).collect();
+        let tags = tags.map(|tag| tag.trim().trim_matches('"')).filter(|tag| !tag.is_empty());
+        let known = tags.take(KNOWN_TAGS_MAX).map(Into::into).collect();
         Accepted { wanted: wanted(headers), known }
     }
 
@@ -80,6 +82,16 @@ fn range(text: &str) -> (&str, f32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_more_tags_are_kept_than_anybody_has() {
+        let mut headers = HeaderMap::new();
+        headers.append(IF_NONE_MATCH, format!("{}\"a\", b", ",".repeat(100_000)).parse().unwrap());
+        let accepted = Accepted::of(&headers);
+        assert!(accepted.has("\"a\"") && accepted.has("b") && accepted.known.len() == 2);
+        headers.append(IF_NONE_MATCH, "c,".repeat(50_000).parse().unwrap());
+        assert_eq!(Accepted::of(&headers).known.len(), KNOWN_TAGS_MAX);
+    }
 
     fn of(accept: &[&str]) -> Form {
         let mut headers = HeaderMap::new();

@@ -18,7 +18,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::body::Entries;
 use crate::core::Core;
-use crate::limits::{EVENTS_IN_FLIGHT_MAX, EVENTS_KEEP_ALIVE, EVENTS_MAX, READ_HERE_BYTES_MAX};
+use crate::limits::{
+    EVENT_READS_IN_FLIGHT_MAX, EVENTS_KEEP_ALIVE, EVENTS_MAX, READ_HERE_BYTES_MAX,
+};
 use crate::shape_log::encode::up_to_date;
 use crate::shape_log::{Offset, Slice};
 use crate::shapes::Shape;
@@ -27,7 +29,7 @@ use crate::shapes::Shape;
 struct Feed {
     core: Arc<Core>,
     shape: Arc<Shape>,
-    events: mpsc::Sender<io::Result<Event>>,
+    events: mpsc::Sender<io::Result<Vec<Event>>>,
 }
 
 /// The stream's body, from `after` on; `changed` was subscribed before the log was last looked at.
@@ -38,11 +40,18 @@ pub fn body(
     changed: watch::Receiver<()>,
     stopped: watch::Receiver<bool>,
 ) -> Body {
-    let (events, receiver) = mpsc::channel(EVENTS_IN_FLIGHT_MAX);
+    let (events, receiver) = mpsc::channel(EVENT_READS_IN_FLIGHT_MAX);
     let feed = Feed { core: Arc::clone(core), shape: Arc::clone(shape), events };
     tokio::spawn(feed.follow(after, changed, stopped));
     let received = stream::unfold(receiver, |mut receiver| async move {
-        receiver.recv().await.map(|event| (event, receiver))
+        receiver.recv().await.map(|events| (events, receiver))
+    });
+    let received = received.flat_map(|events| {
+        let (events, error) = match events {
+            Ok(events) => (events, None),
+            Err(error) => (Vec::new(), Some(Err(error))),
+        };
+        stream::iter(events.into_iter().map(Ok).chain(error))
     });
     let alive = KeepAlive::new().interval(EVENTS_KEEP_ALIVE).text("keep-alive");
     Sse::new(received.fuse()).keep_alive(alive).into_response().into_body()
@@ -111,12 +120,12 @@ impl Feed {
                 Err(error) => return self.cut(io::Error::other(error)).await,
             };
             entries = rest;
-            for message in messages {
-                self.events.send(Ok(message)).await.ok()?;
+            if !messages.is_empty() {
+                self.events.send(Ok(messages)).await.ok()?;
             }
         }
         if let Some(last) = last {
-            self.events.send(Ok(event(last.as_bytes()))).await.ok()?;
+            self.events.send(Ok(vec![event(last.as_bytes())])).await.ok()?;
         }
         Some(())
     }

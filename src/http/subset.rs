@@ -17,7 +17,7 @@ use brooklet_sql::{
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::answer::put;
@@ -192,6 +192,7 @@ async fn begin(
     part: &Part,
 ) -> Result<(Snapshot, First), SnapshotError> {
     let database = &core.registry.workshop().database;
+    let turn = database.subset_turn().await;
     let mut tables = vec![Arc::clone(shape.table())];
     tables.extend(shape.plan.predicate.iter().flat_map(Predicate::subquery_tables));
     let snapshot = Snapshot::of_all(database, &tables).await?;
@@ -208,13 +209,14 @@ async fn begin(
     );
     let mut rows = snapshot.rows(&statement, columns.len()).await?;
     let first = rows.next().await?;
-    Ok((snapshot, First { row: first, rows }))
+    Ok((snapshot, First { row: first, rows, _turn: turn }))
 }
 
 /// Rows of which the first has been read.
 struct First {
     row: Option<brooklet_sql::Row>,
     rows: Rows,
+    _turn: Option<OwnedSemaphorePermit>,
 }
 
 /// What Postgres says of the filter is the client's to mend, the rest may pass.
@@ -298,7 +300,7 @@ async fn rows(
     mark: u32,
     sender: &mpsc::Sender<io::Result<Bytes>>,
 ) -> io::Result<bool> {
-    let First { row: mut next, mut rows } = first;
+    let First { row: mut next, mut rows, _turn } = first;
     let mut buffer = head;
     let mut empty = true;
     while let Some(row) = next {
@@ -307,8 +309,7 @@ async fn rows(
         }
         shape.view().subset_row(&row, mark, &mut buffer);
         if buffer.len() >= BODY_PIECE_BYTES {
-            let piece = Bytes::from(std::mem::take(&mut buffer));
-            if sender.send(Ok(piece)).await.is_err() {
+            if !send_pieces(std::mem::take(&mut buffer), sender).await {
                 return Ok(false);
             }
         }
@@ -316,6 +317,18 @@ async fn rows(
     }
     buffer.extend_from_slice(b"]}");
     // All that Postgres had has been read.
-    _ = sender.send(Ok(Bytes::from(buffer))).await;
+    _ = send_pieces(buffer, sender).await;
     Ok(true)
+}
+
+/// In pieces of one size, so that what waits is bounded by their number; `false` if nobody listens.
+async fn send_pieces(buffer: Vec<u8>, sender: &mpsc::Sender<io::Result<Bytes>>) -> bool {
+    let mut rest = Bytes::from(buffer.into_boxed_slice());
+    while !rest.is_empty() {
+        let piece = rest.split_to(rest.len().min(2 * BODY_PIECE_BYTES));
+        if sender.send(Ok(piece)).await.is_err() {
+            return false;
+        }
+    }
+    true
 }

@@ -12,6 +12,7 @@ use brooklet_dataflows::{Change, Collated, EndReason, ShapeId, ShapePlan};
 use brooklet_sql::{Lsn, Row};
 use tokio::sync::mpsc;
 
+use super::backlog::Share;
 use super::checkpoint::Standing;
 use super::collected::{Load, bytes};
 use super::{BYTES, Beginning, Collect, Input, Loaded, Restored, Streamed, TooLarge};
@@ -49,6 +50,8 @@ struct Restoring {
     deferred: VecDeque<Input>,
     /// Bytes of the rows in it.
     bytes: usize,
+    /// It is not the whole stream.
+    missed: bool,
     restored: Option<Box<Restored>>,
 }
 
@@ -64,7 +67,8 @@ impl Lane {
         bytes_max: usize,
     ) -> Lane {
         let (deferred, restored) = (VecDeque::new(), None);
-        let restoring = Restoring { plans, reached: position, deferred, bytes: 0, restored };
+        let (reached, bytes, missed) = (position, 0, false);
+        let restoring = Restoring { plans, reached, deferred, bytes, missed, restored };
         let restoring = Some(restoring).filter(|restoring| !restoring.plans.is_empty());
         Lane {
             inputs,
@@ -101,12 +105,13 @@ impl Lane {
 
     fn take(&mut self, input: Input) {
         match input {
-            Input::Stream(stream) => {
+            Input::Stream(stream, _share) => {
                 stream.into_iter().for_each(|streamed| self.streamed(streamed));
                 // It is one too many for the appender, since commits begin before positions.
                 self.appender.collated(Collated::Position(Lsn(self.position.0.saturating_add(1))));
                 self.begin_loaded();
             }
+            Input::Missed(reached) => self.missed(reached),
             Input::Collect(Collect { shape, needs, answer }) => {
                 let missing = needs.iter().filter(|name| !self.members.keeps(name)).cloned();
                 // Whoever asked may have given up.
@@ -347,10 +352,7 @@ impl Lane {
                 restoring.plans.retain(|plan| !gone.contains(&plan.id));
                 restoring.deferred.push_back(Input::Remove(shapes));
             }
-            input => {
-                restoring.note(&input);
-                restoring.deferred.push_back(input);
-            }
+            input => restoring.put_off(input),
         }
         if restoring.bytes > self.bytes_max && !restoring.plans.is_empty() {
             tracing::warn!(
@@ -358,6 +360,9 @@ impl Lane {
                 shapes = restoring.plans.len(),
                 "the stream brings more than may be kept while rows for subqueries are read: shapes end"
             );
+            self.appender.ended(&restoring.take_all(), EndReason::Removed);
+        }
+        if restoring.missed {
             self.appender.ended(&restoring.take_all(), EndReason::Removed);
         }
         let none = restoring.plans.is_empty();
@@ -410,8 +415,22 @@ fn passes(position: Lsn, until: Lsn) -> bool {
 }
 
 impl Restoring {
-    fn note(&mut self, input: &Input) {
-        let Input::Stream(stream) = input else { return };
+    /// For when the rows are there. It does not wait for the thread any more, but counts as kept.
+    fn put_off(&mut self, input: Input) {
+        let input = match input {
+            Input::Stream(stream, _) => {
+                self.note(&stream);
+                Input::Stream(stream, Share::default())
+            }
+            input => {
+                self.missed |= matches!(input, Input::Missed(_));
+                input
+            }
+        };
+        self.deferred.push_back(input);
+    }
+
+    fn note(&mut self, stream: &[Streamed]) {
         for streamed in stream {
             match streamed {
                 Streamed::Commit { lsn, .. } | Streamed::Passed(lsn) => {
@@ -425,7 +444,7 @@ impl Restoring {
 
     fn stream(&self) -> impl Iterator<Item = &Streamed> {
         let streams = self.deferred.iter().filter_map(|input| match input {
-            Input::Stream(stream) => Some(stream),
+            Input::Stream(stream, _) => Some(stream),
             _ => None,
         });
         streams.flatten()

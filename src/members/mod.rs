@@ -21,11 +21,13 @@ use brooklet_dataflows::{Change, ShapeId, ShapePlan, View};
 use brooklet_sql::{Lsn, Relation, Row};
 use tokio::sync::{mpsc, oneshot};
 
+use self::backlog::Share;
 use self::checkpoint::{Checkpoints, Standing};
 use crate::shape_log::posting_files::PostingFiles;
 use crate::shape_log::{AppenderHandle, ShapeLog, ShapeLogs};
 use crate::shapes::visibility::{Seen, Visibility};
 
+pub mod backlog;
 pub mod checkpoint;
 mod collected;
 pub mod create;
@@ -35,8 +37,11 @@ pub mod watch;
 
 /// What the thread is told, in order.
 pub enum Input {
-    /// A part of the stream.
-    Stream(Vec<Streamed>),
+    /// A part of the stream, and its share of what waits.
+    Stream(Vec<Streamed>, Share),
+    /// The stream went on without the thread, which was too far behind: of what came since the last part up to this
+    /// transaction nothing is told, and of an open one nothing more comes.
+    Missed(Lsn),
     /// From here on the changes of these rows' tables come with the stream: they are to be collected for
     /// a new shape.
     Collect(Collect),
@@ -59,7 +64,8 @@ pub enum Input {
 impl std::fmt::Debug for Input {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Input::Stream(_) => "Stream",
+            Input::Stream(..) => "Stream",
+            Input::Missed(_) => "Missed",
             Input::Collect(_) => "Collect",
             Input::Loaded(_) => "Loaded",
             Input::Restored(_) => "Restored",

@@ -2,7 +2,7 @@
 //!
 //! *Enters*: the stream, entry by entry. *Leaves*: changes of watched tables, and how far the stream is.
 //! *Invariant*: what is told is complete from a transaction's beginning: a table that is asked for inside of a
-//! transaction is watched from its end on.
+//! transaction is watched from its end on. What is not told, since the thread is too far behind, is said to be missing.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,7 +11,10 @@ use brooklet_dataflows::Change;
 use brooklet_sql::{Lsn, Relation};
 use tokio::sync::mpsc;
 
+use super::backlog::Backlog;
+use super::collected::bytes;
 use super::{Input, Streamed};
+use crate::limits::{MEMBERS_PART_BYTES, ROW_OVERHEAD_BYTES};
 
 /// The stream's side.
 pub struct Watch {
@@ -23,14 +26,33 @@ pub struct Watch {
     concerned: bool,
     last_op: u64,
     waiting: Vec<(Vec<u32>, Input)>,
+    backlog: Arc<Backlog>,
+    /// Every transaction up to here was seen.
+    reached: Lsn,
+    /// The thread was too far behind: nothing is told before it has nothing to do.
+    missing: bool,
 }
 
 impl Watch {
     /// Watches these tables.
     #[must_use]
     pub fn new(inputs: mpsc::Sender<Input>, tables: HashSet<u32>) -> Watch {
-        let (batch, waiting) = (Vec::new(), Vec::new());
-        Watch { inputs, tables, batch, open: false, concerned: false, last_op: 0, waiting }
+        Watch::with(inputs, tables, Backlog::default())
+    }
+
+    fn with(inputs: mpsc::Sender<Input>, tables: HashSet<u32>, backlog: Backlog) -> Watch {
+        Watch {
+            inputs,
+            tables,
+            batch: Vec::new(),
+            open: false,
+            concerned: false,
+            last_op: 0,
+            waiting: Vec::new(),
+            backlog: Arc::new(backlog),
+            reached: Lsn::ZERO,
+            missing: false,
+        }
     }
 
     /// A row operation.
@@ -67,6 +89,7 @@ impl Watch {
             true => self.batch.push(Streamed::Commit { lsn, xid, last_op: self.last_op }),
             false => self.pass(lsn),
         }
+        self.reached = self.reached.max(lsn);
         self.close();
     }
 
@@ -81,7 +104,12 @@ impl Watch {
     /// No transaction that commits before `lsn` is still to come.
     pub fn position(&mut self, lsn: Lsn) {
         // A commit record may begin exactly there.
-        self.pass(Lsn(lsn.0.saturating_sub(1)));
+        let before = Lsn(lsn.0.saturating_sub(1));
+        self.pass(before);
+        if !self.open {
+            self.reached = self.reached.max(before);
+            self.resume();
+        }
     }
 
     fn pass(&mut self, lsn: Lsn) {
@@ -102,6 +130,20 @@ impl Watch {
 
     fn close(&mut self) {
         (self.open, self.concerned, self.last_op) = (false, false, 0);
+        self.resume();
+    }
+
+    /// Between two transactions: tells who waits for that, and what is missing once the thread can hear it.
+    fn resume(&mut self) {
+        if self.missing {
+            // It may have been a part of what is missing.
+            self.batch.clear();
+            if !self.backlog.is_empty() {
+                return;
+            }
+            self.missing = false;
+            self.send(Input::Missed(self.reached));
+        }
         for (tables, input) in std::mem::take(&mut self.waiting) {
             self.tables.extend(tables);
             self.flush();
@@ -109,11 +151,20 @@ impl Watch {
         }
     }
 
-    /// Hands on what has gathered; waits while the thread is behind.
+    /// Hands on what has gathered; waits while the thread is far behind and gets on.
     pub fn flush(&mut self) {
-        if !self.batch.is_empty() {
-            let batch = std::mem::take(&mut self.batch);
-            self.send(Input::Stream(batch));
+        let batch = std::mem::take(&mut self.batch);
+        if batch.is_empty() || self.missing {
+            return;
+        }
+        match self.backlog.enter(weight(&batch)) {
+            Some(share) => self.send(Input::Stream(batch, share)),
+            None => {
+                tracing::error!(
+                    "the thread of subqueries does not get on, and the stream goes on without it: shapes with subqueries end"
+                );
+                self.missing = true;
+            }
         }
     }
 
@@ -124,8 +175,26 @@ impl Watch {
         }
     }
 
+    /// As if nothing got done for too long.
+    #[cfg(test)]
+    pub(crate) fn fall_behind(&mut self) {
+        self.missing = true;
+    }
+
     fn send(&self, input: Input) {
-        // Closed means that the process is ending.
+        // Closed means that the process is ending. There is room for more than may wait.
         _ = self.inputs.blocking_send(input);
     }
 }
+
+/// Bytes of a part of the stream while it waits.
+fn weight(batch: &[Streamed]) -> usize {
+    let of = |streamed: &Streamed| match streamed {
+        Streamed::Change(change) => bytes(change) + ROW_OVERHEAD_BYTES,
+        _ => size_of::<Streamed>(),
+    };
+    MEMBERS_PART_BYTES + batch.iter().map(of).sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests;

@@ -62,6 +62,7 @@ pub struct Database {
     ca: Option<PathBuf>,
     pool: Pool<Connections>,
     snapshots: Arc<Semaphore>,
+    subsets: Arc<Semaphore>,
 }
 
 /// How long a statement waits for a free connection.
@@ -112,8 +113,10 @@ impl Database {
             .map_err(|e| refuse(e.to_string()))?;
         // Snapshots run for as long as tables are large: a part of the pool is kept for the rest.
         // Each needs a second connection for a moment.
-        let snapshots = Arc::new(Semaphore::new((pool_size - pool_size.div_ceil(4)).max(1)));
-        Ok(Database { config, tls, ca: ca.map(Path::to_owned), pool, snapshots })
+        let turns = (pool_size - pool_size.div_ceil(4)).max(1);
+        let snapshots = Arc::new(Semaphore::new(turns));
+        let subsets = Arc::new(Semaphore::new(turns.div_ceil(2)));
+        Ok(Database { config, tls, ca: ca.map(Path::to_owned), pool, snapshots, subsets })
     }
 
     /// A connection of one's own, for work that may block others.
@@ -150,6 +153,12 @@ impl Database {
     /// Leave to take a snapshot; waits for its turn.
     pub async fn snapshot_turn(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.snapshots).acquire_owned().await.ok()
+    }
+
+    /// Leave to take a snapshot for a client that reads its rows as they come, beside [`Database::snapshot_turn`]: slow
+    /// ones leave turns to those that make shapes.
+    pub async fn subset_turn(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.subsets).acquire_owned().await.ok()
     }
 
     /// How the replication session connects.

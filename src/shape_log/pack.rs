@@ -151,7 +151,8 @@ impl PackStore {
         let mut packs = self.packs();
         let (pack, file) = packs.current(&self.inner.storage, &self.inner.dir)?;
         let at = file.append(BATCH, &[head, arrow]) + BATCH_HEAD;
-        file.flush()?;
+        // Whoever failed tries again with all rows, or not at all.
+        file.flush().inspect_err(|_| file.discard())?;
         packs.writes += 1;
         let last = packs.writes;
         packs.dirty.insert(pack, last);
@@ -334,9 +335,10 @@ impl Packs {
     ) -> Result<(u32, &mut FrameFile), FrameError> {
         let full = |(_, file): &(u32, FrameFile)| file.end() > PACK_BYTES_MAX;
         if self.current.as_ref().is_none_or(full) {
+            // Never again, even if it cannot be made: a file without a whole head may be there by then.
             let number = self.next;
-            let file = FrameFile::create(storage, &path(dir, number), FileKind::Pack)?;
             self.next += 1;
+            let file = FrameFile::create(storage, &path(dir, number), FileKind::Pack)?;
             self.files.insert(number, Arc::clone(file.file()));
             let full = self.current.replace((number, file));
             if let Some((full, _)) = full

@@ -3,6 +3,7 @@
 //!
 //! `BROOKLET_TEST_SEED` replays a run, `BROOKLET_TEST_CRASHES` sets how many crashes there are.
 
+mod behind;
 mod budget;
 mod check;
 mod flat;

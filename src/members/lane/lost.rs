@@ -2,13 +2,14 @@
 //!
 //! *Enters*: that it is so; then the rows as they are where a new slot begins. *Leaves*: nothing to shapes, whose logs are
 //! brought there by the repair. *Invariant*: nothing is told of the stream from before; shapes that end meanwhile stay
-//! ended.
+//! ended. The same where a part of the stream is missed, but that shapes end by it.
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
-use brooklet_dataflows::ShapeId;
 use brooklet_dataflows::members::{Members, needs};
+use brooklet_dataflows::{EndReason, ShapeId};
+use brooklet_sql::Lsn;
 use tokio::sync::oneshot;
 
 use super::Lane;
@@ -33,6 +34,18 @@ impl Lane {
         self.lost.get_or_insert_default();
         // Whoever asked may have given up.
         _ = done.send(());
+    }
+
+    /// What is kept is not what Postgres has any more, and what would be collected is not whole.
+    pub(super) fn missed(&mut self, reached: Lsn) {
+        self.take_open();
+        self.too_large.clear();
+        // Said by dropping the answers.
+        self.loads.clear();
+        let all = self.members.all();
+        self.end(&all, EndReason::Removed);
+        BYTES.store(self.members.bytes() as u64, Ordering::Relaxed);
+        self.position = self.position.max(reached);
     }
 
     /// Takes an input before there is a new slot. Who waits for something is told by a dropped answer.

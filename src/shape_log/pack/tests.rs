@@ -49,6 +49,24 @@ async fn what_a_snapshot_left_that_came_to_nothing_goes_although_others_share_th
     assert_eq!((store.read(&moved).unwrap(), store.bytes()), (rows.to_vec(), alone));
 }
 
+#[tokio::test]
+async fn a_pack_that_could_not_be_begun_is_another_one_the_next_time() {
+    let (dir, storage) = (tempfile::tempdir().unwrap(), Directory::handle());
+    let store = PackStore::open(&storage, dir.path(), []).unwrap();
+    let rows = [Row::new([Some("1"), None]).unwrap()];
+    let append = || store.append(ShapeId(1), 0, 0, &batch(&["id", "body"], &rows));
+    // What is left of one whose head found no room.
+    let next = store.packs().next;
+    std::fs::write(path(dir.path(), next), []).unwrap();
+    assert!(append().is_err());
+    let place = append().unwrap();
+    assert_eq!((place.pack(), store.read(&place).unwrap()), (next + 1, rows.to_vec()));
+    store.sync().await.unwrap();
+    let store = PackStore::open(&storage, dir.path(), [&place]).unwrap();
+    assert_eq!(store.read(&place).unwrap(), rows);
+    assert!(!path(dir.path(), next).exists());
+}
+
 /// A store with the same batch for two shapes, and their places.
 fn equal_batches(dir: &Path) -> (PackStore, Vec<Row>, [BatchPlace; 2]) {
     let store = PackStore::open(&Directory::handle(), dir, []).unwrap();

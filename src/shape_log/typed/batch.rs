@@ -240,7 +240,9 @@ impl<'a> Rows<'a> {
     fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
         let fields: Fields = self.columns.iter().map(|column| Arc::clone(&column.field)).collect();
         let arrays = self.values.iter_mut().map(Values::finish).collect::<Result<_, _>>()?;
+        let length = self.nulls.len();
         let nulls: Option<NullBuffer> = self.nulls.finish();
-        Ok(Arc::new(StructArray::try_new(fields, arrays, nulls)?))
+        // A table may have no columns at all.
+        Ok(Arc::new(StructArray::try_new_with_length(fields, arrays, nulls, length)?))
     }
 }
