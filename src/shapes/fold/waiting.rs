@@ -46,3 +46,21 @@ impl Waiting {
         last.replace(Failed { pause, again: at + pause }).is_none()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_the_first_one_once_and_again_after_the_log_was_folded() {
+        let (mut waiting, one, now) = (Waiting::default(), ShapeId(1), Instant::now());
+        waiting.add(one);
+        let said: Vec<bool> = (0..20).map(|_| waiting.failed(one, now)).collect();
+        assert!(said[0] && !said[1..].contains(&true), "{said:?}");
+        waiting.add(ShapeId(2));
+        assert_eq!(waiting.due(now), [ShapeId(2)], "one that fails holds up no other");
+        waiting.remove(one);
+        waiting.add(one);
+        assert!(waiting.failed(one, now), "that is news");
+    }
+}
