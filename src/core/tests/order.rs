@@ -22,7 +22,7 @@ use crate::storage::tests::faulty::{Fault, Faulty};
 use crate::storage::tests::rng::Rng;
 
 /// Nothing goes wrong, for so many steps.
-const fn quiet(steps: usize) -> Plan {
+pub(super) const fn quiet(steps: usize) -> Plan {
     Plan { fault: Fault::Kill, after: u64::MAX / 2, early: false, steps }
 }
 
