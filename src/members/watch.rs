@@ -175,10 +175,11 @@ impl Watch {
         }
     }
 
-    /// As if nothing got done for too long.
+    /// As if nothing got done for too long, and until what is returned is dropped.
     #[cfg(test)]
-    pub(crate) fn fall_behind(&mut self) {
+    pub(crate) fn fall_behind(&mut self) -> Option<super::backlog::Share> {
         self.missing = true;
+        self.backlog.enter(1)
     }
 
     fn send(&self, input: Input) {

@@ -7,6 +7,7 @@ use brooklet_dataflows::ShapeId;
 use super::life::Life;
 use super::order::{alive, ends, grown_with, quiet};
 use super::{Phase, run, turn};
+use crate::members::backlog::Share;
 use crate::members::concerns;
 use crate::shapes::Shape;
 
@@ -15,14 +16,13 @@ fn both(life: &Life) -> (Vec<Arc<Shape>>, Vec<Arc<Shape>>) {
     alive(life).into_iter().partition(|shape| concerns(&shape.plan))
 }
 
-/// The stream goes on without the thread; whose shapes end by that.
-fn fall_behind(life: &mut Life) -> Vec<Arc<Shape>> {
+/// The stream goes on without the thread until what is returned is dropped; the shapes that end by that.
+fn fall_behind(life: &mut Life) -> (Vec<Arc<Shape>>, Option<Share>) {
     let asking = both(life).0;
     for shape in life.shapes.values().filter(|shape| concerns(&shape.plan)) {
         life.records().lock().unwrap().change(shape.id(), |known| known.removing = true);
     }
-    life.ingest.watch.fall_behind();
-    asking
+    (asking, life.ingest.watch.fall_behind())
 }
 
 #[test]
@@ -32,13 +32,15 @@ fn what_the_thread_of_subqueries_has_missed_ends_its_shapes_and_those_made_then_
         let (life, disk) = grown_with(seed, true);
         let (own, mut phase, mut turns) = (disk.clone(), Phase::First, 0);
         let asking = Arc::new(Mutex::new(Vec::new()));
-        let asked = Arc::clone(&asking);
+        let (asked, mut busy) = (Arc::clone(&asking), None);
         let (life, outcome) = run(life, &disk, move |life| {
             turns += 1;
-            if turns == 200 {
-                *asked.lock().unwrap() = fall_behind(life);
+            match turns {
+                200 => (*asked.lock().unwrap(), busy) = fall_behind(life),
+                400 => busy = None,
+                _ => {}
             }
-            turn(life, &own, quiet(500), &mut phase)
+            turn(life, &own, quiet(700), &mut phase)
         });
         outcome.unwrap();
         let asking = std::mem::take(&mut *asking.lock().unwrap());
