@@ -182,6 +182,12 @@ impl Watch {
         self.backlog.enter(1)
     }
 
+    /// Whether it has not been told yet what is missing.
+    #[cfg(test)]
+    pub(crate) fn is_missing(&self) -> bool {
+        self.missing
+    }
+
     fn send(&self, input: Input) {
         // Closed means that the process is ending. There is room for more than may wait.
         _ = self.inputs.blocking_send(input);
