@@ -308,10 +308,10 @@ async fn rows(
             buffer.push(b',');
         }
         shape.view().subset_row(&row, mark, &mut buffer);
-        if buffer.len() >= BODY_PIECE_BYTES {
-            if !send_pieces(std::mem::take(&mut buffer), sender).await {
-                return Ok(false);
-            }
+        if buffer.len() >= BODY_PIECE_BYTES
+            && !send_pieces(std::mem::take(&mut buffer), sender).await
+        {
+            return Ok(false);
         }
         next = rows.next().await.map_err(io::Error::other)?;
     }

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::harness::{
-    Cluster, Database, Follower, Locale, Shape, World, eventually, eventually_within,
+    Cluster, Connection, Database, Follower, Locale, Shape, World, eventually, eventually_within,
 };
 
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -339,4 +339,36 @@ async fn who_waits_for_a_position_does_not_wait_for_the_head_of_an_empty_page() 
         let status = verified.exit(PATIENCE).await;
         assert!(status.success(), "{}", verified.output());
     }
+}
+
+#[tokio::test]
+async fn slow_readers_of_subsets_leave_snapshots_to_new_shapes() {
+    let world = World::with(Database::shared().await, |options| {
+        // Three snapshots at a time.
+        options.arguments.extend(["--db-pool-size", "4"].map(str::to_owned));
+    })
+    .await;
+    world.sql("CREATE TABLE wide (id int PRIMARY KEY, body text)").await;
+    world
+        .sql("INSERT INTO wide SELECT g, repeat('x', 1000) FROM generate_series(1, 50000) g")
+        .await;
+    world.sql(TABLE).await;
+    world.sql("INSERT INTO items VALUES (1, 1, 'x')").await;
+    let base = format!("{}&offset=now", Shape::of("wide").target());
+    world.get(&base).await.expect(200);
+    let subset = format!("{base}&subset__order_by=id&subset__limit=50000");
+    let mut slow = Vec::new();
+    for _ in 0..3 {
+        let mut connection = Connection::open(world.server.address).await.unwrap();
+        connection.ask("GET", &subset, "").await.unwrap();
+        slow.push(connection);
+    }
+    for connection in &mut slow[..2] {
+        connection.head().await.unwrap().expect(200);
+    }
+    let mut items = world.follow(Shape::of("items")).await;
+    items.until("the row", |rows| rows.len() == 1).await;
+    // The one that waited has its turn.
+    slow.drain(..2);
+    slow[0].head().await.unwrap().expect(200);
 }

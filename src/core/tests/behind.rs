@@ -32,15 +32,19 @@ fn what_the_thread_of_subqueries_has_missed_ends_its_shapes_and_those_made_then_
         let (life, disk) = grown_with(seed, true);
         let (own, mut phase, mut turns) = (disk.clone(), Phase::First, 0);
         let asking = Arc::new(Mutex::new(Vec::new()));
-        let (asked, mut busy) = (Arc::clone(&asking), None);
+        let (asked, mut busy) = (Arc::clone(&asking), Vec::new());
         let (life, outcome) = run(life, &disk, move |life| {
             turns += 1;
             match turns {
-                200 => (*asked.lock().unwrap(), busy) = fall_behind(life),
+                200 => {
+                    let (asking, share) = fall_behind(life);
+                    *asked.lock().unwrap() = asking;
+                    busy.extend(share);
+                }
                 250 => {
                     // Others have ended for other reasons.
                     asked.lock().unwrap().retain(|shape| shape.is_alive());
-                    busy = None;
+                    busy.clear();
                 }
                 _ => {}
             }
