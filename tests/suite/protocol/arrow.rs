@@ -283,15 +283,3 @@ async fn tags_and_refusals_belong_to_their_form() {
     let post = Request::new("POST", target).header("accept", ARROW).body("{}");
     assert_eq!(world.send(post).await.expect(200).body, typed.body);
 }
-
-#[tokio::test]
-async fn a_table_without_columns_is_read_as_arrow_as_it_is_as_json() {
-    let world = World::new().await;
-    world.sql("CREATE TABLE nothing (); INSERT INTO nothing DEFAULT VALUES").await;
-    let target = format!("{}&offset=-1", Shape::of("nothing").target());
-    let json = world.get(&target).await;
-    let arrow = arrow(&world, &target).await;
-    assert_eq!((json.status, arrow.status), (200, 200), "{}", arrow.shown());
-    let rows = json.json().as_array().unwrap().len();
-    assert_eq!(read(&arrow).1.iter().map(|batch| batch.num_rows()).sum::<usize>(), rows);
-}
