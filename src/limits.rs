@@ -377,6 +377,11 @@ pub const REPAIR_BYTES_MAX: usize = 128 << 20;
 /// What a row in a map costs beside its bytes.
 pub const ROW_OVERHEAD_BYTES: usize = 96;
 
+/// What a row operation that is held for shapes with subqueries costs beside its rows' bytes, by estimate: its place with
+/// the room behind it (176), for each of its rows an allocation, and while it is summed up what is kept of the row
+/// once more, with places in two maps and a list (some 300 in all).
+pub const HELD_CHANGE_BYTES: usize = 512;
+
 /// How long a look at the engine may wait for its turn among the changes.
 pub const ENGINE_VIEW_MAX: Duration = Duration::from_secs(10);
 

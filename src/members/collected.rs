@@ -10,7 +10,7 @@ use brooklet_dataflows::members::KeptName;
 use brooklet_sql::Relation;
 
 use super::Loaded;
-use crate::limits::ROW_OVERHEAD_BYTES;
+use crate::limits::HELD_CHANGE_BYTES;
 
 /// A shape in creation.
 pub(super) struct Load {
@@ -35,8 +35,7 @@ impl Load {
         let needed = |change: &&Change| self.needs.iter().any(|name| name.table == change.table);
         let changes: Vec<Change> = changes.iter().filter(needed).cloned().collect();
         if !changes.is_empty() {
-            self.bytes +=
-                changes.iter().map(|change| bytes(change) + ROW_OVERHEAD_BYTES).sum::<usize>();
+            self.bytes += changes.iter().map(bytes).sum::<usize>();
             collected.push((xid, changes));
         }
     }
@@ -52,7 +51,8 @@ impl Load {
     }
 }
 
-/// Of a change's rows.
+/// What a change takes in memory while it is held, by estimate: what everything that holds changes is bounded by.
 pub(super) fn bytes(change: &Change) -> usize {
-    [&change.old, &change.new].into_iter().flatten().map(|row| row.as_bytes().len()).sum()
+    let rows = [&change.old, &change.new].into_iter().flatten();
+    HELD_CHANGE_BYTES + rows.map(|row| row.as_bytes().len()).sum::<usize>()
 }

@@ -19,6 +19,8 @@ use crate::shape_log::{AppenderHandle, ShapeLogs};
 use crate::shapes::visibility::{Seen, Visibility};
 
 mod lost;
+#[cfg(test)]
+mod tests;
 
 use self::lost::Lost;
 
@@ -33,6 +35,8 @@ pub struct Lane {
     position: Lsn,
     open: Vec<Change>,
     open_bytes: usize,
+    /// Bytes that were kept when that was last counted.
+    kept: usize,
     /// The tables of the open transaction, once it is larger than what may be kept.
     too_large: BTreeSet<u32>,
     loads: HashMap<ShapeId, Load>,
@@ -47,7 +51,7 @@ struct Restoring {
     /// How far the stream is.
     reached: Lsn,
     deferred: VecDeque<Input>,
-    /// Bytes of the rows in it.
+    /// Bytes of the changes in it.
     bytes: usize,
     restored: Option<Box<Restored>>,
 }
@@ -75,6 +79,7 @@ impl Lane {
             position,
             open: Vec::new(),
             open_bytes: 0,
+            kept: 0,
             too_large: BTreeSet::new(),
             loads: HashMap::new(),
             restoring,
@@ -187,7 +192,9 @@ impl Lane {
 
     fn change(&mut self, change: Change) {
         self.open_bytes += bytes(&change);
-        if self.open_bytes <= self.bytes_max {
+        // Some of it always: where nearly all is taken the youngest shape is to end, not those of a row's table.
+        let left = self.bytes_max.saturating_sub(self.kept).max(self.bytes_max / 16);
+        if self.open_bytes <= left {
             return self.open.push(change);
         }
         let open = std::mem::take(&mut self.open);
@@ -241,6 +248,12 @@ impl Lane {
             self.end(&[last], EndReason::Removed);
             bytes = self.members.bytes();
         }
+        self.keeps(bytes);
+    }
+
+    /// Notes how much is kept.
+    fn keeps(&mut self, bytes: usize) {
+        self.kept = bytes;
         BYTES.store(bytes as u64, Ordering::Relaxed);
     }
 
@@ -256,7 +269,7 @@ impl Lane {
                 self.members.remove(*shape);
             }
         }
-        BYTES.store(self.members.bytes() as u64, Ordering::Relaxed);
+        self.keeps(self.members.bytes());
     }
 
     /// Begins the shapes whose snapshots the stream has passed.
@@ -332,7 +345,7 @@ impl Lane {
             self.members.remove(plan.id);
             return Err(Some(TooLarge(self.bytes_max)));
         }
-        BYTES.store(bytes as u64, Ordering::Relaxed);
+        self.keeps(bytes);
         Ok(self.members.rows(plan.id).collect())
     }
 

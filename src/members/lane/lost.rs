@@ -5,14 +5,13 @@
 //! ended.
 
 use std::collections::HashSet;
-use std::sync::atomic::Ordering;
 
 use brooklet_dataflows::ShapeId;
 use brooklet_dataflows::members::{Members, needs};
 use tokio::sync::oneshot;
 
 use super::Lane;
-use crate::members::{BYTES, Input, Repaired};
+use crate::members::{Input, Repaired};
 
 /// What happens while nothing is known.
 #[derive(Default)]
@@ -29,7 +28,7 @@ impl Lane {
         self.take_open();
         self.too_large.clear();
         self.members = Members::default();
-        BYTES.store(0, Ordering::Relaxed);
+        self.keeps(0);
         self.lost.get_or_insert_default();
         // Whoever asked may have given up.
         _ = done.send(());

@@ -1,0 +1,136 @@
+//! The thread's state by itself, told of a stream by hand.
+
+use brooklet_dataflows::Selection;
+use brooklet_dataflows::members::Counts;
+use brooklet_sql::{Column, RelationName, TableSchema, Tables, compile_with};
+
+use super::*;
+use crate::shape_log::postings::PostingWriter;
+use crate::shape_log::{Appender, ShapeLog};
+use crate::storage::Directory;
+
+const OUTER: u32 = 7;
+/// Inner tables of shapes 1 and 2.
+const INNER: [u32; 2] = [8, 9];
+
+fn column(name: &str, place: u16) -> Column {
+    Column {
+        name: name.into(),
+        type_oid: 23,
+        base_type_oid: 23,
+        type_name: "int4".into(),
+        key_position: (place == 0).then_some(0),
+        number: 1 + place as i16,
+        dropped: false,
+        ..Column::gone()
+    }
+}
+
+fn table(oid: u32, name: &str) -> Arc<TableSchema> {
+    let name = RelationName { schema: "public".into(), table: name.into() };
+    let (columns, unique) = (vec![column("n", 0), column("m", 1)], Vec::new());
+    Arc::new(TableSchema { oid, name, columns, partitioned: false, unique })
+}
+
+fn plan(id: u64, filter: &str) -> Arc<ShapePlan> {
+    let inner = [table(INNER[0], "one"), table(INNER[1], "two")];
+    let outer = table(OUTER, "t");
+    let tables: Tables = inner.map(|table| (table.name.clone(), table)).into_iter().collect();
+    let predicate = Some(compile_with(filter, &[], &outer, &tables).unwrap());
+    let (columns, key) = ([0].into(), [0].into());
+    let selection = Arc::new(Selection { table: outer, columns, key, listed: true });
+    Arc::new(ShapePlan { id: ShapeId(id), selection, predicate })
+}
+
+fn row(n: u64) -> Row {
+    let n = n.to_string();
+    Row::new([Some(n.as_str()), Some("0")]).unwrap()
+}
+
+fn change(table: u32, old: Option<u64>, new: Option<u64>) -> Change {
+    Change { seq: 0, op_position: 0, table, old: old.map(row), new: new.map(row) }
+}
+
+struct World {
+    lane: Lane,
+    appender: Appender,
+    logs: Arc<ShapeLogs>,
+    lsn: u64,
+    _dir: tempfile::TempDir,
+}
+
+impl World {
+    /// Rows 0 to `rows` of each table, and shapes with these filters.
+    fn new(bytes_max: usize, rows: u64, filters: &[&str]) -> World {
+        let dir = tempfile::tempdir().unwrap();
+        let file =
+            PostingWriter::open(&Directory::handle(), dir.path(), Lsn(u64::MAX), |_| Ok(()));
+        let logs = Arc::new(ShapeLogs::default());
+        let (ended, large) = (mpsc::unbounded_channel().0, mpsc::unbounded_channel().0);
+        let (appender, handle) = Appender::new(file.unwrap(), Arc::clone(&logs), ended, large);
+        let (_, inputs) = mpsc::channel(1);
+        let (shared, at) = (Arc::clone(&logs), Lsn(0));
+        let mut lane = Lane::new(inputs, handle, shared, Vec::new(), at, bytes_max);
+        for (id, filter) in (1..).zip(filters) {
+            let plan = plan(id, filter);
+            for (name, _) in needs(&plan) {
+                let mut counts = Counts::new(&name);
+                (0..rows).for_each(|n| counts.add(&name.project(&row(n)).unwrap(), 1));
+                if !lane.members.keeps(&name) {
+                    lane.members.keep(name, counts).unwrap();
+                }
+            }
+            lane.members.add(plan);
+            let log = Arc::new(ShapeLog::new(ShapeId(id), 1500));
+            log.begins_exactly();
+            log.begins_after(Seen::new("1:1:".parse().unwrap(), Lsn(0)));
+            logs.insert(&log);
+        }
+        lane.keep_within_budget();
+        World { lane, appender, logs, lsn: 0, _dir: dir }
+    }
+
+    fn commit(&mut self, changes: Vec<Change>) {
+        self.lsn += 10;
+        let mut stream: Vec<_> = changes.into_iter().map(Streamed::Change).collect();
+        let xid = self.lsn as u32;
+        stream.push(Streamed::Commit { lsn: Lsn(self.lsn), xid, last_op: 0 });
+        self.lane.take(Input::Stream(stream));
+        self.appender.turn().unwrap();
+    }
+
+    fn alive(&self) -> Vec<u64> {
+        let mut alive: Vec<u64> = self.lane.members.all().iter().map(|shape| shape.0).collect();
+        alive.retain(|shape| self.logs.has(ShapeId(*shape)));
+        alive
+    }
+}
+
+const OF_ONE: &str = "n IN (SELECT n FROM one)";
+const OF_TWO: &str = "n IN (SELECT n FROM two)";
+
+/// So many changes of which nothing is left.
+fn comes_and_goes(table: u32, changes: u64) -> Vec<Change> {
+    let pair = |n| [change(table, None, Some(n)), change(table, Some(n), None)];
+    (1_000_000..).flat_map(pair).take(changes as usize).collect()
+}
+
+#[test]
+fn a_transaction_takes_what_it_costs_of_what_is_left() {
+    let mut world = World::new(1 << 20, 10, &[OF_ONE, OF_TWO]);
+    world.commit(comes_and_goes(INNER[0], 1_800));
+    assert_eq!(world.alive(), [1, 2]);
+    world.commit(comes_and_goes(INNER[0], 2_200));
+    assert_eq!(world.alive(), [2], "with 50 KB of rows");
+    // Most is taken.
+    let mut world = World::new(1 << 20, 10_000, &[OF_ONE, OF_TWO]);
+    assert!(world.lane.kept > (1 << 20) / 2, "{}", world.lane.kept);
+    assert_eq!(world.alive(), [1, 2]);
+    world.commit(comes_and_goes(INNER[0], 1_800));
+    assert_eq!(world.alive(), [2]);
+    // Nearly all is, and a few changes go on.
+    let mut world = World::new(1 << 20, 10, &[OF_ONE, OF_TWO]);
+    world.lane.kept = 1 << 20;
+    world.commit(comes_and_goes(INNER[0], 100));
+    assert_eq!(world.alive(), [1, 2]);
+}
