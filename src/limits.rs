@@ -378,6 +378,10 @@ pub const REPAIR_BYTES_MAX: usize = 128 << 20;
 pub const ROW_OVERHEAD_BYTES: usize = 96;
 
 /// What a row operation that is held for shapes with subqueries costs beside its rows' bytes, by estimate: its place with
+/// For how long Postgres may refuse to have the rows read that shapes with subqueries need after a start, before the shapes end:
+/// as long as they wait, the change log grows. Five minutes: a lock, or connections that are taken, are gone by then.
+pub const RESTORE_MAX: Duration = Duration::from_secs(300);
+
 /// the room behind it (176), for each of its rows an allocation, and while it is summed up what is kept of the row
 /// once more, with places in two maps and a list (some 300 in all).
 pub const HELD_CHANGE_BYTES: usize = 512;

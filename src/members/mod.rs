@@ -31,6 +31,7 @@ mod collected;
 pub mod create;
 pub mod lane;
 pub mod load;
+mod unreadable;
 pub mod watch;
 
 /// What the thread is told, in order.
