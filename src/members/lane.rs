@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use brooklet_dataflows::members::{Counts, KeptName, Members, Missing, count, needs, outdated};
+use brooklet_dataflows::members::{Counts, KeptName, Members, Strayed, count, needs, outdated};
 use brooklet_dataflows::{Change, Collated, EndReason, ShapeId, ShapePlan};
 use brooklet_sql::{Lsn, Row};
 use tokio::sync::mpsc;
@@ -222,14 +222,30 @@ impl Lane {
     }
 
     fn transaction(&mut self, lsn: Lsn, xid: u32, last_op: u64, changes: &[Change]) {
-        match self.members.transaction(changes, last_op) {
-            Ok(news) if news.is_empty() => {}
-            Ok(news) => self.appender.members(lsn, xid, news),
-            Err(Missing) => {
-                tracing::error!(%lsn, "what is kept for subqueries is not what Postgres has: their shapes end");
-                let all = self.members.all();
-                self.end(&all, EndReason::TableChanged);
-            }
+        let mut taken = self.members.transaction(changes, last_op);
+        if let Err(Strayed(names)) = &taken {
+            self.end_strayed(names, lsn);
+            taken = self.members.transaction(changes, last_op);
+        }
+    /// Ends the shapes of rows that are not what Postgres has, which are then kept no more.
+    fn end_strayed(&mut self, names: &[KeptName], lsn: Lsn) {
+        let ended = self.members.of_rows(names);
+        let tables: BTreeSet<u32> = names.iter().map(|name| name.table).collect();
+        let shapes = ended.len();
+        tracing::error!(%lsn, ?tables, shapes, "what is kept for subqueries is not what Postgres has: shapes end");
+        self.loads.retain(|_, load| load.needs.iter().all(|name| !names.contains(name)));
+        self.end(&ended, EndReason::TableChanged);
+        // Also what no shape has come to need.
+        self.members.tidy();
+    }
+
+        let news = taken.unwrap_or_else(|_| {
+            let all = self.members.all();
+            self.end(&all, EndReason::TableChanged);
+            Vec::new()
+        });
+        if !news.is_empty() {
+            self.appender.members(lsn, xid, news);
         }
         self.keep_within_budget();
     }

@@ -55,6 +55,7 @@ struct World {
     lane: Lane,
     appender: Appender,
     logs: Arc<ShapeLogs>,
+    all: Vec<Arc<ShapeLog>>,
     lsn: u64,
     _dir: tempfile::TempDir,
 }
@@ -63,14 +64,14 @@ impl World {
     /// Rows 0 to `rows` of each table, and shapes with these filters.
     fn new(bytes_max: usize, rows: u64, filters: &[&str]) -> World {
         let dir = tempfile::tempdir().unwrap();
-        let file =
-            PostingWriter::open(&Directory::handle(), dir.path(), Lsn(u64::MAX), |_| Ok(()));
+        let file = PostingWriter::open(&Directory::handle(), dir.path(), Lsn(u64::MAX), |_| Ok(()));
         let logs = Arc::new(ShapeLogs::default());
         let (ended, large) = (mpsc::unbounded_channel().0, mpsc::unbounded_channel().0);
         let (appender, handle) = Appender::new(file.unwrap(), Arc::clone(&logs), ended, large);
         let (_, inputs) = mpsc::channel(1);
         let (shared, at) = (Arc::clone(&logs), Lsn(0));
         let mut lane = Lane::new(inputs, handle, shared, Vec::new(), at, bytes_max);
+        let mut all = Vec::new();
         for (id, filter) in (1..).zip(filters) {
             let plan = plan(id, filter);
             for (name, _) in needs(&plan) {
@@ -85,9 +86,10 @@ impl World {
             log.begins_exactly();
             log.begins_after(Seen::new("1:1:".parse().unwrap(), Lsn(0)));
             logs.insert(&log);
+            all.push(log);
         }
         lane.keep_within_budget();
-        World { lane, appender, logs, lsn: 0, _dir: dir }
+        World { lane, appender, logs, all, lsn: 0, _dir: dir }
     }
 
     fn commit(&mut self, changes: Vec<Change>) {
@@ -133,4 +135,37 @@ fn a_transaction_takes_what_it_costs_of_what_is_left() {
     world.lane.kept = 1 << 20;
     world.commit(comes_and_goes(INNER[0], 100));
     assert_eq!(world.alive(), [1, 2]);
+}
+
+#[test]
+fn rows_that_are_not_as_kept_end_the_shapes_that_need_them_and_no_others() {
+    let mut world = World::new(1 << 20, 10, &[OF_ONE, OF_TWO, "n IN (SELECT m FROM one)"]);
+    let needs = needs(&plan(100, OF_ONE)).into_iter().map(|(name, _)| name).collect();
+    let (answer, _asked) = tokio::sync::oneshot::channel();
+    world.lane.take(Input::Collect(Collect { shape: ShapeId(100), needs, answer }));
+    let seen = world.all[1].end().unwrap();
+    // Of one table a row goes that nobody knows; of `m` it is one of those that there are.
+    world.commit(vec![
+        change(OUTER, Some(4), Some(400)),
+        change(INNER[0], Some(77), None),
+        change(INNER[1], None, Some(400)),
+        change(INNER[1], Some(5), None),
+    ]);
+    assert_eq!(world.alive(), [2, 3]);
+    assert!(world.lane.loads.is_empty(), "it needs them, too");
+    let rows = |world: &World, shape| {
+        let rows = world.lane.members.rows(ShapeId(shape));
+        let mut rows: Vec<Row> = rows.collect();
+        rows.sort_by(|one, other| one.as_bytes().cmp(other.as_bytes()));
+        rows.iter().map(|row| String::from_utf8_lossy(row.get(0).unwrap()).into_owned()).collect()
+    };
+    let found: Vec<String> = rows(&world, 2);
+    assert_eq!(found, ["0", "1", "2", "3", "6", "7", "8", "9", "400"]);
+    assert!(world.all[1].end().unwrap() > seen, "it is told");
+    let found: Vec<String> = rows(&world, 3);
+    assert_eq!(found, ["0"]);
+    // And goes on.
+    world.commit(vec![change(INNER[1], Some(400), None)]);
+    let found: Vec<String> = rows(&world, 2);
+    assert_eq!(found.len(), 8);
 }
