@@ -13,8 +13,8 @@ use brooklet_sql::{Lsn, Row};
 use tokio::sync::mpsc;
 
 use super::checkpoint::Standing;
-use super::collected::{Load, bytes};
-use super::{BYTES, Beginning, Collect, Input, Loaded, Restored, Streamed, TooLarge};
+use super::collected::{Load, bytes, collect};
+use super::{BYTES, Beginning, Collect, Input, Loaded, Restored, Streamed, TooLarge, Unkept};
 use crate::shape_log::{AppenderHandle, ShapeLogs};
 use crate::shapes::visibility::{Seen, Visibility};
 
@@ -173,20 +173,9 @@ impl Lane {
 
     /// For the shapes in creation: what is kept for all shapes and what these hold have one limit.
     fn collect(&mut self, xid: u32, changes: &[Change]) {
-        self.loads.values_mut().for_each(|load| load.collect(xid, changes));
-        if self.loads.is_empty() {
-            return;
-        }
-        let left = self.bytes_max.saturating_sub(self.members.bytes());
-        while self.loads.values().map(Load::bytes).sum::<usize>() > left {
-            let largest = self.loads.iter_mut().max_by_key(|(_, load)| load.bytes());
-            let Some((shape, load)) = largest else { return };
-            tracing::warn!(
-                shape = shape.0,
-                bytes = load.bytes(),
-                "more changes while a shape with subqueries is made than may be kept"
-            );
-            load.give_up();
+        if !self.loads.is_empty() {
+            let left = self.bytes_max.saturating_sub(self.members.bytes());
+            collect(&mut self.loads, (xid, changes), left, self.bytes_max);
         }
     }
 
@@ -227,6 +216,17 @@ impl Lane {
             self.end_strayed(names, lsn);
             taken = self.members.transaction(changes, last_op);
         }
+        let news = taken.unwrap_or_else(|_| {
+            let all = self.members.all();
+            self.end(&all, EndReason::TableChanged);
+            Vec::new()
+        });
+        if !news.is_empty() {
+            self.appender.members(lsn, xid, news);
+        }
+        self.keep_within_budget();
+    }
+
     /// Ends the shapes of rows that are not what Postgres has, which are then kept no more.
     fn end_strayed(&mut self, names: &[KeptName], lsn: Lsn) {
         let ended = self.members.of_rows(names);
@@ -237,17 +237,6 @@ impl Lane {
         self.end(&ended, EndReason::TableChanged);
         // Also what no shape has come to need.
         self.members.tidy();
-    }
-
-        let news = taken.unwrap_or_else(|_| {
-            let all = self.members.all();
-            self.end(&all, EndReason::TableChanged);
-            Vec::new()
-        });
-        if !news.is_empty() {
-            self.appender.members(lsn, xid, news);
-        }
-        self.keep_within_budget();
     }
 
     /// Ends the youngest shapes while there is too much.
@@ -292,7 +281,7 @@ impl Lane {
     fn begin_loaded(&mut self) {
         let reached = |load: &Load| {
             load.loaded.as_ref().is_some_and(|loaded| {
-                load.collected.is_none() || passes(self.position, loaded.seen.until)
+                load.collected.is_err() || passes(self.position, loaded.seen.until)
             })
         };
         let ready = self.loads.iter().filter(|(_, load)| reached(load));
@@ -303,9 +292,12 @@ impl Lane {
                 continue;
             };
             let Loaded { plan, log, rows, seen, answer, .. } = *loaded;
-            let Some(collected) = collected else {
-                _ = answer.send(Err(TooLarge(self.bytes_max)));
-                continue;
+            let collected = match collected {
+                Ok(collected) => collected,
+                Err(why) => {
+                    _ = answer.send(Err(why));
+                    continue;
+                }
             };
             let visibility = &seen.visibility;
             if relations.iter().any(|relation| outdated(&plan, relation)) {
@@ -337,7 +329,7 @@ impl Lane {
         rows: Vec<(KeptName, Counts)>,
         collected: &[(u32, Vec<Change>)],
         visibility: &Visibility,
-    ) -> Result<Vec<Row>, Option<TooLarge>> {
+    ) -> Result<Vec<Row>, Option<Unkept>> {
         for (name, mut counts) in rows {
             if self.members.keeps(&name) {
                 continue;
@@ -359,7 +351,7 @@ impl Lane {
         let bytes = self.members.bytes();
         if bytes > self.bytes_max {
             self.members.remove(plan.id);
-            return Err(Some(TooLarge(self.bytes_max)));
+            return Err(Some(TooLarge(self.bytes_max).into()));
         }
         self.keeps(bytes);
         Ok(self.members.rows(plan.id).collect())

@@ -138,6 +138,32 @@ fn a_transaction_takes_what_it_costs_of_what_is_left() {
 }
 
 #[test]
+fn of_many_shapes_that_are_made_at_once_none_is_too_large_for_it() {
+    for (changes, loads, expected) in [
+        (900, 3, Some(Unkept::Crowded)),
+        (2_200, 1, Some(TooLarge(1 << 20).into())),
+        (500, 3, None),
+    ] {
+        let mut world = World::new(1 << 20, 10, &[OF_ONE]);
+        for shape in 100..100 + loads {
+            let needs = needs(&plan(shape, OF_TWO)).into_iter().map(|(name, _)| name).collect();
+            let (answer, _asked) = tokio::sync::oneshot::channel();
+            world.lane.take(Input::Collect(Collect { shape: ShapeId(shape), needs, answer }));
+        }
+        assert_eq!(world.lane.loads.len() as u64, loads);
+        for n in 0..changes / 100 {
+            let mut some = comes_and_goes(INNER[1], 100);
+            some[0].seq = n;
+            world.commit(some);
+        }
+        let refused = world.lane.loads.values().filter_map(|load| load.collected.as_ref().err());
+        let refused: Vec<Unkept> = refused.copied().collect();
+        assert_eq!(refused.first().copied(), expected, "{changes}");
+        assert!(refused.len() < 2, "one is enough");
+    }
+}
+
+#[test]
 fn rows_that_are_not_as_kept_end_the_shapes_that_need_them_and_no_others() {
     let mut world = World::new(1 << 20, 10, &[OF_ONE, OF_TWO, "n IN (SELECT m FROM one)"]);
     let needs = needs(&plan(100, OF_ONE)).into_iter().map(|(name, _)| name).collect();
