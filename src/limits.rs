@@ -68,7 +68,8 @@ pub const SYNC_DELAY: Duration = Duration::from_micros(300);
 /// parts make fewer index entries, which each shape keeps for good.
 pub const PART_POSTINGS_MAX: usize = 512 << 10;
 
-/// Postings between the dataflow and readable logs, in all; one message with more goes alone. 24 MiB.
+/// Postings between the dataflow and readable logs, in all; one message with more goes alone. 24 MiB. The same between what
+/// keeps rows for subqueries and its logs, where a row that moved counts as the postings that take as much memory.
 pub const COLLATED_POSTINGS_MAX: usize = 1 << 20;
 
 /// Postings are made durable at least this often, so that a restart replays little.
@@ -392,6 +393,15 @@ pub const MEMBERS_STALL_MAX: Duration = Duration::from_secs(10);
 
 /// What a row in a map costs beside its bytes.
 pub const ROW_OVERHEAD_BYTES: usize = 96;
+
+/// For how long Postgres may refuse to have the rows read that shapes with subqueries need after a start, before the shapes end:
+/// as long as they wait, the change log grows. Five minutes: a lock, or connections that are taken, are gone by then.
+pub const RESTORE_MAX: Duration = Duration::from_secs(300);
+
+/// What a row operation that is held for shapes with subqueries costs beside its rows' bytes, by estimate: its place with
+/// the room behind it (176), for each of its rows an allocation, and while it is summed up what is kept of the row
+/// once more, with places in two maps and a list (some 300 in all).
+pub const HELD_CHANGE_BYTES: usize = 512;
 
 /// How long a look at the engine may wait for its turn among the changes.
 pub const ENGINE_VIEW_MAX: Duration = Duration::from_secs(10);

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, oneshot};
 
 use super::Input;
+use super::collected::bytes;
 use super::load::{Need, all_needs};
 use crate::change_log::{ChangeLog, ChangeLogError, Replayed};
 use crate::frame::{
@@ -322,8 +323,7 @@ impl Replay {
         match event {
             _ if self.is_over => {}
             Replayed::Change(change) if into.of_table(change.table).next().is_some() => {
-                let rows = [&change.old, &change.new].into_iter().flatten();
-                self.open_bytes += rows.map(|row| row.as_bytes().len()).sum::<usize>();
+                self.open_bytes += bytes(&change);
                 match self.open_bytes > self.bytes_max {
                     true => (self.open, self.redefined) = (Vec::new(), Some(change.table)),
                     false => self.open.push(change),

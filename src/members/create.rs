@@ -16,7 +16,7 @@ use tokio::sync::oneshot::{self, error::RecvError};
 use tokio::time::timeout;
 
 use super::load::{self, Need};
-use super::{Beginning, Collect, Input, Loaded, TooLarge};
+use super::{Beginning, Collect, Input, Loaded, Unkept};
 use crate::ingest::Entry;
 use crate::limits::NUDGE_AFTER;
 use crate::replication::snapshot::Snapshot;
@@ -53,7 +53,7 @@ pub async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), CreateErr
 }
 
 /// Where a shape begins, or why it cannot; told once the stream has passed its snapshot.
-pub(crate) type Began = Result<Beginning, TooLarge>;
+pub(crate) type Began = Result<Beginning, Unkept>;
 
 /// Hands on what a snapshot shows.
 pub(crate) async fn loaded(
@@ -76,8 +76,10 @@ pub(crate) async fn begin(
     began: Began,
     still_right: impl Fn() -> bool,
 ) -> Result<(), CreateError> {
-    let Beginning { seen, rows } =
-        began.map_err(|error| CreateError::Refused(error.to_string()))?;
+    let Beginning { seen, rows } = began.map_err(|why| match why {
+        Unkept::TooLarge(error) => CreateError::Refused(error.to_string()),
+        Unkept::Crowded => CreateError::Unavailable { reason: why.to_string(), retry_after: 1 },
+    })?;
     shop.recent.forget_visible(&seen.visibility);
     let base = shape.newest();
     base.update(|state| state.stage = Stage::Running(seen.visibility.clone()));

@@ -7,19 +7,21 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use brooklet_dataflows::members::{Counts, KeptName, Members, Missing, count, needs, outdated};
+use brooklet_dataflows::members::{Counts, KeptName, Members, Strayed, count, needs, outdated};
 use brooklet_dataflows::{Change, Collated, EndReason, ShapeId, ShapePlan};
 use brooklet_sql::{Lsn, Row};
 use tokio::sync::mpsc;
 
 use super::backlog::Share;
 use super::checkpoint::Standing;
-use super::collected::{Load, bytes};
-use super::{BYTES, Beginning, Collect, Input, Loaded, Restored, Streamed, TooLarge};
+use super::collected::{Load, bytes, collect};
+use super::{BYTES, Beginning, Collect, Input, Loaded, Restored, Streamed, TooLarge, Unkept};
 use crate::shape_log::{AppenderHandle, ShapeLogs};
 use crate::shapes::visibility::{Seen, Visibility};
 
 mod lost;
+#[cfg(test)]
+mod tests;
 
 use self::lost::Lost;
 
@@ -34,6 +36,8 @@ pub struct Lane {
     position: Lsn,
     open: Vec<Change>,
     open_bytes: usize,
+    /// Bytes that were kept when that was last counted.
+    kept: usize,
     /// The tables of the open transaction, once it is larger than what may be kept.
     too_large: BTreeSet<u32>,
     loads: HashMap<ShapeId, Load>,
@@ -48,7 +52,7 @@ struct Restoring {
     /// How far the stream is.
     reached: Lsn,
     deferred: VecDeque<Input>,
-    /// Bytes of the rows in it.
+    /// Bytes of the changes in it.
     bytes: usize,
     /// It is not the whole stream.
     missed: bool,
@@ -79,6 +83,7 @@ impl Lane {
             position,
             open: Vec::new(),
             open_bytes: 0,
+            kept: 0,
             too_large: BTreeSet::new(),
             loads: HashMap::new(),
             restoring,
@@ -173,26 +178,17 @@ impl Lane {
 
     /// For the shapes in creation: what is kept for all shapes and what these hold have one limit.
     fn collect(&mut self, xid: u32, changes: &[Change]) {
-        self.loads.values_mut().for_each(|load| load.collect(xid, changes));
-        if self.loads.is_empty() {
-            return;
-        }
-        let left = self.bytes_max.saturating_sub(self.members.bytes());
-        while self.loads.values().map(Load::bytes).sum::<usize>() > left {
-            let largest = self.loads.iter_mut().max_by_key(|(_, load)| load.bytes());
-            let Some((shape, load)) = largest else { return };
-            tracing::warn!(
-                shape = shape.0,
-                bytes = load.bytes(),
-                "more changes while a shape with subqueries is made than may be kept"
-            );
-            load.give_up();
+        if !self.loads.is_empty() {
+            let left = self.bytes_max.saturating_sub(self.members.bytes());
+            collect(&mut self.loads, (xid, changes), left, self.bytes_max);
         }
     }
 
     fn change(&mut self, change: Change) {
         self.open_bytes += bytes(&change);
-        if self.open_bytes <= self.bytes_max {
+        // Some of it always: where nearly all is taken the youngest shape is to end, not those of a row's table.
+        let left = self.bytes_max.saturating_sub(self.kept).max(self.bytes_max / 16);
+        if self.open_bytes <= left {
             return self.open.push(change);
         }
         let open = std::mem::take(&mut self.open);
@@ -220,16 +216,32 @@ impl Lane {
     }
 
     fn transaction(&mut self, lsn: Lsn, xid: u32, last_op: u64, changes: &[Change]) {
-        match self.members.transaction(changes, last_op) {
-            Ok(news) if news.is_empty() => {}
-            Ok(news) => self.appender.members(lsn, xid, news),
-            Err(Missing) => {
-                tracing::error!(%lsn, "what is kept for subqueries is not what Postgres has: their shapes end");
-                let all = self.members.all();
-                self.end(&all, EndReason::TableChanged);
-            }
+        let mut taken = self.members.transaction(changes, last_op);
+        if let Err(Strayed(names)) = &taken {
+            self.end_strayed(names, lsn);
+            taken = self.members.transaction(changes, last_op);
+        }
+        let news = taken.unwrap_or_else(|_| {
+            let all = self.members.all();
+            self.end(&all, EndReason::TableChanged);
+            Vec::new()
+        });
+        if !news.is_empty() {
+            self.appender.members(lsn, xid, news);
         }
         self.keep_within_budget();
+    }
+
+    /// Ends the shapes of rows that are not what Postgres has, which are then kept no more.
+    fn end_strayed(&mut self, names: &[KeptName], lsn: Lsn) {
+        let ended = self.members.of_rows(names);
+        let tables: BTreeSet<u32> = names.iter().map(|name| name.table).collect();
+        let shapes = ended.len();
+        tracing::error!(%lsn, ?tables, shapes, "what is kept for subqueries is not what Postgres has: shapes end");
+        self.loads.retain(|_, load| load.needs.iter().all(|name| !names.contains(name)));
+        self.end(&ended, EndReason::TableChanged);
+        // Also what no shape has come to need.
+        self.members.tidy();
     }
 
     /// Ends the youngest shapes while there is too much.
@@ -246,6 +258,12 @@ impl Lane {
             self.end(&[last], EndReason::Removed);
             bytes = self.members.bytes();
         }
+        self.keeps(bytes);
+    }
+
+    /// Notes how much is kept.
+    fn keeps(&mut self, bytes: usize) {
+        self.kept = bytes;
         BYTES.store(bytes as u64, Ordering::Relaxed);
     }
 
@@ -261,14 +279,14 @@ impl Lane {
                 self.members.remove(*shape);
             }
         }
-        BYTES.store(self.members.bytes() as u64, Ordering::Relaxed);
+        self.keeps(self.members.bytes());
     }
 
     /// Begins the shapes whose snapshots the stream has passed.
     fn begin_loaded(&mut self) {
         let reached = |load: &Load| {
             load.loaded.as_ref().is_some_and(|loaded| {
-                load.collected.is_none() || passes(self.position, loaded.seen.until)
+                load.collected.is_err() || passes(self.position, loaded.seen.until)
             })
         };
         let ready = self.loads.iter().filter(|(_, load)| reached(load));
@@ -279,9 +297,12 @@ impl Lane {
                 continue;
             };
             let Loaded { plan, log, rows, seen, answer, .. } = *loaded;
-            let Some(collected) = collected else {
-                _ = answer.send(Err(TooLarge(self.bytes_max)));
-                continue;
+            let collected = match collected {
+                Ok(collected) => collected,
+                Err(why) => {
+                    _ = answer.send(Err(why));
+                    continue;
+                }
             };
             let visibility = &seen.visibility;
             if relations.iter().any(|relation| outdated(&plan, relation)) {
@@ -313,7 +334,7 @@ impl Lane {
         rows: Vec<(KeptName, Counts)>,
         collected: &[(u32, Vec<Change>)],
         visibility: &Visibility,
-    ) -> Result<Vec<Row>, Option<TooLarge>> {
+    ) -> Result<Vec<Row>, Option<Unkept>> {
         for (name, mut counts) in rows {
             if self.members.keeps(&name) {
                 continue;
@@ -335,9 +356,9 @@ impl Lane {
         let bytes = self.members.bytes();
         if bytes > self.bytes_max {
             self.members.remove(plan.id);
-            return Err(Some(TooLarge(self.bytes_max)));
+            return Err(Some(TooLarge(self.bytes_max).into()));
         }
-        BYTES.store(bytes as u64, Ordering::Relaxed);
+        self.keeps(bytes);
         Ok(self.members.rows(plan.id).collect())
     }
 

@@ -10,6 +10,7 @@ use brooklet_dataflows::{Change, ShapePlan};
 use brooklet_sql::{Lsn, TableSchema, statement};
 
 use super::checkpoint::CaughtUp;
+use super::unreadable::Refused;
 use super::{Input, Restored, TooLarge};
 use crate::change_log::{ChangeLog, ChangeLogError, StoredCommit};
 use crate::limits::NUDGE_AFTER;
@@ -100,7 +101,8 @@ pub async fn add_unseen(
 }
 
 /// Reads the rows of the shapes that were found at a start, from the last checkpoint; those that it lacks from Postgres, as
-/// often as it takes.
+/// often as it takes. No file of the change log is sealed or deleted meanwhile, so shapes end whose tables Postgres will not
+/// let be read, see [`Refused`].
 pub async fn restore(
     registry: Arc<Registry>,
     shapes: Vec<Arc<Shape>>,
@@ -109,7 +111,7 @@ pub async fn restore(
     let shop = Arc::clone(registry.workshop());
     let at = shop.members.begun_after;
     let begun = Instant::now();
-    let mut standing = standing(checkpoint).await;
+    let (mut standing, mut refused) = (standing(checkpoint).await, Refused::default());
     loop {
         let alive: Vec<Arc<Shape>> =
             shapes.iter().filter(|shape| shape.is_alive()).cloned().collect();
@@ -148,6 +150,13 @@ pub async fn restore(
                 return;
             }
             Err(error) => {
+                let given_up = refused.given_up(&shop, &alive, &missing(&alive, &standing)).await;
+                if !given_up.is_empty() {
+                    let shapes = given_up.len();
+                    tracing::warn!(%error, shapes, "rows for subqueries cannot be read: shapes end");
+                    registry.remove(given_up).await;
+                    continue;
+                }
                 tracing::warn!(%error, "rows for subqueries cannot be read yet; tried again");
                 tokio::time::sleep(PAUSE).await;
             }
@@ -169,14 +178,20 @@ pub(crate) async fn standing(checkpoint: Option<CaughtUp>) -> Vec<(KeptName, Cou
     }
 }
 
+/// The rows that shapes need and a checkpoint does not have.
+fn missing(shapes: &[Arc<Shape>], standing: &[(KeptName, Counts)]) -> Vec<Need> {
+    let mut needs = all_needs(shapes.iter().map(|shape| &shape.plan));
+    needs.retain(|(need, _)| standing.iter().all(|(name, _)| name != need));
+    needs
+}
+
 async fn read(
     shop: &Workshop,
     shapes: &[Arc<Shape>],
     at: Lsn,
     standing: &[(KeptName, Counts)],
 ) -> Result<Restored, CreateError> {
-    let mut needs = all_needs(shapes.iter().map(|shape| &shape.plan));
-    needs.retain(|(need, _)| standing.iter().all(|(name, _)| name != need));
+    let needs = missing(shapes, standing);
     if needs.is_empty() {
         let Seen { visibility, until } = Seen::nothing();
         let (rows, standing) = (Vec::new(), Vec::new());

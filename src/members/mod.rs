@@ -33,6 +33,7 @@ mod collected;
 pub mod create;
 pub mod lane;
 pub mod load;
+mod unreadable;
 pub mod watch;
 
 /// What the thread is told, in order.
@@ -124,8 +125,8 @@ pub struct Loaded {
     pub rows: Vec<(KeptName, Counts)>,
     /// What the snapshot shows.
     pub seen: Arc<Seen>,
-    /// Told where the shape begins. Nothing is said if it cannot.
-    pub answer: oneshot::Sender<Result<Beginning, TooLarge>>,
+    /// Told where the shape begins. Nothing is said if it has to be asked for anew.
+    pub answer: oneshot::Sender<Result<Beginning, Unkept>>,
 }
 
 /// Where a shape begins.
@@ -143,6 +144,19 @@ pub struct Beginning {
     "the tables of this filter's subqueries need more memory than is allowed ({0} bytes, --subquery-memory)"
 )]
 pub struct TooLarge(pub usize);
+
+/// Why there is no room for what a new shape needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unkept {
+    /// By itself it is too much.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
+    /// Others that are made at the same time take what it would need.
+    #[error(
+        "more happens than may be kept to the tables of the shapes with subqueries that are being made"
+    )]
+    Crowded,
+}
 
 /// The rows of shapes that were found at a start.
 pub struct Restored {

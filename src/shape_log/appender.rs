@@ -52,6 +52,8 @@ pub enum Command {
         xid: u32,
         /// What it brings.
         news: Vec<MemberNews>,
+        /// Its share of what is on its way.
+        load: Load,
     },
     /// Make everything so far durable; answers the position it covers.
     Sync(oneshot::Sender<Lsn>),
@@ -241,7 +243,10 @@ impl Appender {
                 }
                 self.syncs.push(done);
             }
-            Command::Members { lsn, xid, news } => self.members(lsn, xid, news)?,
+            Command::Members { lsn, xid, news, load } => {
+                self.loads.push(load);
+                self.members(lsn, xid, news)?;
+            }
             Command::Sync(done) => self.syncs.push(done),
             Command::Failed => {}
         }

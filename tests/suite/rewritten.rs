@@ -102,6 +102,34 @@ async fn a_rewritten_column_ends_the_shapes_that_use_it_and_no_others() {
     }
 }
 
+/// Before anybody has looked at the catalogue, a row goes that nobody knows.
+#[tokio::test]
+async fn a_write_right_after_a_rewrite_ends_the_subqueries_that_use_the_column_and_no_others() {
+    let world = items().await;
+    let priced = [
+        Shape::of("items").filter("id IN (SELECT item FROM orders WHERE id < 9)"),
+        Shape::of("orders").filter("item IN (SELECT id FROM items WHERE price > 10)"),
+    ];
+    let others = [
+        Shape::of("items").columns("id, kept").filter("id IN (SELECT item FROM orders)"),
+        Shape::of("orders").filter("item IN (SELECT id FROM items WHERE kept = 'k')"),
+        Shape::of("looked").filter("id IN (SELECT item FROM orders)"),
+    ];
+    let (mut priced, mut others) = (follow(&world, &priced).await, follow(&world, &others).await);
+    world
+        .sql(
+            "ALTER TABLE items ALTER COLUMN price TYPE numeric USING price * 100;
+             UPDATE items SET price = price + 1, kept = 'other' WHERE id < 5;
+             DELETE FROM orders WHERE id = 7; INSERT INTO looked VALUES (8, 8)",
+        )
+        .await;
+    world.compare_all(&mut others).await;
+    begun_anew(&world, &mut priced).await;
+    world.compare_all(&mut priced).await;
+    world.compare_all(&mut others).await;
+    assert_eq!((refetches(&priced), refetches(&others)), (vec![1; 2], vec![0; 3]));
+}
+
 #[tokio::test]
 async fn a_table_that_is_rewritten_while_nobody_looks_is_noticed_at_the_next_start() {
     let mut world = items().await;

@@ -61,6 +61,11 @@ impl Kinds {
         self.all(|plan| needs::needs(plan).iter().any(|(name, _)| name.table == table))
     }
 
+    /// The shapes that need some of these rows, sorted.
+    pub(super) fn of_rows(&self, names: &[KeptName]) -> Vec<ShapeId> {
+        self.all(|plan| needs::needs(plan).iter().any(|(name, _)| names.contains(name)))
+    }
+
     /// The shapes that mean something else once a table has another definition, sorted.
     pub(super) fn outdated(&self, relation: &Relation) -> Vec<ShapeId> {
         self.all(|plan| needs::outdated(plan, relation))

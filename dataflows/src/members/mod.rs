@@ -70,6 +70,10 @@ pub struct MemberNews {
     pub moved: Vec<(Change, Posting)>,
 }
 
+/// Rows that are not what Postgres has: a transaction took some away that are not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Strayed(pub Vec<KeptName>);
+
 /// Bytes of what is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sizes {
@@ -363,6 +367,12 @@ impl Members {
     #[must_use]
     pub fn of_table(&self, table: u32) -> Vec<ShapeId> {
         self.kinds.of_table(table)
+    }
+
+    /// The shapes that need some of these rows.
+    #[must_use]
+    pub fn of_rows(&self, names: &[KeptName]) -> Vec<ShapeId> {
+        self.kinds.of_rows(names)
     }
 
     /// All shapes.

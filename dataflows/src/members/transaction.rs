@@ -10,11 +10,12 @@ use std::time::Instant;
 use brooklet_sql::{MemberKey, Row};
 
 use super::filter::Filter;
+use super::kept::Missing;
 use super::net::Net;
 use super::set::When;
 use super::sets::{Asker, SetId, Sets};
 use super::store::StoreId;
-use super::{Held, MemberNews, Members, Missing};
+use super::{Held, KeptName, MemberNews, Members, Strayed};
 use crate::change::Change;
 use crate::index::{Asked, KindKey, kind_key};
 use crate::plan::{ShapeId, ShapePlan};
@@ -72,12 +73,13 @@ impl Members {
     /// Takes a complete transaction; `last_op` is the place of its last operation, on whatever table.
     ///
     /// # Errors
-    /// It takes a row away that is not there: what is kept is not what Postgres has.
+    /// It takes rows away that are not there: what is kept under some names is not what Postgres has. Nothing else is
+    /// changed; once all shapes [of these rows](Members::of_rows) are removed, the same transaction can be taken.
     pub fn transaction(
         &mut self,
         changes: &[Change],
         last_op: u64,
-    ) -> Result<Vec<MemberNews>, Missing> {
+    ) -> Result<Vec<MemberNews>, Strayed> {
         let begun = Instant::now();
         let changed = self.keep_up(changes)?;
         let mut moves = Moves::default();
@@ -137,14 +139,14 @@ impl Members {
         news
     }
 
-    /// Keeps what the transaction leaves.
-    fn keep_up(&mut self, changes: &[Change]) -> Result<BTreeMap<StoreId, Changed>, Missing> {
+    /// Keeps what the transaction leaves; if that cannot be for some rows, the others are what they were.
+    fn keep_up(&mut self, changes: &[Change]) -> Result<BTreeMap<StoreId, Changed>, Strayed> {
         let tables: BTreeSet<u32> = changes.iter().map(|change| change.table).collect();
         let stores: Vec<StoreId> = tables
             .into_iter()
             .flat_map(|table| self.stores_of(table).collect::<Vec<_>>())
             .collect();
-        let mut all = BTreeMap::new();
+        let (mut all, mut strayed) = (BTreeMap::new(), Vec::<KeptName>::new());
         for id in stores {
             let Some(store) = self.stores.get_mut(&id) else { continue };
             let net = Net::of(&store.name, changes);
@@ -153,12 +155,22 @@ impl Members {
                 rows.map(|(row, delta)| (row.clone(), *delta)).collect();
             // What comes goes in first: a row that is there twice for a moment is no mistake.
             rows.sort_by_key(|(_, delta)| *delta < 0);
-            for (row, delta) in &rows {
-                store.kept.change(row, *delta)?;
+            match rows.iter().try_for_each(|(row, delta)| store.kept.change(row, *delta)) {
+                Ok(()) => _ = all.insert(id, Changed { net, rows }),
+                Err(Missing) => strayed.push(store.name.clone()),
             }
-            all.insert(id, Changed { net, rows });
         }
-        Ok(all)
+        if strayed.is_empty() {
+            return Ok(all);
+        }
+        for (id, Changed { rows, .. }) in &all {
+            let Some(store) = self.stores.get_mut(id) else { continue };
+            let undone =
+                rows.iter().rev().try_for_each(|(row, delta)| store.kept.change(row, -delta));
+            // What was just done can be undone.
+            strayed.extend(undone.is_err().then(|| store.name.clone()));
+        }
+        Err(Strayed(strayed))
     }
 
     /// Brings the sets up to date, and notes the shapes that ask one that is another now.

@@ -9,6 +9,7 @@ use brooklet_sql::{
 use super::super::load::all_needs;
 use super::*;
 use crate::change_log::Writer;
+use crate::limits::HELD_CHANGE_BYTES;
 use crate::storage::tests::faulty::{Fault, Faulty};
 use crate::storage::tests::rng::Rng;
 use crate::storage::{Directory, make_dir};
@@ -137,6 +138,9 @@ fn what_came_after_it_up_to_the_end_of_the_logs_is_added() {
     }
     let refused = restart(&checkpoints, &log, at(0, 600), 1);
     assert!(matches!(refused, Err(Unfit::Redefined(_))), "a transaction is too large");
+    let two = |more: usize| restart(&checkpoints, &log, at(0, 600), 2 * HELD_CHANGE_BYTES + more);
+    assert!(matches!(two(0), Err(Unfit::Redefined(_))), "rows are not all that it costs");
+    assert_eq!(two(100).unwrap(), rows_after(6));
     write(&mut writer, 10, &mut transaction(10), &[INNER]);
     assert_eq!(restart(&checkpoints, &log, at(0, 900), all).unwrap(), rows_after(9));
     let refused = restart(&checkpoints, &log, at(0, 1_000), all);

@@ -5,7 +5,6 @@
 //! ended. The same where a part of the stream is missed, but that shapes end by it.
 
 use std::collections::HashSet;
-use std::sync::atomic::Ordering;
 
 use brooklet_dataflows::members::{Members, needs};
 use brooklet_dataflows::{EndReason, ShapeId};
@@ -13,7 +12,7 @@ use brooklet_sql::Lsn;
 use tokio::sync::oneshot;
 
 use super::Lane;
-use crate::members::{BYTES, Input, Repaired};
+use crate::members::{Input, Repaired};
 
 /// What happens while nothing is known.
 #[derive(Default)]
@@ -30,7 +29,7 @@ impl Lane {
         self.take_open();
         self.too_large.clear();
         self.members = Members::default();
-        BYTES.store(0, Ordering::Relaxed);
+        self.keeps(0);
         self.lost.get_or_insert_default();
         // Whoever asked may have given up.
         _ = done.send(());

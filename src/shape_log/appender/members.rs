@@ -1,7 +1,7 @@
 //! What shapes with subqueries add to appending: rows that have no place in the change log.
 
-use brooklet_dataflows::ShapePostings;
 use brooklet_dataflows::members::MemberNews;
+use brooklet_dataflows::{Change, ShapePostings};
 use brooklet_sql::Lsn;
 
 use super::{Appender, AppenderHandle, Command};
@@ -11,9 +11,19 @@ use crate::shape_log::postings::Posting;
 impl AppenderHandle {
     /// See [`Command::Members`]. From a plain thread; waits while the appender is behind.
     pub fn members(&self, lsn: Lsn, xid: u32, news: Vec<MemberNews>) {
+        let load = self.scale.load(news.iter().map(weight).sum());
         // Closed means that the process is ending.
-        let _ = self.commands.blocking_send(Command::Members { lsn, xid, news });
+        let _ = self.commands.blocking_send(Command::Members { lsn, xid, news, load });
     }
+}
+
+/// How many postings take as much memory: a row that moved comes with all its columns.
+fn weight(news: &MemberNews) -> usize {
+    let bytes = |(change, _): &(Change, Posting)| {
+        let rows = [&change.old, &change.new].into_iter().flatten();
+        size_of::<(Change, Posting)>() + rows.map(|row| row.as_bytes().len()).sum::<usize>()
+    };
+    news.own.len() + news.moved.iter().map(bytes).sum::<usize>().div_ceil(size_of::<Posting>())
 }
 
 impl Appender {

@@ -7,6 +7,7 @@ use brooklet_dataflows::{Posting, Verdict};
 
 use super::super::{LogPoint, Offset};
 use super::*;
+use crate::limits::COLLATED_POSTINGS_MAX;
 use crate::storage::Directory;
 
 const SHAPES: u64 = 4;
@@ -320,4 +321,37 @@ fn how_far_all_logs_are_is_said_after_the_last_of_them_can_be_read() {
         assert!(told < Lsn(10), "who looks now is told of what cannot be read");
     }
     assert_eq!(logs.processed(), Lsn(10));
+}
+
+#[test]
+fn what_shapes_with_subqueries_bring_waits_for_room() {
+    use brooklet_dataflows::Change;
+    use brooklet_sql::Row;
+    let dir = tempfile::tempdir().unwrap();
+    let file = PostingWriter::open(&Directory::handle(), dir.path(), Lsn(u64::MAX), |_| Ok(()));
+    let (ended, large) = (mpsc::unbounded_channel().0, mpsc::unbounded_channel().0);
+    let (mut appender, handle) = Appender::new(file.unwrap(), Arc::default(), ended, large);
+    // Few postings, but large rows: each message is more than half of what may be on its way.
+    let text = "x".repeat(2 * COLLATED_POSTINGS_MAX / 3 * size_of::<Posting>() / 8);
+    let row = Row::new([Some(text.as_str())]).unwrap();
+    let (done, sent) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        for lsn in 1..=2 {
+            let new = Some(row.clone());
+            let change = Change { seq: 0, op_position: 0, table: 1, old: None, new };
+            let (seq, op_position, verdict) = (0, 0, Verdict::Insert);
+            let (last, weight, breaks_promise) = (false, 0, false);
+            let posting = Posting { seq, op_position, verdict, last, weight, breaks_promise };
+            let moved = vec![(change, posting); 8];
+            let news = MemberNews { shape: ShapeId(1), own: Vec::new(), moved };
+            handle.members(Lsn(lsn), 1, vec![news]);
+            done.send(lsn).unwrap();
+        }
+    });
+    assert_eq!(sent.recv().unwrap(), 1);
+    let more = sent.recv_timeout(std::time::Duration::from_millis(200));
+    assert!(more.is_err(), "the second goes before the first is written");
+    appender.turn().unwrap();
+    assert_eq!(sent.recv().unwrap(), 2);
+    thread.join().unwrap();
 }

@@ -214,3 +214,39 @@ async fn a_value_is_refused_once_there_may_be_several_rows() {
     world.compare_all(std::slice::from_mut(&mut follower)).await;
     assert_eq!(follower.rows().len(), 1);
 }
+
+/// No file of the change log goes while rows are awaited, so nobody waits for ever.
+#[tokio::test]
+async fn a_table_that_may_no_longer_be_read_after_a_start_ends_its_shapes_and_no_others() {
+    let db = Database::shared().await;
+    let role = format!("restorer_{}", db.name);
+    db.sql(&format!("CREATE ROLE {role} LOGIN REPLICATION; GRANT ALL ON DATABASE {} TO {role}; GRANT CREATE ON SCHEMA public TO {role}", db.name)).await;
+    let url = db.url_as(&role);
+    let mut world = World::with(db, |options| options.database_url = url).await;
+    world.sql(TABLES).await;
+    world.sql("INSERT INTO child SELECT g, g % 5, g FROM generate_series(1, 40) g").await;
+    world.sql(&format!("CREATE TABLE suite_mark (at bigserial PRIMARY KEY); ALTER TABLE suite_mark OWNER TO {role}")).await;
+    for table in ["hidden", "plain"] {
+        world.sql(&format!("CREATE TABLE {table} (id int PRIMARY KEY, n int); INSERT INTO {table} VALUES (1, 1), (2, 2); ALTER TABLE {table} OWNER TO {role}")).await;
+    }
+    world
+        .sql(&format!("ALTER TABLE child OWNER TO {role}; ALTER TABLE parent OWNER TO {role}"))
+        .await;
+    let mut others = vec![world.follow(Shape::of("child")).await.through_outages()];
+    let asks =
+        |table: &str| Shape::of("child").filter(&format!("parent_id IN (SELECT n FROM {table})"));
+    others.push(world.follow(asks("plain")).await.through_outages());
+    let gone = world.follow(asks("hidden")).await;
+    // Nothing of what is kept is written down.
+    world.server.kill().await;
+    world
+        .sql(&format!("ALTER TABLE hidden OWNER TO postgres; REVOKE ALL ON hidden FROM {role}"))
+        .await;
+    world.server.restart().await;
+    world.sql("UPDATE plain SET n = 4 WHERE id = 1; UPDATE child SET n = 0 WHERE id < 9").await;
+    // The other one's rows are read once nobody waits for these.
+    world.compare_all(&mut others).await;
+    assert_eq!(others.iter().map(|client| client.refetches).sum::<usize>(), 0);
+    let answer = world.get(&gone.target(false)).await;
+    assert!([409, 503].contains(&answer.status), "{}", answer.shown());
+}
