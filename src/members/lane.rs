@@ -12,7 +12,6 @@ use brooklet_dataflows::{Change, Collated, EndReason, ShapeId, ShapePlan};
 use brooklet_sql::{Lsn, Row};
 use tokio::sync::mpsc;
 
-use super::backlog::Share;
 use super::checkpoint::Standing;
 use super::collected::{Load, bytes, collect};
 use super::{BYTES, Beginning, Collect, Input, Loaded, Restored, Streamed, TooLarge, Unkept};
@@ -20,10 +19,12 @@ use crate::shape_log::{AppenderHandle, ShapeLogs};
 use crate::shapes::visibility::{Seen, Visibility};
 
 mod lost;
+mod restoring;
 #[cfg(test)]
 mod tests;
 
 use self::lost::Lost;
+use self::restoring::Restoring;
 
 /// The thread's state.
 pub struct Lane {
@@ -44,19 +45,6 @@ pub struct Lane {
     restoring: Option<Restoring>,
     /// The slot was lost, see [`lost`].
     lost: Option<Lost>,
-}
-
-/// Shapes that were found at a start, until their rows are there.
-struct Restoring {
-    plans: Vec<Arc<ShapePlan>>,
-    /// How far the stream is.
-    reached: Lsn,
-    deferred: VecDeque<Input>,
-    /// Bytes of the changes in it.
-    bytes: usize,
-    /// It is not the whole stream.
-    missed: bool,
-    restored: Option<Box<Restored>>,
 }
 
 impl Lane {
@@ -433,85 +421,4 @@ impl Lane {
 /// commit record that begins before it.
 fn passes(position: Lsn, until: Lsn) -> bool {
     position.0.saturating_add(1) >= until.0
-}
-
-impl Restoring {
-    /// For when the rows are there. It does not wait for the thread any more, but counts as kept.
-    fn put_off(&mut self, input: Input) {
-        let input = match input {
-            Input::Stream(stream, _) => {
-                self.note(&stream);
-                Input::Stream(stream, Share::default())
-            }
-            input => {
-                self.missed |= matches!(input, Input::Missed(_));
-                input
-            }
-        };
-        self.deferred.push_back(input);
-    }
-
-    fn note(&mut self, stream: &[Streamed]) {
-        for streamed in stream {
-            match streamed {
-                Streamed::Commit { lsn, .. } | Streamed::Passed(lsn) => {
-                    self.reached = self.reached.max(*lsn);
-                }
-                Streamed::Change(change) => self.bytes += bytes(change),
-                _ => {}
-            }
-        }
-    }
-
-    fn stream(&self) -> impl Iterator<Item = &Streamed> {
-        let streams = self.deferred.iter().filter_map(|input| match input {
-            Input::Stream(stream, _) => Some(stream),
-            _ => None,
-        });
-        streams.flatten()
-    }
-
-    fn each_transaction(&self, mut each: impl FnMut(u32, &[Change])) {
-        let mut open = Vec::new();
-        for streamed in self.stream() {
-            match streamed {
-                Streamed::Change(change) => open.push(change.clone()),
-                Streamed::Abort => open.clear(),
-                Streamed::Commit { xid, .. } => {
-                    each(*xid, &open);
-                    open.clear();
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// The shapes for which nobody can go back: a table was emptied or altered before the snapshot may
-    /// have been taken.
-    fn take_unfit(&mut self, until: Lsn) -> Vec<ShapeId> {
-        let (mut reached, mut unfit) = (Lsn::ZERO, BTreeSet::new());
-        for streamed in self.stream() {
-            match streamed {
-                Streamed::Commit { lsn, .. } | Streamed::Passed(lsn) => reached = *lsn,
-                _ if passes(reached, until) => break,
-                Streamed::Truncate(tables) => {
-                    let uses = |plan: &&Arc<ShapePlan>| {
-                        needs(plan).iter().any(|(name, _)| tables.contains(&name.table))
-                    };
-                    unfit.extend(self.plans.iter().filter(uses).map(|plan| plan.id));
-                }
-                Streamed::Relation(relation) => {
-                    let ends = |plan: &&Arc<ShapePlan>| outdated(plan, relation);
-                    unfit.extend(self.plans.iter().filter(ends).map(|plan| plan.id));
-                }
-                _ => {}
-            }
-        }
-        self.plans.retain(|plan| !unfit.contains(&plan.id));
-        unfit.into_iter().collect()
-    }
-
-    fn take_all(&mut self) -> Vec<ShapeId> {
-        self.plans.drain(..).map(|plan| plan.id).collect()
-    }
 }

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::backlog::Backlog;
 use super::collected::bytes;
 use super::{Input, Streamed};
-use crate::limits::{MEMBERS_PART_BYTES, ROW_OVERHEAD_BYTES};
+use crate::limits::MEMBERS_PART_BYTES;
 
 /// The stream's side.
 pub struct Watch {
@@ -197,7 +197,7 @@ impl Watch {
 /// Bytes of a part of the stream while it waits.
 fn weight(batch: &[Streamed]) -> usize {
     let of = |streamed: &Streamed| match streamed {
-        Streamed::Change(change) => bytes(change) + ROW_OVERHEAD_BYTES,
+        Streamed::Change(change) => bytes(change),
         _ => size_of::<Streamed>(),
     };
     MEMBERS_PART_BYTES + batch.iter().map(of).sum::<usize>()

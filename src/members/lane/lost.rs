@@ -43,7 +43,7 @@ impl Lane {
         self.loads.clear();
         let all = self.members.all();
         self.end(&all, EndReason::Removed);
-        BYTES.store(self.members.bytes() as u64, Ordering::Relaxed);
+        self.keeps(self.members.bytes());
         self.position = self.position.max(reached);
     }
 

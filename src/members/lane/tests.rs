@@ -5,6 +5,7 @@ use brooklet_dataflows::members::Counts;
 use brooklet_sql::{Column, RelationName, TableSchema, Tables, compile_with};
 
 use super::*;
+use crate::members::backlog::Share;
 use crate::shape_log::postings::PostingWriter;
 use crate::shape_log::{Appender, ShapeLog};
 use crate::storage::Directory;
@@ -97,7 +98,7 @@ impl World {
         let mut stream: Vec<_> = changes.into_iter().map(Streamed::Change).collect();
         let xid = self.lsn as u32;
         stream.push(Streamed::Commit { lsn: Lsn(self.lsn), xid, last_op: 0 });
-        self.lane.take(Input::Stream(stream));
+        self.lane.take(Input::Stream(stream, Share::default()));
         self.appender.turn().unwrap();
     }
 
