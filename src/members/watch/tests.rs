@@ -1,3 +1,5 @@
+//! What the thread hears of the stream, when it gets on and when it does not.
+
 use std::time::Duration;
 
 use brooklet_dataflows::Change;
