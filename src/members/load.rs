@@ -102,7 +102,7 @@ pub async fn add_unseen(
 
 /// Reads the rows of the shapes that were found at a start, from the last checkpoint; those that it lacks from Postgres, as
 /// often as it takes. No file of the change log is sealed or deleted meanwhile, so shapes end whose tables Postgres will not
-/// let be read, see [`Refused`].
+/// let be read.
 pub async fn restore(
     registry: Arc<Registry>,
     shapes: Vec<Arc<Shape>>,
