@@ -171,7 +171,7 @@ async fn killed_amid_repairs_the_server_does_them_again() {
 #[tokio::test]
 async fn killed_before_a_repair_is_in_the_log_the_server_does_it_again() {
     let mut world = World::new().await;
-    world.sql("CREATE TABLE big (id int PRIMARY KEY, n int); INSERT INTO big SELECT g, g FROM generate_series(1, 60000) g").await;
+    world.sql("CREATE TABLE big (id int PRIMARY KEY, n int); INSERT INTO big SELECT g, g FROM generate_series(1, 200000) g").await;
     let big = world.follow(Shape::of("big")).await.through_outages();
     world.drop_slot().await;
     let reads = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' \
