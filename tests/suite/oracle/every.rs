@@ -27,6 +27,8 @@ struct Count {
     rows: usize,
     changes: usize,
     visits: usize,
+    /// A filter asked the rows of its own table, where who comes for a visit may have gone as the one that let it in.
+    asks_itself: bool,
 }
 
 type Counts = BTreeMap<&'static str, Count>;
@@ -42,7 +44,8 @@ async fn every_template_agrees_with_postgres() {
         crashes += play(&mut world, locale, &mut rng, &mut counts).await;
         println!("round {}, {locale:?}: {crashes} crashes so far", round + 1);
     }
-    for (template, Count { shapes, refused, rows, changes, visits }) in &counts {
+    for (template, count) in &counts {
+        let Count { shapes, refused, rows, changes, visits, asks_itself } = count;
         println!(
             "{template}: {shapes} shapes, {refused} refused, {rows} rows in the end, {changes} changes, \
              {visits} visits"
@@ -50,7 +53,7 @@ async fn every_template_agrees_with_postgres() {
         // Who comes and who goes are one change each.
         let least = 2 * visits;
         assert!(
-            *visits > 0 && *changes >= least,
+            (*visits > 0 || *asks_itself) && *changes >= least,
             "{template}: {changes} changes of {least} at least"
         );
     }
@@ -90,7 +93,9 @@ async fn play(world: &mut World, locale: Locale, rng: &mut Rng, counts: &mut Cou
         let following: Vec<Following> = clients.into_iter().map(Following::start).collect();
         for (template, filter) in visited.iter().filter(|_| turn == 0) {
             let visits = candidates.visit(&filter.text, rng).await;
-            counts.entry(template).or_default().visits += visits;
+            let count = counts.entry(template).or_default();
+            count.visits += visits;
+            count.asks_itself |= filter.text.contains("FROM things");
         }
         crashes += burst(world, rng).await;
         let mut clients = Vec::new();
