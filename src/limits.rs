@@ -167,7 +167,7 @@ pub const CATALOG_ZEROS: usize = 256 << 10;
 pub const SHARED_SNAPSHOT_SHAPES_MAX: usize = 32;
 
 /// How often all others have their turn before a shared snapshot begins: requests that have come are read by then, and take
-/// part. It takes who makes one shape some microseconds, and 32 clients make a sixth more.
+/// part. It takes who makes one shape some microseconds; 32 clients made about a tenth more.
 pub const SHARED_SNAPSHOT_TURNS: usize = 5;
 
 /// Rows of a shape that shares a snapshot; with more it takes one of its own, so that no others wait for it.
