@@ -319,6 +319,14 @@ pub const UNSETTLED_PAUSE: Duration = Duration::from_millis(10);
 /// How often the catalogue is asked again where a synchronous standby holds a commit up.
 pub const UNSETTLED_INTERVAL: Duration = Duration::from_millis(500);
 
+/// How long Postgres may take to let the stream begin, a dozen round trips, before we connect anew: it says so before
+/// it reads any WAL.
+pub const HANDSHAKE_MAX: Duration = Duration::from_secs(60);
+
+/// How long nothing may come before Postgres is asked whether the stream is still there: a peer that went without a
+/// word would be waited for until TCP gives up, a quarter of an hour or so.
+pub const SILENCE_MAX: Duration = Duration::from_secs(20);
+
 /// How long the catalogue may take to say where a table's changes go, before the stream connects
 /// anew.
 pub const CATALOGUE_MAX: Duration = Duration::from_secs(30);

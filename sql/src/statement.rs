@@ -82,13 +82,27 @@ pub const BEGIN_SNAPSHOT: &str =
     "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = 0";
 
 /// Takes the snapshot, if none was taken: what it contains, then the position that everything in it lies before,
-/// read after the snapshot was taken. From here on values print exactly as those of the stream. One
+/// read after the snapshot was taken, then up to where a crash takes nothing back. From here on values print exactly as
+/// those of the stream, and the transaction lasts as long as it takes (Postgres 17 and later have a limit). One
 /// statement: a `SET` for each setting takes longer than all of this.
 pub const SEEN: &str = "SELECT pg_current_snapshot()::text, pg_current_wal_insert_lsn()::text, \
-    set_config('DateStyle', 'ISO, MDY', true), set_config('TimeZone', 'UTC', true), \
+    pg_current_wal_flush_lsn()::text, set_config('DateStyle', 'ISO, MDY', true), set_config('TimeZone', 'UTC', true), \
     set_config('IntervalStyle', 'iso_8601', true), set_config('extra_float_digits', '1', true), \
     set_config('bytea_output', 'hex', true), \
-    set_config('idle_in_transaction_session_timeout', '0', true)";
+    set_config('idle_in_transaction_session_timeout', '0', true), \
+    CASE WHEN current_setting('transaction_timeout', true) IS NOT NULL \
+         THEN set_config('transaction_timeout', '0', true) END";
+
+/// Lets a session's transactions last as long as they take, where Postgres has a limit: the walsender's own are as long
+/// as those that it decodes.
+pub const LASTING: &str =
+    "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'transaction_timeout'";
+
+/// Whether somebody streams from a slot. Everybody may ask this, unlike what is known of walsenders.
+pub const SLOT_ACTIVE: &str = "SELECT active FROM pg_replication_slots WHERE slot_name = $1";
+
+/// Up to where a crash takes nothing back.
+pub const FLUSHED: &str = "SELECT pg_current_wal_flush_lsn()::text";
 
 /// Writes a transaction that says nothing, to nobody, and waits for no standby.
 pub const NUDGE: &str = "BEGIN; SET LOCAL synchronous_commit = local; \

@@ -195,7 +195,7 @@ async fn begin(
     let turn = database.subset_turn().await;
     let mut tables = vec![Arc::clone(shape.table())];
     tables.extend(shape.plan.predicate.iter().flat_map(Predicate::subquery_tables));
-    let snapshot = Snapshot::of_all(database, &tables).await?;
+    let snapshot = Snapshot::of_all(database, database.snapshot_turn().await, &tables).await?;
     snapshot.limit(SUBSET_MAX).await?;
     let columns = &shape.template.definition.columns;
     let statement = statement::subset(

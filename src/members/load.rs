@@ -199,7 +199,8 @@ async fn read(
     }
     let tables = tables(&needs);
     let streamed = shop.recent.up_to(at);
-    let snapshot = Snapshot::of_all(&shop.database, &tables).await?;
+    let turn = shop.database.snapshot_turn().await;
+    let snapshot = Snapshot::of_all(&shop.database, turn, &tables).await?;
     if !changed(shop, shapes, |_| true).await?.is_empty() {
         return Err(CreateError::Ended);
     }

@@ -42,7 +42,9 @@ impl Refused {
     ) -> Vec<Arc<Shape>> {
         let (mut never, mut later) = (HashSet::new(), HashSet::new());
         for table in tables(needs) {
-            let told = match Snapshot::of_all(&shop.database, std::slice::from_ref(&table)).await {
+            let turn = shop.database.snapshot_turn().await;
+            let asked = Snapshot::of_all(&shop.database, turn, std::slice::from_ref(&table)).await;
+            let told = match asked {
                 Ok(snapshot) => snapshot.end().await.map_or(Told::Nothing, |()| Told::Fine),
                 Err(error) => told(&error),
             };

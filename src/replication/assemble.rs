@@ -24,6 +24,8 @@ pub struct Assembler {
     transactions: usize,
     op_position: u64,
     open: bool,
+    /// The open transaction, until it brings something.
+    begun: Option<Entry>,
     xid: u32,
 }
 
@@ -47,6 +49,7 @@ impl Assembler {
             transactions: 0,
             op_position: 0,
             open: false,
+            begun: None,
             xid: 0,
         }
     }
@@ -55,6 +58,12 @@ impl Assembler {
     #[must_use]
     pub fn in_transaction(&self) -> bool {
         self.open
+    }
+
+    /// Whether a transaction has begun that has brought nothing yet.
+    #[must_use]
+    pub fn has_only_begun(&self) -> bool {
+        self.begun.is_some()
     }
 
     /// The transaction that began last.
@@ -82,12 +91,10 @@ impl Assembler {
         std::mem::take(&mut self.entries)
     }
 
-    /// Adds an entry that is not a message.
+    /// Adds an entry; the beginning of its transaction before it.
     pub fn push(&mut self, entry: Entry) {
-        if matches!(entry, Entry::Cut) {
-            self.open = false;
-        }
         self.end_changes();
+        self.entries.extend(self.begun.take());
         self.entries.push(entry);
     }
 
@@ -98,12 +105,15 @@ impl Assembler {
                 self.open = true;
                 self.xid = xid;
                 self.op_position = 0;
-                self.push(Entry::Begin { lsn: final_lsn, xid });
+                self.begun = Some(Entry::Begin { lsn: final_lsn, xid });
             }
             Message::Commit { end_lsn, time, .. } => {
                 self.open = false;
-                self.transactions += 1;
-                self.push(Entry::Commit { end_lsn, time });
+                // One that brought nothing is no more than a position, see `has_only_begun`.
+                if self.begun.take().is_none() {
+                    self.transactions += 1;
+                    self.push(Entry::Commit { end_lsn, time });
+                }
             }
             Message::Truncate { tables } => {
                 self.next_position();
@@ -155,6 +165,9 @@ impl Assembler {
         new: Option<&[TupleColumn]>,
     ) -> Result<(), DecodeError> {
         let op_position = self.next_position();
+        if self.ways.get(&table).is_some_and(|ways| !ways.is_empty()) {
+            self.entries.extend(self.begun.take());
+        }
         for way in self.ways.get(&table).into_iter().flatten() {
             let old = old.map(|old| way.row(old)).transpose()?;
             let new = new.map(|new| way.row(new)).transpose()?;

@@ -8,6 +8,7 @@
 pub mod assemble;
 pub mod collations;
 pub mod database;
+mod gather;
 pub mod glance;
 pub mod layouts;
 mod mathematics;

@@ -9,28 +9,28 @@
 //! never ahead of the durable one. Keepalive positions count as progress: the walsender sends what it
 //! has read in order, so everything that committed before has been sent before.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
 use brooklet_sql::{Lsn, Relation, statement};
-use pgwire_replication::{
-    Lsn as WireLsn, PgWireError, ReplicationClient, ReplicationConfig, ReplicationEvent,
-};
+use pgwire_replication::{Lsn as WireLsn, PgWireError, ReplicationClient, ReplicationConfig};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
 
-use super::assemble::Assembler;
 use super::database::{Database, DatabaseError};
+use super::gather::{Gather, Unsettled};
 use super::layouts::Layouts;
 use super::preflight::{self, PreflightError};
 use super::slot::{self, Names, SlotState};
 use super::ways::{self, Target, Targets};
-use crate::decode::{DecodeError, Message, pgoutput};
+use crate::decode::DecodeError;
 use crate::frame::FrameError;
 use crate::ingest::Entry;
 use crate::limits::{
-    CATALOGUE_MAX, IDLE_POSITION_INTERVAL, RECONNECT_PAUSE, STOP_MAX, UNSETTLED_INTERVAL,
-    UNSETTLED_PAUSE, UNSETTLED_TRIES,
+    CATALOGUE_MAX, HANDSHAKE_MAX, IDLE_POSITION_INTERVAL, RECONNECT_PAUSE, SILENCE_MAX, STOP_MAX,
+    UNSETTLED_INTERVAL, UNSETTLED_PAUSE, UNSETTLED_TRIES,
 };
 use crate::shapes::partitions::Partitions;
 
@@ -49,6 +49,12 @@ pub enum SessionError {
     /// The same, for too long.
     #[error("Postgres does not say where a table's changes go")]
     Silent,
+    /// Postgres says nothing at all.
+    #[error("Postgres does not answer")]
+    Unanswered,
+    /// The other end of the connection is gone.
+    #[error("the slot is not in use: Postgres has ended the stream, and we have not heard of it")]
+    LetGo,
     /// The partitions of a table cannot be remembered.
     #[error(transparent)]
     Remember(#[from] FrameError),
@@ -134,9 +140,12 @@ pub struct Session {
 
 /// Asks the server which cluster it is.
 pub async fn identify(wire: ReplicationConfig) -> Result<Cluster, SessionError> {
-    let mut client = ReplicationClient::connect_gated(wire).await?;
-    let found = client.identify_system().await?;
-    Ok(Cluster { system_id: found.system_id, timeline: found.timeline })
+    let asked = async {
+        let mut client = ReplicationClient::connect_gated(wire).await?;
+        let found = client.identify_system().await?;
+        Ok(Cluster { system_id: found.system_id, timeline: found.timeline })
+    };
+    tokio::time::timeout(HANDSHAKE_MAX, asked).await.map_err(|_| SessionError::Unanswered)?
 }
 
 impl Session {
@@ -176,6 +185,8 @@ impl Session {
                 Err(error) => error,
             };
             self.connected.send_replace(false);
+            // Where the stream is lost another server may have the name now: no snapshot is to come from the old one.
+            self.database.renew_idle();
             if error.is_final() {
                 return error;
             }
@@ -193,27 +204,15 @@ impl Session {
 
     async fn stream(&mut self) -> Result<std::convert::Infallible, SessionError> {
         let start = *self.durable.borrow_and_update();
-        self.check_slot(start).await?;
-        let wire = self.database.replication(&self.names.slot, &self.names.publication);
-        let wire = wire.with_start_lsn(WireLsn(start.0));
-        let mut client = ReplicationClient::connect_gated(wire).await?;
-        let found = client.identify_system().await?;
-        if found.system_id != self.cluster.system_id {
-            return Err(SessionError::OtherDatabase(format!("system {}", found.system_id)));
-        }
-        if found.timeline != self.cluster.timeline {
-            return Err(SessionError::OtherTimeline(found.timeline));
-        }
-        let catalogue = self.database.connect().await?;
-        // Between two announcements there may be days.
-        catalogue.batch_execute("SET idle_session_timeout = 0").await?;
-        client.start().await?;
-        client.wait_started().await?;
+        let begun = tokio::time::timeout(HANDSHAKE_MAX, self.begin(start)).await;
+        let (mut client, catalogue) = begun.map_err(|_| SessionError::Unanswered)??;
         tracing::info!(%start, "replication is running");
         self.connected.send_replace(true);
         let mut gather = Gather::new(Arc::clone(&self.layouts));
         let mut stop = self.stop.clone();
         let mut again = tokio::time::interval(UNSETTLED_INTERVAL);
+        let mut silence = pin!(tokio::time::sleep(SILENCE_MAX));
+        let mut heard = false;
         loop {
             tokio::select! {
                 biased;
@@ -228,6 +227,7 @@ impl Session {
                 }
                 event = client.recv() => match event? {
                     Some(event) => {
+                        heard = true;
                         if let Some(announced) = gather.event(event)? {
                             self.announce(announced, &catalogue, &mut gather).await?;
                         }
@@ -237,16 +237,64 @@ impl Session {
                 _ = again.tick(), if !gather.unsettled.is_empty() => {
                     self.settle(&catalogue, &mut gather).await?;
                 }
+                () = &mut silence => {
+                    if !std::mem::take(&mut heard) {
+                        self.look(&catalogue).await?;
+                    }
+                    silence.as_mut().reset(tokio::time::Instant::now() + SILENCE_MAX);
+                }
                 // An idle position that is not due yet must not wait for the next event.
-                () = tokio::time::sleep(IDLE_POSITION_INTERVAL), if gather.idle.is_some() => {
+                () = tokio::time::sleep(IDLE_POSITION_INTERVAL), if gather.has_position() => {
                     self.hand_on(&mut gather).await?;
                 }
                 // Nothing more has arrived: hand on what there is.
                 () = std::future::ready(()), if gather.ready() => self.hand_on(&mut gather).await?,
             }
-            if gather.assembler.is_full() {
+            if gather.assembler.is_full() || gather.has_due_position() {
                 self.hand_on(&mut gather).await?;
             }
+        }
+    }
+
+    /// Begins to stream from a position on, if that is the continuation of what we hold. With a connection to ask on.
+    async fn begin(&self, start: Lsn) -> Result<(ReplicationClient, Client), SessionError> {
+        self.check_slot(start).await?;
+        let wire = self.database.replication(&self.names.slot, &self.names.publication);
+        let wire = wire.with_start_lsn(WireLsn(start.0));
+        let mut client = ReplicationClient::connect_gated(wire).await?;
+        let found = client.identify_system().await?;
+        if found.system_id != self.cluster.system_id {
+            return Err(SessionError::OtherDatabase(format!("system {}", found.system_id)));
+        }
+        if found.timeline != self.cluster.timeline {
+            return Err(SessionError::OtherTimeline(found.timeline));
+        }
+        // What has been sent was on its disk. Postgres would wait in silence until it has written as much again.
+        let flushed = Lsn(found.xlogpos.0).end_of_record();
+        if flushed < start.end_of_record() {
+            let reason = format!("an older copy that ends at {flushed}, we hold up to {start}");
+            return Err(SessionError::OtherDatabase(reason));
+        }
+        let catalogue = self.database.connect().await?;
+        // Between two announcements there may be days.
+        catalogue.batch_execute("SET idle_session_timeout = 0").await?;
+        client.simple_query(statement::LASTING).await?;
+        client.start().await?;
+        client.wait_started().await?;
+        Ok((client, catalogue))
+    }
+
+    /// Nothing has come for a while: that says nothing of whether anything can. Asked on another connection, since
+    /// nothing on this one has to be answered; Postgres lets go of a slot whose client it has not heard of for
+    /// `wal_sender_timeout`.
+    async fn look(&self, catalogue: &Client) -> Result<(), SessionError> {
+        let slot: [&(dyn ToSql + Sync); 1] = [&self.names.slot];
+        let asked = catalogue.query_opt(statement::SLOT_ACTIVE, &slot);
+        let found = tokio::time::timeout(CATALOGUE_MAX, asked).await;
+        let found = found.map_err(|_| SessionError::Unanswered)??;
+        match found.map(|row| row.get(0)) {
+            Some(true) => Ok(()),
+            _ => Err(SessionError::LetGo),
         }
     }
 
@@ -354,66 +402,5 @@ impl Session {
     async fn hand_on(&self, gather: &mut Gather) -> Result<(), SessionError> {
         let slice = gather.take();
         self.slices.send(slice).await.map_err(|_| SessionError::Stopped)
-    }
-}
-
-/// A table that was announced by a transaction that the catalogue did not know yet.
-struct Unsettled {
-    announced: Relation,
-    xid: u32,
-    targets: Vec<Target>,
-}
-
-/// What has arrived and is not handed on.
-struct Gather {
-    assembler: Assembler,
-    unsettled: Vec<Unsettled>,
-    idle: Option<Lsn>,
-    idle_noted: Option<Instant>,
-}
-
-impl Gather {
-    fn new(layouts: Arc<Layouts>) -> Gather {
-        let (assembler, unsettled) = (Assembler::new(layouts), Vec::new());
-        Gather { assembler, unsettled, idle: None, idle_noted: None }
-    }
-
-    /// Takes an event; gives back a definition, of which more has to be known.
-    fn event(&mut self, event: ReplicationEvent) -> Result<Option<Relation>, SessionError> {
-        match event {
-            ReplicationEvent::Begin { final_lsn, xid, commit_time_micros: time } => {
-                self.idle = None;
-                let final_lsn = Lsn(final_lsn.0);
-                self.assembler.message(Message::Begin { final_lsn, xid, time })?;
-            }
-            ReplicationEvent::Commit { lsn, end_lsn, commit_time_micros: time } => {
-                let (lsn, end_lsn) = (Lsn(lsn.0), Lsn(end_lsn.0));
-                self.assembler.message(Message::Commit { lsn, end_lsn, time })?;
-            }
-            ReplicationEvent::XLogData { data, .. } => match pgoutput::decode(data)? {
-                Message::Relation(relation) => return Ok(Some(relation)),
-                message => self.assembler.message(message)?,
-            },
-            ReplicationEvent::KeepAlive { wal_end, .. } if !self.assembler.in_transaction() => {
-                self.idle = Some(Lsn(wal_end.0));
-            }
-            _ => {}
-        }
-        Ok(None)
-    }
-
-    /// Whether there is something to hand on. Idle positions cost an fsync, so they are noted at
-    /// intervals; the next keepalive comes when we confirm this one.
-    fn ready(&self) -> bool {
-        let due = self.idle_noted.is_none_or(|noted| noted.elapsed() >= IDLE_POSITION_INTERVAL);
-        !self.assembler.is_empty() || (self.idle.is_some() && due)
-    }
-
-    fn take(&mut self) -> Vec<Entry> {
-        if let Some(lsn) = self.idle.take() {
-            self.idle_noted = Some(Instant::now());
-            self.assembler.push(Entry::Idle(lsn));
-        }
-        self.assembler.take()
     }
 }

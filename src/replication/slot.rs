@@ -87,6 +87,7 @@ pub async fn renew(
         format!("{} -c idle_in_transaction_session_timeout=0", statement::DISPLAY_OPTIONS);
     let wire = database.replication(&names.slot, &names.publication).with_options(&options);
     let mut exporter = ReplicationClient::connect_gated(wire).await?;
+    exporter.simple_query(statement::LASTING).await?;
     let sql = statement::create_slot_with_snapshot(&names.slot);
     let rows = told_of_waiting(database, &names.slot, exporter.simple_query(&sql)).await?;
     // slot_name, consistent_point, snapshot_name, output_plugin
@@ -190,6 +191,7 @@ pub async fn recreate(
     slot: &str,
 ) -> Result<Lsn, PreflightError> {
     client.query(DROP_SLOT, &[&slot]).await?;
+    client.batch_execute("SET statement_timeout = 0").await?;
     // If we are killed meanwhile, the next start must not find a slot that is still being made for us. Some
     // systems cannot; there it is waited for.
     _ = client.batch_execute("SET client_connection_check_interval = '1s'").await;

@@ -1,6 +1,6 @@
 //! Rows as one Postgres snapshot sees them.
 
-use brooklet_sql::{Predicate, Row, TableSchema, statement};
+use brooklet_sql::{Lsn, Predicate, Row, TableSchema, statement};
 use bytes::Bytes;
 use deadpool::managed::Object;
 use futures_util::StreamExt;
@@ -39,16 +39,21 @@ impl From<tokio_postgres::Error> for SnapshotError {
     }
 }
 
+/// Held by whoever has or will have a snapshot; see [`Database::snapshot_turn`].
+pub type SnapshotTurn = Option<OwnedSemaphorePermit>;
+
 /// An open snapshot transaction. Dropping it without [`Snapshot::end`] cancels what runs in it and
 /// closes its connection.
 pub struct Snapshot {
     client: Option<Object<Connections>>,
     database: Database,
-    _turn: Option<OwnedSemaphorePermit>,
+    _turn: SnapshotTurn,
     /// What it contains. Its last place is the insert position, read after the snapshot was taken. (The
     /// write position would not do: a commit that does not wait for the disk is visible before it is
     /// written.)
     pub seen: Arc<Seen>,
+    /// Whether a crash of Postgres takes nothing of it back.
+    is_flushed: bool,
 }
 
 impl Snapshot {
@@ -57,11 +62,12 @@ impl Snapshot {
     /// leave the table empty to the snapshot.
     pub async fn for_shape(
         database: &Database,
+        turn: SnapshotTurn,
         table: &TableSchema,
         definition: &Definition,
         predicate: Option<&Predicate>,
     ) -> Result<(Snapshot, Copy), SnapshotError> {
-        let mut snapshot = Snapshot::idle(database).await?;
+        let mut snapshot = Snapshot::idle(database, turn).await?;
         let client = snapshot.client()?;
         let script = script(&[table], None);
         let text = copy_text(table, definition, predicate);
@@ -75,13 +81,14 @@ impl Snapshot {
     /// of each, for so long. With `joined` Postgres plans once for all that differ in constants only, without these.
     pub async fn for_shapes(
         database: &Database,
+        turn: SnapshotTurn,
         table: &TableSchema,
         definition: &Definition,
         predicates: &[Option<&Predicate>],
         (limit, time): (u64, Duration),
         joined: bool,
     ) -> Result<(Snapshot, Copy), SnapshotError> {
-        let mut snapshot = Snapshot::idle(database).await?;
+        let mut snapshot = Snapshot::idle(database, turn).await?;
         let client = snapshot.client()?;
         let script = format!("{}; {}", script(&[table], None), statement_timeout(time));
         let columns = &definition.columns;
@@ -99,10 +106,11 @@ impl Snapshot {
     /// Takes a snapshot to read several tables from.
     pub async fn of_all(
         database: &Database,
+        turn: SnapshotTurn,
         tables: &[Arc<TableSchema>],
     ) -> Result<Snapshot, SnapshotError> {
         let tables: Vec<&TableSchema> = tables.iter().map(|table| &**table).collect();
-        Snapshot::begin(database, &tables, None).await
+        Snapshot::begin(database, turn, &tables, None).await
     }
 
     /// Takes part in a snapshot that somebody has exported, to read these tables from.
@@ -111,44 +119,47 @@ impl Snapshot {
         tables: &[&TableSchema],
         name: &str,
     ) -> Result<Snapshot, SnapshotError> {
-        Snapshot::begin(database, tables, Some(name)).await
+        Snapshot::begin(database, database.snapshot_turn().await, tables, Some(name)).await
     }
 
     /// Takes part in a snapshot that somebody has exported, to ask what it contains.
     pub async fn joined(database: &Database, name: &str) -> Result<Snapshot, SnapshotError> {
-        Snapshot::begin(database, &[], Some(name)).await
+        Snapshot::begin(database, database.snapshot_turn().await, &[], Some(name)).await
     }
 
     /// Takes a snapshot to ask what it contains.
     pub async fn take(database: &Database) -> Result<Snapshot, SnapshotError> {
-        Snapshot::begin(database, &[], None).await
+        Snapshot::begin(database, database.snapshot_turn().await, &[], None).await
     }
 
     async fn begin(
         database: &Database,
+        turn: SnapshotTurn,
         tables: &[&TableSchema],
         exported: Option<&str>,
     ) -> Result<Snapshot, SnapshotError> {
-        let mut snapshot = Snapshot::idle(database).await?;
+        let mut snapshot = Snapshot::idle(database, turn).await?;
         let answers = snapshot.client()?.simple_query(&script(tables, exported)).await?;
         snapshot.describe(&answers)?;
         Ok(snapshot)
     }
 
     /// A connection, on which nothing has begun.
-    async fn idle(database: &Database) -> Result<Snapshot, SnapshotError> {
-        let turn = database.snapshot_turn().await;
+    async fn idle(database: &Database, turn: SnapshotTurn) -> Result<Snapshot, SnapshotError> {
         let client = database.pooled().await?;
         Ok(Snapshot {
             client: Some(client),
             database: database.clone(),
             _turn: turn,
             seen: Arc::new(Seen::nothing()),
+            is_flushed: false,
         })
     }
 
     fn describe(&mut self, answers: &[SimpleQueryMessage]) -> Result<(), SnapshotError> {
-        self.seen = Arc::new(described(answers)?);
+        let (seen, flushed) = described(answers)?;
+        self.is_flushed = flushed >= seen.until;
+        self.seen = Arc::new(seen);
         Ok(())
     }
 
@@ -199,6 +210,25 @@ impl Snapshot {
         Ok(())
     }
 
+    /// The same, once a crash of Postgres takes back nothing of what was seen: commits that do not wait for the
+    /// disk are visible before they are there, and ids of those that are lost are given again. All on this
+    /// connection, which no crash leaves open.
+    pub async fn end_for_good(mut self) -> Result<(), SnapshotError> {
+        if self.is_flushed {
+            return self.end().await;
+        }
+        let flushed = self.client()?.simple_query(statement::FLUSHED).await?;
+        let is_flushed = position(&flushed, 0)? >= self.seen.until;
+        if let Some(client) = self.client.take() {
+            client.batch_execute("COMMIT").await?;
+            if !is_flushed {
+                // It waits for the disk, and with it for all before.
+                client.batch_execute(statement::NUDGE).await?;
+            }
+        }
+        Ok(())
+    }
+
     fn client(&self) -> Result<&Connected, SnapshotError> {
         self.client.as_deref().ok_or_else(|| SnapshotError::Description("it has ended".into()))
     }
@@ -236,18 +266,28 @@ fn script(tables: &[&TableSchema], exported: Option<&str>) -> String {
     [statement::BEGIN_SNAPSHOT, "; ", &join, &locks.join("; "), ";", statement::SEEN].concat()
 }
 
-/// Reads what [`statement::SEEN`] says.
-fn described(answers: &[SimpleQueryMessage]) -> Result<Seen, SnapshotError> {
-    let unknown = |what: &str| SnapshotError::Description(what.to_owned());
+/// Reads what [`statement::SEEN`] says: what the snapshot contains, and up to where no crash takes it back.
+fn described(answers: &[SimpleQueryMessage]) -> Result<(Seen, Lsn), SnapshotError> {
+    let seen = text(answers, 0)?;
+    let unknown = |_| SnapshotError::Description(seen.to_owned());
+    let visibility = seen.parse().map_err(unknown)?;
+    Ok((Seen { visibility, until: position(answers, 1)? }, position(answers, 2)?))
+}
+
+/// A position of the WAL in the first row of answers.
+fn position(answers: &[SimpleQueryMessage], column: usize) -> Result<Lsn, SnapshotError> {
+    let said = text(answers, column)?;
+    let unknown = |_| SnapshotError::Description(said.to_owned());
+    Ok(said.parse::<Lsn>().map_err(unknown)?.end_of_record())
+}
+
+fn text(answers: &[SimpleQueryMessage], column: usize) -> Result<&str, SnapshotError> {
     let row = answers.iter().find_map(|answer| match answer {
         SimpleQueryMessage::Row(row) => Some(row),
         _ => None,
     });
-    let row = row.ok_or_else(|| unknown("nothing"))?;
-    let (seen, until) = (row.get(0).unwrap_or_default(), row.get(1).unwrap_or_default());
-    let both = seen.parse().ok().zip(until.parse::<brooklet_sql::Lsn>().ok());
-    let (visibility, until) = both.ok_or_else(|| unknown(&format!("{seen}, {until}")))?;
-    Ok(Seen { visibility, until: until.end_of_record() })
+    let said = row.and_then(|row| row.get(column));
+    said.ok_or_else(|| SnapshotError::Description("nothing".to_owned()))
 }
 
 impl Drop for Snapshot {

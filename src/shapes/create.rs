@@ -36,7 +36,7 @@ use crate::members::{self, MembersHandle};
 use crate::replication::partitions::Partition;
 use crate::replication::publication::{PreparedTable, Publication};
 use crate::replication::schema::Schemas;
-use crate::replication::snapshot::{Rows, Snapshot, SnapshotError};
+use crate::replication::snapshot::{Rows, Snapshot, SnapshotError, SnapshotTurn};
 use crate::replication::{self, Database, DatabaseError};
 use crate::shape_log::posting_files::PostingFiles;
 use crate::shape_log::{AppenderHandle, Encoded, HeldTransaction, PackStore, ShapeLogs};
@@ -137,15 +137,18 @@ pub(super) async fn create(
         return members::create::create(shop, shape).await;
     }
     let membership = shop.publication.prepare(shape.table()).await?;
+    // First: what waits for it longer than the stream goes on would hold postings without a bound.
+    let leave = shop.database.snapshot_turn().await;
     let after = install(shop, shape).await?;
     let shape = Arc::clone(shape);
-    create_installed(shop, &Installed { shape, after, membership }, turn).await
+    create_installed(shop, &Installed { shape, after, membership }, leave, turn).await
 }
 
 /// The rest of it.
 pub(super) async fn create_installed(
     shop: &Workshop,
     installed: &Installed,
+    leave: SnapshotTurn,
     turn: Option<Turn>,
 ) -> Result<(), CreateError> {
     let Installed { shape, after, .. } = installed;
@@ -155,7 +158,7 @@ pub(super) async fn create_installed(
     let before = partitions(shop, table).await?;
     let (definition, predicate) = (&shape.template.definition, shape.plan.predicate.as_ref());
     let (snapshot, copy) =
-        Snapshot::for_shape(&shop.database, table, definition, predicate).await?;
+        Snapshot::for_shape(&shop.database, leave, table, definition, predicate).await?;
     let asked = Instant::now();
     // Before it is checked whose rows these are: the table's name is looked up by then.
     let rows = snapshot.prepared(&copy).await?;
@@ -183,7 +186,7 @@ pub(super) async fn create_installed(
     let begun = Instant::now();
     let count = store(&mut chunks.shared(&shop.encoded), shape, rows).await?;
     shape.template.together.learn(count, waited + begun.elapsed());
-    snapshot.end().await?;
+    snapshot.end_for_good().await?;
     let still_right = || {
         shop.partitions.generation(table.oid) == generation
             && shop.publication.is_still(table.oid, installed.membership)

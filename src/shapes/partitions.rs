@@ -71,8 +71,10 @@ impl Partitions {
             let before = known.leaves.insert(leaf, target.link.clone());
             let is_known = before.as_ref() == Some(&target.link);
             if !is_known {
-                if before.is_some() || !target.created {
-                    // Attached, or away for a while: its rows were not all in the stream.
+                // Attached, or away for a while, or announced before, and not for this table: whoever did so did not
+                // see its commit yet, and did not come to ask again. Its rows did not all come to the shapes.
+                let announced = self.layouts.has_announced(leaf);
+                if before.is_some() || !target.created || announced {
                     self.end(root, known);
                 }
                 self.catalog.note_partitions(root, known);

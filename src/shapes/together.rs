@@ -34,7 +34,7 @@ use crate::limits::{
 use crate::members;
 use crate::replication::partitions::Partition;
 use crate::replication::publication::PreparedTable;
-use crate::replication::snapshot::{Rows, Snapshot, SnapshotError};
+use crate::replication::snapshot::{Rows, Snapshot, SnapshotError, SnapshotTurn};
 
 /// How the shapes of one template come by their snapshots.
 #[derive(Default)]
@@ -163,6 +163,8 @@ async fn lead(registry: Arc<Registry>, template: Arc<Template>) {
 /// Makes several shapes; returns once the next ones may take their snapshot.
 async fn several(registry: &Arc<Registry>, template: &Arc<Template>, batch: Vec<Arc<Shape>>) {
     let shop = registry.workshop();
+    // First, as for one alone.
+    let leave = shop.database.snapshot_turn().await;
     let installed = match install(shop, template, &batch).await {
         Ok(installed) => installed,
         Err(error) => batch.iter().map(|_| Err(error.clone())).collect(),
@@ -178,7 +180,7 @@ async fn several(registry: &Arc<Registry>, template: &Arc<Template>, batch: Vec<
         return;
     }
     let begun = Instant::now();
-    match take(shop, template, &ready).await {
+    match take(shop, template, leave, &ready).await {
         Ok(taken) => {
             tokio::spawn(finish(Arc::clone(registry), Arc::clone(template), ready, taken));
         }
@@ -193,7 +195,9 @@ async fn several(registry: &Arc<Registry>, template: &Arc<Template>, batch: Vec<
 fn go_on_alone(registry: &Arc<Registry>, installed: Installed) {
     let registry = Arc::clone(registry);
     tokio::spawn(async move {
-        let made = create::create_installed(registry.workshop(), &installed, None).await;
+        let shop = registry.workshop();
+        let leave = shop.database.snapshot_turn().await;
+        let made = create::create_installed(shop, &installed, leave, None).await;
         tell(&registry, installed.shape, made);
     });
 }
@@ -237,6 +241,7 @@ struct Taken {
 async fn take(
     shop: &Workshop,
     template: &Template,
+    leave: SnapshotTurn,
     batch: &[Installed],
 ) -> Result<Taken, CreateError> {
     let table = template.table();
@@ -249,6 +254,7 @@ async fn take(
     let limit = SHARED_SNAPSHOT_ROWS_MAX as u64 + 1;
     let (snapshot, copy) = Snapshot::for_shapes(
         &shop.database,
+        leave,
         table,
         &template.definition,
         &predicates,
@@ -315,8 +321,8 @@ async fn made(
     let Taken { snapshot, rows, streamed, partitions: [before, partitions], .. } = taken;
     let (table, seen) = (template.table(), Arc::clone(&snapshot.seen));
     let generation = create::check(shop, table, before, partitions).await?;
-    // All was read and looked at: nothing depends on how this ends.
-    tokio::spawn(snapshot.end());
+    // All was read and looked at: its end may take its time.
+    let ended = tokio::spawn(snapshot.end_for_good());
     let (mut results, mut begun) = (Vec::with_capacity(batch.len()), Vec::new());
     for Installed { shape, after, .. } in batch {
         shape.set_generation(generation);
@@ -343,6 +349,7 @@ async fn made(
         let published = |one: &Installed| shop.publication.is_still(table.oid, one.membership);
         shop.partitions.generation(table.oid) == generation && batch.iter().all(published)
     };
+    ended.await.map_err(CreateError::internal)??;
     let finished = create::finish_all(shop, &good, &seen, late, still_right).await?;
     let mut finished = finished.into_iter();
     let mut finish = |()| finished.next().unwrap_or(Err(CreateError::Ended));

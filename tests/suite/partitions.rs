@@ -224,3 +224,59 @@ async fn a_new_partition_whose_commit_is_streamed_before_it_is_visible_is_not_lo
     world.compare_all(&mut followers).await;
     assert_eq!(followers[1].refetches, 0);
 }
+
+#[tokio::test]
+async fn a_partition_whose_commit_was_not_visible_is_not_joined_without_its_rows_after_a_reconnect()
+{
+    let cluster = Arc::new(Cluster::own(Locale::CUtf8, &[]));
+    let world = World::with(Database::create(cluster).await, |_| {}).await;
+    world
+        .sql(
+            "CREATE TABLE readings (id int, day int, PRIMARY KEY (id, day)) PARTITION BY RANGE (day);
+             CREATE TABLE other (id int PRIMARY KEY)",
+        )
+        .await;
+    let mut followers = follow_all(&world, &["readings", "other"]).await;
+    world.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await;
+    world.sql("SELECT pg_reload_conf()").await;
+    let waiting = world.db.session().await;
+    let waiting = tokio::spawn(async move {
+        waiting
+            .sql("CREATE TABLE later PARTITION OF readings FOR VALUES FROM (10) TO (20); INSERT INTO readings VALUES (2, 12)")
+            .await;
+    });
+    let session = world.db.session().await;
+    session.sql("SET synchronous_commit = local").await;
+    eventually("the commit waits for its standby", async || {
+        let count = session
+            .value("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+            .await;
+        (count == "1").then_some(())
+    })
+    .await;
+    session.sql("INSERT INTO other VALUES (3)").await;
+    followers[1].until_count(1).await;
+    // It has been streamed, is durable, and will not come again.
+    let passed = world.db.position().await;
+    session.sql("INSERT INTO other VALUES (4)").await;
+    world.db.confirms(passed).await;
+    let (before, cut) = (
+        world.server.logs().matches("replication is running").count(),
+        format!(
+            "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = '{}'",
+            world.db.slot()
+        ),
+    );
+    session.sql(&cut).await;
+    eventually("the stream is connected again", async || {
+        let now = world.server.logs().matches("replication is running").count();
+        (now > before).then_some(())
+    })
+    .await;
+    session.sql("ALTER SYSTEM RESET synchronous_standby_names").await;
+    session.sql("SELECT pg_reload_conf()").await;
+    waiting.await.unwrap();
+    world.sql("INSERT INTO readings VALUES (4, 14)").await;
+    world.compare_all(&mut followers).await;
+    world.verify_all(2).await;
+}

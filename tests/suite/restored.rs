@@ -1,10 +1,12 @@
-//! An older copy of the directory takes the place of the newer one: whoever knows more fetches anew.
+//! An older copy of the directory, or of the database, takes the place of the newer one: whoever knows more fetches
+//! anew.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
-use crate::harness::{Shape, World};
+use crate::harness::{Cluster, Database, Locale, Shape, World};
 use crate::repair::{STREAM_GOES_ON, repaired};
 
 const ITEMS: &str = "
@@ -90,6 +92,33 @@ async fn whoever_knows_more_than_an_older_copy_is_noticed_after_further_losses()
     assert_eq!(late.refetches, 1, "it was answered by a server that had more");
     world.compare_all(std::slice::from_mut(&mut early)).await;
     assert_eq!(early.refetches, 0, "it knows nothing that the copy does not");
+    world.verify_all(1).await;
+}
+
+/// The same server, slot, timeline: only where its WAL ends says that it knows less than we have served.
+#[tokio::test]
+async fn an_older_copy_of_the_database_is_noticed() {
+    let cluster = Arc::new(Cluster::own(Locale::CUtf8, &[]));
+    let mut world = World::with(Database::create(Arc::clone(&cluster)).await, |_| {}).await;
+    world.sql(ITEMS).await;
+    let items = world.follow(Shape::of("items")).await;
+    let mut items = items.through_outages().through_refetches();
+    world.db.confirms(world.mark().await).await;
+    cluster.stop("INT");
+    cluster.keep_copy();
+    cluster.start();
+    world.db.reconnect().await;
+    world.sql("DELETE FROM items WHERE id > 100; UPDATE items SET n = 1000").await;
+    items.until_count(100).await;
+    world.db.confirms(world.mark().await).await;
+    cluster.stop("INT");
+    cluster.restore_copy();
+    cluster.start();
+    world.db.reconnect().await;
+    world.sql("INSERT INTO items VALUES (900, 1, 'x')").await;
+    items.until_count(201).await;
+    world.compare_all(std::slice::from_mut(&mut items)).await;
+    assert!(items.refetches > 0, "it held what never was");
     world.verify_all(1).await;
 }
 

@@ -162,3 +162,19 @@ async fn the_first_shape_of_a_locked_table_is_told_so_within_bounds() {
     world.compare_all(std::slice::from_mut(&mut items)).await;
     world.verify_all(1).await;
 }
+
+#[tokio::test]
+async fn a_stream_that_is_lost_without_a_word_is_noticed_long_before_tcp_gives_up() {
+    let cluster = Arc::new(Cluster::own(Locale::CUtf8, &["wal_sender_timeout=3s"]));
+    let world = World::gated(Database::create(cluster).await).await;
+    world.sql(TABLE).await;
+    let mut items = world.follow(Shape::of("items")).await.through_outages();
+    world.lose_stream();
+    world.sql("INSERT INTO items VALUES (1, 1)").await;
+    // Well below the quarter of an hour or so that TCP tries to be heard.
+    items.until_count(1).await;
+    assert!(world.server.logs().contains("we have not heard of it"), "{}", world.server.logs());
+    world.compare_all(std::slice::from_mut(&mut items)).await;
+    assert_eq!(items.refetches, 0);
+    world.verify_all(1).await;
+}

@@ -9,7 +9,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
@@ -27,6 +27,10 @@ struct Bar {
     midway: AtomicU64,
     /// Keepalives that have overtaken it.
     overtaken: AtomicUsize,
+    /// Streams that have begun.
+    streams: AtomicUsize,
+    /// The first so many of them are lost: neither end hears of the other again, nor of its end.
+    lost: AtomicUsize,
 }
 
 /// What does not pass.
@@ -72,6 +76,11 @@ impl Gate {
         self.held(Held::Midway)
     }
 
+    /// Loses the streams that there are, without a word to either end.
+    pub fn lose_streams(&self) {
+        self.bar.lost.store(self.bar.streams.load(Ordering::SeqCst), Ordering::SeqCst);
+    }
+
     fn held(&self, held: Held) -> HeldStream {
         *self.bar.held.lock().expect("the bar") = held;
         HeldStream(self.bar.clone())
@@ -109,32 +118,38 @@ impl Bar {
 fn pass(server: TcpStream, postgres: TcpStream, bar: Arc<Bar>) -> io::Result<()> {
     server.set_nodelay(true)?;
     postgres.set_nodelay(true)?;
-    let streams = Arc::new(AtomicBool::new(false));
+    // Which of the streams this one is, from one on.
+    let stream = Arc::new(AtomicUsize::new(0));
     let (from_server, to_postgres) = (server.try_clone()?, postgres.try_clone()?);
-    let asked = streams.clone();
+    let (asked, shared) = (stream.clone(), bar.clone());
+    let is_lost =
+        move || (1..=shared.lost.load(Ordering::SeqCst)).contains(&asked.load(Ordering::SeqCst));
+    let lost = is_lost.clone();
+    let (asked, shared) = (stream.clone(), bar.clone());
     thread::spawn(move || {
         // Only a replication connection names this parameter when it starts.
         let look = |bytes: &[u8]| {
             if bytes.windows(12).any(|window| window == b"replication\0") {
-                asked.store(true, Ordering::SeqCst);
+                asked.store(1 + shared.streams.fetch_add(1, Ordering::SeqCst), Ordering::SeqCst);
             }
         };
-        pump(from_server, to_postgres, |bytes, to| {
+        let through = |bytes: &mut Vec<u8>, to: &mut TcpStream| {
             look(bytes);
             let passed = to.write_all(bytes);
             bytes.clear();
             passed
-        });
+        };
+        pump(from_server, to_postgres, lost, through);
     });
     let mut passage = Passage::default();
     let message = move |message: &[u8], to: &mut TcpStream| {
-        if streams.load(Ordering::SeqCst) {
+        if stream.load(Ordering::SeqCst) > 0 {
             passage.message(message, to, &bar)
         } else {
             to.write_all(message)
         }
     };
-    thread::spawn(move || pump(postgres, server, messages(message)));
+    thread::spawn(move || pump(postgres, server, is_lost, messages(message)));
     Ok(())
 }
 
@@ -213,19 +228,28 @@ fn messages(
     }
 }
 
-/// Passes on what is read; what is not used yet is there again with the next bytes.
+/// Passes on what is read, unless that is lost; what is not used yet is there again with the next bytes.
 fn pump(
     mut from: TcpStream,
     mut to: TcpStream,
+    is_lost: impl Fn() -> bool,
     mut pass: impl FnMut(&mut Vec<u8>, &mut TcpStream) -> io::Result<()>,
 ) {
     let (mut buffer, mut bytes) = (vec![0; 64 << 10], Vec::new());
     while let Ok(length @ 1..) = from.read(&mut buffer) {
+        if is_lost() {
+            continue;
+        }
         bytes.extend_from_slice(&buffer[..length]);
         if pass(&mut bytes, &mut to).is_err() {
             break;
         }
     }
     let _ = from.shutdown(Shutdown::Both);
-    let _ = to.shutdown(Shutdown::Both);
+    if is_lost() {
+        // Open as long as this process is: whoever waits on it hears nothing.
+        std::mem::forget(to);
+    } else {
+        let _ = to.shutdown(Shutdown::Both);
+    }
 }

@@ -155,6 +155,21 @@ impl Cluster {
         self.start();
     }
 
+    /// Keeps a copy of the data directory, of a server that was stopped.
+    pub fn keep_copy(&self) {
+        run(as_postgres("cp").arg("-a").arg(&self.dir).arg(self.copy()));
+    }
+
+    /// Puts the copy in the place of the data directory, of a server that was stopped.
+    pub fn restore_copy(&self) {
+        fs::remove_dir_all(&self.dir).expect("remove the data directory");
+        fs::rename(self.copy(), &self.dir).expect("put the copy in its place");
+    }
+
+    fn copy(&self) -> PathBuf {
+        self.dir.with_extension("copy")
+    }
+
     /// What the server has logged since its last start.
     pub fn log(&self) -> String {
         fs::read_to_string(self.log_path()).unwrap_or_default()

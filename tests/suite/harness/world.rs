@@ -142,6 +142,11 @@ impl World {
         self.gate.as_ref().expect("a world made by `gated`").hold()
     }
 
+    /// Loses the connection that streams, without a word to either end. Only in a world with a gate.
+    pub fn lose_stream(&self) {
+        self.gate.as_ref().expect("a world made by `gated`").lose_streams();
+    }
+
     /// Holds the next transaction up after its first row. Only in a world with a gate.
     pub fn hold_midway(&self) -> HeldStream {
         self.gate.as_ref().expect("a world made by `gated`").hold_midway()
