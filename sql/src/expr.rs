@@ -184,6 +184,21 @@ impl Expr {
         }
     }
 
+    /// How many expressions it is made of.
+    pub(crate) fn size(&self) -> usize {
+        1 + match self {
+            Expr::Constant(_) | Expr::Flag { .. } | Expr::IsNull { .. } => 0,
+            Expr::Compare { left, right, .. } | Expr::Distinct { left, right, .. } => {
+                left.size() + right.size()
+            }
+            Expr::In { operand, list, .. } => operand.size() + list.len(),
+            Expr::Like(like) => like.operand.size() + like.pattern.size(),
+            Expr::Test { operand, .. } => operand.size(),
+            Expr::And(list) | Expr::Or(list) => list.iter().map(Expr::size).sum(),
+            Expr::Computed { scalar, .. } | Expr::Null { scalar, .. } => scalar.size(),
+        }
+    }
+
     /// Visits the computed values it is made of.
     pub(crate) fn for_each_scalar(&self, visit: &mut dyn FnMut(&Scalar)) {
         let mut of_operand = |operand: &Operand| {
@@ -212,6 +227,13 @@ impl Expr {
 }
 
 impl Operand {
+    fn size(&self) -> usize {
+        match self {
+            Operand::Column { .. } | Operand::Constant(_) => 1,
+            Operand::Predicate(expr) => expr.size(),
+        }
+    }
+
     fn columns(&self, into: &mut Vec<usize>) {
         match self {
             Operand::Column { column, .. } => into.push(*column),

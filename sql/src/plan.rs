@@ -149,8 +149,14 @@ fn narrow(earlier: &mut Plan, later: &Plan) -> bool {
             expr: other_expr,
         } if other == column && other_kind == kind => {
             *range = range.and(*other_range);
-            let first = std::mem::replace(expr, Expr::Constant(None));
-            *expr = Expr::And(vec![first, other_expr.clone()]);
+            // Flat: there may be thousands, and each level is one of the evaluator's stack.
+            match expr {
+                Expr::And(list) => list.push(other_expr.clone()),
+                first => {
+                    let taken = std::mem::replace(first, Expr::Constant(None));
+                    *first = Expr::And(vec![taken, other_expr.clone()]);
+                }
+            }
             true
         }
         _ => false,

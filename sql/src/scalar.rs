@@ -191,10 +191,21 @@ impl Scalar {
         }
     }
 
-    /// How many expressions it is made of.
+    /// How many expressions a copy of it is made of.
     pub(crate) fn size(&self) -> usize {
         let mut size = 1;
-        self.for_each_child(&mut |child| size += child.size());
+        match &self.kind {
+            Kind::Truth(expr) => size += expr.size(),
+            Kind::Case { branches, otherwise } => {
+                size +=
+                    branches.iter().map(|(when, then)| when.size() + then.size()).sum::<usize>();
+                size += otherwise.as_ref().map_or(0, |otherwise| otherwise.size());
+            }
+            Kind::NullIf { equal, value, other } => {
+                size += equal.size() + value.size() + other.size();
+            }
+            _ => self.for_each_child(&mut |child| size += child.size()),
+        }
         size
     }
 }

@@ -316,17 +316,18 @@ fn split_operators(run: &str, at: usize, lexemes: &mut Vec<Lexeme>) -> Result<()
     if run.contains("--") || run.contains("/*") {
         return Err(WhereError::at(at, "a comment needs a blank between it and an operator"));
     }
-    let mut start = 0;
-    while start < run.len() {
-        let rest = &run[start..];
-        let foreign = rest.contains(|c| "~!@#%^&|`?".contains(c));
-        let length =
-            if foreign { rest.len() } else { rest.trim_end_matches(['+', '-']).len().max(1) };
-        let symbol = &rest[..length];
+    let foreign = run.contains(|c| "~!@#%^&|`?".contains(c));
+    let length = if foreign { run.len() } else { run.trim_end_matches(['+', '-']).len().max(1) };
+    let (first, signs) = run.split_at(length);
+    let mut push = |symbol: &str, at: usize| {
         let symbol = if symbol == "!=" { "<>" } else { symbol };
-        lexemes.push(Lexeme { token: Token::Symbol(symbol.to_owned()), at: at + start });
-        start += length;
-    }
+        lexemes.push(Lexeme { token: Token::Symbol(symbol.to_owned()), at });
+    };
+    push(first, at);
+    // What is left are signs, each by itself.
+    (length..)
+        .zip(signs.split_inclusive(['+', '-']))
+        .for_each(|(place, sign)| push(sign, at + place));
     Ok(())
 }
 

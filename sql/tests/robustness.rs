@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use brooklet_sql::{Row, compile, limits};
+use brooklet_sql::{Row, Truth, compile, limits};
 
 mod generate;
 
@@ -156,7 +156,7 @@ fn the_largest_clauses_end_quickly() {
         format!("{head}{}{tail}", fragment.repeat(room / fragment.len()))
     };
     for fragment in
-        ["(", "not ", "- ", "b and ", "/*", "'", "$", "i4=1 or ", "b is ", "::int4", "="]
+        ["(", "not ", "- ", "+", "b and ", "/*", "'", "$", "i4=1 or ", "b is ", "::int4", "="]
     {
         check(&fill(fragment), &[], &row);
     }
@@ -170,4 +170,48 @@ fn the_largest_clauses_end_quickly() {
     let list: Vec<String> = (0..2_000).map(|number| number.to_string()).collect();
     let list = list.join(",");
     check(&format!("i4 in ({list}) and i8 in ({list}) and i2 in ({list})"), &[], &row);
+}
+
+#[test]
+fn many_ranges_of_one_column_are_asked_of_a_value_that_no_shortcut_knows() {
+    let place = generate::COLUMNS.iter().position(|(name, ..)| *name == "n").unwrap();
+    let mut cells = vec![None; generate::COLUMNS.len()];
+    cells[place] = Some("NaN");
+    let row = Row::new(cells).unwrap();
+    let ranges: Vec<String> = (1000..6000).map(|low| format!("n>{low}")).collect();
+    // With the stack that threads have.
+    let asked = std::thread::spawn(move || {
+        let table = generate::table(&generate::latin());
+        let predicate = compile(&ranges.join(" and "), &[], &table).unwrap();
+        assert_eq!(predicate.matches(&row), Truth::True, "NaN is above all");
+    });
+    asked.join().unwrap();
+}
+
+#[test]
+fn a_level_does_not_double_the_work_of_the_one_below() {
+    let mut random = Random::new(2);
+    let (_, row) = generate::row(&mut random);
+    let nested = |head: &str, middle: &str, tail: &str| {
+        format!("{}{middle}{}", head.repeat(60), tail.repeat(60))
+    };
+    // Parsed once, though each of them may be of two forms.
+    for clause in [
+        nested("substring(", "t", ",1)") + " = 'x'",
+        nested("overlay(", "t", ",'x',1)") + " = 'x'",
+        nested("substring(", "t", " from 1)") + " = 'x'",
+    ] {
+        check(&clause, &[], &row);
+        assert!(compile(&clause, &[], &generate::table(&generate::latin())).is_ok(), "{clause}");
+    }
+    // What is compared twice is copied, and these are all copies.
+    for clause in [
+        nested("nullif(", "i4", ",1)") + " = 2",
+        nested("(", "(i4 > 1)", " between b and b)"),
+        nested("(", "(i4 > 1)", " between symmetric b and b)"),
+        nested("(case ", "b", " when b then b when not b then b end)"),
+    ] {
+        let refused = compile(&clause, &[], &generate::table(&generate::latin())).unwrap_err();
+        assert!(refused.reason.contains("parts are not supported"), "{clause}: {refused}");
+    }
 }

@@ -315,3 +315,43 @@ async fn what_a_restart_does_for_a_shape_is_little_and_does_not_grow() {
     }
     world.verify_all_within(PATIENCE, made).await;
 }
+
+/// What waits for its turn in the dataflow would hold what the stream brings, and nothing bounds how many wait.
+#[tokio::test]
+async fn a_shape_is_in_the_dataflow_only_once_it_may_take_its_snapshot() {
+    let world = World::with(Database::shared().await, |options| {
+        // One turn.
+        options.arguments.extend(["--db-pool-size", "2"].map(str::to_owned));
+    })
+    .await;
+    world
+        .sql("CREATE TABLE items (id int PRIMARY KEY); CREATE TABLE held (id int PRIMARY KEY)")
+        .await;
+    let mut followers = vec![world.follow(Shape::of("items")).await];
+    followers.push(world.follow(Shape::of("held")).await);
+    let owner = world.db.session().await;
+    owner.sql("BEGIN; LOCK TABLE held IN ACCESS EXCLUSIVE MODE").await;
+    let later = |table: &str| world.client(Shape::of(table).filter("id > 0"));
+    let first = Following::start(later("held").through_outages());
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    eventually("it has the turn", async || (world.db.value(waits).await == "1").then_some(()))
+        .await;
+    let second = Following::start(later("items").through_outages());
+    let shapes = async || {
+        let engine = world.get("/v1/admin/engine").await.expect(200).json();
+        let tables = engine["tables"].as_array().unwrap().clone();
+        let items =
+            tables.into_iter().find(|table| table["table"].as_str().unwrap().contains("items"));
+        items.unwrap()["shapes"].as_u64()
+    };
+    for id in 1..5 {
+        world.sql(&format!("INSERT INTO items VALUES ({id})")).await;
+        world.db.confirms(world.db.position().await).await;
+        assert_eq!(shapes().await, Some(1), "it waits for its turn");
+    }
+    owner.sql("COMMIT").await;
+    eventually("it has its turn", async || (shapes().await == Some(2)).then_some(())).await;
+    followers.extend([first.stop().await, second.stop().await]);
+    world.compare_all(&mut followers).await;
+    world.verify_all(4).await;
+}

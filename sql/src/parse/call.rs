@@ -25,6 +25,16 @@ impl Parser<'_> {
 
     /// The arguments of a call whose opening parenthesis has been taken.
     pub(super) fn call(&mut self, name: Vec<String>, at: usize) -> Result<Node, WhereError> {
+        self.call_after(name, at, Vec::new())
+    }
+
+    /// The same, where the first ones have been parsed.
+    fn call_after(
+        &mut self,
+        name: Vec<String>,
+        at: usize,
+        first: Vec<Node>,
+    ) -> Result<Node, WhereError> {
         if self.is_symbol(0, "*") {
             return Err(WhereError::at(
                 at,
@@ -37,7 +47,7 @@ impl Parser<'_> {
                 return Err(self.unsupported(self.at(), &what));
             }
         }
-        let arguments = self.arguments()?;
+        let arguments = self.arguments(first)?;
         for word in ["over", "filter", "within"] {
             if self.is_word(0, word) {
                 let what = format!("aggregation ({}) is", word.to_uppercase());
@@ -48,10 +58,13 @@ impl Parser<'_> {
     }
 
     /// Arguments up to the closing parenthesis; those with names come last.
-    fn arguments(&mut self) -> Result<Vec<Node>, WhereError> {
-        let mut list = Vec::new();
+    fn arguments(&mut self, first: Vec<Node>) -> Result<Vec<Node>, WhereError> {
+        let mut list = first;
         if self.take_symbol(")") {
             return Ok(list);
+        }
+        if !list.is_empty() {
+            self.expect_symbol(",")?;
         }
         loop {
             let at = self.at();
@@ -116,23 +129,34 @@ impl Parser<'_> {
         self.node(at, Syntax::Call { name: vec![name.to_owned()], arguments })
     }
 
-    /// `EXTRACT(… FROM …)` and its kin; `None` where the call has the ordinary form.
+    /// `EXTRACT(… FROM …)` and its kin, also in the ordinary form; `None` where there is no other.
     pub(super) fn special_call(&mut self, word: &str) -> Result<Option<Node>, WhereError> {
         let at = self.at();
-        let start = self.next;
-        self.next += 2;
-        let found = match word {
-            "extract" => Some(self.extract(at)?),
-            "position" => Some(self.position(at)?),
-            "trim" => Some(self.trim(at)?),
-            "substring" => self.substring(at)?,
-            "overlay" => self.overlay(at)?,
-            _ => None,
+        let parse = match word {
+            "extract" => Parser::extract,
+            "position" => Parser::position,
+            "trim" => Parser::trim,
+            "substring" => Parser::substring,
+            "overlay" => Parser::overlay,
+            _ => return Ok(None),
         };
-        if found.is_none() {
-            self.next = start;
-        }
-        Ok(found)
+        self.next += 2;
+        parse(self, at).map(Some)
+    }
+
+    /// The ordinary form of a call that might have been another one. Its first argument is not parsed anew: that would
+    /// double with every level.
+    fn ordinary(&mut self, name: &str, at: usize, first: Vec<Node>) -> Result<Node, WhereError> {
+        self.call_after(vec![name.to_owned()], at, first)
+    }
+
+    /// Whether the arguments begin as no expression does.
+    fn begins_ordinarily(&self) -> bool {
+        let words = ["distinct", "all", "variadic"];
+        self.is_symbol(0, ")")
+            || self.is_symbol(0, "*")
+            || self.argument_name().is_some()
+            || words.iter().any(|word| self.is_word(0, word))
     }
 
     fn extract(&mut self, at: usize) -> Result<Node, WhereError> {
@@ -182,7 +206,10 @@ impl Parser<'_> {
         self.function(at, name, arguments)
     }
 
-    fn substring(&mut self, at: usize) -> Result<Option<Node>, WhereError> {
+    fn substring(&mut self, at: usize) -> Result<Node, WhereError> {
+        if self.begins_ordinarily() {
+            return self.ordinary("substring", at, Vec::new());
+        }
         let text = self.expression(OR)?;
         if self.is_word(0, "similar") {
             return Err(self.unsupported(self.at(), "SUBSTRING … SIMILAR is"));
@@ -199,7 +226,7 @@ impl Parser<'_> {
         }
         let mut arguments = vec![text];
         match (from, length) {
-            (None, None) => return Ok(None),
+            (None, None) => return self.ordinary("substring", at, arguments),
             (Some(from), length) => arguments.extend(std::iter::once(from).chain(length)),
             (None, Some(length)) => {
                 let one = self.node(at, Syntax::Number("1".to_owned()))?;
@@ -207,13 +234,16 @@ impl Parser<'_> {
             }
         }
         self.expect_symbol(")")?;
-        self.function(at, "substring", arguments).map(Some)
+        self.function(at, "substring", arguments)
     }
 
-    fn overlay(&mut self, at: usize) -> Result<Option<Node>, WhereError> {
+    fn overlay(&mut self, at: usize) -> Result<Node, WhereError> {
+        if self.begins_ordinarily() {
+            return self.ordinary("overlay", at, Vec::new());
+        }
         let text = self.expression(OR)?;
         if !self.take_word("placing") {
-            return Ok(None);
+            return self.ordinary("overlay", at, vec![text]);
         }
         let new = self.expression(OR)?;
         self.expect_word("from")?;
@@ -222,7 +252,7 @@ impl Parser<'_> {
             arguments.push(self.expression(OR)?);
         }
         self.expect_symbol(")")?;
-        self.function(at, "overlay", arguments).map(Some)
+        self.function(at, "overlay", arguments)
     }
 
     /// Whether the words that begin here could be a type's name.
