@@ -228,8 +228,8 @@ async fn a_new_partition_whose_commit_is_streamed_before_it_is_visible_is_not_lo
 #[tokio::test]
 async fn a_partition_whose_commit_was_not_visible_is_not_joined_without_its_rows_after_a_reconnect()
 {
-    let cluster = Arc::new(Cluster::own(Locale::CUtf8, &[]));
-    let world = World::with(Database::create(cluster).await, |_| {}).await;
+    let world =
+        World::with(Database::create(Cluster::own(Locale::CUtf8, &[]).into()).await, |_| {}).await;
     world
         .sql(
             "CREATE TABLE readings (id int, day int, PRIMARY KEY (id, day)) PARTITION BY RANGE (day);

@@ -116,7 +116,7 @@ async fn an_older_copy_of_the_database_is_noticed() {
     cluster.start();
     world.db.reconnect().await;
     world.sql("INSERT INTO items VALUES (900, 1, 'x')").await;
-    items.until_count(201).await;
+    items.until("the row", |rows| rows.len() == 201).await;
     world.compare_all(std::slice::from_mut(&mut items)).await;
     assert!(items.refetches > 0, "it held what never was");
     world.verify_all(1).await;
