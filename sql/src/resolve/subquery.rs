@@ -1,6 +1,7 @@
 //! Subqueries: their names and types, and the test that they are to the clause around them.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::composite::refuse_composite;
@@ -159,6 +160,7 @@ impl Resolver<'_> {
             explicit: self.explicit.take(),
             lazy: self.lazy,
             copied: self.copied,
+            made: Rc::clone(&self.made),
             again: self.again,
             level: self.level + 1,
             decides: false,
