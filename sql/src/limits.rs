@@ -15,10 +15,6 @@ pub const IN_LIST_ELEMENTS_MAX: usize = 16_384;
 /// Bytes of one parameter's value: values for comparison, not documents.
 pub const PARAMETER_BYTES_MAX: usize = 256 * 1024;
 
-/// Bytes of values in one clause that it does not spell out: each use of a parameter, and what functions of constants
-/// make. Each is held several times, and a few characters may stand for a megabyte.
-pub const MADE_BYTES_MAX: usize = 4 << 20;
-
 /// Digits of a numeric constant before and after the point together. Postgres allows 147,455, but
 /// `1e131071` is eight characters of text and 128 KiB of digits.
 pub const NUMERIC_CONSTANT_DIGITS_MAX: usize = 1_000;

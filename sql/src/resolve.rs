@@ -5,16 +5,14 @@
 //! untyped constant takes the other side's type; a list is unified first), and whatever has no exact
 //! evaluation here is refused here.
 
-use std::cell::Cell;
 use std::collections::HashMap;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::Tables;
 use crate::data_type::DataType;
 use crate::datum::Datum;
 use crate::expr::Expr;
-use crate::limits::{EXPRESSION_NODES_MAX, MADE_BYTES_MAX};
+use crate::limits::EXPRESSION_NODES_MAX;
 use crate::oid::Oid;
 use crate::scalar::{Kind, Scalar};
 use crate::subquery::Membership;
@@ -68,7 +66,6 @@ pub(crate) fn resolve(
         explicit,
         lazy,
         copied,
-        made: Rc::default(),
         again,
         level,
         decides,
@@ -98,8 +95,6 @@ struct Resolver<'a> {
     lazy: usize,
     /// Expressions that exist more than once because Postgres compares them more than once.
     copied: usize,
-    /// Bytes of values that the clause does not spell out: of parameters for each use.
-    made: Rc<Cell<usize>>,
     /// Parts of subqueries that were resolved more than once.
     again: usize,
     /// Subqueries around this one.
@@ -218,7 +213,6 @@ impl Resolver<'_> {
 
     fn parameter(&self, number: usize, at: usize) -> Result<Scalar, WhereError> {
         let text = server::parameter(self.params, number, at)?;
-        self.count_made(text.len(), at)?;
         let kind = Kind::Unknown { text: text.to_owned(), parameter: Some(number - 1) };
         self.refresh(Scalar::new(kind, Oid::UNKNOWN, at))
     }
@@ -231,16 +225,6 @@ impl Resolver<'_> {
         let datum =
             text_form::input(&data_type, text).map_err(|reason| WhereError::at(item.at, reason))?;
         Ok(Scalar::new(Kind::Constant(Some(datum)), data_type, item.at))
-    }
-
-    /// A value of so many bytes is held that the clause does not spell out.
-    fn count_made(&self, bytes: usize, at: usize) -> Result<(), WhereError> {
-        self.made.set(self.made.get().saturating_add(bytes));
-        if self.made.get() > MADE_BYTES_MAX {
-            let reason = format!("constants that are made take more than {MADE_BYTES_MAX} bytes");
-            return Err(WhereError::at(at, reason + ": use them less often, or shorter ones"));
-        }
-        Ok(())
     }
 
     /// A copy for a second comparison.

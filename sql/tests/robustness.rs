@@ -215,13 +215,3 @@ fn a_level_does_not_double_the_work_of_the_one_below() {
         assert!(refused.reason.contains("parts are not supported"), "{clause}: {refused}");
     }
 }
-
-#[test]
-fn a_large_parameter_is_used_a_few_times_at_most() {
-    let (table, large) =
-        (generate::table(&generate::latin()), "x".repeat(limits::PARAMETER_BYTES_MAX));
-    let often = |times: usize| vec!["t<>$1"; times].join(" and ");
-    assert!(compile(&often(4), std::slice::from_ref(&large), &table).is_ok());
-    let refused = compile(&often(5_000), &[large], &table).unwrap_err();
-    assert!(refused.reason.contains("use them less often"), "{refused}");
-}

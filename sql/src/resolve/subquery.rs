@@ -1,7 +1,6 @@
 //! Subqueries: their names and types, and the test that they are to the clause around them.
 
 use std::collections::HashMap;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use super::composite::refuse_composite;
@@ -160,7 +159,6 @@ impl Resolver<'_> {
             explicit: self.explicit.take(),
             lazy: self.lazy,
             copied: self.copied,
-            made: Rc::clone(&self.made),
             again: self.again,
             level: self.level + 1,
             decides: false,
