@@ -173,8 +173,9 @@ fn merge(fields: &mut Map<String, Value>, mut body: Map<String, Value>) {
         Some(Value::Object(subset)) => Some(subset),
         None | Some(Value::Null) => {
             let members = SUBSET_MEMBERS.iter();
-            let subset: Map<String, Value> =
-                members.filter_map(|name| Some(((*name).to_owned(), body.remove(*name)?))).collect();
+            let subset: Map<String, Value> = members
+                .filter_map(|name| Some(((*name).to_owned(), body.remove(*name)?)))
+                .collect();
             (!subset.is_empty()).then_some(subset)
         }
         // Refused later, so that what stands beside it does not take its place.
@@ -183,7 +184,8 @@ fn merge(fields: &mut Map<String, Value>, mut body: Map<String, Value>) {
             None
         }
     };
-    let said = |members: Map<String, Value>| members.into_iter().filter(|(_, value)| !value.is_null());
+    let said =
+        |members: Map<String, Value>| members.into_iter().filter(|(_, value)| !value.is_null());
     fields.extend(said(body));
     if let Some(subset) = subset {
         with_object(fields, "subset", |fields| fields.extend(said(subset)));
