@@ -1,7 +1,9 @@
 //! `brooklet verify` where all is not as quiet as it would like: it says what differs, what it could not compare, and
 //! never that something differs which does not.
 
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
+use std::thread;
 use std::time::Duration;
 
 use crate::harness::gate::Gate;
@@ -112,7 +114,8 @@ async fn every_published_table_is_compared_but_for_generated_columns() {
     let (code, said) = ended(Process::spawn(command.args(["--stream-id", &stream]))).await;
     for name in ["a_made", "b_parent", "items"] {
         let line = said.lines().find(|line| line.contains(name)).unwrap_or_default();
-        assert_eq!(line.contains("cannot be"), name == "b_parent", "{name}: {said}");
+        let word = if name == "b_parent" { "cannot be compared" } else { ": equal" };
+        assert!(line.contains(word), "{name}: {said}");
     }
     assert_eq!(code, Some(2), "{said}");
 }
@@ -131,4 +134,27 @@ async fn a_server_that_says_nothing_is_waited_for_in_patience_only() {
         assert!(said.contains("timed out"), "{said}");
         assert_eq!(code, Some(2), "{said}");
     }
+}
+
+#[tokio::test]
+async fn a_log_that_always_ends_is_given_up() {
+    let db = Database::shared().await;
+    db.sql(TABLE).await;
+    let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("http://{}", server.local_addr().unwrap());
+    // Until the test process ends.
+    thread::spawn(move || {
+        for mut connection in server.incoming().map_while(Result::ok) {
+            let answer =
+                b"HTTP/1.1 409 Conflict\r\nconnection: close\r\ncontent-length: 2\r\n\r\n[]";
+            if connection.read(&mut [0; 4096]).is_ok() {
+                _ = connection.write_all(answer);
+            }
+        }
+    });
+    let mut command = brooklet();
+    command.args(["verify", "--url", &url, "--database-url", &db.url()]);
+    let (code, said) = ended(Process::spawn(command.args(["--table", "items"]))).await;
+    assert!(said.contains("must-refetch 10 times"), "{said}");
+    assert_eq!(code, Some(2), "{said}");
 }
