@@ -7,6 +7,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
 use crate::limits::{
     CATCH_UP_WINDOW_DEFAULT, CHUNK_BYTES_DEFAULT, CHUNK_BYTES_MAX, LONG_POLL_DEFAULT,
     REQUESTS_DEFAULT, RETENTION_INTERVAL_DEFAULT, STORAGE_LIMIT_MIN, SUBQUERY_BYTES_DEFAULT,
@@ -161,8 +164,9 @@ pub struct ServeArgs {
     #[arg(long, env = "BROOKLET_PROMETHEUS_PORT")]
     pub prometheus_port: Option<u16>,
 
-    /// error, warn, info or debug.
-    #[arg(long, env = "BROOKLET_LOG_LEVEL", default_value = "info")]
+    /// error, warn, info, debug or trace; or directives as RUST_LOG has them, for example
+    /// warn,brooklet::http=debug
+    #[arg(long, env = "BROOKLET_LOG_LEVEL", default_value = "info", value_parser = log_level)]
     pub log_level: String,
 }
 
@@ -347,13 +351,36 @@ fn request_limits(text: &str) -> Result<RequestLimits, String> {
     both.then_some(limits).ok_or_else(|| "each must be at least 1".into())
 }
 
-fn stream_id(text: &str) -> Result<String, String> {
+/// A stream's id as slot and publication are called by it.
+pub(crate) fn stream_id(text: &str) -> Result<String, String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let id = text.to_ascii_lowercase();
     if id.is_empty() || !id.chars().all(plain) || id.len() > 50 {
         return Err("use up to 50 letters, digits and underscores".into());
     }
     Ok(id)
+}
+
+/// A level, or directives that name one. A word that is no level would be taken for the only part of the program that
+/// is to say anything; empty is as good as not set.
+fn log_level(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let word = text.to_ascii_lowercase();
+    match word.as_str() {
+        "" => return Ok("info".into()),
+        "error" | "warn" | "info" | "debug" | "trace" => return Ok(word),
+        "warning" => return Ok("warn".into()),
+        _ => {}
+    }
+    let level = |part: &str| {
+        let said = part.rsplit('=').next().unwrap_or_default().trim();
+        !said.is_empty() && said.parse::<LevelFilter>().is_ok()
+    };
+    let usable = EnvFilter::try_new(text).is_ok() && text.split(',').any(level);
+    usable.then(|| text.to_owned()).ok_or_else(|| {
+        "say error, warn, info, debug or trace, or directives such as warn,brooklet::http=debug"
+            .into()
+    })
 }
 
 /// `20s`, `500ms`, `1m`; a bare number is milliseconds.
@@ -423,6 +450,27 @@ mod tests {
         assert!(request_limits(r#"{"initial":0}"#).is_err() && request_limits("7").is_err());
         assert_eq!(stream_id("Prod_1"), Ok("prod_1".into()));
         assert!(stream_id("a-b").is_err());
+    }
+
+    #[test]
+    fn what_is_no_level_is_refused() {
+        for (text, level) in [
+            ("info", "info"),
+            ("WARNING", "warn"),
+            (" Debug ", "debug"),
+            ("trace", "trace"),
+            ("", "info"),
+            ("warn,brooklet::http=debug", "warn,brooklet::http=debug"),
+            ("brooklet=ERROR", "brooklet=ERROR"),
+            ("off", "off"),
+        ] {
+            assert_eq!(log_level(text), Ok(level.to_owned()), "{text}");
+        }
+        for text in
+            ["inof", "brooklet", "brooklet,", "brooklet=inof", "a=b=info", "=,", "info warn"]
+        {
+            assert!(log_level(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -2,18 +2,16 @@
 //!
 //! *Enters*: a table and a clause. *Leaves*: text: the clause's normal form, its template, and the
 //! access paths; or why it is refused. *Invariant*: asks the database for the table's definition and
-//! changes nothing; the server is not needed.
+//! changes nothing; the server is not needed, and refuses what is refused here.
 
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use brooklet_sql::{
-    Access, Alternative, MemberWay, Predicate, RelationName, TableSchema, Want, compile_with,
-};
+use brooklet_sql::{Access, Alternative, MemberWay, Predicate, RelationName, TableSchema, Want};
 
 use crate::replication::Database;
 use crate::replication::schema::Schemas;
-use crate::shapes::definition::FilterSource;
+use crate::shapes::definition::{FilterSource, predicate};
 
 /// Settings of `brooklet explain`.
 #[derive(clap::Args, Debug, Clone)]
@@ -48,7 +46,7 @@ pub async fn run(args: ExplainArgs) -> anyhow::Result<Result<String, String>> {
     let schema = schemas.refresh(&table, true).await?;
     let source = FilterSource { text: args.filter, params: args.params };
     let tables = schemas.of_subqueries(Some(&source), true, true).await?;
-    Ok(match compile_with(&source.text, &source.params, &schema, &tables) {
+    Ok(match predicate(&source, &schema, &tables) {
         Ok(predicate) => Ok(explain(&predicate, &schema)),
         Err(refusal) => Err(refusal.to_string()),
     })

@@ -34,3 +34,11 @@ pub mod shared_call;
 pub mod storage;
 mod unpark;
 pub mod verify;
+
+/// An error's message and its causes, without those that the message has told already.
+#[must_use]
+pub fn told(error: &anyhow::Error) -> String {
+    error.chain().skip(1).map(ToString::to_string).fold(error.to_string(), |text, cause| {
+        if text.contains(&cause) { text } else { format!("{text}: {cause}") }
+    })
+}

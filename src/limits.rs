@@ -193,6 +193,18 @@ pub const SHARED_SNAPSHOT_PAUSE: Duration = Duration::from_secs(30);
 pub const RECONNECT_PAUSE: (Duration, Duration) =
     (Duration::from_millis(250), Duration::from_secs(10));
 
+/// A connection for statements that has been silent for so long is asked whether the other side is still there. With the
+/// two below a host that vanished is noticed within a minute.
+pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+/// How long after each other it is asked again.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// How often it is asked in vain.
+pub const KEEPALIVE_RETRIES: u32 = 3;
+
+/// How long what such a connection has sent may go unacknowledged: as long as that is so, nobody asks as above, and the
+/// system alone would send it again for some 15 minutes.
+pub const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(30);
+
 /// How long a clean stop waits for each of its parts.
 pub const STOP_MAX: Duration = Duration::from_secs(3);
 

@@ -8,7 +8,7 @@ use anyhow::Context;
 use brooklet::config::{self, ServeArgs, Settings};
 use brooklet::demo::{self, DemoArgs};
 use brooklet::explain::{self, ExplainArgs};
-use brooklet::verify::{self, VerifyArgs};
+use brooklet::verify::{self, Verdict, VerifyArgs};
 use clap::{CommandFactory, FromArgMatches, Parser};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("brooklet: {}", explain(&error));
+            eprintln!("brooklet: {}", brooklet::told(&error));
             ExitCode::from(2)
         }
     }
@@ -73,7 +73,11 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => run_demo(args).await,
         Command::Verify(args) => {
             log_to_stderr("warn")?;
-            Ok(if verify::run(args).await? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            Ok(match verify::run(args).await? {
+                Verdict::Equal => ExitCode::SUCCESS,
+                Verdict::Different => ExitCode::FAILURE,
+                Verdict::Incomplete => ExitCode::from(2),
+            })
         }
         Command::Explain(args) => {
             log_to_stderr("warn")?;
@@ -113,13 +117,6 @@ fn announce(address: SocketAddr) {
     println!("brooklet is listening on http://{address}");
 }
 
-/// The message and its causes, without those that the message has told already.
-fn explain(error: &anyhow::Error) -> String {
-    error.chain().skip(1).map(ToString::to_string).fold(error.to_string(), |text, cause| {
-        if text.contains(&cause) { text } else { format!("{text}: {cause}") }
-    })
-}
-
 /// Completes on Ctrl-C and on SIGTERM.
 fn stopped() -> std::io::Result<impl Future<Output = ()>> {
     let (mut interrupt, mut terminate) =
@@ -134,14 +131,11 @@ fn stopped() -> std::io::Result<impl Future<Output = ()>> {
 
 /// `RUST_LOG` wins over the level of the flag.
 fn log_to_stderr(level: &str) -> anyhow::Result<()> {
-    let level = if level == "warning" { "warn" } else { level };
-    let default = format!("{level},pgwire_replication=warn");
-    let filter = match std::env::var("RUST_LOG") {
-        Ok(filter) => EnvFilter::try_new(filter)?,
-        Err(_) => EnvFilter::try_new(default)?,
-    };
+    let asked = std::env::var("RUST_LOG").ok().filter(|filter| !filter.trim().is_empty());
+    // What the flag says of the same comes later, and so holds.
+    let filter = asked.unwrap_or_else(|| format!("pgwire_replication=warn,{level}"));
     tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(EnvFilter::try_new(filter)?)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();

@@ -5,15 +5,19 @@
 //! sides are at one position, however busy the database is. Rows of one key are compared as text; of a
 //! table without a key, whose key is the whole row, it is also compared how often a row is there.
 
+mod client;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use brooklet_sql::{Lsn, RelationName};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use brooklet_sql::{Lsn, RelationName, TableSchema, name};
+use client::Client;
+use futures_util::{StreamExt, stream};
 use serde_json::Value;
 
+use crate::config;
 use crate::replication::schema::Schemas;
 use crate::replication::snapshot::Snapshot;
 use crate::replication::{Database, slot};
@@ -54,10 +58,10 @@ pub struct VerifyArgs {
     pub secret: Option<String>,
 
     /// The server's stream id: where to find which tables it has published.
-    #[arg(long, env = "BROOKLET_REPLICATION_STREAM_ID", default_value = "default")]
+    #[arg(long, env = "BROOKLET_REPLICATION_STREAM_ID", default_value = "default", value_parser = config::stream_id)]
     pub stream_id: String,
 
-    /// Seconds to wait for the shape to reach Postgres' position.
+    /// Seconds to wait for the shape to reach Postgres' position, and for a server that says nothing.
     #[arg(long, default_value_t = 60)]
     pub patience: u64,
 }
@@ -67,90 +71,237 @@ const SHOWN_MAX: usize = 10;
 /// Shapes that are compared at a time, each with a connection: where nobody writes, each waits up to a second for the
 /// stream to say that it has passed the snapshot.
 const COMPARED_AT_ONCE: usize = 8;
+/// How often a shape is compared from the beginning because its log ended meanwhile: more is one that ends all the time.
+const TRIES_MAX: usize = 10;
 /// Pause between looks at a shape that has not come far enough.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Compares; prints what was compared. `false` if anything differs.
-pub async fn run(args: VerifyArgs) -> anyhow::Result<bool> {
-    let ca = args.database_ca_certificate_file.as_deref();
-    let database = Database::new(&args.database_url, ca, COMPARED_AT_ONCE)?;
-    if args.all {
-        return every_shape(&args, &database).await;
-    }
-    let tables = match &args.table {
-        Some(table) => vec![RelationName::parse(table)?],
-        None => published(&database, &args.stream_id).await?,
-    };
-    anyhow::ensure!(
-        !tables.is_empty(),
-        "the server has published no table yet: name one with --table"
-    );
-    let schemas = Schemas::new(database.clone(), Arc::default());
-    let mut equal = true;
-    for table in tables {
-        let mut parameters = vec![("table", table.quoted())];
-        parameters.extend(args.filter.clone().map(|filter| ("where", filter)));
-        let source = args.filter.clone().map(|text| FilterSource { text, params: Vec::new() });
-        let schema = schemas.refresh(&table, source.is_some()).await?;
-        let tables = schemas.of_subqueries(source.as_ref(), true, true).await?;
-        let defined = Defined::new(schema, &tables, Question::all(table, source))?;
-        equal &= compare(&args, &database, &defined, &parameters).await?;
-    }
-    Ok(equal)
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing differs.
+    Equal,
+    /// Something does.
+    Different,
+    /// Nothing that was compared does, but not all of it could be.
+    Incomplete,
 }
 
-/// Compares what the server lists.
-async fn every_shape(args: &VerifyArgs, database: &Database) -> anyhow::Result<bool> {
-    let schemas = Schemas::new(database.clone(), Arc::default());
-    let (mut equal, mut after, mut shapes, mut skipped) = (true, 0, 0, 0);
-    loop {
-        let page = listed(args, after).await?;
-        let Some(last) = page.last() else { break };
-        after = last.id;
-        let one = |listed| one_shape(args, database, &schemas, listed);
-        let mut compared = stream::iter(page.into_iter().map(one)).buffered(COMPARED_AT_ONCE);
-        while let Some(same) = compared.try_next().await? {
-            match same {
-                Some(same) => (shapes, equal) = (shapes + 1, equal && same),
-                None => skipped += 1,
+/// How many of what came of comparing them.
+#[derive(Default)]
+struct Tally {
+    equal: usize,
+    different: usize,
+    skipped: usize,
+    failed: usize,
+}
+
+impl Tally {
+    /// One more; what went wrong with it says nothing of the others.
+    fn add(&mut self, of: &Subject, outcome: anyhow::Result<Option<bool>>) {
+        match outcome {
+            Ok(Some(true)) => self.equal += 1,
+            Ok(Some(false)) => self.different += 1,
+            Ok(None) => self.skipped += 1,
+            Err(error) => {
+                println!("{}: cannot be compared: {}", of.name(), crate::told(&error));
+                self.failed += 1;
             }
         }
     }
-    println!("{shapes} shapes compared, {skipped} without rows left out");
-    Ok(equal)
+
+    fn verdict(&self) -> Verdict {
+        match (self.different, self.failed) {
+            (0, 0) => Verdict::Equal,
+            (0, _) => Verdict::Incomplete,
+            _ => Verdict::Different,
+        }
+    }
 }
 
-/// Compares one of them; `None` if it never had rows to compare.
-async fn one_shape(
-    args: &VerifyArgs,
-    database: &Database,
-    schemas: &Schemas,
-    listed: Listed,
-) -> anyhow::Result<Option<bool>> {
-    let table = RelationName::parse(&listed.table)?;
-    let schema = schemas.refresh(&table, listed.filter.is_some()).await?;
-    let question = listed.question(table);
-    let tables = schemas.of_subqueries(question.filter.as_ref(), true, true).await?;
-    let defined = Defined::new(schema, &tables, question)?;
-    if defined.template.definition.log == LogMode::ChangesOnly {
-        return Ok(None);
-    }
-    compare(args, database, &defined, &listed.parameters()).await.map(Some)
+/// What is compared.
+enum Subject {
+    /// A table, by the filter of the command line.
+    Table(RelationName),
+    /// A shape that the server lists.
+    Shape(Listed),
 }
 
-async fn listed(args: &VerifyArgs, after: u64) -> anyhow::Result<Vec<Listed>> {
-    let mut url = args.url.join("/v1/admin/shapes")?;
-    {
-        let mut query = url.query_pairs_mut();
-        query.append_pair("after", &after.to_string());
-        args.secret.iter().for_each(|secret| _ = query.append_pair("secret", secret));
+impl Subject {
+    fn name(&self) -> String {
+        match self {
+            Subject::Table(table) => table.to_string(),
+            Subject::Shape(Listed { table, filter: None, .. }) => table.clone(),
+            Subject::Shape(Listed { table, filter: Some(filter), .. }) => {
+                format!("{table} where {filter}")
+            }
+        }
     }
-    // Its errors name the URL, and that the secret.
-    let response = reqwest::get(url).await.map_err(reqwest::Error::without_url)?;
-    let status = response.status();
-    let body = response.text().await.map_err(reqwest::Error::without_url)?;
-    anyhow::ensure!(status.is_success(), "the server lists no shapes, {status}: {body}");
-    Ok(serde_json::from_str(&body)?)
+}
+
+/// Compares; prints what was compared.
+pub async fn run(args: VerifyArgs) -> anyhow::Result<Verdict> {
+    let ca = args.database_ca_certificate_file.as_deref();
+    let database = Database::new(&args.database_url, ca, COMPARED_AT_ONCE)?;
+    let patience = Duration::from_secs(args.patience.max(1));
+    // Of silence, not of a whole answer: large ones take their time.
+    let http = reqwest::Client::builder().connect_timeout(patience).read_timeout(patience);
+    let schemas = Schemas::new(database.clone(), Arc::default());
+    let verifier = Verifier { args, database, schemas, http: http.build()? };
+    if verifier.args.all { verifier.every_shape().await } else { verifier.tables().await }
+}
+
+/// A run of the program.
+struct Verifier {
+    args: VerifyArgs,
+    database: Database,
+    schemas: Schemas,
+    http: reqwest::Client,
+}
+
+impl Verifier {
+    /// Compares the table that was named, or all that are published.
+    async fn tables(&self) -> anyhow::Result<Verdict> {
+        let tables = match &self.args.table {
+            Some(table) => vec![RelationName::parse(table)?],
+            None => published(&self.database, &self.args.stream_id).await?,
+        };
+        anyhow::ensure!(
+            !tables.is_empty(),
+            "the server has published no table yet: name one with --table"
+        );
+        let mut tally = Tally::default();
+        for subject in tables.into_iter().map(Subject::Table) {
+            tally.add(&subject, self.compare(&subject).await);
+        }
+        Ok(tally.verdict())
+    }
+
+    /// Compares what the server lists.
+    async fn every_shape(&self) -> anyhow::Result<Verdict> {
+        let (mut tally, mut after) = (Tally::default(), 0);
+        loop {
+            let page = self.listed(after).await?;
+            let Some(last) = page.last() else { break };
+            after = last.id;
+            let subjects: Vec<Subject> = page.into_iter().map(Subject::Shape).collect();
+            let all = subjects.iter().map(|subject| self.compare(subject));
+            let mut compared = stream::iter(all).buffered(COMPARED_AT_ONCE);
+            for subject in &subjects {
+                let Some(outcome) = compared.next().await else { break };
+                tally.add(subject, outcome);
+            }
+        }
+        let compared = tally.equal + tally.different;
+        let failed = match tally.failed {
+            0 => String::new(),
+            failed => format!(", {failed} could not be compared"),
+        };
+        println!("{compared} shapes compared, {} without rows left out{failed}", tally.skipped);
+        Ok(tally.verdict())
+    }
+
+    async fn listed(&self, after: u64) -> anyhow::Result<Vec<Listed>> {
+        let mut url = self.args.url.join("/v1/admin/shapes")?;
+        {
+            let mut query = url.query_pairs_mut();
+            query.append_pair("after", &after.to_string());
+            self.args.secret.iter().for_each(|secret| _ = query.append_pair("secret", secret));
+        }
+        // Its errors name the URL, and that the secret.
+        let response = self.http.get(url).send().await.map_err(reqwest::Error::without_url)?;
+        let status = response.status();
+        let body = response.text().await.map_err(reqwest::Error::without_url)?;
+        anyhow::ensure!(status.is_success(), "the server lists no shapes, {status}: {body}");
+        Ok(serde_json::from_str(&body)?)
+    }
+
+    /// Compares one; `None` if it never had rows to compare.
+    async fn compare(&self, subject: &Subject) -> anyhow::Result<Option<bool>> {
+        for _ in 0..TRIES_MAX {
+            let (defined, parameters) = self.define(subject).await?;
+            if defined.template.definition.log == LogMode::ChangesOnly {
+                return Ok(None);
+            }
+            if let Some(same) = self.attempt(&defined, &parameters).await? {
+                return Ok(Some(same));
+            }
+            println!("{}: the server says must-refetch; beginning anew", subject.name());
+            tokio::time::sleep(PAUSE).await;
+        }
+        anyhow::bail!("the server said must-refetch {TRIES_MAX} times")
+    }
+
+    /// The question as the table is now, and how a client asks it.
+    async fn define(
+        &self,
+        subject: &Subject,
+    ) -> anyhow::Result<(Defined, Vec<(&'static str, String)>)> {
+        let (table, filter) = match subject {
+            Subject::Table(table) => (table.clone(), &self.args.filter),
+            Subject::Shape(listed) => (RelationName::parse(&listed.table)?, &listed.filter),
+        };
+        let schema = self.schemas.refresh(&table, filter.is_some()).await?;
+        let (question, parameters) = match subject {
+            Subject::Table(_) => whole(table, filter.as_ref(), &schema),
+            Subject::Shape(listed) => (listed.question(table), listed.parameters()),
+        };
+        let tables = self.schemas.of_subqueries(question.filter.as_ref(), true, true).await?;
+        Ok((Defined::new(schema, &tables, question)?, parameters))
+    }
+
+    /// `None` if the log ended before it had come as far as Postgres: another one begins behind the snapshot.
+    async fn attempt(
+        &self,
+        defined: &Defined,
+        parameters: &[(&'static str, String)],
+    ) -> anyhow::Result<Option<bool>> {
+        let mut client = Client::new(&self.http, &self.args, defined, parameters);
+        if !client.catch_up().await? {
+            return Ok(None);
+        }
+        let snapshot = Snapshot::take(&self.database).await?;
+        let (visibility, until) = (snapshot.seen.visibility.clone(), snapshot.seen.until);
+        let expected = expected(&snapshot, defined).await?;
+        snapshot.end().await?;
+        let deadline = Instant::now() + Duration::from_secs(self.args.patience);
+        // A commit record begins before the position that was read after it became visible.
+        while client.seen().0 + 1 < until.0 {
+            anyhow::ensure!(
+                Instant::now() < deadline,
+                "after {} s the shape is at {}, Postgres was at {until}: the server is behind or stuck",
+                self.args.patience,
+                client.seen()
+            );
+            tokio::time::sleep(PAUSE).await;
+            if !client.catch_up().await? {
+                return Ok(None);
+            }
+        }
+        let entries = client.entries();
+        let found = client.rows_at(&visibility)?;
+        Ok(Some(report(defined, &expected, &found, entries, &visibility, until)))
+    }
+}
+
+/// All of a table that a filter lets in, but for generated columns, which are not replicated.
+fn whole(
+    table: RelationName,
+    filter: Option<&String>,
+    schema: &TableSchema,
+) -> (Question, Vec<(&'static str, String)>) {
+    let mut parameters = vec![("table", table.quoted())];
+    parameters.extend(filter.map(|filter| ("where", filter.clone())));
+    let source = filter.map(|text| FilterSource { text: text.clone(), params: Vec::new() });
+    let mut question = Question::all(table, source);
+    if schema.live().any(|at| schema.columns[at].generated) {
+        let kept = schema.live().filter(|at| !schema.columns[*at].generated);
+        let names: Vec<String> = kept.map(|at| schema.columns[at].name.clone()).collect();
+        let quoted: Vec<String> = names.iter().map(|column| name::quote(column)).collect();
+        parameters.push(("columns", quoted.join(",")));
+        question.columns = Some(names);
+    }
+    (question, parameters)
 }
 
 async fn published(database: &Database, stream_id: &str) -> anyhow::Result<Vec<RelationName>> {
@@ -166,34 +317,6 @@ type Rows = BTreeMap<String, Vec<Value>>;
 
 fn count(rows: &Rows) -> usize {
     rows.values().map(Vec::len).sum()
-}
-
-async fn compare(
-    args: &VerifyArgs,
-    database: &Database,
-    defined: &Defined,
-    parameters: &[(&str, String)],
-) -> anyhow::Result<bool> {
-    let mut client = Client::new(args, defined, parameters);
-    client.catch_up().await?;
-    let snapshot = Snapshot::take(database).await?;
-    let (visibility, until) = (snapshot.seen.visibility.clone(), snapshot.seen.until);
-    let expected = expected(&snapshot, defined).await?;
-    snapshot.end().await?;
-    let deadline = Instant::now() + Duration::from_secs(args.patience);
-    // A commit record begins before the position that was read after it became visible.
-    while client.seen.0 + 1 < until.0 {
-        anyhow::ensure!(
-            Instant::now() < deadline,
-            "after {} s the shape is at {}, Postgres was at {until}: the server is behind or stuck",
-            args.patience,
-            client.seen
-        );
-        tokio::time::sleep(PAUSE).await;
-        client.catch_up().await?;
-    }
-    let found = client.at(&visibility)?;
-    Ok(report(defined, &expected, &found, client.entries.len(), &visibility, until))
 }
 
 async fn expected(snapshot: &Snapshot, defined: &Defined) -> anyhow::Result<Rows> {
@@ -258,149 +381,4 @@ fn report(
 fn shown(rows: &[Value]) -> String {
     let rows: Vec<String> = rows.iter().map(ToString::to_string).collect();
     rows.join(", ")
-}
-
-/// A client of one shape that keeps every entry, so that it can say what the rows were to any
-/// snapshot.
-struct Client<'a> {
-    args: &'a VerifyArgs,
-    defined: &'a Defined,
-    /// What says which shape is meant.
-    parameters: &'a [(&'a str, String)],
-    http: reqwest::Client,
-    offset: String,
-    handle: Option<String>,
-    base: Rows,
-    entries: Vec<Value>,
-    seen: Lsn,
-}
-
-impl<'a> Client<'a> {
-    fn new(
-        args: &'a VerifyArgs,
-        defined: &'a Defined,
-        parameters: &'a [(&'a str, String)],
-    ) -> Client<'a> {
-        Client {
-            args,
-            defined,
-            parameters,
-            http: reqwest::Client::new(),
-            offset: "-1".into(),
-            handle: None,
-            base: Rows::new(),
-            entries: Vec::new(),
-            seen: Lsn::ZERO,
-        }
-    }
-
-    /// Reads until the server says that this is all.
-    async fn catch_up(&mut self) -> anyhow::Result<()> {
-        loop {
-            let response = self.http.get(self.url()?).send().await;
-            // Errors name the URL, and that the secret.
-            let response = response.map_err(reqwest::Error::without_url)?;
-            let status = response.status();
-            let header = |name: &str| {
-                response
-                    .headers()
-                    .get(name)
-                    .and_then(|value| value.to_str().ok())
-                    .map(str::to_owned)
-            };
-            let (handle, offset) = (header("electric-handle"), header("electric-offset"));
-            let up_to_date = header("electric-up-to-date").is_some();
-            let body = response.text().await.map_err(reqwest::Error::without_url)?;
-            if status == reqwest::StatusCode::CONFLICT {
-                println!(
-                    "{}: the server says must-refetch; beginning anew",
-                    self.defined.table().name
-                );
-                *self = Client::new(self.args, self.defined, self.parameters);
-                continue;
-            }
-            anyhow::ensure!(status.is_success(), "the server answers {status}: {body}");
-            let messages: Vec<Value> = serde_json::from_str(&body)?;
-            messages.into_iter().try_for_each(|message| self.take(message))?;
-            self.offset = offset.ok_or_else(|| anyhow::anyhow!("no electric-offset header"))?;
-            self.handle = handle;
-            if up_to_date {
-                return Ok(());
-            }
-        }
-    }
-
-    fn url(&self) -> anyhow::Result<reqwest::Url> {
-        let mut url = self.args.url.join("/v1/shape")?;
-        let mut query = url.query_pairs_mut();
-        query.append_pair("offset", &self.offset);
-        query.extend_pairs(self.parameters);
-        self.args.secret.iter().for_each(|secret| _ = query.append_pair("secret", secret));
-        self.handle.iter().for_each(|handle| _ = query.append_pair("handle", handle));
-        drop(query);
-        Ok(url)
-    }
-
-    fn take(&mut self, mut message: Value) -> anyhow::Result<()> {
-        let headers = &message["headers"];
-        if headers["control"] == "up-to-date" {
-            let seen = headers["global_last_seen_lsn"].as_str().unwrap_or_default();
-            self.seen = Lsn(seen.parse()?);
-        } else if headers["lsn"].is_string() {
-            self.entries.push(message);
-        } else if headers["operation"].is_string() {
-            let key = key(&message)?;
-            let rows = self.base.entry(key.clone()).or_default();
-            rows.push(message["value"].take());
-            anyhow::ensure!(rows.len() == 1 || self.keyless(), "{key} is in the snapshot twice");
-        }
-        Ok(())
-    }
-
-    /// The rows after the transactions that a snapshot contains.
-    fn at(&self, visibility: &Visibility) -> anyhow::Result<Rows> {
-        let mut rows = self.base.clone();
-        for entry in &self.entries {
-            let xid = entry["headers"]["txids"][0].as_u64().and_then(|xid| u32::try_from(xid).ok());
-            let xid =
-                xid.ok_or_else(|| anyhow::anyhow!("an entry without a transaction: {entry}"))?;
-            if visibility.contains(xid) {
-                apply(&mut rows, entry, self.keyless())?;
-            }
-        }
-        Ok(rows)
-    }
-
-    /// Whether equal rows may be there more than once.
-    fn keyless(&self) -> bool {
-        self.defined.table().primary_key().is_empty()
-    }
-}
-
-fn apply(rows: &mut Rows, entry: &Value, keyless: bool) -> anyhow::Result<()> {
-    let key = key(entry)?;
-    match entry["headers"]["operation"].as_str() {
-        Some("insert") => {
-            let rows = rows.entry(key.clone()).or_default();
-            rows.push(entry["value"].clone());
-            anyhow::ensure!(rows.len() == 1 || keyless, "{key} is inserted although it is there");
-        }
-        Some("delete") => {
-            let left = rows.get_mut(&key).and_then(|rows| rows.pop().map(|_| rows.len()));
-            let left =
-                left.ok_or_else(|| anyhow::anyhow!("{key} is deleted although it is not there"))?;
-            if left == 0 {
-                rows.remove(&key);
-            }
-        }
-        _ => {
-            let row = rows.get_mut(&key).and_then(|rows| rows.last_mut());
-            let row =
-                row.ok_or_else(|| anyhow::anyhow!("{key} is updated although it is not there"))?;
-            for (column, value) in entry["value"].as_object().into_iter().flatten() {
-                row[column] = value.clone();
-            }
-        }
-    }
-    Ok(())
 }

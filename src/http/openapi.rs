@@ -47,7 +47,8 @@ struct Description;
 fn read() {}
 
 /// The same with parameters in a body, which override those of the query string. Its members `where`,
-/// `order_by`, `limit`, `offset` and `params` belong to the subset unless it has a member `subset`.
+/// `order_by`, `limit`, `offset` and `params` belong to the subset unless it has a member `subset`. Of a subset each
+/// member is overridden by itself.
 #[utoipa::path(
     post,
     path = "/v1/shape",

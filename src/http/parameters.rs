@@ -166,16 +166,30 @@ fn with_object(
     *member = Value::Object(object);
 }
 
+/// What a body says wins over the query, of a subset member by member: what it does not name is still asked for, most
+/// of all a filter. A null says nothing.
 fn merge(fields: &mut Map<String, Value>, mut body: Map<String, Value>) {
-    if !body.get("subset").is_some_and(Value::is_object) {
-        let members = SUBSET_MEMBERS.iter();
-        let subset: Map<String, Value> =
-            members.filter_map(|name| Some(((*name).to_owned(), body.remove(*name)?))).collect();
-        if !subset.is_empty() {
-            body.insert("subset".to_owned(), Value::Object(subset));
+    let subset = match body.remove("subset") {
+        Some(Value::Object(subset)) => Some(subset),
+        None | Some(Value::Null) => {
+            let members = SUBSET_MEMBERS.iter();
+            let subset: Map<String, Value> = members
+                .filter_map(|name| Some(((*name).to_owned(), body.remove(*name)?)))
+                .collect();
+            (!subset.is_empty()).then_some(subset)
         }
+        // Refused later, so that what stands beside it does not take its place.
+        Some(other) => {
+            body.insert("subset".to_owned(), other);
+            None
+        }
+    };
+    let said =
+        |members: Map<String, Value>| members.into_iter().filter(|(_, value)| !value.is_null());
+    fields.extend(said(body));
+    if let Some(subset) = subset {
+        with_object(fields, "subset", |fields| fields.extend(said(subset)));
     }
-    fields.extend(body);
 }
 
 /// A value that should be text: numbers and booleans of a body count as their text.
@@ -231,6 +245,44 @@ mod tests {
         assert_eq!(parameters.filter, Some(json!("y")));
         assert_eq!(parameters.subset, Some(json!({"where": "z"})));
         assert!(of("table=a", json!({})).subset.is_none());
+    }
+
+    #[test]
+    fn a_body_overrides_the_members_of_a_subset_that_it_names() {
+        let query = "subset__where=owner&subset__params[1]=7&subset__limit=9&where=x";
+        let members = json!({"order_by": "id", "limit": 3, "where": null});
+        let expected =
+            json!({"where": "owner", "params": {"1": "7"}, "order_by": "id", "limit": 3});
+        for body in [members.clone(), json!({ "subset": members })] {
+            assert_eq!(of(query, body).subset, Some(expected.clone()));
+        }
+        let other = json!({"where": "id < 3", "params": {"2": "8"}});
+        let both = json!({"where": "id < 3", "params": {"2": "8"}, "limit": "9"});
+        for body in [other.clone(), json!({ "subset": other })] {
+            assert_eq!(of(query, body).subset, Some(both.clone()));
+        }
+    }
+
+    #[test]
+    fn a_body_that_says_nothing_takes_nothing_away() {
+        let query = "where=x&subset__where=owner";
+        for body in [
+            json!({}),
+            json!({"subset": null}),
+            json!({"subset": {}}),
+            json!({"where": null}),
+            json!({"subset": {"where": null}, "where": null, "params": null}),
+        ] {
+            let parameters = of(query, body.clone());
+            assert_eq!(parameters.filter, Some(json!("x")), "{body}");
+            assert_eq!(parameters.subset, Some(json!({"where": "owner"})), "{body}");
+        }
+        // What is no subset is refused, whatever stands beside it.
+        let wrong = of(query, json!({"subset": "owner", "limit": 3}));
+        assert_eq!(wrong.subset, Some(json!("owner")));
+        // All rows are a subset, too.
+        assert_eq!(of("", json!({"subset": {}})).subset, Some(json!({})));
+        assert_eq!(of("", json!({"where": null})).subset, Some(json!({})));
     }
 
     #[test]

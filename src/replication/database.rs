@@ -14,6 +14,8 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::pool::Connections;
 use super::tls::{TlsError, client_config};
+use super::url;
+use crate::limits::{KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES, UNACKNOWLEDGED_MAX};
 
 /// Why a statement or a connection failed.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +56,21 @@ impl DatabaseError {
     }
 }
 
+/// Without these the system sends what nobody acknowledges for a quarter of an hour before it gives up: so long would a
+/// statement wait for a host that vanished, and with it shapes that are being made. What the URL says wins.
+fn notice_silence(config: &mut Config) {
+    config.keepalives_idle(KEEPALIVE_IDLE);
+    if config.get_keepalives_interval().is_none() {
+        config.keepalives_interval(KEEPALIVE_INTERVAL);
+    }
+    if config.get_keepalives_retries().is_none() {
+        config.keepalives_retries(KEEPALIVE_RETRIES);
+    }
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(UNACKNOWLEDGED_MAX);
+    }
+}
+
 /// A database, and how to reach it.
 #[derive(Clone)]
 pub struct Database {
@@ -72,10 +89,7 @@ impl Database {
     /// Reads the URL; connects to nothing yet.
     pub fn new(url: &str, ca: Option<&Path>, pool_size: usize) -> Result<Database, DatabaseError> {
         let refuse = |reason: String| DatabaseError::Url(reason);
-        let mut config: Config = url.parse().map_err(|e: tokio_postgres::Error| {
-            let source = std::error::Error::source(&e).map(ToString::to_string);
-            refuse(source.unwrap_or_else(|| e.to_string()))
-        })?;
+        let mut config = url::read(url).map_err(DatabaseError::Url)?;
         if config.get_user().is_none() {
             return Err(refuse(
                 "it names no user (postgresql://USER:PASSWORD@HOST/DATABASE)".into(),
@@ -99,7 +113,7 @@ impl Database {
             config.ssl_mode(SslMode::Require);
         }
         config.application_name("brooklet").connect_timeout(Duration::from_secs(10));
-        config.keepalives_idle(Duration::from_secs(60));
+        notice_silence(&mut config);
         let tls = MakeRustlsConnect::new(client_config(ca)?);
         let connections = Connections { config: config.clone(), tls: tls.clone() };
         let pool = Pool::builder(connections)
@@ -202,5 +216,26 @@ impl Database {
         };
         let port = self.config.get_ports().first().copied().unwrap_or(5432);
         format!("{host}:{port}/{}", self.config.get_dbname().unwrap_or("?"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_that_vanished_is_noticed_in_a_minute() {
+        const MINUTE: Duration = Duration::from_secs(60);
+        let of = |url: &str| Database::new(url, None, 1).unwrap_or_else(|error| panic!("{error}"));
+        let config = of("postgresql://u:p@h/d").config;
+        // Of a connection that waits for an answer, and of one that has sent something.
+        let interval = config.get_keepalives_interval().unwrap();
+        let retries = config.get_keepalives_retries().unwrap();
+        assert!(config.get_keepalives());
+        assert!(config.get_keepalives_idle() + interval * retries <= MINUTE);
+        assert!(config.get_tcp_user_timeout().is_some_and(|time| *time <= MINUTE));
+        let config = of("postgresql://u:p@h/d?tcp_user_timeout=7&keepalives_retries=9").config;
+        assert_eq!(config.get_tcp_user_timeout(), Some(&Duration::from_secs(7)));
+        assert_eq!(config.get_keepalives_retries(), Some(9));
     }
 }

@@ -23,6 +23,7 @@ pub mod session;
 pub mod slot;
 pub mod snapshot;
 pub mod tls;
+mod url;
 pub mod ways;
 mod zones;
 

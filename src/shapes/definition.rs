@@ -245,7 +245,8 @@ fn names(table: &TableSchema, chosen: impl Fn(usize) -> bool) -> String {
     names.join(", ")
 }
 
-fn predicate(
+/// Checks a filter against its table.
+pub fn predicate(
     source: &FilterSource,
     table: &TableSchema,
     tables: &Tables,

@@ -105,6 +105,29 @@ async fn explain_says_how_a_filter_is_found_and_why_another_is_refused() {
 }
 
 #[tokio::test]
+async fn explain_refuses_what_the_server_refuses() {
+    let world = World::new().await;
+    world
+        .sql("CREATE TABLE items (id int PRIMARY KEY, n int, twice int GENERATED ALWAYS AS (id * 2) STORED)")
+        .await;
+    world
+        .sql("CREATE TABLE parts (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE part PARTITION OF parts DEFAULT")
+        .await;
+    for (filter, word) in [
+        ("twice = 4", "generated"),
+        ("n IN (SELECT id FROM parts)", "partitioned"),
+        ("n = now()", "now"),
+    ] {
+        let (accepted, said) = explain(&world, &["--where", filter]).await;
+        assert!(!accepted && said.starts_with("refused") && said.contains(word), "{said}");
+        let shape = Shape::of("items").columns("id").filter(filter);
+        let refusal = world.get(&format!("{}&offset=-1", shape.target())).await.expect(400).json();
+        let reason = refusal["errors"]["where"][0].as_str().unwrap_or_default().to_owned();
+        assert!(!reason.is_empty() && said.contains(&reason), "{refusal}: {said}");
+    }
+}
+
+#[tokio::test]
 async fn the_engine_is_shown_to_who_has_the_secret_only() {
     const SECRET: &str = "s3cret";
     let world = World::with(Database::shared().await, |options| {

@@ -36,4 +36,5 @@ mod strict;
 mod subqueries;
 mod sustained;
 mod tampering;
+mod verify;
 mod versions;

@@ -76,6 +76,23 @@ async fn exactly_one_of_secret_and_insecure_is_needed() {
 }
 
 #[tokio::test]
+async fn a_log_level_that_is_none_is_refused() {
+    let db = Database::shared().await;
+    for level in ["inof", "brooklet", "brooklet=inof"] {
+        let arguments = ["--log-level", level].map(str::to_owned).to_vec();
+        let output = refused(&Options { arguments, ..Options::of(&db) }).await;
+        check_words(&output, &["--log-level", "error, warn, info, debug or trace"]);
+    }
+    let world = World::with(db, |options| {
+        options.arguments.extend(["--log-level", "INFO"].map(str::to_owned));
+        // Set to nothing, as a compose file does with a variable that is not.
+        options.environment.push(("RUST_LOG".to_owned(), String::new()));
+    })
+    .await;
+    assert!(world.server.logs().contains("INFO"), "{}", world.server.logs());
+}
+
+#[tokio::test]
 async fn a_slot_in_use_is_refused_and_its_holder_goes_on() {
     let world = World::new().await;
     world.sql("CREATE TABLE items (id int PRIMARY KEY)").await;

@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
-use crate::harness::{Database, Request, Shape, World, encode};
+use std::time::Duration;
+
+use crate::harness::server::brooklet;
+use crate::harness::{Database, Options, Process, Request, Shape, World, encode};
 
 #[tokio::test]
 async fn no_spelling_of_the_path_gets_around_the_secret() {
@@ -92,5 +95,29 @@ async fn secrets_and_passwords_and_rows_are_never_logged() {
     for planted in [SECRET, "planted-passw0rd", "planted-row-value"] {
         let line = logs.lines().find(|line| line.contains(planted));
         assert!(line.is_none(), "{planted} was logged: {line:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_cannot_be_read_is_not_shown() {
+    const PLANTED: &str = "planted-passw0rd";
+    let db = Database::shared().await;
+    for (url, word) in [
+        // As an environment file's quotes arrive.
+        (format!("\"postgresql://u:{PLANTED}@127.0.0.1:1/db?sslmode=require\""), "quotes"),
+        (format!("pgsql://u:{PLANTED}@127.0.0.1:1/db?x=y"), "postgresql://"),
+        (format!("postgresql://u:p@{PLANTED}@127.0.0.1:1/db"), "%40"),
+        (format!("postgresql://u:p@{PLANTED}/x@127.0.0.1:1/db"), "%40"),
+    ] {
+        let options = Options { database_url: url.clone(), ..Options::of(&db) };
+        let mut explain = brooklet();
+        explain.args(["explain", "--table", "t", "--where", "true", "--database-url", &url]);
+        for command in [&mut options.command(), &mut explain] {
+            let mut process = Process::spawn(command);
+            let status = process.exit(Duration::from_secs(30)).await;
+            let said = process.output();
+            assert!(!status.success() && said.contains(word), "{said}");
+            assert!(!said.contains(PLANTED), "{said}");
+        }
     }
 }

@@ -155,6 +155,27 @@ async fn both_filters_stand_in_parentheses() {
 }
 
 #[tokio::test]
+async fn a_filter_of_the_query_holds_for_a_body_that_names_none() {
+    let world = world().await;
+    let target = format!("{BASE}&offset=now&subset__where={}", encode("depot = 7"));
+    let page = json!({"order_by": "id", "limit": 100});
+    let bodies = [
+        (page.clone(), vec!["2", "3"]),
+        (json!({ "subset": page }), vec!["2", "3"]),
+        (json!({"order_by": "id DESC", "where": null}), vec!["3", "2"]),
+        (json!({"order_by": "id", "where": "depot = 8 OR depot = 9"}), vec!["4", "10"]),
+        (json!({"subset": {"order_by": "id", "where": "id < 3"}}), vec!["1", "2"]),
+    ];
+    for (body, expected) in bodies {
+        let response = world.send(post(&target, &body)).await;
+        assert_eq!(response.status, 200, "{body}: {}", response.shown());
+        assert_eq!(ids(&response.json()), expected, "{body}");
+    }
+    let refused = world.send(post(&target, &json!({"subset": "id", "limit": 1}))).await;
+    assert_eq!(refused.expect(400).json()["errors"], json!({"subset": ["is invalid"]}));
+}
+
+#[tokio::test]
 async fn hidden_columns_are_refused_in_filters_and_orders() {
     let world = world().await;
     for shape in ["&queryable_columns=id,label", "&queryable_columns=id,label&columns=id"] {
