@@ -11,6 +11,8 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
 use metrics::{counter, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
@@ -18,9 +20,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::admission::Admission;
+use super::listen::builder;
 use crate::config::Settings;
 use crate::core::Core;
-use crate::limits::METRICS_UPKEEP_INTERVAL;
+use crate::limits::{METRICS_UPKEEP_INTERVAL, SCRAPE_MAX, SCRAPES_MAX};
 
 /// Upper bounds of durations, seconds: from a cached chunk to a long poll.
 const SECONDS: [f64; 9] = [0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 5.0, 20.0, 60.0];
@@ -47,13 +50,32 @@ pub async fn serve(
     };
     let unknown = || async { (StatusCode::NOT_FOUND, "Not found") };
     let router = Router::new().route("/metrics", get(answer)).fallback(unknown);
-    tasks.spawn(async move {
-        if let Err(error) = axum::serve(listener, router).await {
-            tracing::error!(%error, "metrics are no longer served");
-        }
-    });
+    let listener = Arc::new(listener);
+    for _ in 0..SCRAPES_MAX {
+        tasks.spawn(answer_one_by_one(Arc::clone(&listener), router.clone()));
+    }
     tasks.spawn(keep_small(handle));
     Ok(tasks)
+}
+
+/// One connection behind the other: as many as do this are open at once.
+async fn answer_one_by_one(listener: Arc<TcpListener>, router: Router) {
+    let mut builder = builder();
+    builder.keep_alive(false);
+    loop {
+        match listener.accept().await {
+            Ok((socket, _)) => {
+                let service = TowerToHyperService::new(router.clone());
+                let served = builder.serve_connection(TokioIo::new(socket), service);
+                // Who goes away, or takes too long, asks again.
+                _ = tokio::time::timeout(SCRAPE_MAX, served).await;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection for metrics cannot be accepted");
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+        }
+    }
 }
 
 /// What is measured when it is asked for.
