@@ -89,13 +89,16 @@ fn sample(admission: &Admission, core: Option<&Core>) {
     let Some(core) = core else { return };
     let workshop = core.registry.workshop();
     gauge!("electric_shapes_total_shapes_count").set(core.registry.count() as f64);
-    gauge!("electric_postgres_replication_pg_wal_offset").set(workshop.durable.borrow().0 as f64);
+    gauge!("brooklet_stream_durable_offset").set(workshop.durable.borrow().0 as f64);
     counter!("brooklet_filter_errors_count").absolute(workshop.engine.evaluation_errors());
     let (candidates, matches) = workshop.engine.asked();
     counter!("brooklet_filter_candidates_count").absolute(candidates);
     counter!("brooklet_filter_matches_count").absolute(matches);
     gauge!("brooklet_subquery_bytes").set(crate::members::bytes() as f64);
     gauge!("brooklet_logs_processed_offset").set(workshop.logs.processed().0 as f64);
+    // Logs of shapes with subqueries are written by others, which may be behind by themselves.
+    let of_subqueries = workshop.members.logs.processed();
+    gauge!("brooklet_subquery_logs_processed_offset").set(of_subqueries.0 as f64);
 }
 
 /// Folds what was recorded into its histograms, so that metrics nobody scrapes do not grow.
