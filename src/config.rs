@@ -108,7 +108,7 @@ pub struct ServeArgs {
     pub database_ca_certificate_file: Option<PathBuf>,
 
     /// How long a live request waits for news, for example 20s; a bare number is milliseconds.
-    #[arg(long, env = "BROOKLET_LONG_POLL_TIMEOUT", default_value = "20s", value_parser = duration)]
+    #[arg(long, env = "BROOKLET_LONG_POLL_TIMEOUT", default_value = "20s", value_parser = electrics_duration)]
     pub long_poll_timeout: Duration,
 
     /// Bytes of one chunk of a shape, for example 10MiB; less than 4GiB.
@@ -136,7 +136,7 @@ pub struct ServeArgs {
     #[arg(long, env = "BROOKLET_MAX_SHAPES", value_parser = clap::value_parser!(u64).range(1..))]
     pub max_shapes: Option<u64>,
 
-    /// End shapes that nobody has asked for this long, for example 1440m. Never by default.
+    /// End shapes that nobody has asked for this long, for example 1440m or 1d. Never by default.
     #[arg(long, env = "BROOKLET_SHAPE_IDLE_TIMEOUT", value_parser = duration)]
     pub shape_idle_timeout: Option<Duration>,
 
@@ -151,12 +151,12 @@ pub struct ServeArgs {
     #[arg(long, env = "BROOKLET_SUBQUERY_MEMORY", value_parser = size, default_value_t = SUBQUERY_BYTES_DEFAULT)]
     pub subquery_memory: u64,
 
-    /// How often is looked for what can be deleted from disk.
+    /// How often is looked for what can be deleted from disk, for example 60s.
     #[arg(long, env = "BROOKLET_RETENTION_INTERVAL", default_value = "60s", value_parser = duration)]
     pub retention_interval: Duration,
 
     /// How long a client may be away and still go on where it was, once its shape's log has been folded
-    /// into a new base. Longer keeps more on disk.
+    /// into a new base, for example 24h. Longer keeps more on disk.
     #[arg(long, env = "BROOKLET_CATCH_UP_WINDOW", default_value = "24h", value_parser = duration)]
     pub catch_up_window: Duration,
 
@@ -383,17 +383,27 @@ fn log_level(text: &str) -> Result<String, String> {
     })
 }
 
-/// `20s`, `500ms`, `1m`; a bare number is milliseconds.
+/// As Electric reads it: a bare number is milliseconds.
+fn electrics_duration(text: &str) -> Result<Duration, String> {
+    let is_bare = text.trim().parse::<f64>().is_ok();
+    if is_bare { duration(&format!("{}ms", text.trim())) } else { duration(text) }
+}
+
+/// `20s`, `500ms`, `1d`. Never a bare number: other settings count in seconds, others in milliseconds.
 fn duration(text: &str) -> Result<Duration, String> {
+    const UNITS: &str = "a number with its unit: ms, s, m, h or d";
+    let text = text.trim();
     let at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(at);
-    let number: f64 = number.parse().map_err(|_| "a number with ms, s, m or h".to_owned())?;
+    let number: f64 = number.parse().map_err(|_| UNITS.to_owned())?;
     let unit = match unit.trim() {
-        "" | "ms" | "msec" => 0.001,
+        "" => return Err(format!("say the unit: {text}ms, {text}s, {text}m, {text}h or {text}d")),
+        "ms" | "msec" => 0.001,
         "s" | "sec" => 1.0,
         "m" | "min" => 60.0,
-        "h" => 3600.0,
-        _ => return Err("a number with ms, s, m or h".into()),
+        "h" => 3_600.0,
+        "d" => 86_400.0,
+        _ => return Err(UNITS.to_owned()),
     };
     let duration = Duration::try_from_secs_f64(number * unit);
     duration.ok().filter(|d| !d.is_zero()).ok_or_else(|| "it must be more than nothing".into())
@@ -437,11 +447,15 @@ mod tests {
     #[test]
     fn units_are_read() {
         assert_eq!(duration("4s"), Ok(Duration::from_secs(4)));
-        assert_eq!(duration("4000"), Ok(Duration::from_secs(4)));
         assert_eq!(duration("0.5m"), Ok(Duration::from_secs(30)));
-        assert!(duration("0").is_err());
+        assert!(duration("0s").is_err() && duration("4w").is_err() && duration("-4s").is_err());
         assert_eq!(duration("24h"), Ok(Duration::from_secs(86_400)));
-        assert!(duration("4d").is_err());
+        assert_eq!(duration("1d"), Ok(Duration::from_secs(86_400)));
+        let refused = duration("1440").unwrap_err();
+        assert_eq!(refused, "say the unit: 1440ms, 1440s, 1440m, 1440h or 1440d");
+        assert_eq!(electrics_duration("4000"), Ok(Duration::from_secs(4)));
+        assert_eq!(electrics_duration("4s"), Ok(Duration::from_secs(4)));
+        assert!(electrics_duration("0").is_err());
         assert_eq!(size("10MiB"), Ok(10 << 20));
         assert_eq!(size("2000"), Ok(2000));
         assert!(size("99999999999GiB").is_err());

@@ -7,7 +7,7 @@
 //! means for each shape · [`shape_log`] appends that and is read from · [`http`] serves it.
 //! [`shapes`] says which shapes exist and makes new ones. [`core`] wires all this over an [`epoch`]'s
 //! directory, [`server`] keeps one core behind one listener; [`frame`] is what files are made of,
-//! [`storage`] where they are kept, [`shared_call`] what many wait for at a time, [`config`] and [`limits`] are all the numbers. [`demo`], [`verify`] and
+//! [`storage`] where they are kept, [`shared_call`] what many wait for at a time, [`descriptors`] how many of them may; [`config`] and [`limits`] are all the numbers. [`demo`], [`verify`] and
 //! [`explain`] are programs beside it.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -17,6 +17,7 @@ pub mod config;
 pub mod core;
 pub mod decode;
 pub mod demo;
+pub mod descriptors;
 pub mod engine;
 pub mod epoch;
 pub mod explain;

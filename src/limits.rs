@@ -297,6 +297,29 @@ pub const REQUESTS_DEFAULT: (usize, usize) = (300, 10_000);
 /// more.
 pub const OVERLOAD_PAUSE: (u32, u32) = (5, 6);
 
+/// Descriptors that no client gets: sockets to Postgres beside the pool's, what listens, the files being written and their
+/// successors. Some 30 are in use by a server without data.
+pub const DESCRIPTORS_KEPT_MIN: usize = 64;
+
+/// No client gets one descriptor of so many either: each 64 MiB of changes and rows and each 16 MiB of postings on disk is
+/// an open file.
+pub const DESCRIPTORS_KEPT_SHARE: usize = 4;
+
+/// Descriptors that are asked for where the system has no limit: as many as every system gives.
+pub const DESCRIPTORS_WANTED: u64 = 10_240;
+
+/// Connections that may be open in any case.
+pub const CONNECTIONS_MIN: usize = 16;
+
+/// How long after each other the log says that no more connections are accepted.
+pub const CONNECTIONS_FULL_TOLD: Duration = Duration::from_secs(60);
+
+/// Connections of the metrics' port that are served at once; it asks for no secret, and few scrape.
+pub const SCRAPES_MAX: usize = 8;
+
+/// How long one of those may take from its beginning to its end: it is one short answer.
+pub const SCRAPE_MAX: Duration = Duration::from_secs(10);
+
 /// How often recorded metrics are folded together: what lies between is kept value by value.
 pub const METRICS_UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::config::Settings;
 use crate::core::{self, Core, CoreEnd};
+use crate::descriptors;
 use crate::http;
 use crate::limits::RECONNECT_PAUSE;
 use crate::replication::Database;
@@ -44,9 +45,12 @@ pub async fn run(
     let (current, receiver) = watch::channel(None);
     let (stopping, stopped) = watch::channel(false);
     let address = listener.local_addr()?;
+    let descriptors = descriptors::raise();
+    let connections = descriptors::connections(descriptors, settings.pool_size);
+    tracing::info!(descriptors, connections, "files and clients that may be open at once");
     // Before there is a core: its slot may have to wait for other people's transactions, and whoever asks
     // meanwhile is told to come again.
-    let serve = http::serve(listener, Arc::clone(&settings), receiver, stopped);
+    let serve = http::serve(listener, connections, Arc::clone(&settings), receiver, stopped);
     let mut serve = tokio::spawn(serve);
     let (core, mut ended) = tokio::select! {
         core = core::start(&settings, &database, false) => core?,

@@ -290,6 +290,13 @@ mod tests {
         }
 
         let url = demo.database_url();
+        // Any account of the machine reaches the port.
+        let secret = url.split(['/', ':', '@']).nth(4).expect("a password");
+        assert!(secret.len() == 32 && !base.join("password").exists());
+        for wrong in [url.replace(&format!(":{secret}"), ""), url.replace(secret, "postgres")] {
+            let refused = tokio_postgres::connect(&wrong, tokio_postgres::NoTls).await;
+            assert!(refused.is_err(), "{wrong} lets everybody in");
+        }
         demo.stop().await;
         assert!(!base.exists(), "{} is still there", base.display());
         assert!(tokio_postgres::connect(&url, tokio_postgres::NoTls).await.is_err());

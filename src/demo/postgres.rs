@@ -1,10 +1,12 @@
 //! The demo's Postgres server: made, started, waited for, stopped.
 //!
-//! In: programs and a workspace. Out: a server on a free loopback port. Invariant: the process
+//! In: programs and a workspace. Out: a server on a free loopback port, for whoever has its password: every account
+//! of the machine reaches the port, and a superuser of Postgres runs programs. Invariant: the process
 //! ends no later than the [`Postgres`] value: [`Postgres::stop`] lets it end in order, a drop ends
 //! it at once.
 
 use std::fs::{self, File};
+use std::io::Read;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -27,6 +29,7 @@ const PORT_TRIES: u32 = 5;
 pub(super) struct Postgres {
     child: Child,
     port: u16,
+    password: String,
     /// `pg_ctl` for each way to stop: in order, then, where that does not help, at once.
     fast: Command,
     immediate: Command,
@@ -35,11 +38,12 @@ pub(super) struct Postgres {
 impl Postgres {
     /// Makes a cluster in the workspace, starts it, and waits until it answers.
     pub(super) async fn start(binaries: &Binaries, space: &Workspace) -> Result<Self, DemoError> {
-        init(binaries, space).await?;
+        let password = fresh_password().map_err(DemoError::io("make a password"))?;
+        init(binaries, space, &password).await?;
         let log = space.base().join("postgres.log");
         let mut tries = 1;
         loop {
-            let mut server = Self::spawn(binaries, space, &log)?;
+            let mut server = Self::spawn(binaries, space, &log, &password)?;
             match server.ready().await {
                 Ok(()) => return Ok(server),
                 Err(reason) => {
@@ -54,7 +58,12 @@ impl Postgres {
         }
     }
 
-    fn spawn(binaries: &Binaries, space: &Workspace, log: &Path) -> Result<Self, DemoError> {
+    fn spawn(
+        binaries: &Binaries,
+        space: &Workspace,
+        log: &Path,
+        password: &str,
+    ) -> Result<Self, DemoError> {
         let port = free_port().map_err(DemoError::io("find a free port"))?;
         let log = File::create(log).map_err(DemoError::io("make Postgres's log"))?;
         let errors = log.try_clone().map_err(DemoError::io("make Postgres's log"))?;
@@ -81,7 +90,8 @@ impl Postgres {
         }
         let child =
             command.stdout(log).stderr(errors).spawn().map_err(DemoError::io("start Postgres"))?;
-        let server = Self { child, port, fast: stop("fast"), immediate: stop("immediate") };
+        let (password, fast, immediate) = (password.to_owned(), stop("fast"), stop("immediate"));
+        let server = Self { child, port, password, fast, immediate };
         space.record_postgres(server.child.id())?;
         Ok(server)
     }
@@ -105,7 +115,8 @@ impl Postgres {
 
     /// The URL of one database.
     pub(super) fn url(&self, database: &str) -> String {
-        format!("postgres://{USER}@{}:{}/{database}", Ipv4Addr::LOCALHOST, self.port)
+        let (host, port) = (Ipv4Addr::LOCALHOST, self.port);
+        format!("postgres://{USER}:{}@{host}:{port}/{database}", self.password)
     }
 
     /// A connection to one database, which ends when the client is dropped.
@@ -161,15 +172,35 @@ pub(super) async fn connect(url: &str) -> Result<Client, tokio_postgres::Error> 
     Ok(client)
 }
 
+/// 32 hexadecimal digits nobody can guess.
+fn fresh_password() -> std::io::Result<String> {
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
+}
+
 /// Makes a cluster, with the locale that sorts by code point if this system has it as UTF-8.
-async fn init(binaries: &Binaries, space: &Workspace) -> Result<(), DemoError> {
+async fn init(binaries: &Binaries, space: &Workspace, password: &str) -> Result<(), DemoError> {
+    // By a file: arguments are shown to everybody. What ends this early removes the whole folder.
+    let secret = space.secret("password", password)?;
+    let done = run_initdb(binaries, space, &secret).await;
+    fs::remove_file(&secret).map_err(DemoError::io("remove the password's file"))?;
+    done
+}
+
+async fn run_initdb(
+    binaries: &Binaries,
+    space: &Workspace,
+    password: &Path,
+) -> Result<(), DemoError> {
     let mut last = None;
     for locale in ["C.UTF-8", "C"] {
         let mut command = space.command(&binaries.program("initdb"));
         command
             .arg("-D")
             .arg(space.data())
-            .args(["-U", USER, "-E", "UTF8", "--auth=trust", "--no-sync"])
+            .args(["-U", USER, "-E", "UTF8", "--auth=scram-sha-256", "--no-sync", "--pwfile"])
+            .arg(password)
             .arg(format!("--locale={locale}"));
         let done = tokio::process::Command::from(command)
             .kill_on_drop(true)

@@ -6,8 +6,10 @@
 //! be gone, however it ended; or the next demo, which sweeps up folders whose lock nobody holds.
 
 use std::fs::{self, DirBuilder, File, Permissions};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::io::{self, Write};
+use std::os::unix::fs::{
+    DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown, fchown,
+};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -89,6 +91,18 @@ impl Workspace {
             None => Ok(()),
         });
         made.map_err(DemoError::io(format!("make {}", dir.display())))
+    }
+
+    /// A new file that only Postgres' account, and this one, can read.
+    pub(super) fn secret(&self, name: &str, text: &str) -> Result<PathBuf, DemoError> {
+        let path = self.base.join(name);
+        let made = File::options().write(true).create_new(true).mode(0o600).open(&path);
+        let made = made.and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            self.account.map_or(Ok(()), |owner| fchown(&file, Some(owner.uid), Some(owner.gid)))
+        });
+        made.map_err(DemoError::io(format!("make {}", path.display())))?;
+        Ok(path)
     }
 
     /// The folder itself; others may pass through it but not list it.

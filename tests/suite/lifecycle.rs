@@ -160,6 +160,9 @@ async fn options_that_make_no_sense_are_refused_by_name() {
     let db = Database::shared().await;
     let cases: &[(&[&str], &str)] = &[
         (&["--long-poll-timeout", "soon"], "long-poll-timeout"),
+        (&["--shape-idle-timeout", "1440"], "1440s, 1440m"),
+        (&["--catch-up-window", "60"], "60s, 60m"),
+        (&["--retention-interval", "60"], "60s, 60m"),
         (&["--shape-chunk-bytes-threshold", "lots"], "shape-chunk-bytes-threshold"),
         (&["--no-such-flag"], "no-such-flag"),
         (&["--stream-id", "not an id; DROP"], "stream-id"),

@@ -1,14 +1,16 @@
 //! What the server takes of its machine: for one commit of very many rows, and after very many shapes have come and
 //! gone. `BROOKLET_TEST_HUGE_ROWS`, `BROOKLET_TEST_HUGE_MIB` and `BROOKLET_TEST_PASSING_SHAPES` make it more.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsString;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
 use crate::harness::{
-    Database, Follower, Following, Request, Shape, World, eventually, eventually_within, size,
+    Connection, Database, Follower, Following, Request, Shape, World, eventually,
+    eventually_within, size,
 };
 
 /// By builds without optimisation, and of ten million rows.
@@ -354,4 +356,66 @@ async fn a_shape_is_in_the_dataflow_only_once_it_may_take_its_snapshot() {
     followers.extend([first.stop().await, second.stop().await]);
     world.compare_all(&mut followers).await;
     world.verify_all(4).await;
+}
+
+#[tokio::test]
+async fn more_clients_than_files_may_be_open_wait_and_take_no_file_from_the_logs() {
+    const SOFT: usize = 128;
+    const HARD: usize = 256;
+    // More would not fit into what kernels hold.
+    const CLIENTS: [usize; 2] = [280, 120];
+    let port = crate::harness::postgres::free_port();
+    let world = World::with(Database::shared().await, |options| {
+        options.open_files = Some((SOFT, HARD));
+        options.arguments = vec!["--prometheus-port".into(), port.to_string()];
+    })
+    .await;
+    world.sql("CREATE TABLE items (id int PRIMARY KEY, body text)").await;
+    let few = Shape::of("items").filter("id < 0");
+    let mut follower = world.follow(few.clone()).await;
+    // They say nothing, at either door, before anybody asks them for a secret.
+    let (address, metrics) = (world.server.address, ([127, 0, 0, 1], port).into());
+    let mut silent = Vec::new();
+    for (door, clients) in [address, metrics].into_iter().zip(CLIENTS) {
+        let connect = || tokio::net::TcpStream::connect(door);
+        silent.extend(join_all((0..clients).map(|_| connect())).await);
+    }
+    assert!(silent.iter().all(Result::is_ok), "the kernel refuses");
+    // All that may be open are, which is more than the soft limit.
+    eventually("connections are accepted", async || {
+        (world.server.open_files() > SOFT + 50).then_some(())
+    })
+    .await;
+    let mut late = Connection::open(address).await.unwrap();
+    late.ask("GET", &format!("{}&offset=-1", few.target()), "").await.unwrap();
+    let before = names_under(world.server.storage(), "changes");
+    for round in 0..3 {
+        // More than what a file of the log takes.
+        let rows = "SELECT 10 * $ + g, repeat('x', 25000000) FROM generate_series(1, 3) g";
+        world.sql(&format!("INSERT INTO items {}", rows.replace('$', &round.to_string()))).await;
+    }
+    world.sql("INSERT INTO items VALUES (-1, 'y')").await;
+    world.db.confirms(world.db.position().await).await;
+    let after = names_under(world.server.storage(), "changes");
+    assert_ne!(before, after, "no further file of the log was begun");
+    assert!(world.server.logs().contains("others wait"), "nobody is told");
+    drop(silent);
+    let answer = late.answer("GET").await.unwrap().expect(200);
+    assert!(answer.header("electric-handle").is_some(), "{}", answer.shown());
+    follower.until("the row", |rows| rows.len() == 1).await;
+    Request::get("/metrics").send(metrics).await.unwrap().expect(200);
+    world.verify_all(1).await;
+}
+
+/// Names of the files in directories of this name.
+fn names_under(dir: &Path, name: &str) -> BTreeSet<OsString> {
+    let mut names = BTreeSet::new();
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            names.extend(names_under(&entry.path(), name));
+        } else if dir.ends_with(name) {
+            names.insert(entry.file_name());
+        }
+    }
+    names
 }

@@ -36,6 +36,8 @@ pub struct Options {
     pub arguments: Vec<String>,
     /// More of the environment.
     pub environment: Vec<(String, String)>,
+    /// The limits of open files that it is started with, soft and hard.
+    pub open_files: Option<(usize, usize)>,
 }
 
 impl Options {
@@ -55,6 +57,7 @@ impl Options {
             may_delete: false,
             arguments: Vec::new(),
             environment: Vec::new(),
+            open_files: None,
         }
     }
 
@@ -82,7 +85,10 @@ impl Options {
             command.arg("--enable-integration-testing");
         }
         command.args(&self.arguments).envs(self.environment.iter().cloned());
-        command
+        match self.open_files {
+            Some(limits) => with_open_files(&command, limits),
+            None => command,
+        }
     }
 }
 
@@ -98,6 +104,21 @@ pub fn brooklet() -> Command {
     }
     command.current_dir(run_dir::path()).stdin(Stdio::null());
     command
+}
+
+/// The same command with other limits of open files.
+fn with_open_files(command: &Command, (soft, hard): (usize, usize)) -> Command {
+    let mut limited = Command::new("sh");
+    let script = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$@\"");
+    limited.args(["-c", &script, "sh"]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => limited.env(name, value),
+            None => limited.env_remove(name),
+        };
+    }
+    limited.current_dir(run_dir::path()).stdin(Stdio::null());
+    limited
 }
 
 /// A process whose output is kept.

@@ -116,9 +116,25 @@ async fn metrics_are_served_on_their_own_port_only() {
     ] {
         assert!(text.lines().any(|line| line.starts_with(family)), "no {family} in:\n{text}");
     }
+    // Electric's name for where Postgres is: a lag between that and our own would never be seen.
+    assert!(!text.contains("pg_wal_offset"), "{text}");
     for line in text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
         let (name, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("no sample: {line}"));
         assert!(value.parse::<f64>().is_ok() && !name.contains("secret"), "{line}");
+    }
+    let position = world.db.position().await;
+    for how_far in [
+        "brooklet_stream_durable_offset",
+        "brooklet_logs_processed_offset",
+        "brooklet_subquery_logs_processed_offset",
+    ] {
+        world.sql("INSERT INTO items SELECT max(id) + 1 FROM items").await;
+        crate::harness::eventually(how_far, async || {
+            let text = ask("/metrics").await.expect(200).text();
+            let value = text.lines().find_map(|line| line.strip_prefix(how_far)?.strip_prefix(' '));
+            (value?.parse::<f64>().unwrap() >= position as f64).then_some(())
+        })
+        .await;
     }
     for other in ["/", "/v1/shape?table=items&offset=-1&secret=s", "/v1/health", "/metrics/x"] {
         let other = ask(other).await.expect(404);
