@@ -35,6 +35,7 @@ mod kinds;
 mod path;
 mod shelf;
 mod shelves;
+mod taken;
 mod texts;
 mod timed;
 pub mod view;

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use crate::expr::Expr;
 use crate::key::{Key, Reader};
-use crate::limits::{ALTERNATIVES_MAX, PROBES_MAX};
+use crate::limits::{ALTERNATIVES_MAX, PAIRS_MAX, PROBES_MAX};
 use crate::{Row, TableSchema};
 
 mod bounds;
@@ -223,7 +223,10 @@ impl Says {
 
 /// Derives the access of an expression.
 pub(crate) fn access(expr: &Expr) -> Access {
-    let says = find(expr);
+    access_of(find(expr, &mut PAIRS_MAX.clone()))
+}
+
+fn access_of(says: Says) -> Access {
     if says.is_never() {
         return Access::Nothing;
     }
@@ -255,16 +258,20 @@ fn probes(list: Vec<Values>) -> Vec<Probe> {
     found
 }
 
-fn find(expr: &Expr) -> Says {
+/// `pairs` is how many pairs of values may still be made.
+fn find(expr: &Expr, pairs: &mut usize) -> Says {
     match expr {
-        Expr::And(list) => both(list.iter().map(find).collect()),
-        Expr::Or(list) => either(list.iter().map(find).collect()),
-        leaf => leaf::find(leaf),
+        Expr::And(list) => {
+            let sides = list.iter().map(|one| find(one, pairs)).collect();
+            both(sides, pairs)
+        }
+        Expr::Or(list) => either(list.iter().map(|one| find(one, pairs)).collect()),
+        leaf => leaf::find(leaf, pairs),
     }
 }
 
-/// AND: all equalities together, unless that makes too many probes, and everything else.
-fn both(sides: Vec<Says>) -> Says {
+/// AND: all equalities together, unless that makes too many probes or pairs, and everything else.
+fn both(sides: Vec<Says>, pairs: &mut usize) -> Says {
     if sides.iter().any(Says::is_never) {
         return Says::nothing_matches();
     }
@@ -278,10 +285,13 @@ fn both(sides: Vec<Says>) -> Says {
     let mut lists = equal.into_iter();
     let product = lists.next().map(|first| {
         lists.fold(first, |product, list| {
-            if product.len().saturating_mul(list.len()) <= PROBES_MAX {
-                multiply(&product, &list)
-            } else {
-                product
+            let count = product.len().saturating_mul(list.len());
+            match pairs.checked_sub(count).filter(|_| count <= PROBES_MAX) {
+                Some(left) => {
+                    *pairs = left;
+                    multiply(&product, &list)
+                }
+                None => product,
             }
         })
     });
@@ -401,4 +411,45 @@ fn either(sides: Vec<Says>) -> Says {
         union.extend(probes.into_iter().filter(is_new));
     }
     Says::one_of(union)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Column, RelationName, Truth, compile};
+
+    #[test]
+    fn what_may_not_be_paired_is_looked_for_by_the_shortest_list() {
+        let column = |name: &str| Column {
+            name: name.into(),
+            type_oid: 23,
+            base_type_oid: 23,
+            type_name: "int4".into(),
+            dropped: false,
+            ..Column::gone()
+        };
+        let columns = ["a", "b"].map(column).into();
+        let name = RelationName { schema: "public".into(), table: "t".into() };
+        let table = TableSchema { oid: 1, name, columns, partitioned: false, unique: Vec::new() };
+        let clause = "a IN (1, 2) AND b IN (1, 2, 3) OR a IN (3, 4) AND b IN (5, 6, 7)";
+        let predicate = compile(clause, &[], &table).unwrap();
+        for (pairs, left, probes) in [
+            (0, 0, 4),
+            (5, 5, 4),
+            (6, 0, 8),
+            (11, 5, 8),
+            (12, 0, 12),
+            (PAIRS_MAX, PAIRS_MAX - 12, 12),
+        ] {
+            let mut may = pairs;
+            let says = find(&predicate.expr(), &mut may);
+            assert_eq!((may, says.equal.as_ref().map(Vec::len)), (left, Some(probes)), "{pairs}");
+            let access = access_of(says);
+            for (a, b) in (0..8).flat_map(|a| (0..8).map(move |b| (a.to_string(), b.to_string()))) {
+                let row = Row::new([Some(&*a), Some(&*b)]).unwrap();
+                let matches = predicate.matches(&row) == Truth::True;
+                assert!(access.admits(&row) || !matches, "{pairs}: {a} {b}");
+            }
+        }
+    }
 }

@@ -10,7 +10,7 @@ use crate::datum::{Array, Datum, Dimension};
 use crate::evaluate;
 use crate::evaluation_error::EvaluationError;
 use crate::expr::{Comparison, Expr};
-use crate::routine::Call;
+use crate::routine::{Call, Room};
 use crate::scalar::{Kind, Scalar, Subscript};
 use crate::{Row, Truth, text_form};
 
@@ -37,7 +37,9 @@ pub(crate) fn value(scalar: &Scalar, row: &Row) -> Outcome {
         Kind::Call(call, arguments) => called(call, arguments, row),
         Kind::Cast { operand, conversion, modifier, .. } => {
             let Some(datum) = value(operand, row)? else { return Ok(None) };
-            let Some(cast) = conversion.run(&datum)? else { return Ok(None) };
+            let Some(cast) = conversion.run_within(Room::of_row(row), &datum)? else {
+                return Ok(None);
+            };
             match modifier {
                 Some(modifier) => modifier.apply(&cast).map(Some),
                 None => Ok(Some(cast)),
@@ -45,7 +47,8 @@ pub(crate) fn value(scalar: &Scalar, row: &Row) -> Outcome {
         }
         Kind::Collate(operand) => value(operand, row),
         Kind::Quantified { call, left, array, all } => {
-            quantified(call, value(left, row)?, value(array, row)?, *all)
+            let room = Room::of_row(row);
+            quantified(call, room, value(left, row)?, value(array, row)?, *all)
         }
         Kind::Distinct { left, right, negated } => {
             let same = match (value(left, row)?, value(right, row)?) {
@@ -103,17 +106,24 @@ fn called(call: &Call, arguments: &[Scalar], row: &Row) -> Outcome {
 }
 
 fn run(call: &Call, arguments: &[Scalar], row: &Row) -> Outcome {
+    let room = Room::of_row(row);
     match arguments {
-        [only] => call.run(&[value(only, row)?]),
-        [left, right] => call.run(&[value(left, row)?, value(right, row)?]),
-        _ => {
-            let mut values = Vec::with_capacity(arguments.len());
-            for argument in arguments {
-                values.push(value(argument, row)?);
-            }
-            call.run(&values)
-        }
+        [only] => call.run_within(room, &[value(only, row)?]),
+        [left, right] => call.run_within(room, &[value(left, row)?, value(right, row)?]),
+        _ => call.run_within(room, &values(arguments, row)?),
     }
+}
+
+/// Values that are there together: all of them have the room of one.
+fn values(list: &[Scalar], row: &Row) -> Result<Vec<Option<Datum>>, EvaluationError> {
+    let mut room = Room::of_row(row);
+    let mut values = Vec::with_capacity(list.len());
+    for item in list {
+        let found = value(item, row)?;
+        room.take(&found)?;
+        values.push(found);
+    }
+    Ok(values)
 }
 
 /// A predicate's truth, with its error as one.
@@ -133,13 +143,19 @@ fn truth_value(expr: &Expr, row: &Row) -> Outcome {
 }
 
 /// Kleene's OR (ANY) or AND (ALL) over the elements; no elements decide before NULL does.
-fn quantified(call: &Call, left: Option<Datum>, array: Option<Datum>, all: bool) -> Outcome {
+fn quantified(
+    call: &Call,
+    room: Room,
+    left: Option<Datum>,
+    array: Option<Datum>,
+    all: bool,
+) -> Outcome {
     let Some(Datum::Array(array)) = array else { return Ok(None) };
     let mut null = false;
     let mut arguments = [left, None];
     for element in &array.elements {
         arguments[1] = element.clone();
-        match call.run(&arguments)? {
+        match call.run_within(room, &arguments)? {
             Some(Datum::Bool(found)) if found != all => return Ok(Some(Datum::Bool(found))),
             Some(_) => {}
             None => null = true,
@@ -169,10 +185,7 @@ fn array(scalar: &Scalar, list: &[Scalar], row: &Row) -> Outcome {
         "multidimensional arrays must have array expressions with matching dimensions",
     );
     let nested = list.first().is_some_and(|item| item.data_type == scalar.data_type);
-    let mut values = Vec::with_capacity(list.len());
-    for item in list {
-        values.push(value(item, row)?);
-    }
+    let values = values(list, row)?;
     if !nested {
         return Ok(Some(Datum::Array(Arc::new(Array::flat(values)))));
     }

@@ -36,6 +36,20 @@ impl Json {
         reader::read(text, NESTING_MAX)
     }
 
+    /// An object in normal form: the last of equal keys wins.
+    pub(crate) fn object(mut members: Vec<(String, Json)>) -> Json {
+        // Stable.
+        members.sort_by(|(left, _), (right, _)| key_order(left, right));
+        let mut unique: Vec<(String, Json)> = Vec::with_capacity(members.len());
+        for member in members {
+            match unique.last_mut() {
+                Some(last) if last.0 == member.0 => *last = member,
+                _ => unique.push(member),
+            }
+        }
+        Json::Object(unique)
+    }
+
     /// Only for equality: the order of text is that of the database's collation.
     pub(crate) fn compare(&self, other: &Json) -> Ordering {
         let rank = |json: &Json| match json {
@@ -79,7 +93,8 @@ impl Json {
     pub(crate) fn member(&self, key: &str) -> Option<&Json> {
         match self {
             Json::Object(members) => {
-                members.iter().find(|(name, _)| name == key).map(|(_, value)| value)
+                let found = members.binary_search_by(|(name, _)| key_order(name, key));
+                found.ok().and_then(|at| members.get(at)).map(|(_, value)| value)
             }
             _ => None,
         }
@@ -199,6 +214,11 @@ impl std::fmt::Display for Json {
         self.write(&mut text);
         f.write_str(&text)
     }
+}
+
+/// Shorter keys come first.
+fn key_order(left: &str, right: &str) -> Ordering {
+    left.len().cmp(&right.len()).then_with(|| left.cmp(right))
 }
 
 /// A step of a path as the number of an element, as C's `strtol` reads it.

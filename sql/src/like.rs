@@ -1,36 +1,56 @@
 //! LIKE patterns.
 //!
 //! *Enters*: text and a pattern as UTF-8 bytes. *Leaves*: whether they match, or that the pattern
-//! ends in an escape character where Postgres would look at it.
+//! ends in an escape character where Postgres would look at it, or that both are so alike and so long that
+//! it takes too long to say.
 //! *Invariant*: never recurses, never allocates; `_` is one character, every byte counts
 //! including line ends, and a pattern's error is seen exactly when Postgres sees it.
 
 pub(crate) mod parts;
 
-/// A pattern whose last character escapes nothing.
+use crate::evaluation_error::EvaluationError;
+use crate::limits::{LIKE_STEPS_FOR_BYTE_MAX, LIKE_STEPS_MAX};
+
+/// Why it is not said whether text matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LoneEscape;
+pub(crate) enum Unmatched {
+    /// The last character of the pattern escapes nothing.
+    LoneEscape,
+    /// See [`LIKE_STEPS_MAX`].
+    TooManySteps,
+}
+
+impl From<Unmatched> for EvaluationError {
+    fn from(unmatched: Unmatched) -> EvaluationError {
+        EvaluationError::Other(match unmatched {
+            Unmatched::LoneEscape => "LIKE pattern must not end with escape character",
+            Unmatched::TooManySteps => "this LIKE takes too long here",
+        })
+    }
+}
 
 /// Whether text matches a pattern with backslash as its escape character.
-pub(crate) fn matches(text: &[u8], pattern: &[u8]) -> Result<bool, LoneEscape> {
+pub(crate) fn matches(text: &[u8], pattern: &[u8]) -> Result<bool, Unmatched> {
     found(text, pattern, next_character)
 }
 
 /// The same where `_` is one byte.
-pub(crate) fn matches_bytes(text: &[u8], pattern: &[u8]) -> Result<bool, LoneEscape> {
+pub(crate) fn matches_bytes(text: &[u8], pattern: &[u8]) -> Result<bool, Unmatched> {
     found(text, pattern, |_, at| at + 1)
 }
 
 /// Where the next character is, from one on.
 type Next = fn(&[u8], usize) -> usize;
 
-fn found(text: &[u8], pattern: &[u8], next: Next) -> Result<bool, LoneEscape> {
+fn found(text: &[u8], pattern: &[u8], next: Next) -> Result<bool, Unmatched> {
     let (mut t, mut p) = (0, 0);
+    let mut steps = LIKE_STEPS_MAX.max(text.len().saturating_mul(LIKE_STEPS_FOR_BYTE_MAX));
     // Where to try again: the pattern after the last `%` and the text it was tried at. An earlier
     // `%` never needs another try, since the later one can reach every place it could.
     let mut retry: Option<(usize, usize)> = None;
     loop {
         while t < text.len() && p < pattern.len() {
+            steps = steps.checked_sub(1).ok_or(Unmatched::TooManySteps)?;
             match pattern[p] {
                 b'%' => {
                     let Some((after, from)) = wildcards(text, pattern, (t, p), next) else {
@@ -89,9 +109,9 @@ fn wildcards(
 }
 
 /// The byte a pattern element stands for.
-fn literal(pattern: &[u8], p: usize) -> Result<u8, LoneEscape> {
+fn literal(pattern: &[u8], p: usize) -> Result<u8, Unmatched> {
     match pattern[p] {
-        b'\\' => pattern.get(p + 1).copied().ok_or(LoneEscape),
+        b'\\' => pattern.get(p + 1).copied().ok_or(Unmatched::LoneEscape),
         byte => Ok(byte),
     }
 }
@@ -187,9 +207,20 @@ mod tests {
             );
         }
         assert_eq!(matches(b"a", br"a\"), Ok(false));
-        assert_eq!(matches(b"ab", br"a\"), Err(LoneEscape));
+        assert_eq!(matches(b"ab", br"a\"), Err(Unmatched::LoneEscape));
         assert_eq!(matches(b"b", br"a\"), Ok(false));
-        assert_eq!(matches(b"b", br"%\"), Err(LoneEscape));
+        assert_eq!(matches(b"b", br"%\"), Err(Unmatched::LoneEscape));
+    }
+
+    #[test]
+    fn what_is_found_again_and_again_ends() {
+        let text = "a".repeat(100_000);
+        let pattern = |last: &str| format!("%{}_{last}", "a".repeat(20_000));
+        assert_eq!(matches(text.as_bytes(), pattern("b").as_bytes()), Err(Unmatched::TooManySteps));
+        assert_eq!(matches(text.as_bytes(), pattern("a%").as_bytes()), Ok(true));
+        // A longer text of words takes as many steps as it has letters.
+        let words = "the quick brown fox ".repeat(100_000);
+        assert_eq!(matches(words.as_bytes(), b"%f_x jumps%"), Ok(false));
     }
 
     #[test]

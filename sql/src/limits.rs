@@ -48,3 +48,31 @@ pub const POWER_DIGITS_MAX: usize = 4_000;
 /// Different subqueries that one clause tests, a clause inside a subquery by itself: each is a set for each row
 /// that is tested, and one more thing that every other one is compared with.
 pub const SUBQUERIES_MAX: usize = 64;
+
+/// Bytes of a value that is computed for a row, where the row itself has fewer: what `repeat`, `lpad`, `replace` and
+/// nested calls make, on the thread that all rows go through. Postgres' bound is a gigabyte.
+pub const MADE_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// How many times the bytes of its row such a value may have, if that is more: what a row holds may be escaped or
+/// encoded, whatever its size.
+pub const GROWTH_MAX: usize = 8;
+
+/// Bytes by which a constant may be larger than those it is made of, and the width to which one is filled up: it is kept
+/// as long as its shape, and thousands fit into a clause.
+pub const MADE_CONSTANT_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of the parameters of a clause, each as often as it is named, and of what a clause becomes once all that is
+/// constant has been computed: it is kept several times over as long as its shape.
+pub const CLAUSE_CONSTANTS_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Steps of a LIKE whose pattern has `_`, each a character of the pattern against one of the text: a text of a megabyte
+/// and a pattern of a few kilobytes that are the same letter over and over would take billions. A row for which it
+/// takes more is an error here.
+pub const LIKE_STEPS_MAX: usize = 1 << 26;
+
+/// The same for a byte of a text that is so long that this is more: texts of words take about one.
+pub const LIKE_STEPS_FOR_BYTE_MAX: usize = 16;
+
+/// Pairs that conjunctions of one predicate make of the values of several columns, all together: each is a map. A
+/// conjunction that would need more is looked for by fewer columns.
+pub const PAIRS_MAX: usize = 16 * PROBES_MAX;

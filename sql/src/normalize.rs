@@ -7,8 +7,9 @@
 
 use std::cmp::Ordering;
 
+use crate::evaluation_error::EvaluationError;
 use crate::expr::{Comparison, Expr, Like, Operand};
-use crate::like::{self, LoneEscape};
+use crate::like;
 use crate::literal;
 use crate::print;
 use crate::sql_type::SqlType;
@@ -121,7 +122,7 @@ pub(crate) fn like(like: Like) -> Result<Expr, String> {
     }
     if let (Operand::Constant(text), None) = (&like.operand, &like.fold) {
         let outcome = like::matches(text.text().as_bytes(), pattern.as_bytes());
-        let matched = outcome.map_err(|LoneEscape| "LIKE pattern ends in an escape".to_owned())?;
+        let matched = outcome.map_err(|why| EvaluationError::from(why).to_string())?;
         return Ok(Expr::Constant(Some(matched != like.negated)));
     }
     let fold = |map: &std::sync::Arc<crate::CaseMap>| {

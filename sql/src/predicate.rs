@@ -13,9 +13,10 @@ use crate::Tables;
 use crate::access::MemberWay;
 use crate::expr::{Comparison, Expr};
 use crate::form::Form;
-use crate::limits::{WHERE_BYTES_MAX, WHERE_NESTING_MAX};
+use crate::limits::{CLAUSE_CONSTANTS_BYTES_MAX, WHERE_BYTES_MAX, WHERE_NESTING_MAX};
 use crate::subquery::Membership;
 use crate::syntax::Node;
+use crate::token::{Lexeme, Token};
 use crate::value::Stored;
 use crate::{Access, EvaluationError, Row, TableSchema, Truth, WhereError};
 use crate::{access, evaluate, form, parse, resolve, token};
@@ -46,6 +47,15 @@ impl Constants {
                 Constants::Some(constants.into())
             }
         }
+    }
+
+    /// Bytes of those that may be long.
+    fn bytes(&self) -> usize {
+        let texts = self.as_slice().iter().map(|one| match one {
+            Stored::Text(text) | Stored::Numeric(text) => text.len(),
+            _ => 0,
+        });
+        texts.sum()
     }
 
     fn as_slice(&self) -> &[Stored] {
@@ -83,13 +93,35 @@ pub fn compile_with(
         let reason = format!("WHERE clause is bigger than the maximum of {WHERE_BYTES_MAX} bytes");
         return Err(WhereError::whole(reason));
     }
-    let node = parsed(text)?;
+    let lexemes = token::tokenize(text)?;
+    hold_parameters(&lexemes, params)?;
+    let node = parse::parse(&lexemes, text.chars().count(), true)?;
     let predicate = resolved(&node, params, table, tables)?;
+    hold_constants(predicate.form.text().len() + predicate.constants.bytes())?;
     // What it has become is nested deeper (a cast of text by three levels for one), and a restart reads that.
     if !predicate.memberships().is_empty() || node.height > WHERE_NESTING_MAX / 4 {
         parsed(&predicate.sql()).map_err(|error| WhereError::whole(error.reason))?;
     }
     Ok(predicate)
+}
+
+/// Refuses parameters that are too many bytes, each as often as it is named: they become constants there.
+pub(crate) fn hold_parameters(lexemes: &[Lexeme], params: &[String]) -> Result<(), WhereError> {
+    let named = lexemes.iter().filter_map(|lexeme| match &lexeme.token {
+        Token::Parameter(number) => params.get(number.checked_sub(1)?),
+        _ => None,
+    });
+    hold_constants(named.map(String::len).sum())
+}
+
+fn hold_constants(bytes: usize) -> Result<(), WhereError> {
+    if bytes <= CLAUSE_CONSTANTS_BYTES_MAX {
+        return Ok(());
+    }
+    let reason = format!(
+        "a clause with more than {CLAUSE_CONSTANTS_BYTES_MAX} bytes of constants and parameters is not supported"
+    );
+    Err(WhereError::whole(reason))
 }
 
 fn parsed(text: &str) -> Result<Node, WhereError> {

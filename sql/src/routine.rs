@@ -32,6 +32,7 @@ mod pattern;
 mod plain_json;
 mod quoted;
 mod range;
+mod room;
 mod text;
 
 pub(crate) use bytes::check_encoding;
@@ -40,6 +41,7 @@ pub(crate) use conversion::{Conversion, Forms, Modifier, conversion, modifier, r
 pub(crate) use number::{Code, by_code};
 pub(crate) use pattern::{Classes, Pattern, check_options, options_argument, wants_expression};
 pub(crate) use quoted::check_format;
+pub(crate) use room::Room;
 
 /// A call of an operator or a function.
 #[derive(Debug, Clone)]
@@ -188,12 +190,17 @@ fn compare(call: &Call, arguments: &[Option<Datum>]) -> Outcome {
 }
 
 impl Call {
-    /// Runs the code.
+    /// Runs the code on constants.
     pub(crate) fn run(&self, arguments: &[Option<Datum>]) -> Outcome {
+        self.run_within(Room::of_constants(arguments), arguments)
+    }
+
+    /// Runs the code, whose result must have room.
+    pub(crate) fn run_within(&self, room: Room, arguments: &[Option<Datum>]) -> Outcome {
         if self.strict && arguments.iter().any(Option::is_none) {
             return Ok(None);
         }
-        (self.function)(self, arguments)
+        room.hold((self.function)(self, arguments)?)
     }
 
     /// What the code asks of its text's collation.

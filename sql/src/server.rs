@@ -9,7 +9,7 @@
 use crate::limits::WHERE_BYTES_MAX;
 use crate::name::quote;
 use crate::syntax::Syntax;
-use crate::{TableSchema, WhereError, parse, token};
+use crate::{TableSchema, WhereError, parse, predicate, token};
 
 mod printer;
 
@@ -73,6 +73,7 @@ pub fn compile_for_server(
 ) -> Result<ServerFilter, WhereError> {
     check_size(text, "WHERE clause")?;
     let lexemes = token::tokenize(text)?;
+    predicate::hold_parameters(&lexemes, params)?;
     let node = parse::parse(&lexemes, text.chars().count(), false).map_err(|error| {
         if error.reason == parse::SUBQUERY {
             return WhereError { reason: "Subqueries are not allowed in subsets".into(), ..error };

@@ -12,6 +12,7 @@ use super::buckets::Buckets;
 use super::exceptions::Exceptions;
 use super::held::Roll;
 use super::intervals::{Edge, Intervals, Wide, narrow};
+use super::taken::Taken;
 use super::texts::{Fragments, Prefixes};
 use crate::plan::{ShapeId, ShapePlan};
 use crate::verdict::note_error;
@@ -202,18 +203,19 @@ impl Shelf {
             Found::Keys => {}
         }
         found.extend(self.not_null.values().cloned());
+        let mut taken = Taken::new();
         for key in reading.keys() {
-            found.extend_from_slice(self.equal.get(key));
+            taken.take(self.equal.get(key), found);
             let mut visit = |plans: &[Arc<ShapePlan>]| {
-                found.extend_from_slice(plans);
+                taken.take(plans, found);
                 true
             };
             match &self.ranges {
                 Ranges::Narrow(ranges) => ranges.find(&narrow(key), steps, &mut visit),
                 Ranges::Wide(ranges) => ranges.find(key, steps, &mut visit),
             }
-            self.prefixes.find(key).for_each(|plans| found.extend_from_slice(plans));
-            self.fragments.find(key).for_each(|plans| found.extend_from_slice(plans));
+            self.prefixes.find(key).for_each(|plans| taken.take(plans, found));
+            self.fragments.find(key).for_each(|plans| taken.take(plans, found));
         }
         let first = reading.keys().next();
         if !self.exceptions.is_empty() {

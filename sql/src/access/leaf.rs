@@ -18,7 +18,8 @@ use super::pattern::{self, Required};
 use super::source::{Fold, Source};
 use super::{Probe, Says, Values, Want};
 
-pub(super) fn find(expr: &Expr) -> Says {
+/// `pairs` as in [`super::find`].
+pub(super) fn find(expr: &Expr, pairs: &mut usize) -> Says {
     match expr {
         Expr::Constant(Some(true)) => Says::default(),
         Expr::Constant(_) => Says::nothing_matches(),
@@ -55,9 +56,9 @@ pub(super) fn find(expr: &Expr) -> Says {
         Expr::Like(like) if !like.negated => liked(like),
         Expr::IsNull { column, negated } => presence(Source::presence(*column), *negated),
         Expr::Null { scalar, negated } => presence(Source::scalar(scalar), *negated),
-        Expr::Test { operand, expected: Some(true), negated: false } => super::find(operand),
+        Expr::Test { operand, expected: Some(true), negated: false } => super::find(operand, pairs),
         Expr::Test { operand, expected: Some(false), negated: false } => {
-            super::find(&normalize::not((**operand).clone()))
+            super::find(&normalize::not((**operand).clone()), pairs)
         }
         Expr::Computed { scalar, negated } => computed(scalar, *negated),
         _ => Says::default(),
@@ -354,7 +355,8 @@ fn found_by_code(call: &Call, left: &Scalar, right: &Scalar) -> Says {
             }
             let each = part.elements.iter().flatten();
             let each = each.map(|element| has_one_of(array, std::iter::once(element)));
-            let says = super::both(each.collect());
+            // No column is said to be equal to anything.
+            let says = super::both(each.collect(), &mut 0);
             if part.elements.is_empty() { presence(Source::elements(array), true) } else { says }
         }
         ("arraycontains", Some(Datum::Array(whole)), None)

@@ -2,8 +2,13 @@
 //!
 //! *Invariant*: what is made is in Postgres' normal form, as everything that is read.
 
+use std::collections::HashSet;
+
 use super::{Json, step};
 use crate::evaluation_error::EvaluationError;
+
+/// So many keys are looked for one by one.
+const KEYS_FEW: usize = 16;
 
 const NO_SCALAR: EvaluationError = EvaluationError::Other("cannot delete from scalar");
 
@@ -29,13 +34,18 @@ impl Json {
 
     /// `-` with keys: members of these names, elements that are these strings.
     pub(crate) fn without(&self, keys: &[&str]) -> Result<Json, EvaluationError> {
+        let many: Option<HashSet<&str>> =
+            (keys.len() > KEYS_FEW).then(|| keys.iter().copied().collect());
+        let goes = |key: &str| {
+            many.as_ref().map_or_else(|| keys.contains(&key), |many| many.contains(key))
+        };
         match self {
-            Json::Object(members) => Ok(Json::Object(
-                members.iter().filter(|(key, _)| !keys.contains(&key.as_str())).cloned().collect(),
-            )),
+            Json::Object(members) => {
+                Ok(Json::Object(members.iter().filter(|(key, _)| !goes(key)).cloned().collect()))
+            }
             Json::Array(elements) => {
                 let stays = |one: &&Json| match one {
-                    Json::Text(text) => !keys.contains(&text.as_str()),
+                    Json::Text(text) => !goes(text),
                     _ => true,
                 };
                 Ok(Json::Array(elements.iter().filter(stays).cloned().collect()))

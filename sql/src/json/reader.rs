@@ -98,18 +98,7 @@ impl Reader<'_> {
                 return None;
             }
         }
-        // The last of equal keys wins; sorting is stable.
-        members.sort_by(|(left, _), (right, _)| {
-            left.len().cmp(&right.len()).then_with(|| left.cmp(right))
-        });
-        let mut unique: Vec<(String, Json)> = Vec::with_capacity(members.len());
-        for member in members {
-            match unique.last_mut() {
-                Some(last) if last.0 == member.0 => *last = member,
-                _ => unique.push(member),
-            }
-        }
-        Some(Json::Object(unique))
+        Some(Json::object(members))
     }
 
     fn number(&mut self) -> Option<Json> {

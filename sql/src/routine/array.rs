@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::text::{MADE_CHARACTERS_MAX, TOO_LONG};
+use super::room;
+use super::text::FEW;
 use super::{Arguments, Call, Function, Outcome, some};
 use crate::data_type::DataType;
 use crate::datum::{Array, Datum, Dimension};
@@ -23,7 +24,8 @@ pub(super) fn function(code: &str) -> Option<Function> {
         "arrayoverlap" => |_, list| {
             let arguments = Arguments(list);
             let (left, right) = (arguments.array(0)?, arguments.array(1)?);
-            some(Datum::Bool(right.elements.iter().flatten().any(|element| has(left, element))))
+            let among = Among::new(left, right.elements.len());
+            some(Datum::Bool(right.elements.iter().flatten().any(|element| among.has(element))))
         },
         "array_append" | "array_prepend" => push,
         "array_cat" => concatenate,
@@ -62,13 +64,38 @@ fn array(array: Array) -> Outcome {
     some(Datum::Array(Arc::new(array)))
 }
 
-fn has(array: &Array, element: &Datum) -> bool {
-    array.elements.iter().flatten().any(|found| found.compare(element).is_eq())
+/// Elements that others are looked for among: in order, where both are many.
+enum Among<'a> {
+    Any(&'a Array),
+    Sorted(Vec<&'a Datum>),
+}
+
+impl<'a> Among<'a> {
+    fn new(array: &'a Array, looked_for: usize) -> Among<'a> {
+        if array.elements.len().min(looked_for) <= FEW {
+            return Among::Any(array);
+        }
+        let mut sorted: Vec<&Datum> = array.elements.iter().flatten().collect();
+        sorted.sort_unstable_by(|one, other| one.compare(other));
+        Among::Sorted(sorted)
+    }
+
+    fn has(&self, element: &Datum) -> bool {
+        match self {
+            Among::Any(array) => {
+                array.elements.iter().flatten().any(|found| found.compare(element).is_eq())
+            }
+            Among::Sorted(sorted) => {
+                sorted.binary_search_by(|found| found.compare(element)).is_ok()
+            }
+        }
+    }
 }
 
 /// Every element is there; NULL never is.
 fn contains(whole: &Array, part: &Array) -> bool {
-    part.elements.iter().all(|element| element.as_ref().is_some_and(|element| has(whole, element)))
+    let among = Among::new(whole, part.elements.len());
+    part.elements.iter().all(|element| element.as_ref().is_some_and(|element| among.has(element)))
 }
 
 fn dimension(list: &[Option<Datum>], value: fn(&Dimension) -> i64) -> Outcome {
@@ -226,9 +253,7 @@ fn join(call: &Call, list: &[Option<Datum>]) -> Outcome {
     let nulls = array.elements.iter().filter(|element| element.is_none()).count();
     let made = nulls.saturating_mul(null.map_or(0, |null| null.len()))
         + array.elements.len().saturating_mul(separator.len());
-    if made > MADE_CHARACTERS_MAX {
-        return Err(TOO_LONG);
-    }
+    room::check(made, room::of_array(array))?;
     let parts: Vec<String> = (array.elements.iter())
         .filter_map(|element| match element {
             Some(datum) => Some(text_form::output(&element_type, datum)),

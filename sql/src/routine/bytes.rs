@@ -5,7 +5,7 @@ use sha2::Digest;
 use super::{Arguments, Call, Function, Outcome, some};
 use crate::datum::Datum;
 use crate::evaluation_error::EvaluationError;
-use crate::like::{self, LoneEscape};
+use crate::like;
 use crate::text_form::read_bytes;
 
 /// The code by Postgres' name.
@@ -74,10 +74,8 @@ fn of_text(code: &str) -> Option<Function> {
     Some(match code {
         "bytealike" | "byteanlike" => |call, list| {
             let arguments = Arguments(list);
-            match like::matches_bytes(arguments.bytes(0)?, arguments.bytes(1)?) {
-                Ok(matched) => some(Datum::Bool(matched == (call.code == "bytealike"))),
-                Err(LoneEscape) => Err(LONE_ESCAPE),
-            }
+            let matched = like::matches_bytes(arguments.bytes(0)?, arguments.bytes(1)?)?;
+            some(Datum::Bool(matched == (call.code == "bytealike")))
         },
         "like_escape_bytea" => |_, list| {
             let arguments = Arguments(list);
@@ -127,8 +125,6 @@ fn is_utf8(name: &str) -> Result<(), EvaluationError> {
     }
 }
 
-const LONE_ESCAPE: EvaluationError =
-    EvaluationError::Other("LIKE pattern must not end with escape character");
 const OUTSIDE: EvaluationError = EvaluationError::Other("index out of valid range");
 const NOT_HEXADECIMAL: EvaluationError = EvaluationError::Other("invalid hexadecimal data");
 const NOT_BASE64: EvaluationError = EvaluationError::Other("invalid base64 sequence");
@@ -169,16 +165,17 @@ fn overlay(_: &Call, list: &[Option<Datum>]) -> Outcome {
 
 fn trim(call: &Call, list: &[Option<Datum>]) -> Outcome {
     let arguments = Arguments(list);
-    let (mut rest, set) = (&arguments.bytes(0)?[..], arguments.bytes(1)?);
+    let (mut rest, mut set) = (&arguments.bytes(0)?[..], [false; 256]);
+    arguments.bytes(1)?.iter().for_each(|byte| set[usize::from(*byte)] = true);
     while call.code != "byteartrim"
         && let [first, tail @ ..] = rest
-        && set.contains(first)
+        && set[usize::from(*first)]
     {
         rest = tail;
     }
     while call.code != "bytealtrim"
         && let [head @ .., last] = rest
-        && set.contains(last)
+        && set[usize::from(*last)]
     {
         rest = head;
     }
@@ -204,7 +201,8 @@ impl Format {
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |four: u8| char::from(b"0123456789abcdef"[usize::from(four & 15)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
 }
 
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::room::Room;
 use super::{Outcome, UNEXPECTED, some};
 use crate::calendar;
 use crate::catalog::{CastContext, catalog};
@@ -197,8 +198,20 @@ fn network_text(datum: &Datum) -> Result<Datum, EvaluationError> {
 }
 
 impl Conversion {
-    /// Casts a value; `None` is NULL.
+    /// Casts a constant; `None` is NULL.
     pub(crate) fn run(&self, datum: &Datum) -> Outcome {
+        self.run_within(Room::of_constant(datum), datum)
+    }
+
+    /// Casts a value; the result must have room.
+    pub(crate) fn run_within(&self, room: Room, datum: &Datum) -> Outcome {
+        match self {
+            Conversion::Relabel => some(datum.clone()),
+            _ => room.hold(self.cast(datum)?),
+        }
+    }
+
+    fn cast(&self, datum: &Datum) -> Outcome {
         some(match self {
             Conversion::Relabel => datum.clone(),
             Conversion::Code(code) => code(datum)?,
@@ -210,7 +223,7 @@ impl Conversion {
             Conversion::Elements(inner) => {
                 let Datum::Array(array) = datum else { return Err(UNEXPECTED) };
                 let elements = (array.elements.iter())
-                    .map(|element| element.as_ref().map_or(Ok(None), |datum| inner.run(datum)))
+                    .map(|element| element.as_ref().map_or(Ok(None), |datum| inner.cast(datum)))
                     .collect::<Result<_, _>>()?;
                 let dimensions = array.dimensions.clone();
                 Datum::Array(Arc::new(Array { dimensions, elements }))

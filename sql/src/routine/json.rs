@@ -1,7 +1,9 @@
 //! Operators and functions on `jsonb`.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::text::FEW;
 use super::{Arguments, Call, Function, Outcome, UNEXPECTED, some};
 use crate::datum::{Array, Datum};
 use crate::evaluation_error::EvaluationError;
@@ -31,14 +33,7 @@ pub(super) fn function(code: &str) -> Option<Function> {
             let arguments = Arguments(list);
             some(Datum::Bool(arguments.json(0)?.has(arguments.text(1)?)))
         },
-        "jsonb_exists_any" => |_, list| {
-            let json = Arguments(list).json(0)?;
-            some(Datum::Bool(keys(list)?.iter().any(|key| json.has(key))))
-        },
-        "jsonb_exists_all" => |_, list| {
-            let json = Arguments(list).json(0)?;
-            some(Datum::Bool(keys(list)?.iter().all(|key| json.has(key))))
-        },
+        "jsonb_exists_any" | "jsonb_exists_all" => has_keys,
         "jsonb_concat" => |_, list| {
             let arguments = Arguments(list);
             made(arguments.json(0)?.joined(arguments.json(1)?))
@@ -99,6 +94,27 @@ fn flat(list: &[Option<Datum>]) -> Result<&Array, EvaluationError> {
         0 | 1 => Ok(array),
         _ => Err(EvaluationError::Other("wrong number of array subscripts")),
     }
+}
+
+/// `?|`, `?&`: elements are gone through once, where the keys are many.
+fn has_keys(call: &Call, list: &[Option<Datum>]) -> Outcome {
+    let (json, keys) = (Arguments(list).json(0)?, keys(list)?);
+    let texts: Option<HashSet<&str>> = match &**json {
+        Json::Array(elements) if keys.len() > FEW => {
+            let texts = elements.iter().filter_map(|element| match element {
+                Json::Text(text) => Some(text.as_str()),
+                _ => None,
+            });
+            Some(texts.collect())
+        }
+        _ => None,
+    };
+    let has =
+        |key: &&str| texts.as_ref().map_or_else(|| json.has(key), |found| found.contains(key));
+    some(Datum::Bool(match call.code {
+        "jsonb_exists_any" => keys.iter().any(has),
+        _ => keys.iter().all(has),
+    }))
 }
 
 /// The elements of a text array that are not NULL.

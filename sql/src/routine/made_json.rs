@@ -36,15 +36,13 @@ fn object(call: &Call, list: &[Option<Datum>]) -> Outcome {
     const ODD: EvaluationError =
         EvaluationError::Other("argument list must have even number of elements");
     const NULL: EvaluationError = EvaluationError::Other("key must not be null");
-    let mut object = Json::Object(Vec::new());
+    let mut members = Vec::with_capacity(list.len() / 2);
     for (types, values) in call.arguments.chunks(2).zip(list.chunks(2)) {
         let ([key_type, value_type], [key, value]) = (types, values) else { return Err(ODD) };
         let key = name(key_type, key.as_ref().ok_or(NULL)?)?;
-        let member = Json::Object(vec![(key, of_any(value_type, value.as_ref())?)]);
-        // The last of equal keys stays.
-        object = object.joined(&member);
+        members.push((key, of_any(value_type, value.as_ref())?));
     }
-    made(object)
+    made(Json::object(members))
 }
 
 /// A key.

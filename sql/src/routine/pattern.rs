@@ -4,7 +4,7 @@ use super::{Arguments, Call, Function, Outcome, some};
 use crate::CaseMap;
 use crate::datum::Datum;
 use crate::evaluation_error::EvaluationError;
-use crate::like::{self, LoneEscape};
+use crate::like;
 
 mod expression;
 mod similar;
@@ -94,16 +94,11 @@ fn is_like(call: &Call, list: &[Option<Datum>]) -> Outcome {
     let matched = if call.code.contains("ic") {
         let map = call.fold.as_ref().ok_or(super::UNEXPECTED)?;
         let fold = |text: &str| text.chars().map(|c| map.lower(c)).collect::<String>();
-        like::matches(fold(text).as_bytes(), fold(pattern).as_bytes())
+        like::matches(fold(text).as_bytes(), fold(pattern).as_bytes())?
     } else {
-        like::matches(text.as_bytes(), pattern.as_bytes())
+        like::matches(text.as_bytes(), pattern.as_bytes())?
     };
-    match matched {
-        Ok(matched) => some(Datum::Bool(matched != call.code.contains("nlike"))),
-        Err(LoneEscape) => {
-            Err(EvaluationError::Other("LIKE pattern must not end with escape character"))
-        }
-    }
+    some(Datum::Bool(matched != call.code.contains("nlike")))
 }
 
 fn matches_expression(call: &Call, list: &[Option<Datum>]) -> Result<bool, EvaluationError> {

@@ -1,7 +1,8 @@
 //! `format` and strings in quotes.
 
 use super::conversion::as_text;
-use super::text::{MADE_CHARACTERS_MAX, TOO_LONG};
+use super::room::{TOO_LONG, check, size};
+use super::text::MADE_CHARACTERS_MAX;
 use super::{Arguments, Call, Function, Outcome, some};
 use crate::datum::Datum;
 use crate::evaluation_error::EvaluationError;
@@ -115,6 +116,7 @@ fn format(call: &Call, list: &[Option<Datum>]) -> Outcome {
     let Some(Some(Datum::Text(format))) = list.first() else { return Ok(None) };
     let unknown = EvaluationError::Other("unrecognized format() type specifier");
     let few = EvaluationError::Other("too few arguments for format()");
+    let given: usize = list.iter().flatten().map(size).sum();
     let mut text = String::new();
     let mut last = 0;
     for part in parts(format).ok_or(unknown)? {
@@ -134,13 +136,10 @@ fn format(call: &Call, list: &[Option<Datum>]) -> Outcome {
                     return Err(TOO_LONG);
                 }
                 let blanks = " ".repeat(width.saturating_sub(shown.chars().count()));
+                check(text.len() + shown.len() + blanks.len(), given)?;
                 text += &if left { shown + &blanks } else { blanks + &shown };
             }
         }
     }
-    if text.len() > MADE_CHARACTERS_MAX * 4 {
-        Err(TOO_LONG)
-    } else {
-        some(Datum::Text(text.into()))
-    }
+    some(Datum::Text(text.into()))
 }

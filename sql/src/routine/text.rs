@@ -1,6 +1,9 @@
 //! Functions on text: characters count, not bytes.
 
+use std::collections::{HashMap, HashSet};
+
 use super::conversion::as_text;
+use super::room::{TOO_LONG, check};
 use super::{Arguments, Call, Function, Outcome, some};
 use crate::datum::Datum;
 use crate::evaluation_error::EvaluationError;
@@ -9,11 +12,8 @@ use crate::text_form;
 /// Characters that `repeat`, `lpad` and the like may make; Postgres' bound is a gigabyte.
 pub(super) const MADE_CHARACTERS_MAX: usize = 1 << 20;
 
-/// Bytes that `||` and `concat` may make.
-const JOINED_BYTES_MAX: usize = 1 << 26;
-
-pub(super) const TOO_LONG: EvaluationError =
-    EvaluationError::Other("text of more than a million characters is not made here");
+/// What is looked for among more than these is not looked for one by one.
+pub(super) const FEW: usize = 16;
 
 /// The code by Postgres' name.
 pub(super) fn function(code: &str) -> Option<Function> {
@@ -122,13 +122,12 @@ fn md5(bytes: &[u8]) -> Outcome {
     text(digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Texts one after the other; in one clause they may be very many.
+/// Texts one after the other; in one clause they may be very many, with a long separator.
 fn joined<'t>(parts: impl IntoIterator<Item = &'t str>, separator: &str) -> Outcome {
-    let mut made = String::new();
+    let (mut made, mut given) = (String::new(), 0);
     for (at, part) in parts.into_iter().enumerate() {
-        if made.len() + separator.len() + part.len() > JOINED_BYTES_MAX {
-            return Err(TOO_LONG);
-        }
+        given += part.len();
+        check(made.len() + separator.len() + part.len(), given)?;
         made += if at > 0 { separator } else { "" };
         made += part;
     }
@@ -155,14 +154,15 @@ fn concat_ws(call: &Call, list: &[Option<Datum>]) -> Outcome {
 
 fn trim(call: &Call, list: &[Option<Datum>]) -> Outcome {
     let arguments = Arguments(list);
-    let set: Vec<char> =
-        if arguments.len() > 1 { arguments.text(1)?.chars().collect() } else { vec![' '] };
+    let set = if arguments.len() > 1 { arguments.text(1)? } else { " " };
+    let many: Option<HashSet<char>> = (set.len() > FEW).then(|| set.chars().collect());
+    let is_in = |c: char| many.as_ref().map_or_else(|| set.contains(c), |set| set.contains(&c));
     let mut rest = arguments.text(0)?;
     if !call.code.starts_with('r') {
-        rest = rest.trim_start_matches(set.as_slice());
+        rest = rest.trim_start_matches(is_in);
     }
     if !call.code.starts_with('l') {
-        rest = rest.trim_end_matches(set.as_slice());
+        rest = rest.trim_end_matches(is_in);
     }
     text(rest.to_owned())
 }
@@ -191,6 +191,9 @@ fn pad(call: &Call, list: &[Option<Datum>]) -> Outcome {
     }
     let kept: String = whole.iter().take(wanted).collect();
     let missing = if fill.is_empty() { 0 } else { wanted.saturating_sub(whole.len()) };
+    // Characters of several bytes.
+    let room = fill.iter().map(|c| c.len_utf8()).max().unwrap_or(0).saturating_mul(missing);
+    check(room, kept.len())?;
     let padding: String = fill.iter().cycle().take(missing).collect();
     text(if call.code.starts_with('l') { padding + &kept } else { kept + &padding })
 }
@@ -211,12 +214,8 @@ fn replace(_: &Call, list: &[Option<Datum>]) -> Outcome {
     if from.is_empty() {
         return text(whole.to_owned());
     }
-    // One replacement may stand in another: what they make must be bounded.
     if to.len() > from.len() {
-        let made = whole.matches(from).count().saturating_mul(to.len());
-        if made > MADE_CHARACTERS_MAX.max(whole.len()) {
-            return Err(TOO_LONG);
-        }
+        check(whole.matches(from).count().saturating_mul(to.len()), whole.len())?;
     }
     text(whole.replace(from, to))
 }
@@ -272,11 +271,16 @@ fn translate(_: &Call, list: &[Option<Datum>]) -> Outcome {
     let arguments = Arguments(list);
     let from: Vec<char> = arguments.text(1)?.chars().collect();
     let to: Vec<char> = arguments.text(2)?.chars().collect();
-    let replaced = arguments.text(0)?.chars().filter_map(|c| {
-        match from.iter().position(|found| *found == c) {
-            None => Some(c),
-            Some(at) => to.get(at).copied(),
-        }
+    // The first of equal ones counts.
+    let places = from.iter().enumerate().rev().map(|(at, c)| (*c, at));
+    let many: Option<HashMap<char, usize>> = (from.len() > FEW).then(|| places.collect());
+    let place = |c: char| match &many {
+        Some(many) => many.get(&c).copied(),
+        None => from.iter().position(|found| *found == c),
+    };
+    let replaced = arguments.text(0)?.chars().filter_map(|c| match place(c) {
+        None => Some(c),
+        Some(at) => to.get(at).copied(),
     });
     text(replaced.collect())
 }

@@ -6,6 +6,7 @@ use super::UNEXPECTED;
 use crate::datum::Datum;
 use crate::evaluation_error::EvaluationError;
 use crate::interval::Interval;
+use crate::limits::MADE_CONSTANT_BYTES_MAX;
 use crate::oid::Oid;
 
 /// What stands in parentheses after a type.
@@ -25,8 +26,16 @@ pub(crate) enum Modifier {
     Seconds(u32),
 }
 
-/// The modifier of a type; `None` where we do not apply it.
+/// The modifier that a cast gives a type; `None` where we do not apply it. A few characters of a clause could ask for
+/// any number of blanks.
 pub(crate) fn modifier(oid: Oid, list: &[i32]) -> Option<Modifier> {
+    known(oid, list).filter(|modifier| match modifier {
+        Modifier::Width(n) | Modifier::Bits(n) => *n <= MADE_CONSTANT_BYTES_MAX,
+        _ => true,
+    })
+}
+
+fn known(oid: Oid, list: &[i32]) -> Option<Modifier> {
     let length =
         |length: i32| usize::try_from(length).ok().filter(|n| (1..=10_485_760).contains(n));
     Some(match (oid, list) {
@@ -55,15 +64,15 @@ impl Modifier {
     pub(crate) fn unpacked(oid: Oid, packed: i32) -> Option<Modifier> {
         // Four is the size of what Postgres keeps in front of such values.
         match oid {
-            Oid::VARCHAR | Oid::BPCHAR => modifier(oid, &[packed.checked_sub(4)?]),
+            Oid::VARCHAR | Oid::BPCHAR => known(oid, &[packed.checked_sub(4)?]),
             Oid::NUMERIC => {
                 let packed = packed.checked_sub(4)?;
                 let scale = ((packed & 0x7FF) ^ 1024) - 1024;
-                modifier(oid, &[(packed >> 16) & 0xFFFF, scale])
+                known(oid, &[(packed >> 16) & 0xFFFF, scale])
             }
             // Its fields are in there too.
             Oid::INTERVAL => None,
-            _ => modifier(oid, &[packed]),
+            _ => known(oid, &[packed]),
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::super::text::{MADE_CHARACTERS_MAX, TOO_LONG};
+use super::super::room::check;
 use super::super::{Arguments, Call, Function, Outcome, UNEXPECTED, some};
 use super::Pattern;
 use crate::datum::{Array, Datum};
@@ -189,19 +189,21 @@ fn replace(call: &Call, list: &[Option<Datum>], from: usize, only: Option<i64>) 
         }
         let whole = found.get(0).ok_or(UNEXPECTED)?;
         made += &text[copied..whole.start()];
-        fill(by, found, &mut made);
+        fill(by, found, text.len(), &mut made)?;
         copied = whole.end();
-        if made.len() > MADE_CHARACTERS_MAX.max(text.len()) {
-            return Err(TOO_LONG);
-        }
         Ok(only.is_none())
     })?;
     made += &text[copied..];
     some(Datum::Text(made.into()))
 }
 
-/// Adds a replacement: a backslash with a digit is a group in it, one with `&` the whole.
-fn fill(by: &str, found: &regex::Captures<'_>, made: &mut String) {
+/// Adds a replacement: a backslash with a digit is a group in it, one with `&` the whole. They may be many, and long.
+fn fill(
+    by: &str,
+    found: &regex::Captures<'_>,
+    length: usize,
+    made: &mut String,
+) -> Result<(), EvaluationError> {
     let mut rest = by.chars().peekable();
     while let Some(c) = rest.next() {
         let group = match rest.peek() {
@@ -218,8 +220,11 @@ fn fill(by: &str, found: &regex::Captures<'_>, made: &mut String) {
             continue;
         };
         rest.next();
-        made.push_str(found.get(group as usize).map_or("", |group| group.as_str()));
+        let group = found.get(group as usize).map_or("", |group| group.as_str());
+        check(made.len() + group.len(), length)?;
+        made.push_str(group);
     }
+    check(made.len(), length)
 }
 
 /// The groups of the first match; without groups the whole.
@@ -235,4 +240,23 @@ fn first(call: &Call, list: &[Option<Datum>]) -> Outcome {
     let Some(found) = pattern(call)?.0.captures(Arguments(list).text(0)?) else { return Ok(None) };
     let at = usize::from(found.len() > 1);
     Ok(found.get(at).map(|found| Datum::text(found.as_str())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::MADE_BYTES_MAX;
+
+    #[test]
+    fn a_replacement_is_not_made_any_longer_than_it_may_be() {
+        let regex = regex::Regex::new("a+").unwrap();
+        let text = "a".repeat(100_000);
+        let found = regex.captures(&text).unwrap();
+        let mut made = String::new();
+        assert!(fill(&"\\&".repeat(200), &found, text.len(), &mut made).is_err());
+        assert!(made.len() <= MADE_BYTES_MAX, "{}", made.len());
+        made.clear();
+        assert!(fill("<\\&>", &found, text.len(), &mut made).is_ok());
+        assert_eq!(made.len(), text.len() + 2);
+    }
 }
