@@ -27,7 +27,8 @@ pub fn raise() -> usize {
                 }
             }
         }
-        current => current.unwrap_or(wanted),
+        Some(current) => current,
+        None => return usize::MAX,
     };
     usize::try_from(raised).unwrap_or(usize::MAX)
 }

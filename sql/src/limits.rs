@@ -45,6 +45,12 @@ pub const SUBQUERY_LEVELS_MAX: usize = 24;
 /// computes up to 131,072, for seconds; a row for which it takes more than this is an error here.
 pub const POWER_DIGITS_MAX: usize = 4_000;
 
+/// Columns behind one ORDER BY: each is looked for among all that is selected, and none has an effect.
+pub const ORDER_MAX: usize = 64;
+
+/// Tables that one clause names: the server is asked for each before the clause is looked at.
+pub const NAMED_TABLES_MAX: usize = 256;
+
 /// Different subqueries that one clause tests, a clause inside a subquery by itself: each is a set for each row
 /// that is tested, and one more thing that every other one is compared with.
 pub const SUBQUERIES_MAX: usize = 64;

@@ -84,7 +84,7 @@ struct Resolver<'a> {
     within: Option<&'a TableSchema>,
     /// What the boolean columns behind the table's own stand for, each with its text.
     memberships: Vec<(String, Membership)>,
-    /// Those of subqueries that were resolved already, by where they are in the tree.
+    /// Those of subqueries that were resolved already, by where they stand in the text, as do copies of them.
     resolved: HashMap<(usize, Use), Membership>,
     params: &'a [String],
     /// The type a parameter's first use has given it.

@@ -114,8 +114,8 @@ fn what_a_row_holds_is_never_too_large() {
 fn constants_are_not_made_large() {
     let most = limits::MADE_CONSTANT_BYTES_MAX;
     for clause in [
-        format!("t = repeat('a', {})", most + 3),
-        format!("t = lpad('', {}, 'a')", most + 10),
+        format!("t = repeat('a', {})", most + 200),
+        format!("t = lpad('', {}, 'a')", most + 200),
         format!("t = lpad('', {}, '💩')", most / 2),
         format!("t = ''::char({})", most + 1),
         format!("t = B'1'::bit({})::text", most + 1),
@@ -222,6 +222,28 @@ fn elements_are_equal_among_many_as_among_few() {
                 }
                 Err(error) => assert!(element == "jsonb", "{clause}: {error}"),
             }
+        }
+    }
+}
+
+#[test]
+fn a_list_of_constants_is_made_into_text_however_many_they_are() {
+    let list = |value: fn(usize) -> String| {
+        vec![format!("{{{}}}", (0..3_000).map(value).collect::<Vec<_>>().join(","))]
+    };
+    let uuids = list(|n| format!("00000000-0000-0000-0000-{n:012}"));
+    let numbers = list(|n| format!("{}", 1_000_000_000_000_000_000 + n));
+    let instants = list(|n| format!("2024-01-01 00:00:00.{n:06}+00"));
+    for (clause, params) in [
+        ("t = ANY($1::uuid[]::text[])", &uuids),
+        ("t = ANY($1::int8[]::text[])", &numbers),
+        ("t = ANY($1::numeric[]::text[])", &numbers),
+        ("t <> to_jsonb($1::numeric[])::text", &numbers),
+        ("t <> to_jsonb($1::uuid[])::text", &uuids),
+        ("t <> $1::timestamptz[]::text", &instants),
+    ] {
+        if let Err(error) = compile(clause, params, &table()) {
+            panic!("{clause}: {error}");
         }
     }
 }

@@ -35,11 +35,11 @@ pub async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), CreateErr
     for table in &tables {
         memberships.insert(table.oid, shop.publication.prepare(table).await?);
     }
-    // First: what the stream brings from then on is held.
-    let leave = shop.database.snapshot_turn().await;
     let (after, missing) = collect(shop, shape, &needs).await?;
     let streamed = shop.recent.up_to(after);
-    let snapshot = Snapshot::of_all(&shop.database, leave, &tables).await?;
+    // Not before: that place may have to wait for a restore, which needs a turn itself.
+    let turn = shop.database.snapshot_turn().await;
+    let snapshot = Snapshot::of_all(&shop.database, turn, &tables).await?;
     let rows = load::rows(&snapshot, &missing, shop.members.bytes_max).await?;
     // The locks are still held: what the catalogue says now is true of what was read.
     load::check(shop, shape, &memberships).await?;

@@ -57,7 +57,7 @@ impl DatabaseError {
 }
 
 /// Without these the system sends what nobody acknowledges for a quarter of an hour before it gives up: so long would a
-/// statement wait for a host that vanished, and with it shapes that are being made. What the URL says wins.
+/// statement wait for a host that vanished, and with it shapes that are being made. What the URL says of all but the first wins.
 fn notice_silence(config: &mut Config) {
     config.keepalives_idle(KEEPALIVE_IDLE);
     if config.get_keepalives_interval().is_none() {

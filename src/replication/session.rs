@@ -185,7 +185,7 @@ impl Session {
                 Err(error) => error,
             };
             self.connected.send_replace(false);
-            // Where the stream is lost another server may have the name now: no snapshot is to come from the old one.
+            // Where the stream is lost another server may have the name now: what is idle leads to the old one.
             self.database.renew_idle();
             if error.is_final() {
                 return error;

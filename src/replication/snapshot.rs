@@ -217,15 +217,15 @@ impl Snapshot {
         if self.is_flushed {
             return self.end().await;
         }
-        let flushed = self.client()?.simple_query(statement::FLUSHED).await?;
-        let is_flushed = position(&flushed, 0)? >= self.seen.until;
-        if let Some(client) = self.client.take() {
-            client.batch_execute("COMMIT").await?;
-            if !is_flushed {
-                // It waits for the disk, and with it for all before.
-                client.batch_execute(statement::NUDGE).await?;
-            }
+        let client = self.client()?;
+        let flushed = client.simple_query(statement::FLUSHED).await?;
+        client.batch_execute("COMMIT").await?;
+        if position(&flushed, 0)? < self.seen.until {
+            // It waits for the disk, and with it for all before.
+            client.batch_execute(statement::NUDGE).await?;
         }
+        // Only now: what failed is not fit for the pool.
+        self.client = None;
         Ok(())
     }
 

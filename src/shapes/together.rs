@@ -7,14 +7,17 @@
 //! One snapshot of a template is taken at a time; who comes meanwhile takes part in the next one, and so does whose request
 //! has come by then and was not looked at yet. What shapes have in
 //! common is done once for all of them: a change of threads and back, or an fsync, costs as much as all that is left to
-//! do for one. Whatever goes wrong with a shared snapshot is nobody's error: each shape goes on alone and finds its own.
+//! do for one. Whatever goes wrong while a shared snapshot is taken is nobody's error: each shape goes on alone and finds
+//! its own.
 
 use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use brooklet_sql::{Lsn, Row};
+use futures_util::FutureExt;
 use futures_util::future::try_join;
 use tokio::sync::oneshot;
 
@@ -119,8 +122,14 @@ pub(super) fn make(registry: &Arc<Registry>, shape: Arc<Shape>) {
 }
 
 async fn alone(registry: Arc<Registry>, shape: Arc<Shape>, turn: Option<Turn>) {
-    let made = create::create(registry.workshop(), &shape, turn).await;
+    let made = survived(create::create(registry.workshop(), &shape, turn)).await;
     tell(&registry, shape, made);
+}
+
+/// A bug ends the making of one shape: who waits for it must hear of that.
+async fn survived(made: impl Future<Output = Result<(), CreateError>>) -> Result<(), CreateError> {
+    let made = AssertUnwindSafe(made).catch_unwind().await;
+    made.unwrap_or_else(|_| Err(CreateError::Internal("it panicked, see the log".to_owned())))
 }
 
 /// Whoever comes after a leader that was a bug's victim has to lead.
@@ -197,7 +206,7 @@ fn go_on_alone(registry: &Arc<Registry>, installed: Installed) {
     tokio::spawn(async move {
         let shop = registry.workshop();
         let leave = shop.database.snapshot_turn().await;
-        let made = create::create_installed(shop, &installed, leave, None).await;
+        let made = survived(create::create_installed(shop, &installed, leave, None)).await;
         tell(&registry, installed.shape, made);
     });
 }

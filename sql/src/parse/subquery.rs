@@ -412,7 +412,11 @@ impl Parser<'_> {
                 Err(WhereError::at(node.at, reason))
             }
             (Some(item), None) => {
-                select.order.push(select.items[item].clone());
+                // What is computed is only known to be there: a copy of it would have copies of its own.
+                let (at, item) = (node.at, &select.items[item]);
+                let is_column = matches!(item.syntax, Syntax::Column(_));
+                let marker = Node { syntax: Syntax::Null, at, height: 1 };
+                select.order.push(if is_column { item.clone() } else { marker });
                 Ok(true)
             }
             (None, _) => {

@@ -63,10 +63,9 @@ impl Resolver<'_> {
             let reason = format!("subscripts of type {title} are not supported");
             return Err(WhereError::at(at, reason));
         };
-        let mut bound = |node: &Option<Node>| -> Result<Option<Scalar>, WhereError> {
-            let Some(node) = node else { return Ok(None) };
+        let mut bound = |node: &Node| -> Result<Scalar, WhereError> {
             let item = self.item(node)?;
-            self.coerce(item, &Oid::INT4.into()).map(Some)
+            self.coerce(item, &Oid::INT4.into())
         };
         let mut resolved = Vec::with_capacity(subscripts.len());
         let mut slice = false;
@@ -74,14 +73,10 @@ impl Resolver<'_> {
             resolved.push(match subscript {
                 Subscript::Slice(low, high) => {
                     slice = true;
-                    scalar::Subscript::Slice(bound(low)?, bound(high)?)
+                    let low = low.as_ref().map(&mut bound).transpose()?;
+                    scalar::Subscript::Slice(low, high.as_ref().map(&mut bound).transpose()?)
                 }
-                Subscript::Index(index) => {
-                    let index = bound(&Some(index.clone()))?;
-                    scalar::Subscript::Index(
-                        index.ok_or_else(|| WhereError::at(at, "syntax error"))?,
-                    )
-                }
+                Subscript::Index(index) => scalar::Subscript::Index(bound(index)?),
             });
         }
         if resolved.len() > 6 {

@@ -5,6 +5,7 @@ use super::union::{Kinds, check_branches, constant};
 use super::{Resolver, Use};
 use crate::data_type::DataType;
 use crate::expr::Expr;
+use crate::limits::ORDER_MAX;
 use crate::oid::Oid;
 use crate::syntax::{Branch, Node, Query, Select, Syntax};
 use crate::{Column, WhereError, normalize};
@@ -132,6 +133,10 @@ impl Resolver<'_> {
     /// Refuses an ORDER BY that Postgres refuses.
     pub(super) fn check_order(&self, select: &Select, scope: &Scope) -> Result<(), WhereError> {
         let all = 0..scope.tables.len();
+        if let Some(node) = select.order.get(ORDER_MAX) {
+            let reason = format!("more than {ORDER_MAX} columns behind ORDER BY are not supported");
+            return Err(WhereError::at(node.at, reason));
+        }
         for node in &select.order {
             let Syntax::Column(path) = &node.syntax else { continue };
             let column = self.seen(path, Some(scope), node.at)?;

@@ -47,12 +47,7 @@ impl Resolver<'_> {
         if item.data_type.oid == Oid::UNKNOWN {
             item = self.coerce(item, &untyped.unwrap_or_else(|| Oid::TEXT.into()))?;
         }
-        let mut columns = Vec::new();
-        item.columns(&mut columns);
-        if columns.iter().any(|at| *at >= self.table.columns.len()) {
-            let reason = "subqueries in what is compared with a subquery are not supported";
-            return Err(WhereError::at(node.at, reason));
-        }
+        self.refuse_tests(&item, node.at)?;
         if item.data_type.oid == Oid::CITEXT {
             return self.folded_side(item);
         }
@@ -72,11 +67,23 @@ impl Resolver<'_> {
         Ok(Side::computed(item, like))
     }
 
+    /// Refuses what reads more than the table's own columns: those behind stand for subqueries.
+    fn refuse_tests(&self, item: &Scalar, at: usize) -> Result<(), WhereError> {
+        let mut columns = Vec::new();
+        item.columns(&mut columns);
+        if columns.iter().any(|at| *at >= self.table.columns.len()) {
+            let reason = "subqueries in what is compared with a subquery are not supported";
+            return Err(WhereError::at(at, reason));
+        }
+        Ok(())
+    }
+
     /// What is selected: `unnest(…)` is the elements of an array.
     pub(super) fn item_side(&mut self, node: &Node) -> Result<Side, WhereError> {
         let Some(array) = unnested(node) else { return self.side(node, None) };
         let item = self.item(array)?;
         self.refuse_opaque(&item)?;
+        self.refuse_tests(&item, node.at)?;
         let collation = self.collation_of(&item)?;
         let refuse = |reason: String| Err(WhereError::at(node.at, reason));
         let Some(element) = item.data_type.element.clone() else {

@@ -162,22 +162,26 @@ impl Resolver<'_> {
         self.has_row(single.select, &single.plan, Use::HasValue, known)
     }
 
-    /// Subqueries inside are there once more.
+    /// Subqueries inside are there once more, and so is, each time, what is about the row outside.
     fn count_again(&mut self, single: &Single, of: Use) -> Result<(), WhereError> {
-        fn size(node: &Node) -> usize {
-            1 + node.syntax.children().into_iter().map(size).sum::<usize>()
-        }
+        let (at, outside) = (single.select.at, single.plan.outside.iter());
+        self.count_nodes(outside.map(|node| size(node)).sum(), at)?;
         if self.known(single.select, of).is_some() {
             return Ok(());
         }
-        self.again += single.select.nodes().into_iter().map(size).sum::<usize>();
+        self.count_nodes(single.select.nodes().into_iter().map(size).sum(), at)
+    }
+
+    /// So many parts are resolved once more.
+    pub(super) fn count_nodes(&mut self, nodes: usize, at: usize) -> Result<(), WhereError> {
+        self.again += nodes;
         match self.again > EXPRESSION_NODES_MAX {
             false => Ok(()),
             true => {
                 let reason = format!(
                     "expressions of more than {EXPRESSION_NODES_MAX} parts are not supported"
                 );
-                Err(WhereError::at(single.select.at, reason))
+                Err(WhereError::at(at, reason))
             }
         }
     }
@@ -293,4 +297,9 @@ fn other_use(node: &Node, error: WhereError) -> WhereError {
         true => WhereError::at(node.at, OTHER_USE),
         false => error,
     }
+}
+
+/// How many parts it has.
+pub(super) fn size(node: &Node) -> usize {
+    1 + node.syntax.children().into_iter().map(size).sum::<usize>()
 }

@@ -9,7 +9,7 @@ use super::side::one_array;
 use super::union::{Kinds, check_branches};
 use super::{Resolver, Use};
 use crate::expr::Expr;
-use crate::limits::{SUBQUERIES_MAX, SUBQUERY_LEVELS_MAX};
+use crate::limits::{CLAUSE_CONSTANTS_BYTES_MAX, SUBQUERIES_MAX, SUBQUERY_LEVELS_MAX};
 use crate::oid::Oid;
 use crate::subquery::{self, Membership, Side, Subquery};
 use crate::syntax::{Branch, Node, Query, Select, Source, Syntax};
@@ -210,7 +210,7 @@ impl Resolver<'_> {
     /// The same; with `null` only of rows in which this column is NULL.
     fn link_test(&mut self, link: &Link, null: Option<usize>) -> Result<Expr, WhereError> {
         let of = if null.is_some() { Use::HasNull } else { Use::Member };
-        let key = (std::ptr::from_ref(link.part.source).addr(), of);
+        let key = (link.part.source.at, of);
         let membership = match self.resolved.get(&key) {
             Some(known) => known.clone(),
             None => {
@@ -270,6 +270,7 @@ impl Resolver<'_> {
         let expr = resolve(self)?;
         let (table, mut columns, all) = (self.table, Vec::new(), self.memberships.len());
         expr.columns(&mut columns);
+        self.hold_tests(&columns)?;
         let mut at = table.columns.len()..;
         self.memberships.retain(|_| at.next().is_some_and(|at| columns.contains(&at)));
         let used = self.memberships.len();
@@ -284,18 +285,31 @@ impl Resolver<'_> {
         expr
     }
 
+    /// Refuses tests that take too much text: each is printed as often as it is asked for.
+    fn hold_tests(&self, columns: &[usize]) -> Result<(), WhereError> {
+        let places = columns.iter().filter_map(|at| at.checked_sub(self.table.columns.len()));
+        let texts = places.filter_map(|place| self.memberships.get(place));
+        let bytes: usize = texts.map(|(text, _)| text.len()).sum();
+        if bytes > CLAUSE_CONSTANTS_BYTES_MAX {
+            let reason = format!(
+                "a clause whose subqueries, each as often as it is asked, take more than {CLAUSE_CONSTANTS_BYTES_MAX} bytes is not supported"
+            );
+            return Err(WhereError::whole(reason));
+        }
+        Ok(())
+    }
+
     /// What the boolean columns stand for, in their order.
     pub(super) fn take_memberships(&mut self) -> Vec<Membership> {
         std::mem::take(&mut self.memberships).into_iter().map(|(_, one)| one).collect()
     }
 
     pub(super) fn known(&self, select: &Select, of: Use) -> Option<Membership> {
-        self.resolved.get(&(std::ptr::from_ref(select).addr(), of)).cloned()
+        self.resolved.get(&(select.at, of)).cloned()
     }
 
     pub(super) fn note(&mut self, select: &Select, of: Use, membership: Membership) -> Membership {
-        let key = (std::ptr::from_ref(select).addr(), of);
-        self.resolved.insert(key, membership.clone());
+        self.resolved.insert((select.at, of), membership.clone());
         membership
     }
 

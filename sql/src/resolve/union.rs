@@ -5,6 +5,7 @@
 
 use super::Resolver;
 use super::side::unnested;
+use super::single::size;
 use crate::expr::Expr;
 use crate::oid::Oid;
 use crate::syntax::{Node, Syntax, TypeName};
@@ -89,6 +90,8 @@ impl Resolver<'_> {
         kinds: &mut Vec<Vec<Oid>>,
     ) -> Result<Expr, WhereError> {
         let at = array.at;
+        // Both are resolved again below, and the left side is there once for each branch.
+        self.count_nodes(size(left) + size(array), at)?;
         let item = self.item(array)?;
         let Some(element) = &item.data_type.element else {
             let reason = format!("unnest of {} is not supported", item.data_type.title());

@@ -10,6 +10,7 @@ use crate::datum::{Array, Datum};
 use crate::evaluation_error::EvaluationError;
 use crate::json::Json;
 use crate::limits::{GROWTH_MAX, MADE_BYTES_MAX, MADE_CONSTANT_BYTES_MAX};
+use crate::numeric::Numeric;
 
 pub(crate) const TOO_LONG: EvaluationError =
     EvaluationError::Other("text of more than a million characters is not made here");
@@ -30,12 +31,13 @@ impl Room {
 
     /// What is made of constants, and kept.
     pub(super) fn of_constants(made_of: &[Option<Datum>]) -> Room {
-        Room(sizes(made_of).saturating_add(MADE_CONSTANT_BYTES_MAX), CONSTANT_TOO_LONG)
+        let shown: usize = made_of.iter().flatten().map(shown).sum();
+        Room(shown.saturating_add(MADE_CONSTANT_BYTES_MAX), CONSTANT_TOO_LONG)
     }
 
     /// Of one constant.
     pub(super) fn of_constant(made_of: &Datum) -> Room {
-        Room(size(made_of).saturating_add(MADE_CONSTANT_BYTES_MAX), CONSTANT_TOO_LONG)
+        Room(shown(made_of).saturating_add(MADE_CONSTANT_BYTES_MAX), CONSTANT_TOO_LONG)
     }
 
     /// Hands on what has room.
@@ -65,8 +67,26 @@ pub(super) fn size(datum: &Datum) -> usize {
         Datum::Text(text) | Datum::Padded(text) => text.len(),
         Datum::Bytes(bytes) => bytes.len(),
         Datum::Array(array) => of_array(array),
-        Datum::Json(json) => of_json(json),
+        Datum::Json(json) => of_json(json, |_| 1),
         _ => 1,
+    }
+}
+
+/// Bytes of its text, or a few more, but for what is escaped or encoded there, which could be done again and again: what a
+/// constant is made of may be made into text, be it of a thousand elements.
+fn shown(datum: &Datum) -> usize {
+    /// An interval, a range of instants.
+    const LONGEST: usize = 96;
+    match datum {
+        Datum::Text(_) | Datum::Padded(_) => size(datum),
+        Datum::Bytes(_) => size(datum),
+        Datum::Enum { label, .. } => label.len(),
+        Datum::Numeric(number) => digits(number),
+        Datum::Json(json) => of_json(json, digits),
+        Datum::Array(array) => {
+            array.elements.iter().map(|one| 4 + one.as_ref().map_or(0, shown)).sum()
+        }
+        _ => LONGEST,
     }
 }
 
@@ -78,13 +98,19 @@ pub(super) fn of_array(array: &Array) -> usize {
     array.elements.len() + sizes(&array.elements)
 }
 
-fn of_json(json: &Json) -> usize {
+fn digits(number: &Numeric) -> usize {
+    number.to_string().len()
+}
+
+fn of_json(json: &Json, number: fn(&Numeric) -> usize) -> usize {
     match json {
         Json::Text(text) => text.len() + 2,
-        Json::Array(elements) => elements.iter().map(|one| 1 + of_json(one)).sum(),
+        Json::Array(elements) => elements.iter().map(|one| 1 + of_json(one, number)).sum(),
         Json::Object(members) => {
-            members.iter().map(|(key, value)| key.len() + 4 + of_json(value)).sum()
+            let member = |(key, value): &(String, Json)| key.len() + 4 + of_json(value, number);
+            members.iter().map(member).sum()
         }
-        Json::Null | Json::Bool(_) | Json::Number(_) => 1,
+        Json::Number(found) => number(found),
+        Json::Null | Json::Bool(_) => 1,
     }
 }

@@ -1,5 +1,6 @@
 //! Which tables a clause names, before anything is known of them.
 
+use crate::limits::NAMED_TABLES_MAX;
 use crate::syntax::{Node, Syntax};
 use crate::{RelationName, parse, resolve, token};
 
@@ -19,6 +20,8 @@ pub fn named_tables(text: &str) -> Vec<RelationName> {
     }
     found.sort_unstable();
     found.dedup();
+    // Of more than these none can be served: a clause has fewer subqueries.
+    found.truncate(NAMED_TABLES_MAX);
     found
 }
 
