@@ -184,7 +184,9 @@ async fn killed_before_a_repair_is_in_the_log_the_server_does_it_again() {
     world.server.restart().await;
     // Made on what was repaired: its log and its thread begin where there is something.
     let inner = Shape::of("big").filter("n IN (SELECT id FROM big WHERE id < 9)");
-    let mut followers = [big, world.follow(inner).await];
+    let mut inner = world.client(inner).through_outages();
+    inner.catch_up().await;
+    let mut followers = [big, inner];
     world.compare_all(&mut followers).await;
     assert_eq!(followers[0].refetches, 0);
     world.verify_all(2).await;
