@@ -60,7 +60,8 @@ SELECT c.oid,
          (SELECT array_agg(k.attname::text ORDER BY array_position(i.indkey::int2[], k.attnum))
           FROM pg_index i
           JOIN pg_attribute k ON k.attrelid = i.indrelid AND k.attnum = ANY (i.indkey::int2[])
-          WHERE i.indrelid = c.oid AND i.indisprimary),
+          -- One that became deferrable is none any more, see table.sql.
+          WHERE i.indrelid = c.oid AND i.indisprimary AND i.indimmediate),
          '{}') AS key,
        -- As of one table alone.
        ARRAY(SELECT (SELECT string_agg(k::text, ' ' ORDER BY k)

@@ -7,6 +7,8 @@ SELECT c.oid,
        EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid) AS has_children,
        c.relispartition AS is_partition,
        has_table_privilege(c.oid, 'SELECT') AS may_select,
+       EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND NOT i.indimmediate)
+         AS has_deferrable_key,
        -- Of each key of which no two rows have one value the columns' numbers, sorted. A deferred one may be violated
        -- for a while, and other operator classes have equalities of their own.
        ARRAY(SELECT (SELECT string_agg(k::text, ' ' ORDER BY k)

@@ -219,10 +219,13 @@ impl Reading<'_> {
     }
 
     fn events(&self, slice: Slice, changed: watch::Receiver<()>) -> Result<Response, Refusal> {
-        let answer = Answer { up_to_date: slice.up_to_date, ..self.head(slice.end) };
-        if !slice.blocks.is_empty() && answer.is_known(self.accepted) {
-            return self.respond(&answer, || Ok(Body::empty()));
+        let known = Answer { up_to_date: slice.up_to_date, ..self.head(slice.end) };
+        if !slice.blocks.is_empty() && known.is_known(self.accepted) {
+            return self.respond(&known, || Ok(Body::empty()));
         }
+        // Clients are where the head says before anything has come, and go on from there if nothing does.
+        let up_to_date = slice.up_to_date && slice.blocks.is_empty();
+        let answer = Answer { up_to_date, ..self.head(slice.after) };
         let stopped = self.http.stopped.clone();
         let body = events::body(self.core, self.shape, slice.after, changed, stopped);
         Ok(answer.response(&self.http.settings, StatusCode::OK, body))
@@ -256,8 +259,11 @@ impl Reading<'_> {
                     self.lost()
                 } else if Lsn(after.tx) <= self.processed() {
                     Refusal::MustRefetch(None)
-                } else if crate::members::concerns(&self.shape.plan) {
-                    // After a start its log may take a while to be where it was.
+                } else if crate::members::concerns(&self.shape.plan)
+                    || !*self.core.connected.borrow()
+                {
+                    // After a start its log may take a while to be where it was, and so may all if the power failed:
+                    // what was read and not yet on the disk comes again with the stream.
                     Refusal::Unavailable("the shape's log is being made again".to_owned(), 1)
                 } else {
                     Refusal::field("offset", "out of bounds for this shape")

@@ -44,11 +44,13 @@ pub async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), CreateErr
     // The locks are still held: what the catalogue says now is true of what was read.
     load::check(shop, shape, &memberships).await?;
     let seen = Arc::clone(&snapshot.seen);
-    snapshot.end().await?;
+    snapshot.end_for_good().await?;
     let rows = load::add_unseen(&shop.change_log, &seen.visibility, &streamed, rows).await?;
+    let unseen: Vec<u32> = streamed.iter().map(|commit| commit.xid).collect();
     drop(streamed);
     let began = loaded(shop, shape, rows, seen).await?;
-    let began = nudged(shop, began).await.map_err(|_| CreateError::Ended)?;
+    let mut began = nudged(shop, began).await.map_err(|_| CreateError::Ended)?;
+    began.iter_mut().for_each(|beginning| beginning.since.extend(&unseen));
     let published =
         |(table, membership): (&u32, &u32)| shop.publication.is_still(*table, *membership);
     begin(shop, shape, began, || memberships.iter().all(published)).await
@@ -78,11 +80,13 @@ pub(crate) async fn begin(
     began: Began,
     still_right: impl Fn() -> bool,
 ) -> Result<(), CreateError> {
-    let Beginning { seen, rows } = began.map_err(|why| match why {
+    let Beginning { seen, since, rows } = began.map_err(|why| match why {
         Unkept::TooLarge(error) => CreateError::Refused(error.to_string()),
         Unkept::Crowded => CreateError::Unavailable { reason: why.to_string(), retry_after: 1 },
     })?;
     shop.recent.forget_visible(&seen.visibility);
+    // Its log will never say of these: clients that wait for one of them must find it here.
+    let seen = Seen::new(fold::claimed(&seen.visibility, &since), seen.until);
     let base = shape.newest();
     base.update(|state| state.stage = Stage::Running(seen.visibility.clone()));
     let mut chunks = Chunks::new(&shop.packs, shop.chunk_bytes, shape, &base);

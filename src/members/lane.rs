@@ -304,7 +304,8 @@ impl Lane {
                     let seen = Seen::new(visibility, self.position);
                     log.begins_after(Arc::clone(&seen));
                     self.logs.insert(&log);
-                    let beginning = Beginning { seen, rows };
+                    let since = collected.iter().map(|(xid, _)| *xid).collect();
+                    let beginning = Beginning { seen, since, rows };
                     if answer.send(Ok(beginning)).is_err() {
                         self.members.remove(shape);
                     }

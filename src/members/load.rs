@@ -206,7 +206,7 @@ async fn read(
     }
     let rows = rows(&snapshot, &needs, shop.members.bytes_max).await?;
     let (visibility, until) = (snapshot.seen.visibility.clone(), snapshot.seen.until);
-    snapshot.end().await?;
+    snapshot.end_for_good().await?;
     let rows = add_unseen(&shop.change_log, &visibility, &streamed, rows).await?;
     Ok(Restored { rows, standing: Vec::new(), visibility, until })
 }

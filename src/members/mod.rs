@@ -134,6 +134,8 @@ pub struct Beginning {
     /// What the snapshot shows, and the last transaction that its rows hold: of the position, not of what the
     /// snapshot may show, since they stand exactly there.
     pub seen: Arc<Seen>,
+    /// The transactions that its rows hold beside those that the snapshot shows, as far as they concern its tables.
+    pub since: Vec<u32>,
     /// Its rows, in the table's places.
     pub rows: Vec<Row>,
 }

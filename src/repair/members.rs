@@ -7,11 +7,13 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use brooklet_dataflows::ShapeId;
 use brooklet_dataflows::members::{Counts, KeptName, inner_needs, needs};
 use brooklet_sql::{Lsn, TableSchema};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::{Begun, Failure, Stream, Unrepaired};
 use crate::ingest::Entry;
@@ -20,6 +22,9 @@ use crate::members::{Input, Repaired, concerns};
 use crate::replication::snapshot::{Snapshot, SnapshotError};
 use crate::shapes::Shape;
 use crate::shapes::create::{CreateError, Workshop, make_durable};
+
+/// How often the thread of subqueries is told again that it is waited for.
+const POKE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The tables of a shape's subqueries, but for its own.
 pub(super) fn inner_tables(shape: &Shape) -> Vec<Arc<TableSchema>> {
@@ -53,12 +58,20 @@ impl Stream {
     /// What was streamed is in the logs of shapes with subqueries, and nothing more comes.
     pub(super) async fn forget_members(&self) -> Result<(), Failure> {
         let shop = self.registry.workshop();
-        let (done, forgotten) = oneshot::channel();
+        let (done, mut forgotten) = oneshot::channel();
         // What was found at a start is not restored any more.
         shop.members.forgotten.store(true, Ordering::Release);
         // By way of the change log's thread: behind all that it has handed on.
         self.send(vec![Entry::Watch(Vec::new(), Box::new(Input::Forget(done)))]).await?;
-        forgotten.await.map_err(|_| Failure::Stopped)?;
+        // While their thread is behind by more than may wait for it, it is told with the next thing that comes; and
+        // nothing comes.
+        let told = loop {
+            match timeout(POKE_INTERVAL, &mut forgotten).await {
+                Ok(told) => break told,
+                Err(_) => self.send(vec![Entry::Settle(oneshot::channel().0)]).await?,
+            }
+        };
+        told.map_err(|_| Failure::Stopped)?;
         make_durable(shop, &shop.members.appender).await?;
         Ok(())
     }

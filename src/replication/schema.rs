@@ -468,6 +468,9 @@ fn servable(name: &RelationName, row: &Row) -> Result<(), SchemaError> {
     if row.get::<_, &str>("kind") == "r" && row.get("has_children") {
         return refuse("other tables inherit from it: their rows would be in its snapshot but not in its changes".into());
     }
+    if row.get("has_deferrable_key") {
+        return refuse("its primary key is deferrable: two rows may have one key within a transaction, and clients, who know rows by their keys, would lose one. Make the key again without DEFERRABLE".into());
+    }
     if row.get("row_security") {
         return refuse(
             "row level security applies to our role there: snapshots would obey it, the stream of changes does not. Give our role BYPASSRLS (ALTER ROLE … BYPASSRLS, as a superuser), or connect as the table's owner".into(),

@@ -357,7 +357,7 @@ fn store(
 
 /// Which transactions a base says it contains: those that `seen` shows, and those of its log that are
 /// not shown yet. That may be less than is true, never more.
-fn claimed(seen: &Visibility, log: &[u32]) -> Visibility {
+pub(crate) fn claimed(seen: &Visibility, log: &[u32]) -> Visibility {
     let later: BTreeSet<u64> = (log.iter().filter(|xid| !seen.contains(**xid)))
         .filter_map(|xid| seen.full_id(*xid))
         .collect();

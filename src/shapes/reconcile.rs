@@ -15,6 +15,7 @@ use super::create::Workshop;
 use super::registry::Registry;
 use super::shape::Shape;
 use super::template::Template;
+use crate::limits::SHAPES_PER_BATCH_MAX;
 use crate::replication::DatabaseError;
 use crate::replication::partitions::partitions;
 use crate::replication::publication::PreparedTable;
@@ -45,7 +46,8 @@ pub async fn reconcile(registry: &Arc<Registry>) -> Result<(), DatabaseError> {
         workshop.publication.was_out(*oid, membership)
     };
     let out: HashSet<u32> = all.into_iter().filter(was_out).collect();
-    // First, so that none of them is complete behind the look.
+    // First, so that none of them is complete behind the look, nor made of what others have kept.
+    forget_kept(registry, &out).await;
     end_unfinished(registry, &out).await;
     for (oid, templates) in by_table {
         let now = found.get(&oid).filter(|_| !out.contains(&oid));
@@ -75,17 +77,32 @@ pub async fn reconcile(registry: &Arc<Registry>) -> Result<(), DatabaseError> {
     reconcile_partitions(workshop, &oids).await
 }
 
+/// What is kept of these tables for shapes with subqueries lacks what was written meanwhile: nobody new may find it, and
+/// the shapes that stand on it end below, a thousand at a time.
+async fn forget_kept(registry: &Arc<Registry>, out: &HashSet<u32>) {
+    if out.is_empty() {
+        return;
+    }
+    let mut stale = registry.finished_with_subqueries();
+    stale.retain(|shape| about(shape, out));
+    for some in stale.chunks(SHAPES_PER_BATCH_MAX) {
+        registry.workshop().members.remove(some.iter().map(|shape| shape.id()).collect()).await;
+    }
+}
+
+/// Whether a shape is about one of these tables.
+fn about(shape: &Shape, tables: &HashSet<u32>) -> bool {
+    tables.contains(&shape.table().oid)
+        || crate::members::tables([&shape.plan]).iter().any(|table| tables.contains(table))
+}
+
 /// Ends the shapes in creation that are about one of these tables, which were out of the publication for a while.
 async fn end_unfinished(registry: &Arc<Registry>, out: &HashSet<u32>) {
     if out.is_empty() {
         return;
     }
-    let about = |shape: &Arc<Shape>| {
-        out.contains(&shape.table().oid)
-            || crate::members::tables([&shape.plan]).iter().any(|table| out.contains(table))
-    };
     let mut unfinished = registry.unfinished();
-    unfinished.retain(about);
+    unfinished.retain(|shape| about(shape, out));
     if !unfinished.is_empty() {
         registry.remove(unfinished).await;
     }

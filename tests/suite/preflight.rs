@@ -165,6 +165,7 @@ async fn relations_that_cannot_be_streamed_are_refused_with_the_reason() {
              CREATE TABLE parent (id int PRIMARY KEY); CREATE TABLE child () INHERITS (parent); \
              CREATE TABLE parts (id int PRIMARY KEY) PARTITION BY RANGE (id); \
              CREATE UNLOGGED TABLE loose_part PARTITION OF parts FOR VALUES FROM (0) TO (9); CREATE SEQUENCE counter; \
+             CREATE TABLE swapped (id int PRIMARY KEY DEFERRABLE); \
              CREATE TABLE made (id int PRIMARY KEY, twice int GENERATED ALWAYS AS (id * 2) STORED)",
         )
         .await;
@@ -175,6 +176,7 @@ async fn relations_that_cannot_be_streamed_are_refused_with_the_reason() {
         ("parent", "inherit"),
         ("parts", "loose_part\" is foreign or unlogged"),
         ("counter", "counter"),
+        ("swapped", "deferrable"),
         ("pg_catalog.pg_class", "pg_class"),
     ] {
         let refusal = world.get(&format!("/v1/shape?table={table}&offset=-1")).await.expect(400);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::brought;
-use crate::harness::{Cluster, Database, Locale, Shape, World, eventually};
+use crate::harness::{Cluster, Database, Locale, Request, Shape, World, eventually};
 
 const TABLES: &str = "CREATE TABLE parent (id int PRIMARY KEY, active bool NOT NULL);
      CREATE TABLE child (id int PRIMARY KEY, parent_id int, n int NOT NULL DEFAULT 0)";
@@ -255,4 +255,39 @@ async fn an_old_row_says_what_it_counted_for_and_must_be_whole() {
     world.sql("UPDATE parent SET id = 1").await;
     world.compare_all(std::slice::from_mut(&mut follower)).await;
     assert_eq!((follower.rows().len(), follower.refetches), (1, 1));
+}
+
+/// What the stream did between the snapshot and where a shape begins is in its rows and never in its log: a client that
+/// waits for its own transaction must find it in what the snapshot's end says.
+#[tokio::test]
+async fn the_end_of_a_snapshot_names_what_its_rows_hold_of_the_stream() {
+    let world = World::gated(Database::shared().await).await;
+    world.sql(TABLES).await;
+    world.sql("INSERT INTO parent VALUES (1, true); INSERT INTO child VALUES (10, 1)").await;
+    for table in ["parent", "child"] {
+        world.follow(Shape::of(table)).await;
+    }
+    let held = world.hold_stream();
+    world.sql("INSERT INTO child VALUES (11, NULL)").await;
+    let read = "SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'child'";
+    let before: u64 = world.db.value(read).await.parse().unwrap();
+    let (target, address) = (format!("{}&offset=-1", shape().target()), world.server.address);
+    let asked = tokio::spawn(async move { Request::get(target).send(address).await });
+    eventually("the snapshot is taken", async || {
+        let now: u64 = world.db.value(read).await.parse().unwrap();
+        (now > before).then_some(())
+    })
+    .await;
+    let insert = "WITH made AS (INSERT INTO child VALUES (12, 1) RETURNING id) SELECT pg_current_xact_id() FROM made";
+    let id: u64 = world.db.value(insert).await.parse().unwrap();
+    drop(held);
+    let answer = asked.await.unwrap().expect("an answer").expect(200).json();
+    let messages = answer.as_array().unwrap();
+    let has = |row: &str| messages.iter().any(|message| message["value"]["id"] == row);
+    assert!(has("10") && has("12"), "the trap is not set: {answer}");
+    let end = messages.iter().find(|message| message["headers"]["control"] == "snapshot-end");
+    let end = &end.expect("the snapshot's end")["headers"];
+    let number = |key: &str| end[key].as_str().unwrap().parse::<u64>().unwrap();
+    let unknown = end["xip_list"].as_array().unwrap().iter().any(|one| one == &id.to_string());
+    assert!(number("xmin") > id || (number("xmax") > id && !unknown), "{id} is not in {end}");
 }
