@@ -399,6 +399,12 @@ pub const CATCH_UP_WINDOW_DEFAULT: Duration = Duration::from_secs(24 * 3600);
 /// through several times.
 pub const HELD_KEYS_MAX: usize = 1 << 20;
 
+/// Bytes of such keys, likewise: the key of a table without one is the whole row.
+pub const HELD_BYTES_MAX: usize = or_in_tests(256 << 20, 1 << 10) as usize;
+
+/// Bytes of a key beside its text: where its last row is, and its place in a table that is half full.
+pub const HELD_KEY_BYTES: usize = 128;
+
 /// How often is looked for what can be deleted from disk, unless configured. A round goes through the
 /// places of all entries.
 pub const RETENTION_INTERVAL_DEFAULT: Duration = Duration::from_secs(60);

@@ -3,11 +3,12 @@
 //! *Enters*: where the rows and the entries are. *Leaves*: each row once, in no order.
 //! *Invariant*: what leaves is what a client has that followed the log up to the same place: per key
 //! the last entry counts. Of a table without a key, whose equal rows have one key together, as many are left as came
-//! and did not go. Memory is bounded: a log with many entries is gone through several times,
-//! each time for a part of the keys.
+//! and did not go. Memory is bounded: a log with many entries, or with long keys, is gone through several
+//! times, each time for a part of the keys.
 
+use std::cell::Cell;
 use std::collections::HashMap;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::io;
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use super::block::{PostingFile, change, last_op};
 use super::postings::Posting;
 use super::{BatchPlace, Block, Offset, PackStore, View};
 use crate::change_log::ChangeLog;
-use crate::limits::HELD_KEYS_MAX;
+use crate::limits::{HELD_BYTES_MAX, HELD_KEY_BYTES, HELD_KEYS_MAX};
 
 /// Where a shape's rows are.
 pub struct Held<'a> {
@@ -60,11 +61,25 @@ impl Held<'_> {
         mut each: impl FnMut(Row) -> Result<(), E>,
     ) -> Result<(), E> {
         let entries: usize = blocks.iter().map(|block| block.count as usize).sum();
-        let parts = entries.div_ceil(HELD_KEYS_MAX).max(1) as u64;
-        let hasher = std::hash::RandomState::new();
+        let mut parts = entries.div_ceil(HELD_KEYS_MAX).max(1) as u64;
+        // The same at any time: so is what is read, and in which order.
+        let hasher = BuildHasherDefault::<DefaultHasher>::default();
+        let is_in =
+            |parts: u64, part: u64, key: &str| parts == 1 || hasher.hash_one(key) % parts == part;
+        // How long keys are is known once they are read: of a table without a key they are whole rows.
+        let mut first = loop {
+            let most = if parts < entries as u64 { HELD_BYTES_MAX } else { usize::MAX };
+            let mine = |key: &str| is_in(parts, 0, key);
+            match self.touched(blocks, (after, end), most, &mine)? {
+                Some(touched) => break Some(touched),
+                None => parts *= 2,
+            }
+        };
         for part in 0..parts {
-            let mine = |key: &str| parts == 1 || hasher.hash_one(key) % parts == part;
-            let mut touched = self.touched(blocks, after, end, &mine)?;
+            let mine = |key: &str| is_in(parts, part, key);
+            let all = || self.touched(blocks, (after, end), usize::MAX, &mine);
+            let touched = if part == 0 { Ok(first.take()) } else { all() };
+            let mut touched = touched?.unwrap_or_default();
             for number in 0..batches {
                 let given_up = || io::Error::other("its rows were given up");
                 let place = batch(number).ok_or_else(given_up)?;
@@ -100,20 +115,25 @@ impl Held<'_> {
         self.keyless && !gone
     }
 
+    /// What became of the keys that are `mine`; `None` if they take more than `most` bytes.
     fn touched(
         &self,
         blocks: &[Block],
-        after: Offset,
-        end: Offset,
+        (after, end): (Offset, Offset),
+        most: usize,
         mine: &impl Fn(&str) -> bool,
-    ) -> io::Result<Touched> {
-        let mut touched = Touched::new();
+    ) -> io::Result<Option<Touched>> {
+        let (mut touched, bytes) = (Touched::new(), Cell::new(0));
         let mut note = |row: &Row, place: Option<Place>| {
             let key = self.view.table_key(row);
             if !mine(&key) {
                 return;
             }
-            let fate: &mut Fate = touched.entry(key).or_default();
+            let length = key.len();
+            let fate: &mut Fate = touched.entry(key).or_insert_with(|| {
+                bytes.set(bytes.get() + length + HELD_KEY_BYTES);
+                Fate::default()
+            });
             fate.copies += if place.is_some() { 1 } else { -1 };
             if place.is_some() || !self.keyless {
                 fate.last = place;
@@ -125,9 +145,12 @@ impl Held<'_> {
                 if after < at && at <= end {
                     self.entry(block, &posting, &mut note)?;
                 }
+                if bytes.get() > most {
+                    return Ok(None);
+                }
             }
         }
-        Ok(touched)
+        Ok(Some(touched))
     }
 
     fn entry(
