@@ -77,7 +77,10 @@ impl Kind {
         if let Some(kind) = Kind::scalar(oid, column.type_modifier) {
             return kind;
         }
+        // `int2vector` and `oidvector` are arrays whose text is none.
+        const VECTORS: [Oid; 2] = [Oid(22), Oid(30)];
         let entry = catalog().type_of(oid).filter(|entry| entry.category == 'A');
+        let entry = entry.filter(|_| !VECTORS.contains(&oid));
         let element = entry.and_then(|entry| entry.element);
         let element = element.and_then(|element| Kind::scalar(element, column.type_modifier));
         element.map_or(Kind::Text, |element| Kind::List(Box::new(element)))

@@ -47,8 +47,8 @@ SELECT a.attname::text AS name,
          WHERE k.conrelid = a.attrelid AND k.contype = 'n' AND NOT k.convalidated
            AND a.attnum = ANY (k.conkey)
        ) AS not_null,
-       -- int2vector counts from 0.
-       array_position(i.indkey::int2[], a.attnum)::int4 AS key_position,
+       -- Columns that the key's index INCLUDEs are no part of it. A slice counts from 1.
+       array_position((i.indkey::int2[])[0:i.indnkeyatts - 1], a.attnum)::int4 - 1 AS key_position,
        a.attgenerated <> '' AS generated,
        a.attcollation AS collation,
        -- Of an enum, or of the enum that an array holds.

@@ -59,7 +59,8 @@ SELECT c.oid,
        coalesce(
          (SELECT array_agg(k.attname::text ORDER BY array_position(i.indkey::int2[], k.attnum))
           FROM pg_index i
-          JOIN pg_attribute k ON k.attrelid = i.indrelid AND k.attnum = ANY (i.indkey::int2[])
+          JOIN pg_attribute k
+            ON k.attrelid = i.indrelid AND k.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])
           -- One that became deferrable is none any more, see table.sql.
           WHERE i.indrelid = c.oid AND i.indisprimary AND i.indimmediate),
          '{}') AS key,

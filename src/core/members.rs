@@ -16,6 +16,7 @@ use crate::ingest::Entry;
 use crate::limits::MEMBERS_INPUTS_MAX;
 use crate::members::checkpoint::{CaughtUp, Checkpoints, Unfit};
 use crate::members::lane::Lane;
+use crate::members::loading::Loading;
 use crate::members::watch::Watch;
 use crate::members::{Input, MembersHandle, tables};
 use crate::shape_log::posting_files::PostingFiles;
@@ -90,6 +91,7 @@ impl Started {
             checkpoints,
             slices,
             bytes_max,
+            loading: Loading::new(bytes_max),
             begun_after,
             forgotten: AtomicBool::new(false),
         }

@@ -1,6 +1,7 @@
 //! How a shape with subqueries comes to be.
 //!
-//! 1. Its tables are prepared, and the change log's thread told to show their changes.
+//! 1. Its tables are prepared, and the change log's thread told to show their changes; once no other shape has the same
+//!    tables read, see [`loading`](super::loading).
 //! 2. A snapshot is taken of those that are not kept yet; with it, the transactions from before 1. that it does
 //!    not show.
 //! 3. Once the stream has passed the snapshot, what it did since is added, and the rows that the shape holds
@@ -35,12 +36,16 @@ pub async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), CreateErr
     for table in &tables {
         memberships.insert(table.oid, shop.publication.prepare(table).await?);
     }
+    // Before it is said what is missing: who has the turn may be about to have it kept.
+    let turn = shop.members.loading.turn(tables.iter().map(|table| table.oid)).await;
     let (after, missing) = collect(shop, shape, &needs).await?;
+    let table_turn = Some(turn).filter(|_| !missing.is_empty());
     let streamed = shop.recent.up_to(after);
     // Not before: that place may have to wait for a restore, which needs a turn itself.
     let turn = shop.database.snapshot_turn().await;
     let snapshot = Snapshot::of_all(&shop.database, turn, &tables).await?;
-    let rows = load::rows(&snapshot, &missing, shop.members.bytes_max).await?;
+    let mut held = shop.members.loading.begin();
+    let rows = load::rows(&snapshot, &missing, &mut held).await?;
     // The locks are still held: what the catalogue says now is true of what was read.
     load::check(shop, shape, &memberships).await?;
     let seen = Arc::clone(&snapshot.seen);
@@ -50,6 +55,8 @@ pub async fn create(shop: &Workshop, shape: &Arc<Shape>) -> Result<(), CreateErr
     drop(streamed);
     let began = loaded(shop, shape, rows, seen).await?;
     let mut began = nudged(shop, began).await.map_err(|_| CreateError::Ended)?;
+    // They are kept.
+    drop((held, table_turn));
     began.iter_mut().for_each(|beginning| beginning.since.extend(&unseen));
     let published =
         |(table, membership): (&u32, &u32)| shop.publication.is_still(*table, *membership);
@@ -80,10 +87,7 @@ pub(crate) async fn begin(
     began: Began,
     still_right: impl Fn() -> bool,
 ) -> Result<(), CreateError> {
-    let Beginning { seen, since, rows } = began.map_err(|why| match why {
-        Unkept::TooLarge(error) => CreateError::Refused(error.to_string()),
-        Unkept::Crowded => CreateError::Unavailable { reason: why.to_string(), retry_after: 1 },
-    })?;
+    let Beginning { seen, since, rows } = began?;
     shop.recent.forget_visible(&seen.visibility);
     // Its log will never say of these: clients that wait for one of them must find it here.
     let seen = Seen::new(fold::claimed(&seen.visibility, &since), seen.until);

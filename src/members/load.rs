@@ -11,7 +11,8 @@ use brooklet_sql::{Lsn, TableSchema, statement};
 
 use super::checkpoint::CaughtUp;
 use super::unreadable::Refused;
-use super::{Input, Restored, TooLarge};
+use super::loading::Held;
+use super::{Input, Restored};
 use crate::change_log::{ChangeLog, ChangeLogError, StoredCommit};
 use crate::limits::NUDGE_AFTER;
 use crate::replication::publication::PreparedTable;
@@ -44,13 +45,14 @@ pub fn tables(needs: &[Need]) -> Vec<Arc<TableSchema>> {
     new.map(|(_, table)| Arc::clone(table)).collect()
 }
 
-/// Reads rows as the snapshot shows them; of more than `bytes_max` bytes none.
+/// Reads rows as the snapshot shows them; of more than there is room for none.
 pub async fn rows(
     snapshot: &Snapshot,
     needs: &[Need],
-    bytes_max: usize,
+    held: &mut Held,
 ) -> Result<Vec<(KeptName, Counts)>, CreateError> {
-    let (mut all, mut before) = (Vec::new(), 0);
+    let (begun, mut all) = (held.bytes(), Vec::new());
+    let mut before = begun;
     for (name, table) in needs {
         let statement = statement::copy(table, &name.columns, None, None);
         let mut rows = snapshot.rows(&statement, name.columns.len()).await?;
@@ -58,9 +60,7 @@ pub async fn rows(
         while let Some(row) = rows.next().await? {
             let Some(row) = name.place(&row) else { continue };
             counts.add(&row, 1);
-            if before + counts.bytes() > bytes_max {
-                return Err(CreateError::Refused(TooLarge(bytes_max).to_string()));
-            }
+            held.grow(before + counts.bytes()).inspect_err(|_| held.shrink(begun))?;
         }
         before += counts.bytes();
         all.push((name.clone(), counts));
@@ -204,7 +204,8 @@ async fn read(
     if !changed(shop, shapes, |_| true).await?.is_empty() {
         return Err(CreateError::Ended);
     }
-    let rows = rows(&snapshot, &needs, shop.members.bytes_max).await?;
+    let mut held = shop.members.loading.begin();
+    let rows = rows(&snapshot, &needs, &mut held).await?;
     let (visibility, until) = (snapshot.seen.visibility.clone(), snapshot.seen.until);
     snapshot.end_for_good().await?;
     let rows = add_unseen(&shop.change_log, &visibility, &streamed, rows).await?;

@@ -23,8 +23,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::backlog::Share;
 use self::checkpoint::{Checkpoints, Standing};
+use self::loading::Loading;
 use crate::shape_log::posting_files::PostingFiles;
 use crate::shape_log::{AppenderHandle, ShapeLog, ShapeLogs};
+use crate::shapes::create::CreateError;
 use crate::shapes::visibility::{Seen, Visibility};
 
 pub mod backlog;
@@ -33,6 +35,7 @@ mod collected;
 pub mod create;
 pub mod lane;
 pub mod load;
+pub mod loading;
 mod unreadable;
 pub mod watch;
 
@@ -160,6 +163,15 @@ pub enum Unkept {
     Crowded,
 }
 
+impl From<Unkept> for CreateError {
+    fn from(why: Unkept) -> CreateError {
+        match why {
+            Unkept::TooLarge(error) => CreateError::Refused(error.to_string()),
+            Unkept::Crowded => CreateError::Unavailable { reason: why.to_string(), retry_after: 1 },
+        }
+    }
+}
+
 /// The rows of shapes that were found at a start.
 pub struct Restored {
     /// What the snapshot shows, with the transactions up to the logs' end that it does not.
@@ -198,6 +210,8 @@ pub struct MembersHandle {
     pub slices: mpsc::Sender<Vec<crate::ingest::Entry>>,
     /// Bytes that may be kept.
     pub bytes_max: usize,
+    /// Rows that are read and not kept yet.
+    pub loading: Loading,
     /// Where the logs of the shapes that were found at the start ended.
     pub begun_after: Lsn,
     /// The slot was lost since the start: the rows of those shapes are read by the repair.

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use super::{Begun, Failure, Stream, Unrepaired};
 use crate::ingest::Entry;
 use crate::members::load::{self, Need};
+use crate::members::loading::Held;
 use crate::members::{Input, Repaired, concerns};
 use crate::replication::snapshot::{Snapshot, SnapshotError};
 use crate::shapes::Shape;
@@ -88,7 +89,7 @@ impl Stream {
         self.registry.remove(changed).await;
         shapes.sort_unstable_by_key(|shape| shape.id());
         let (mut rows, mut unread) = (HashMap::new(), HashSet::new());
-        let mut left = shop.members.bytes_max;
+        let mut room = shop.members.loading.begin();
         for shape in &shapes {
             for need in needs(&shape.plan) {
                 if unread.contains(&need.0) {
@@ -98,9 +99,8 @@ impl Stream {
                     continue;
                 }
                 // Of one snapshot, whatever the transaction: one table's error is not another's.
-                match read(shop, &need, left, begun).await {
+                match read(shop, &need, &mut room, begun).await {
                     Ok(counts) => {
-                        left = left.saturating_sub(counts.bytes());
                         rows.insert(need.0, counts);
                     }
                     Err(Unrepaired::Later(error)) => return Err(Failure::Later(error)),
@@ -131,15 +131,15 @@ impl Stream {
     }
 }
 
-/// Rows of one table, of at most so many bytes.
+/// Rows of one table, as far as there is room for them beside those that were read before.
 async fn read(
     shop: &Workshop,
     need: &Need,
-    bytes_max: usize,
+    room: &mut Held,
     begun: &Begun,
 ) -> Result<Counts, Unrepaired> {
     let snapshot = Snapshot::exported(&shop.database, &[&*need.1], &begun.slot.snapshot).await?;
-    let rows = load::rows(&snapshot, std::slice::from_ref(need), bytes_max).await;
+    let rows = load::rows(&snapshot, std::slice::from_ref(need), room).await;
     let mut rows = rows.map_err(|error| match error {
         CreateError::Unavailable { .. } => Unrepaired::Later(error.into()),
         error => Unrepaired::Unfit(error.to_string()),

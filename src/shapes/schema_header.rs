@@ -10,7 +10,8 @@ pub fn schema_header(table: &TableSchema, columns: &[usize]) -> String {
         let column = &table.columns[*at];
         (column.name.clone(), Value::Object(describe(column)))
     });
-    Value::Object(described.collect()).to_string()
+    // JSON leaves it as it is, and no header may have it.
+    Value::Object(described.collect()).to_string().replace('\u{7f}', "\\u007f")
 }
 
 fn describe(column: &Column) -> Map<String, Value> {

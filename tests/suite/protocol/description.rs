@@ -1,4 +1,4 @@
-//! What the server says about itself: the protocol's description and the metrics.
+//! What the server says about itself and its tables: the protocol's description, metrics, schemas.
 
 use serde_json::Value;
 
@@ -140,4 +140,31 @@ async fn metrics_are_served_on_their_own_port_only() {
         let other = ask(other).await.expect(404);
         assert_eq!(other.text(), "Not found");
     }
+}
+
+#[tokio::test]
+async fn columns_are_described_that_no_header_may_name_and_those_beside_a_key() {
+    let world = World::new().await;
+    world
+        .sql(
+            "CREATE TABLE items (b int, a int, beside int, \"no\u{7f}header\" int, vector int2vector, PRIMARY KEY (a, b) INCLUDE (beside));
+             INSERT INTO items VALUES (1, 2, 3, 4, '5 6')",
+        )
+        .await;
+    let mut shapes = vec![world.follow(Shape::of("items")).await];
+    let answer = world.get(&format!("{}&offset=-1", shapes[0].shape.target())).await.expect(200);
+    let schema = answer.header("electric-schema").expect("the table's schema").to_owned();
+    let schema: Value = serde_json::from_str(&schema).unwrap();
+    let places = ["a", "b", "beside", "no\u{7f}header"].map(|name| &schema[name]["pk_index"]);
+    assert_eq!(places.map(Value::as_u64), [Some(0), Some(1), None, None], "{schema}");
+    assert_eq!(schema["no\u{7f}header"]["type"], "int4");
+    let key = answer.json()[0]["key"].as_str().map(str::to_owned);
+    assert_eq!(key.as_deref(), Some(r#""public"."items"/"2"/"1""#));
+    // What a key's index includes need not be asked for, and may be anything.
+    shapes.push(world.follow(Shape::of("items").columns("a,b")).await);
+    world.sql("UPDATE items SET beside = NULL; INSERT INTO items VALUES (7, 8, 9)").await;
+    world.compare_all(&mut shapes).await;
+    let arrow = Request::get(&format!("{}&offset=-1", shapes[0].shape.target()))
+        .header("accept", "application/vnd.apache.arrow.stream");
+    world.send(arrow).await.expect(200);
 }
