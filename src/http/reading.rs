@@ -156,6 +156,9 @@ impl Reading<'_> {
             let lost = self.is_lost();
             let processed = self.processed();
             let weighed = self.shape.log.weight();
+            if self.is_of_another(after) {
+                return Err(Refusal::MustRefetch(None));
+            }
             let mut slice = self.shape.log.slice(after)?;
             let lost = lost || self.is_lost();
             let unsure = slice.up_to_date && lost;
@@ -239,6 +242,12 @@ impl Reading<'_> {
         Ok(answer.response(&self.http.settings, StatusCode::OK, body))
     }
 
+    /// Whether a client brings a place along from a shape that this one has come after. The published client does, after
+    /// a request for a subset that was answered with 409: it takes the new handle and stays where it was.
+    fn is_of_another(&self, after: Offset) -> bool {
+        self.shape.born().is_some_and(|born| self.shape.log.is_before_all(after, born))
+    }
+
     fn processed(&self) -> Lsn {
         self.core.registry.workshop().logs_of(self.shape).processed()
     }
@@ -254,6 +263,9 @@ impl Reading<'_> {
         let grace: Duration = self.http.settings.long_poll / 2;
         let deadline = Instant::now() + grace;
         while after.tx > 0 && after > self.shape.log.end()? {
+            if self.is_of_another(after) {
+                return Err(Refusal::MustRefetch(None));
+            }
             if timeout_at(deadline, changed.changed()).await.is_err() {
                 return Err(if self.is_lost() {
                     self.lost()

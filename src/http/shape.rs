@@ -25,6 +25,7 @@ use crate::limits::{BODY_BYTES_MAX, BODY_READ_MAX, READY_MAX, SHAPE_TRIES, SNAPS
 use crate::shape_log::RequestOffset;
 use crate::shapes::create::CreateError;
 use crate::shapes::definition::Question;
+use crate::shapes::handle::Handle;
 use crate::shapes::{Defined, Shape};
 
 /// Answers any method of the route.
@@ -121,7 +122,10 @@ async fn replacement(core: &Arc<Core>, request: &ShapeRequest) -> Refusal {
         Err(refusal) => Err(refusal),
     };
     let handle = found.ok().map(|shape| shape.handle());
-    Refusal::MustRefetch(handle.filter(|handle| request.handle.as_ref() != Some(handle)))
+    // A client takes the handle that it is refused with for ended. It is sent on by way of one that nobody has.
+    let nobodys = || Handle::new(0, super::fresh()).to_string();
+    let same = |handle: &String| request.handle.as_ref() == Some(handle);
+    Refusal::MustRefetch(handle.map(|handle| if same(&handle) { nobodys() } else { handle }))
 }
 
 /// The JSON object of a POST; nothing is as good as an empty one.

@@ -91,8 +91,9 @@ pub(crate) async fn begin(
     shop.recent.forget_visible(&seen.visibility);
     // Its log will never say of these: clients that wait for one of them must find it here.
     let seen = Seen::new(fold::claimed(&seen.visibility, &since), seen.until);
+    let seen = seen.born(shop.members.logs.processed().min(seen.until));
     let base = shape.newest();
-    base.update(|state| state.stage = Stage::Running(seen.visibility.clone()));
+    base.update(|state| state.stage = Stage::Running(Arc::clone(&seen)));
     let mut chunks = Chunks::new(&shop.packs, shop.chunk_bytes, shape, &base);
     let internal = |error: String| CreateError::Internal(error);
     if shape.template.definition.log == LogMode::Full {

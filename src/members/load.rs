@@ -193,7 +193,7 @@ async fn read(
 ) -> Result<Restored, CreateError> {
     let needs = missing(shapes, standing);
     if needs.is_empty() {
-        let Seen { visibility, until } = Seen::nothing();
+        let Seen { visibility, until, .. } = Seen::nothing();
         let (rows, standing) = (Vec::new(), Vec::new());
         return Ok(Restored { rows, standing, visibility, until });
     }

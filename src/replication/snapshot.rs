@@ -159,7 +159,7 @@ impl Snapshot {
     fn describe(&mut self, answers: &[SimpleQueryMessage]) -> Result<(), SnapshotError> {
         let (seen, flushed) = described(answers)?;
         self.is_flushed = flushed >= seen.until;
-        self.seen = Arc::new(seen);
+        self.seen = seen;
         Ok(())
     }
 
@@ -267,11 +267,12 @@ fn script(tables: &[&TableSchema], exported: Option<&str>) -> String {
 }
 
 /// Reads what [`statement::SEEN`] says: what the snapshot contains, and up to where no crash takes it back.
-fn described(answers: &[SimpleQueryMessage]) -> Result<(Seen, Lsn), SnapshotError> {
+fn described(answers: &[SimpleQueryMessage]) -> Result<(Arc<Seen>, Lsn), SnapshotError> {
     let seen = text(answers, 0)?;
     let unknown = |_| SnapshotError::Description(seen.to_owned());
     let visibility = seen.parse().map_err(unknown)?;
-    Ok((Seen { visibility, until: position(answers, 1)? }, position(answers, 2)?))
+    let seen = Seen::new(visibility, position(answers, 1)?);
+    Ok((seen, position(answers, 2)?))
 }
 
 /// A position of the WAL in the first row of answers.

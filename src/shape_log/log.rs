@@ -206,6 +206,19 @@ impl ShapeLog {
         Ok(Slice { blocks, after, end: end.max(after), up_to_date })
     }
 
+    /// Whether a place is of another shape's log: before all that clients of ours were told of, who `born` at that place
+    /// were told nothing earlier. Who stands there never hears of what happened between the two logs.
+    #[must_use]
+    pub fn is_before_all(&self, place: Offset, born: Lsn) -> bool {
+        let state = self.state();
+        let first = match state.begin() {
+            Offset::SNAPSHOT_END => state.blocks().first().map(|block| block.lsn.0),
+            begin => Some(begin.tx),
+        };
+        // The place right before a transaction is told, too.
+        place.tx > 0 && place.tx.saturating_add(1) < first.map_or(born.0, |first| first.min(born.0))
+    }
+
     /// The slot was lost, and what was missed was brought at each of these places, the oldest first.
     /// Whoever claims to stand between our last entry before and there was answered by a server that
     /// had more than we.

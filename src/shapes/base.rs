@@ -2,13 +2,15 @@
 //!
 //! A shape begins with one base, its snapshot. Later ones are made of its own log ([`super::fold`]).
 
+use std::sync::Arc;
+
 use tokio::sync::watch;
 
 use super::catalog::BaseRecord;
 use super::create::CreateError;
 use super::handle::Handle;
 use super::progress::Progress;
-use super::visibility::Visibility;
+use super::visibility::{Seen, Visibility};
 use crate::shape_log::{BatchPlace, LogPoint};
 
 /// Rows that a log begins with, under a handle of their own.
@@ -42,7 +44,7 @@ pub enum Stage {
     /// Not taken yet.
     Starting,
     /// Taken; rows are being read.
-    Running(Visibility),
+    Running(Arc<Seen>),
     /// All rows are there and durable, in chunks up to and including `SnapshotState::chunk`.
     Complete(Visibility),
     /// It could not be had; the shape has ended.
@@ -115,12 +117,23 @@ impl Base {
         self.snapshot.now().batches.iter().map(BatchPlace::bytes).sum()
     }
 
+    /// What the snapshot sees, while its rows are being read.
+    #[must_use]
+    pub fn running(&self) -> Option<Arc<Seen>> {
+        match self.snapshot.now().stage {
+            Stage::Running(seen) => Some(seen),
+            _ => None,
+        }
+    }
+
     /// What the catalogue is to remember; `None` while the snapshot is not taken.
     #[must_use]
     pub fn record(&self) -> Option<BaseRecord> {
         let state = self.snapshot.now();
-        let (Stage::Running(visibility) | Stage::Complete(visibility)) = state.stage else {
-            return None;
+        let visibility = match state.stage {
+            Stage::Running(seen) => seen.visibility.clone(),
+            Stage::Complete(visibility) => visibility,
+            Stage::Starting | Stage::Failed(_) => return None,
         };
         Some(BaseRecord {
             handle: self.handle,

@@ -171,7 +171,7 @@ pub(super) async fn create_installed(
     }
     let partitions = partitions(shop, table).await?;
     let generation = check(shop, table, before, partitions).await?;
-    let seen = Arc::clone(&snapshot.seen);
+    let seen = snapshot.seen.born(shop.logs.processed());
     let visibility = &seen.visibility;
     shape.set_generation(generation);
     let early = early(shop, shape, visibility, streamed.to_vec()).await?;
@@ -181,7 +181,7 @@ pub(super) async fn create_installed(
     drop(streamed);
     shop.recent.forget_visible(visibility);
     let base = shape.newest();
-    base.update(|state| state.stage = Stage::Running(visibility.clone()));
+    base.update(|state| state.stage = Stage::Running(Arc::clone(&seen)));
     let chunks = Chunks::new(&shop.packs, shop.chunk_bytes, shape, &base);
     let begun = Instant::now();
     let count = store(&mut chunks.shared(&shop.encoded), shape, rows).await?;

@@ -110,7 +110,7 @@ impl Folder {
         }
         let shop = Arc::clone(self.registry.workshop());
         let snapshot = Snapshot::take(&shop.database).await?;
-        let Seen { visibility, until } = &*Arc::clone(&snapshot.seen);
+        let Seen { visibility, until, .. } = &*Arc::clone(&snapshot.seen);
         snapshot.end().await?;
         reach(&shop, *until).await?;
         if self.registry.is_halted() {

@@ -135,6 +135,20 @@ impl Shape {
         self.held_bases().seen.as_ref().map(|seen| seen.until)
     }
 
+    /// No client of ours stands before this place of the stream unless it stands at the beginning. `None` before there is
+    /// anything to stand behind.
+    #[must_use]
+    pub fn born(&self) -> Option<Lsn> {
+        let newest = {
+            let bases = self.held_bases();
+            match &bases.seen {
+                Some(seen) => return Some(seen.born),
+                None => Arc::clone(&bases.newest),
+            }
+        };
+        newest.running().map(|seen| seen.born)
+    }
+
     /// What the catalogue is to remember; `None` before the first snapshot is complete.
     #[must_use]
     pub fn record(&self) -> Option<Finished> {

@@ -328,7 +328,7 @@ async fn made(
     taken: Taken,
 ) -> Result<Vec<Result<(), CreateError>>, CreateError> {
     let Taken { snapshot, rows, streamed, partitions: [before, partitions], .. } = taken;
-    let (table, seen) = (template.table(), Arc::clone(&snapshot.seen));
+    let (table, seen) = (template.table(), snapshot.seen.born(shop.logs.processed()));
     let generation = create::check(shop, table, before, partitions).await?;
     // All was read and looked at: its end may take its time.
     let ended = tokio::spawn(snapshot.end_for_good());
@@ -366,9 +366,13 @@ async fn made(
 }
 
 /// Stores the rows of a shape. Its readers wait until they are durable: that comes soon.
-fn store(shop: &Workshop, shape: &Shape, seen: &Seen, rows: &[Row]) -> Result<(), CreateError> {
+fn store(
+    shop: &Workshop,
+    shape: &Shape,
+    seen: &Arc<Seen>,
+    rows: &[Row]) -> Result<(), CreateError> {
     let base = shape.newest();
-    base.note(|state| state.stage = Stage::Running(seen.visibility.clone()));
+    base.note(|state| state.stage = Stage::Running(Arc::clone(seen)));
     if shape.log.ended().is_some() {
         return Err(CreateError::Ended);
     }

@@ -26,13 +26,22 @@ pub struct Seen {
     pub visibility: Visibility,
     /// No transaction whose commit record begins after this position is in it.
     pub until: Lsn,
+    /// How far the logs were when a shape began with it: none of its clients was ever told of an earlier place.
+    pub born: Lsn,
 }
 
 impl Seen {
-    /// What it sees, and the last place.
+    /// What it sees, and the last place. How far the logs were is not known any more, but hardly less far.
     #[must_use]
     pub fn new(visibility: Visibility, until: Lsn) -> Arc<Seen> {
-        Arc::new(Seen { visibility, until })
+        Arc::new(Seen { visibility, until, born: until })
+    }
+
+    /// The same, for shapes that begin while the logs are so far.
+    #[must_use]
+    pub fn born(&self, born: Lsn) -> Arc<Seen> {
+        let Seen { visibility, until, .. } = self;
+        Arc::new(Seen { visibility: visibility.clone(), until: *until, born })
     }
 
     /// The same, in the memory of the `last` one if that is equal.
@@ -48,7 +57,8 @@ impl Seen {
     /// What nobody has written yet.
     #[must_use]
     pub fn nothing() -> Seen {
-        Seen { visibility: Visibility::new(0, 0, Box::default()), until: Lsn::ZERO }
+        let visibility = Visibility::new(0, 0, Box::default());
+        Seen { visibility, until: Lsn::ZERO, born: Lsn::ZERO }
     }
 }
 

@@ -452,7 +452,7 @@ async fn make(
     drop(streamed);
     shop.recent.forget_visible(&seen.visibility);
     let base = shape.newest();
-    base.update(|state| state.stage = Stage::Running(seen.visibility.clone()));
+    base.update(|state| state.stage = Stage::Running(Arc::clone(&seen)));
     let mut chunks = Chunks::new(&shop.packs, shop.chunk_bytes, shape, &base);
     let internal = |error: PackError| CreateError::Internal(error.to_string());
     for (at, row) in rows.into_iter().enumerate() {

@@ -275,7 +275,7 @@ async fn restore(
         }
         let mut needs = all_needs(alive.iter().map(|shape| &shape.plan));
         needs.retain(|(need, _)| standing.iter().all(|(name, _)| name != need));
-        let visibility::Seen { visibility, until } = visibility::Seen::nothing();
+        let visibility::Seen { visibility, until, .. } = visibility::Seen::nothing();
         let mut restored = Restored { rows: Vec::new(), standing: Vec::new(), visibility, until };
         if !needs.is_empty() {
             let streamed = shop.recent.up_to(shop.members.begun_after);

@@ -254,3 +254,40 @@ async fn a_handle_is_made_of_characters_that_need_no_encoding() {
     let handle = world.follow(Shape::of("items")).await.handle;
     assert_eq!(crate::harness::encode(&handle), handle);
 }
+
+#[tokio::test]
+async fn a_place_in_an_ended_shape_is_none_in_the_one_that_comes_after() {
+    let world = world_with_items().await;
+    for shape in [Shape::of("items"), Shape::of("items").more("&log=changes_only")] {
+        let mut ended = world.follow(shape.clone()).await;
+        world.sql("INSERT INTO items VALUES (7, 'seven')").await;
+        ended.until("its row", |rows| rows.iter().any(|row| row["id"] == "7")).await;
+        world.sql("TRUNCATE items; INSERT INTO items VALUES (8, 'eight')").await;
+        // Somebody else asks first; a client that asks for a subset then takes the handle and keeps its place.
+        let mut next = world.client(shape.clone());
+        eventually("another shape", async || {
+            next = world.follow(shape.clone()).await;
+            (next.handle != ended.handle).then_some(())
+        })
+        .await;
+        let taken = format!("{}&offset={}", shape.target(), ended.offset);
+        let with = |handle: &str| format!("&handle={handle}");
+        for write in ["SELECT 1", "INSERT INTO items VALUES (9, 'nine')"] {
+            world.sql(write).await;
+            next.catch_up().await;
+            for live in ["", "&live=true"] {
+                let refused = world.get(&format!("{taken}{}{live}", with(&next.handle))).await;
+                let refused = refused.expect(409);
+                let nobodys = refused.header("electric-handle").expect("a handle to go on with");
+                // Its own would be taken for ended.
+                assert_ne!(nobodys, next.handle);
+                let again = format!("{}&offset=-1{}", shape.target(), with(nobodys));
+                let again = world.get(&again).await.expect(409);
+                assert_eq!(again.header("electric-handle"), Some(next.handle.as_str()));
+            }
+        }
+        next.until("the next row", |rows| rows.iter().any(|row| row["id"] == "9")).await;
+        world.get(&next.target(false)).await.expect(200);
+        world.sql("DELETE FROM items").await;
+    }
+}
