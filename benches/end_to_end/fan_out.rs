@@ -1,16 +1,21 @@
 //! How soon all of many waiting clients have one write, beside a bare server that sends the same
 //! bytes to as many.
 //!
-//! The floor is this program again, as a server on its own: it answers all who wait as soon as it is
+//! The floor is this program again, as a server on its own, of `hyper` and nothing else: it answers all who wait as soon as it is
 //! told to. Both are asked by the same clients, in turns, so that what the clients cost is in both.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Router;
-use axum::routing::{get, post};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Barrier, watch};
@@ -19,7 +24,8 @@ use tokio::task::JoinSet;
 use super::harness::postgres::free_port;
 use super::harness::{Request, Shape, eventually};
 use super::latency::waiting_clients;
-use super::{cpu_seconds, resident_kib, world_with};
+use super::spread::Spread;
+use super::{cpu_seconds, figures, resident_kib, world_with};
 
 /// How this program is told to be the floor's server.
 pub const FLOOR: &str = "--floor-of-fan-out";
@@ -96,6 +102,7 @@ fn report(
         (times[times.len() / 2], times[0], times[times.len() - 1])
     };
     cpu.sort_by(f64::total_cmp);
+    let mut found = json!({"clients": clients, "rounds": ROUNDS});
     println!(
         "fan-out: {clients} clients wait live on one shape for one write, {ROUNDS} rounds in turns"
     );
@@ -111,11 +118,16 @@ fn report(
             f.2,
             o.0 / f.0
         );
+        let spread = |(median, lowest, highest)| Spread { median, lowest, highest }.json();
+        found[format!("p{percent}_ms")] = json!({"ours": spread(o), "bare": spread(f)});
     }
     println!("  CPU a delivery        {:>7.1} µs", cpu[cpu.len() / 2]);
     println!(
         "  memory a waiting client {memory:>5.1} KiB at most, first round included; bare server {floor_memory:.1} KiB"
     );
+    found["cpu_us_a_delivery"] = json!(cpu[cpu.len() / 2]);
+    found["memory_kib_a_client"] = json!({"ours": memory, "bare": floor_memory});
+    figures::write("fan_out", &found);
 }
 
 /// Clients that have asked and wait.
@@ -213,19 +225,40 @@ const HEAD: [(&str, &str); 11] = [
 /// Serves the floor until killed.
 pub async fn serve_floor() {
     let go = Arc::new(watch::channel(0u64).0);
-    let waiting = go.clone();
-    let wait = get(move || {
-        let mut go = waiting.subscribe();
-        async move {
-            go.changed().await.unwrap();
-            (HEAD, BODY)
-        }
-    });
-    let counted = go.clone();
-    let count = get(move || async move { counted.receiver_count().to_string() });
-    let fire = post(move || async move { go.send_modify(|count| *count += 1) });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     println!("{}", listener.local_addr().unwrap());
-    let router = Router::new().route("/wait", wait).route("/count", count).route("/go", fire);
-    axum::serve(listener, router).await.unwrap();
+    loop {
+        let (socket, _) = listener.accept().await.unwrap();
+        socket.set_nodelay(true).unwrap();
+        let go = Arc::clone(&go);
+        let service = service_fn(move |request| floor_answer(Arc::clone(&go), request));
+        // Who hangs up is an error, and no matter.
+        let served = http1::Builder::new().serve_connection(TokioIo::new(socket), service);
+        tokio::spawn(async move { _ = served.await });
+    }
+}
+
+/// `/wait` is answered once somebody posts `/go`; `/count` says how many wait.
+async fn floor_answer(
+    go: Arc<watch::Sender<u64>>,
+    request: hyper::Request<Incoming>,
+) -> Result<hyper::Response<Full<Bytes>>, Infallible> {
+    let mut response = hyper::Response::builder();
+    let body = match request.uri().path() {
+        "/wait" => {
+            let mut gone = go.subscribe();
+            drop(go);
+            gone.changed().await.unwrap();
+            for (name, value) in HEAD {
+                response = response.header(name, value);
+            }
+            Bytes::from_static(BODY.as_bytes())
+        }
+        "/count" => go.receiver_count().to_string().into(),
+        _ => {
+            go.send_modify(|count| *count += 1);
+            Bytes::new()
+        }
+    };
+    Ok(response.body(Full::new(body)).unwrap())
 }

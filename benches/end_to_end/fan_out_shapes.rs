@@ -6,12 +6,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::cpu_seconds;
+use serde_json::{Value, json};
+
 use super::fan_out::Waiting;
 use super::harness::Shape;
 use super::latency::{waiting_clients, world};
 use super::making::make;
 use super::spread::Spread;
+use super::{cpu_seconds, figures};
 
 /// A process' time is told in hundredths of a second.
 const DELIVERIES: usize = 60_000;
@@ -21,14 +23,16 @@ const ROWS: [(usize, usize); 2] = [(1, 4), (20, 60)];
 
 pub async fn fan_out_shapes() {
     let sizes = std::env::var("BENCH_FAN_OUT_SHAPES").unwrap_or_else(|_| "20,100".to_owned());
+    let mut all = Vec::new();
     for shapes in sizes.split(',').map(|shapes| shapes.trim().parse().unwrap()) {
         for (columns, bytes) in ROWS {
-            deliver(shapes, columns, bytes).await;
+            all.push(deliver(shapes, columns, bytes).await);
         }
     }
+    figures::write("fan_out_shapes", &all.into());
 }
 
-async fn deliver(shapes: usize, columns: usize, bytes: usize) {
+async fn deliver(shapes: usize, columns: usize, bytes: usize) -> Value {
     let (world, metrics) = world(&["fsync=off"], |options| {
         let limits = format!("{{\"existing\":{}}}", shapes + 100);
         options.arguments.extend(["--max-concurrent-requests".to_owned(), limits]);
@@ -63,8 +67,17 @@ async fn deliver(shapes: usize, columns: usize, bytes: usize) {
     println!(
         "fan-out: a row of {columns} × {bytes} bytes concerns {shapes} shapes with a client each, {rounds} rounds"
     );
-    println!("  CPU a delivery            {:>7.1} µs", cpu * 1e6 / (shapes * rounds) as f64);
-    println!("  all have it after {:>24.1} ms", Spread::of(times));
+    let (cpu, times) = (cpu * 1e6 / (shapes * rounds) as f64, Spread::of(times));
+    println!("  CPU a delivery            {cpu:>7.1} µs");
+    println!("  all have it after {times:>24.1} ms");
+    json!({
+        "shapes": shapes,
+        "columns": columns,
+        "bytes_a_column": bytes,
+        "rounds": rounds,
+        "cpu_us_a_delivery": cpu,
+        "all_have_it_ms": times.json(),
+    })
 }
 
 fn shape(n: usize) -> Shape {

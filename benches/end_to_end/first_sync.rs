@@ -10,11 +10,13 @@ use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 use super::harness::{Request, World, postgres, size};
-use super::{cpu_seconds, resident, world_with};
+use super::spread::Spread;
+use super::{cpu_seconds, figures, resident, world_with};
 
 const SHAPE: &str = "/v1/shape?table=items";
 
@@ -52,9 +54,12 @@ pub async fn first_sync(rows: usize) {
     copies.sort();
     let floor = median(&copies);
     println!("  COPY TO STDOUT        {} (the floor)", spread(&copies));
+    let seconds = |times: &[Duration]| Spread::of(times.iter().map(Duration::as_secs_f64)).json();
+    let mut found = json!({"rows": rows, "rounds": rounds, "copy_s": seconds(&copies)});
     for (name, mut times, cpu) in [("cold", cold, cpu[0]), ("warm", warm, cpu[1])] {
         times.sort();
         let ratio = median(&times) / floor;
+        found[name] = json!({"s": seconds(&times), "ratio": ratio});
         let [ours, client] = cpu.map(|seconds| seconds / rounds as f64);
         println!(
             "  {name}                  {}, ratio {ratio:.2}; CPU {ours:.2} s, its client's {client:.2} s",
@@ -65,6 +70,8 @@ pub async fn first_sync(rows: usize) {
         "  memory                {:>9.0} MiB over idle at most",
         peak.saturating_sub(idle) as f64 / 1024.0
     );
+    found["memory_kib_over_idle"] = json!(peak.saturating_sub(idle));
+    figures::write("first_sync", &found);
 }
 
 fn median(sorted: &[Duration]) -> f64 {

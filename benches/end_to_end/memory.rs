@@ -2,8 +2,10 @@
 
 use std::time::Instant;
 
+use serde_json::json;
+
 use super::harness::{Shape, eventually_within};
-use super::{PATIENCE, first_sync, resident, seen, world};
+use super::{PATIENCE, figures, first_sync, resident, seen, world};
 
 pub async fn memory(table_rows: usize, transaction_rows: usize) {
     let world = world().await;
@@ -45,5 +47,16 @@ pub async fn memory(table_rows: usize, transaction_rows: usize) {
         "  and read by a client  {:>9.0} MiB over idle at most, {:.1} s",
         mib(passed.1 - idle),
         passed.0.as_secs_f64()
+    );
+    figures::write(
+        "memory",
+        &json!({
+            "table_rows": table_rows,
+            "transaction_rows": transaction_rows,
+            "idle_kib": idle,
+            "synced_kib_over_idle": synced.1 - idle,
+            "streamed_kib_over_idle": streamed.1 - idle,
+            "read_kib_over_idle": passed.1 - idle,
+        }),
     );
 }

@@ -10,8 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use super::harness::{Process, Request, Shape, World, run_dir};
-use super::{status, world};
+use super::{figures, status, world};
 
 /// The constant of the shape that is made, which nothing else in the catalogue looks like.
 const MARK: &str = "1234567890";
@@ -45,6 +47,7 @@ pub async fn restart(shapes: usize) {
     );
     let each = (with.saturating_sub(idle)) as f64 * 1024.0 / shapes as f64;
     println!("  of it a shape         {each:>9.0} bytes");
+    let rested_took = rested.took.as_secs_f64();
     drop(rested);
 
     let done = Arc::new(AtomicBool::new(false));
@@ -65,6 +68,16 @@ pub async fn restart(shapes: usize) {
     }
     world.compare_all(&mut followers).await;
     println!("  checked               {} shapes equal Postgres' answer", followers.len());
+    figures::write(
+        &format!("restart-{shapes}"),
+        &json!({
+            "shapes": shapes,
+            "first_answer_s": rested_took,
+            "after_kill_while_written_s": busy.took.as_secs_f64(),
+            "resident_kib": with,
+            "bytes_a_shape": each,
+        }),
+    );
 }
 
 fn shape(project: &str) -> Shape {

@@ -9,8 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
 use super::harness::{Follower, Request, Session, Shape, Step, World};
-use super::{resident, world_with};
+use super::{figures, resident, world_with};
 
 const ROWS: usize = 20_000;
 const PROJECTS: usize = 200;
@@ -58,6 +60,20 @@ pub async fn soak(seconds: usize) {
     ended.iter().for_each(|refetch| refetch.print(&world.server.logs()));
     println!(
         "  checked               {FOLLOWERS} clients that followed all the time equal Postgres"
+    );
+    let quarter = |Sample { memory, disk, wal }: &Sample| {
+        json!({"memory_mib": memory, "disk_mib": disk, "held_wal_mib": wal})
+    };
+    let quarters: Vec<Value> = quarters.iter().map(quarter).collect();
+    figures::write(
+        "soak",
+        &json!({
+            "seconds": seconds,
+            "rows_written": written,
+            "shapes": visits,
+            "refetches": ended.len(),
+            "quarters": quarters,
+        }),
     );
 }
 

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::backlog::{Drained, drain};
 use super::harness::{Request, Shape, World, size};
 use super::making::{CLIENTS, Made, each, make};
-use super::world;
+use super::{figures, world};
 
 pub async fn throughput(shapes: usize, changes: usize) {
     let world = world().await;
@@ -42,6 +42,17 @@ pub async fn throughput(shapes: usize, changes: usize) {
     println!("  WAL to readable logs  {:>9.0} changes/s", rate(ours));
     println!("  ratio                 {:>9.1} %", 100.0 * floor.as_secs_f64() / ours.as_secs_f64());
     println!("  checked               {rows} rows of {shapes} shapes equal Postgres' answer");
+    figures::write(
+        "throughput",
+        &json!({
+            "shapes": shapes,
+            "changes": changes,
+            "made_per_second": shapes as f64 / created.as_secs_f64(),
+            "bare_snapshots_per_second": shapes as f64 / bare.as_secs_f64(),
+            "pg_recvlogical_per_second": rate(floor),
+            "ours_per_second": rate(ours),
+        }),
+    );
 }
 
 /// The queries that as many shapes need at least: a snapshot transaction each.
