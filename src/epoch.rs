@@ -36,6 +36,9 @@ struct Meta {
     /// Which adding to the publication the shapes of a table stand for.
     #[serde(default)]
     published: BTreeMap<u32, u32>,
+    /// It is given up, and another epoch about to be begun. Noted before a slot is made, which this one could go on from.
+    #[serde(default)]
+    over: bool,
 }
 
 /// What every version of it has.
@@ -111,6 +114,7 @@ pub async fn open(
 ) -> anyhow::Result<Epoch> {
     let (client, server) = preflight::server(database).await?;
     let known = read_meta(&**storage, settings)?;
+    let anew = anew || known.as_ref().is_some_and(|known| known.over);
     // The slot of a repair that was cut off may still wait to be made: the repair sees to it.
     if anew || !known.as_ref().is_some_and(|known| known.repair.due) {
         preflight::slot_is_free(&client, &names.slot).await?;
@@ -124,6 +128,9 @@ pub async fn open(
         && let Some(epoch) = found.continued(storage, settings, names, known)?
     {
         return Ok(epoch);
+    }
+    if let Some(known) = known.clone() {
+        MetaFile::new(storage, settings, known).change(|meta| meta.over = true)?;
     }
     let begin = slot::recreate(database, &client, &names.slot).await?;
     let number = known.map_or(1, |known| known.epoch + 1);
@@ -144,6 +151,7 @@ pub async fn open(
         publication,
         repair: RepairState::default(),
         published: BTreeMap::new(),
+        over: false,
     };
     let meta = MetaFile::new(storage, settings, meta);
     meta.change(|_| {})?;
@@ -287,8 +295,12 @@ impl MetaFile {
 
     fn change(&self, change: impl FnOnce(&mut Meta)) -> anyhow::Result<()> {
         let mut meta = self.meta.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut meta);
-        write_meta(&*self.storage, &self.path, &meta)
+        let mut changed = meta.clone();
+        change(&mut changed);
+        write_meta(&*self.storage, &self.path, &changed)?;
+        // What could not be written is tried again, and not taken for noted.
+        *meta = changed;
+        Ok(())
     }
 }
 
@@ -354,10 +366,11 @@ mod tests {
     use super::*;
     use crate::storage::Directory;
 
-    #[test]
-    fn tries_of_which_the_log_has_nothing_are_not_noted_for_ever() {
-        let dir = tempfile::tempdir().unwrap();
-        let cluster = |timeline| Cluster { system_id: "1".to_owned(), timeline };
+    fn cluster(timeline: u32) -> Cluster {
+        Cluster { system_id: "1".to_owned(), timeline }
+    }
+
+    fn file(dir: &Path) -> MetaFile {
         let meta = Meta {
             format: crate::frame::VERSION,
             epoch: 1,
@@ -367,10 +380,31 @@ mod tests {
             publication: 7,
             repair: RepairState::default(),
             published: BTreeMap::new(),
+            over: false,
         };
         let storage: StorageHandle = Arc::new(Directory);
-        let (path, meta) = (dir.path().join("meta.json"), Mutex::new(meta));
-        let file = MetaFile { storage, path, meta };
+        MetaFile { storage, path: dir.join("meta.json"), meta: Mutex::new(meta) }
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_not_taken_for_noted() {
+        let dir = tempfile::tempdir().unwrap();
+        let missing = dir.path().join("missing");
+        let file = file(&missing);
+        file.note_published(5, 6);
+        assert!(file.published().is_empty());
+        std::fs::create_dir(&missing).unwrap();
+        file.note_published(5, 6);
+        let written = std::fs::read(missing.join("meta.json")).unwrap();
+        let written: Meta = serde_json::from_slice(&written).unwrap();
+        assert_eq!(written.published, file.published());
+        assert_eq!(written.published, BTreeMap::from([(5, 6)]));
+    }
+
+    #[test]
+    fn tries_of_which_the_log_has_nothing_are_not_noted_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = file(dir.path());
         let seen = |at| RepairSeen { at, visibility: "1:1:".parse().unwrap() };
         let repair = |at: u64, end: u64| {
             file.repair_at(Lsn(at), Lsn(end), &cluster(1)).unwrap();

@@ -295,8 +295,12 @@ pub async fn fold(
     let handle = base.handle;
     shape.add_base(Arc::clone(&base));
     if registry.by_id(shape.id()).is_none() {
-        // It has ended in between, and did not know of its newest handle and rows.
+        // It is ending, and did not know of its newest handle.
         registry.forget_handles(&[handle]);
+    }
+    if shape.log.ended().is_some() {
+        // And not of its newest rows. While it is only about to, the catalogue still names them, and whoever ends it gives
+        // them up behind that.
         shop.packs.release(&base.take_batches());
     }
     if shape.log.large_beyond(large_at(shape)) {

@@ -53,6 +53,29 @@ async fn an_older_copy_of_the_directory_never_answers_clients_that_know_more() {
     world.verify_all(1).await;
 }
 
+/// A process may be killed when the slot of a new epoch is made and the epoch is not: the old one could go on from there,
+/// over what came before.
+#[tokio::test]
+async fn an_epoch_that_was_given_up_is_not_gone_on_with() {
+    let mut world = World::new().await;
+    world.sql(ITEMS).await;
+    let mut follower = world.follow(Shape::of("items")).await.through_refetches();
+    world.server.kill().await;
+    let path = world.server.storage().join("brooklet/meta.json");
+    let mut meta: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    assert_eq!(meta["over"], false, "{meta}");
+    meta["over"] = true.into();
+    fs::write(&path, meta.to_string()).unwrap();
+    world.server.restart().await;
+    world.sql("INSERT INTO items VALUES (901, 1, 'y')").await;
+    world.compare_all(std::slice::from_mut(&mut follower)).await;
+    assert_eq!(follower.refetches, 1);
+    let begun: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    assert_eq!(begun["over"], false, "{begun}");
+    assert_ne!(begun["epoch"], meta["epoch"]);
+    world.verify_all(1).await;
+}
+
 /// Later losses do not make forgotten what an earlier one has left unknown.
 #[tokio::test]
 async fn whoever_knows_more_than_an_older_copy_is_noticed_after_further_losses() {

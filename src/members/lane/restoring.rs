@@ -31,17 +31,16 @@ pub(super) struct Restoring {
 impl Restoring {
     /// For when the rows are there. It does not wait for the thread any more, but counts as kept.
     pub fn put_off(&mut self, input: Input) {
-        let input = match input {
-            Input::Stream(stream, _) => {
-                self.note(&stream);
-                Input::Stream(stream, Share::default())
-            }
-            input => {
-                self.missed |= matches!(input, Input::Missed(_));
-                input
-            }
+        let Input::Stream(stream, _) = input else {
+            self.missed |= matches!(input, Input::Missed(_));
+            return self.deferred.push_back(input);
         };
-        self.deferred.push_back(input);
+        self.note(&stream);
+        // One part of all that comes together: of a stream that only passes there may be thousands a second.
+        match self.deferred.back_mut() {
+            Some(Input::Stream(last, _)) => stream.into_iter().for_each(|one| append(last, one)),
+            _ => self.deferred.push_back(Input::Stream(stream, Share::default())),
+        }
     }
 
     pub fn note(&mut self, stream: &[Streamed]) {
@@ -106,5 +105,13 @@ impl Restoring {
 
     pub fn take_all(&mut self) -> Vec<ShapeId> {
         self.plans.drain(..).map(|plan| plan.id).collect()
+    }
+}
+
+/// Of places that the stream passed one after the other the last one says it all.
+fn append(stream: &mut Vec<Streamed>, streamed: Streamed) {
+    match (stream.last_mut(), &streamed) {
+        (Some(Streamed::Passed(last)), Streamed::Passed(lsn)) => *last = *lsn.max(last),
+        _ => stream.push(streamed),
     }
 }

@@ -196,3 +196,30 @@ fn rows_that_are_not_as_kept_end_the_shapes_that_need_them_and_no_others() {
     let found: Vec<String> = rows(&world, 2);
     assert_eq!(found.len(), 8);
 }
+
+#[test]
+fn a_stream_that_only_passes_takes_no_room_while_rows_are_awaited() {
+    let mut restoring = Restoring {
+        plans: Vec::new(),
+        reached: Lsn::ZERO,
+        deferred: VecDeque::new(),
+        bytes: 0,
+        missed: false,
+        restored: None,
+    };
+    let mut stream =
+        |parts: Vec<Streamed>| restoring.put_off(Input::Stream(parts, Share::default()));
+    stream(vec![Streamed::Change(change(OUTER, None, Some(1)))]);
+    stream(vec![Streamed::Commit { lsn: Lsn(10), xid: 7, last_op: 0 }]);
+    (11..1000).for_each(|lsn| stream(vec![Streamed::Passed(Lsn(lsn))]));
+    stream(vec![Streamed::Truncate(vec![OUTER])]);
+    stream(vec![Streamed::Commit { lsn: Lsn(1000), xid: 8, last_op: 0 }]);
+    assert_eq!(restoring.reached, Lsn(1000));
+    assert_eq!(restoring.deferred.len(), 1);
+    let kinds: Vec<String> = restoring.stream().map(|one| format!("{one:?}")).collect();
+    assert_eq!(kinds.len(), 5, "{kinds:?}");
+    assert!(kinds[2].contains("Passed") && kinds[3].contains("Truncate"), "{kinds:?}");
+    let mut seen = Vec::new();
+    restoring.each_transaction(|xid, changes| seen.push((xid, changes.len())));
+    assert_eq!(seen, [(7, 1), (8, 0)]);
+}
