@@ -216,6 +216,7 @@ async fn what_was_committed_while_the_server_was_down_arrives() {
     world.server.restart().await;
     let mut followers = [items, world.follow(Shape::of("items").filter("n > 20")).await];
     world.compare_all(&mut followers).await;
+    world.verify_all(2).await;
 }
 
 #[tokio::test]

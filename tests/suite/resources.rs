@@ -60,6 +60,7 @@ async fn a_commit_of_very_many_rows_goes_through_in_little_memory() {
         );
         assert!(peak < idle + (most << 20), "{} MiB over {} idle", (peak - idle) >> 20, idle >> 20);
     }
+    world.verify_all_within(PATIENCE, 3).await;
 }
 
 #[tokio::test]

@@ -91,6 +91,30 @@ async fn a_slot_made_again_by_somebody_else_skips_nothing() {
     world.verify_all(1).await;
 }
 
+/// It is ahead of all that is held: what was written before it comes from no slot.
+#[tokio::test]
+async fn a_slot_made_again_while_the_server_is_down_skips_nothing() {
+    let (mut world, items) = world_with_a_client().await;
+    let mut items = items.through_refetches();
+    world.server.kill().await;
+    world.drop_slot().await;
+    world.sql("INSERT INTO items VALUES (2, 2, 'before the slot of somebody else')").await;
+    let again =
+        format!("SELECT pg_create_logical_replication_slot('{}', 'pgoutput')", world.db.slot());
+    world.sql(&again).await;
+    world.sql("INSERT INTO items VALUES (3, 3, 'behind it')").await;
+    // Twice, so that whatever was begun is gone on with.
+    for _ in 0..2 {
+        world.server.restart().await;
+        world.server.kill().await;
+    }
+    world.server.restart().await;
+    world.sql("INSERT INTO items VALUES (4, 4, 'x')").await;
+    world.compare_all(std::slice::from_mut(&mut items)).await;
+    assert_eq!(items.rows().len(), 4);
+    world.verify_all(1).await;
+}
+
 #[tokio::test]
 async fn a_table_taken_out_of_the_publication_while_the_server_is_down_is_not_served_stale() {
     let (mut world, mut items) = world_with_a_client().await;

@@ -106,6 +106,7 @@ async fn a_change_of_a_composite_key() {
         r#"{"key":"\"wms\".\"slots\"/\"A//B\"/\"2\"","value":{"aisle":"A/B","pos":"2","sku":"X-1"},"headers":{"last":true,"operation":"insert","relation":["wms","slots"],"txids":[<x1>],"lsn":"<l1>","op_position":<*>,"key_change_from":"\"wms\".\"slots\"/\"A//B\"/\"1\""}}"#,
     ];
     log_becomes(&world, &shape, &["UPDATE wms.slots SET pos = 2"], &expected).await;
+    world.verify_all(1).await;
 }
 
 #[tokio::test]

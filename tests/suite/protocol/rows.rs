@@ -72,6 +72,7 @@ async fn a_key_change_is_a_delete_and_an_insert_that_name_each_other() {
     world.sql("UPDATE slots SET pos = 3").await;
     second.until("it left", |rows| rows.is_empty()).await;
     assert_eq!(second.log.changes.len(), 2, "{:?}", changes(&second));
+    world.verify_all(2).await;
 }
 
 #[tokio::test]
@@ -321,6 +322,7 @@ async fn a_row_that_several_arms_of_an_or_let_in_is_there_once() {
             .map(|(operation, id)| (operation.to_owned(), key(id)));
         assert_eq!(changes(&items), expected, "{filter}");
     }
+    world.verify_all(2).await;
 }
 
 #[tokio::test]

@@ -372,6 +372,7 @@ async fn a_transaction_brings_its_net_effect() {
             assert_eq!(&brought, expected, "{filter}: {sql}");
         }
     }
+    world.verify_all(CASES.len()).await;
 }
 
 /// What a transaction brings, `operation id, …`; compares the rows afterwards.
