@@ -61,9 +61,7 @@ pub async fn soak(seconds: usize) {
     println!(
         "  checked               {FOLLOWERS} clients that followed all the time equal Postgres"
     );
-    let quarter = |Sample { memory, disk, wal }: &Sample| {
-        json!({"memory_mib": memory, "disk_mib": disk, "held_wal_mib": wal})
-    };
+    let quarter = |Sample { memory, disk, wal }: &Sample| json!({"memory_mib": memory, "disk_mib": disk, "held_wal_mib": wal});
     let quarters: Vec<Value> = quarters.iter().map(quarter).collect();
     figures::write(
         "soak",

@@ -10,8 +10,8 @@ use brooklet_dataflows::{Change, ShapePlan};
 use brooklet_sql::{Lsn, TableSchema, statement};
 
 use super::checkpoint::CaughtUp;
-use super::unreadable::Refused;
 use super::loading::Held;
+use super::unreadable::Refused;
 use super::{Input, Restored};
 use crate::change_log::{ChangeLog, ChangeLogError, StoredCommit};
 use crate::limits::NUDGE_AFTER;

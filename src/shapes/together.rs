@@ -370,7 +370,8 @@ fn store(
     shop: &Workshop,
     shape: &Shape,
     seen: &Arc<Seen>,
-    rows: &[Row]) -> Result<(), CreateError> {
+    rows: &[Row],
+) -> Result<(), CreateError> {
     let base = shape.newest();
     base.note(|state| state.stage = Stage::Running(Arc::clone(seen)));
     if shape.log.ended().is_some() {

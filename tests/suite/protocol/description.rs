@@ -164,7 +164,7 @@ async fn columns_are_described_that_no_header_may_name_and_those_beside_a_key() 
     shapes.push(world.follow(Shape::of("items").columns("a,b")).await);
     world.sql("UPDATE items SET beside = NULL; INSERT INTO items VALUES (7, 8, 9)").await;
     world.compare_all(&mut shapes).await;
-    let arrow = Request::get(&format!("{}&offset=-1", shapes[0].shape.target()))
+    let arrow = Request::get(format!("{}&offset=-1", shapes[0].shape.target()))
         .header("accept", "application/vnd.apache.arrow.stream");
     world.send(arrow).await.expect(200);
 }

@@ -261,7 +261,9 @@ async fn a_place_in_an_ended_shape_is_none_in_the_one_that_comes_after() {
     for shape in [Shape::of("items"), Shape::of("items").more("&log=changes_only")] {
         let mut ended = world.follow(shape.clone()).await;
         world.sql("INSERT INTO items VALUES (7, 'seven')").await;
-        ended.until("its row", |rows| rows.iter().any(|row| row["id"] == "7")).await;
+        ended
+            .until("its row", |rows| rows.iter().any(|row| row["id"].as_deref() == Some("7")))
+            .await;
         world.sql("TRUNCATE items; INSERT INTO items VALUES (8, 'eight')").await;
         // Somebody else asks first; a client that asks for a subset then takes the handle and keeps its place.
         let mut next = world.client(shape.clone());
@@ -286,7 +288,8 @@ async fn a_place_in_an_ended_shape_is_none_in_the_one_that_comes_after() {
                 assert_eq!(again.header("electric-handle"), Some(next.handle.as_str()));
             }
         }
-        next.until("the next row", |rows| rows.iter().any(|row| row["id"] == "9")).await;
+        next.until("the next row", |rows| rows.iter().any(|row| row["id"].as_deref() == Some("9")))
+            .await;
         world.get(&next.target(false)).await.expect(200);
         world.sql("DELETE FROM items").await;
     }
