@@ -4,6 +4,7 @@
 //! was: nobody has decoded what was written in between.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Where what shapes stand for is noted, to outlive the process.
@@ -13,6 +14,8 @@ type Noted = Box<dyn Fn(u32, u32) + Send + Sync>;
 pub struct Memberships {
     known: Mutex<HashMap<u32, Known>>,
     noted: Noted,
+    /// How often a table was prepared.
+    prepared: AtomicU64,
 }
 
 struct Known {
@@ -26,6 +29,8 @@ struct Known {
     ending: bool,
     /// Whether it was found to be out, and not prepared since: nothing stands for anything.
     out: bool,
+    /// Which of all preparations was its last.
+    prepared: u64,
 }
 
 impl Memberships {
@@ -35,10 +40,16 @@ impl Memberships {
         tables: impl IntoIterator<Item = (u32, Option<u32>)>,
         noted: impl Fn(u32, u32) + Send + Sync + 'static,
     ) -> Memberships {
-        let known =
-            |membership| Known { membership, holds: true, again: false, ending: false, out: false };
+        let (again, ending, out, prepared) = (false, false, false, 0);
+        let known = |membership| Known { membership, holds: true, again, ending, out, prepared };
         let tables = tables.into_iter().map(|(table, membership)| (table, known(membership)));
-        Memberships { known: Mutex::new(tables.collect()), noted: Box::new(noted) }
+        let (known, noted) = (Mutex::new(tables.collect()), Box::new(noted));
+        Memberships { known, noted, prepared: AtomicU64::new(0) }
+    }
+
+    /// To be asked for before Postgres is asked what there is, for [`Memberships::was_out`].
+    pub fn now(&self) -> u64 {
+        self.prepared.load(Ordering::Acquire)
     }
 
     /// The membership under which a table is prepared, if it is; `Some(None)` if only that one is not known.
@@ -64,7 +75,8 @@ impl Memberships {
             });
             let ending = before.is_some_and(|before| before.ending);
             let (membership, out) = (Some(membership), false);
-            let now = Known { membership, holds: true, again, ending, out };
+            let prepared = self.prepared.fetch_add(1, Ordering::AcqRel) + 1;
+            let now = Known { membership, holds: true, again, ending, out, prepared };
             known.insert(table, now);
             again || ending
         };
@@ -90,14 +102,15 @@ impl Memberships {
     }
 
     /// Whether finished shapes of a table may lack something, now that this is its membership: it was taken
-    /// out, and is back or not. It is so until [`Memberships::ended`].
-    pub fn was_out(&self, table: u32, membership: Option<u32>) -> bool {
+    /// out, and is back or not. It is so until [`Memberships::ended`]. `asked` is [`Memberships::now`] of before Postgres
+    /// was asked: of a table that was prepared since the answer may be older, and the next one will do.
+    pub fn was_out(&self, table: u32, membership: Option<u32>, asked: u64) -> bool {
         let adopted = {
             let mut all = self.known();
             let Some(known) = all.get_mut(&table) else { return false };
             known.ending |= std::mem::take(&mut known.again);
-            if known.ending {
-                return true;
+            if known.ending || known.prepared > asked {
+                return known.ending;
             }
             if known.membership.is_some() {
                 known.ending = known.membership != membership;
@@ -129,6 +142,20 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
+    fn was_out(members: &Memberships, table: u32, membership: Option<u32>) -> bool {
+        members.was_out(table, membership, members.now())
+    }
+
+    #[test]
+    fn what_postgres_said_before_a_table_was_prepared_does_not_count() {
+        let members = Memberships::new([(1, Some(10))], |_, _| ());
+        let asked = members.now();
+        members.prepared(2, 20);
+        assert!(!members.was_out(2, None, asked) && members.is_still(2, 20));
+        assert!(members.was_out(1, None, asked), "that one was not");
+        assert!(was_out(&members, 2, None) && !members.is_still(2, 20));
+    }
+
     #[test]
     fn a_table_that_is_back_is_told_from_one_that_never_was_out() {
         let notes = Arc::new(Mutex::new(Vec::new()));
@@ -142,44 +169,44 @@ mod tests {
             (Some(Some(10)), Some(None), None)
         );
         assert!(
-            !members.was_out(1, Some(10))
-                && members.was_out(1, Some(11))
-                && members.was_out(1, None)
+            !was_out(&members, 1, Some(10))
+                && was_out(&members, 1, Some(11))
+                && was_out(&members, 1, None)
         );
-        assert!(!members.was_out(2, Some(20)) && members.was_out(2, Some(21)));
-        assert!(!members.was_out(3, None));
+        assert!(!was_out(&members, 2, Some(20)) && was_out(&members, 2, Some(21)));
+        assert!(!was_out(&members, 3, None));
         members.forget(1);
         assert_eq!(members.holding(1), None);
         members.prepared(1, 12);
-        assert!(members.was_out(1, Some(12)), "its older shapes");
+        assert!(was_out(&members, 1, Some(12)), "its older shapes");
         members.prepared(1, 12);
-        assert!(members.was_out(1, Some(12)), "they have not ended yet");
+        assert!(was_out(&members, 1, Some(12)), "they have not ended yet");
         assert_eq!(*notes.lock().unwrap(), [(2, 20)]);
         members.ended(1);
-        assert!(!members.was_out(1, Some(12)));
+        assert!(!was_out(&members, 1, Some(12)));
         members.prepared(3, 30);
-        assert!(!members.was_out(3, Some(30)));
+        assert!(!was_out(&members, 3, Some(30)));
         assert_eq!(*notes.lock().unwrap(), [(2, 20), (1, 12), (3, 30)]);
         members.prepared(1, 13);
         assert!(members.is_still(1, 13) && !members.is_still(1, 12) && members.is_still(9, 1));
-        assert!(members.was_out(1, Some(13)));
+        assert!(was_out(&members, 1, Some(13)));
         members.prepared(1, 14);
         members.ended(1);
-        assert!(members.was_out(1, Some(14)), "others than those that have ended");
+        assert!(was_out(&members, 1, Some(14)), "others than those that have ended");
         members.ended(1);
         assert_eq!(*notes.lock().unwrap(), [(2, 20), (1, 12), (3, 30), (1, 14)]);
-        assert!(members.was_out(3, Some(31)), "it is back");
+        assert!(was_out(&members, 3, Some(31)), "it is back");
         members.prepared(3, 31);
         assert_eq!(notes.lock().unwrap().last(), Some(&(1, 14)), "as long as older ones are there");
         members.ended(3);
-        assert!(!members.was_out(3, Some(31)), "those that were made meanwhile are right");
-        assert!(members.was_out(1, None) && !members.is_still(1, 14));
+        assert!(!was_out(&members, 3, Some(31)), "those that were made meanwhile are right");
+        assert!(was_out(&members, 1, None) && !members.is_still(1, 14));
         members.ended(1);
         assert!(
-            !members.was_out(1, None) && !members.is_still(1, 14) && members.holding(1).is_none()
+            !was_out(&members, 1, None) && !members.is_still(1, 14) && members.holding(1).is_none()
         );
         members.prepared(1, 15);
-        assert!(!members.was_out(1, Some(15)));
+        assert!(!was_out(&members, 1, Some(15)));
         assert_eq!(notes.lock().unwrap()[4..], [(3, 31), (1, 15)]);
     }
 }

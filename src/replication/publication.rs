@@ -262,13 +262,18 @@ impl Publication {
     }
 
     /// See [`Memberships::was_out`].
-    pub fn was_out(&self, table: u32, membership: Option<u32>) -> bool {
-        self.members.was_out(table, membership)
+    pub fn was_out(&self, table: u32, membership: Option<u32>, asked: u64) -> bool {
+        self.members.was_out(table, membership, asked)
     }
 
     /// See [`Memberships::is_still`].
     pub fn is_still(&self, table: u32, membership: u32) -> bool {
         self.members.is_still(table, membership)
+    }
+
+    /// See [`Memberships::now`].
+    pub fn now(&self) -> u64 {
+        self.members.now()
     }
 
     /// See [`Memberships::ended`].

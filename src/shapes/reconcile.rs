@@ -31,6 +31,7 @@ pub async fn reconcile(registry: &Arc<Registry>) -> Result<(), DatabaseError> {
     let uses = by_table.values().flatten().map(|template| template.uses());
     let inner = uses.flat_map(|uses| uses.inner.into_keys()).map(|(table, _)| table);
     let all: HashSet<u32> = oids.iter().copied().chain(inner).collect();
+    let asked = workshop.publication.now();
     let found = workshop.publication.inspect(&all.iter().copied().collect::<Vec<_>>()).await?;
     let found: HashMap<u32, PreparedTable> =
         found.into_iter().map(|table| (table.oid, table)).collect();
@@ -43,7 +44,7 @@ pub async fn reconcile(registry: &Arc<Registry>) -> Result<(), DatabaseError> {
     }
     let was_out = |oid: &u32| {
         let membership = found.get(oid).and_then(|now| now.membership);
-        workshop.publication.was_out(*oid, membership)
+        workshop.publication.was_out(*oid, membership, asked)
     };
     let out: HashSet<u32> = all.into_iter().filter(was_out).collect();
     // First, so that none of them is complete behind the look, nor made of what others have kept.

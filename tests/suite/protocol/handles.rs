@@ -268,7 +268,8 @@ async fn a_place_in_an_ended_shape_is_none_in_the_one_that_comes_after() {
         // Somebody else asks first; a client that asks for a subset then takes the handle and keeps its place.
         let mut next = world.client(shape.clone());
         eventually("another shape", async || {
-            next = world.follow(shape.clone()).await;
+            next = world.client(shape.clone()).through_refetches();
+            next.catch_up().await;
             (next.handle != ended.handle).then_some(())
         })
         .await;
