@@ -57,6 +57,13 @@ pub fn body(
     Sse::new(received.fuse()).keep_alive(alive).into_response().into_body()
 }
 
+impl Drop for Feed {
+    fn drop(&mut self) {
+        // It was in use until now, see the same of requests that wait.
+        self.core.registry.note_use(&self.shape);
+    }
+}
+
 impl Feed {
     async fn follow(
         self,

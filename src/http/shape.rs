@@ -103,6 +103,10 @@ async fn read(
     let (core, shape, request) = (&core, &shape, &request);
     let reading = Reading { http, accepted, form, request, cacheable, core, shape, handle, base };
     let answer = reading.answer().await;
+    if request.live.is_some() {
+        // It was in use until now. By when it was asked for it might be the longest idle one before its client asks again.
+        core.registry.note_use(shape);
+    }
     match answer {
         Err(Refusal::MustRefetch(None)) => {
             if let Ok(defined) = Box::pin(define(core, &request.question, false)).await {

@@ -261,6 +261,25 @@ async fn too_many_shapes_end_the_longest_idle_first_and_never_one_that_is_waited
     world.verify_all(1).await;
 }
 
+/// Its client asks again in a moment.
+#[tokio::test]
+async fn a_shape_whose_client_was_answered_just_now_is_not_the_longest_idle() {
+    let world = World::with(Database::shared().await, |options| {
+        options.arguments.extend(["--max-shapes".to_owned(), "2".to_owned()]);
+        options.long_poll = Duration::from_secs(3);
+    })
+    .await;
+    world.sql("CREATE TABLE items (id int PRIMARY KEY)").await;
+    let shape = |n: u32| Shape::of("items").filter(&format!("id > {n}"));
+    let waited_for = world.follow(shape(0)).await;
+    let waiting = world.get(&waited_for.target(true));
+    let (answer, idle) = tokio::join!(waiting, world.follow(shape(1)));
+    assert!(answer.expect(200).header("electric-up-to-date").is_some(), "it has waited in vain");
+    world.follow(shape(2)).await;
+    told_to_fetch_anew(&world, &idle).await;
+    world.get(&waited_for.target(false)).await.expect(200);
+}
+
 #[tokio::test]
 async fn a_shape_that_nobody_asks_for_ends_and_one_that_is_waited_for_stays() {
     let world = World::with(Database::shared().await, |options| {
