@@ -296,7 +296,7 @@ fn a_full_disk_keeps_nothing_from_going_that_needs_no_room() {
         order::ends(life, &disk, false);
     }
     println!("{changes} {postings}");
-    assert!(changes > 10 && postings > 10, "{changes} {postings}");
+    assert!(changes > 50 && postings > 2, "{changes} {postings}");
 }
 
 #[test]
@@ -330,5 +330,5 @@ fn a_damaged_file_keeps_no_other_from_being_written_again() {
         postings += usize::from(dead.1.is_empty() && after.1 < before.1);
     }
     println!("{failed}: {changes} {postings}");
-    assert!(failed > 20 && changes > 5 && postings > 5, "{failed}: {changes} {postings}");
+    assert!(failed > 20 && changes > 12 && postings > 15, "{failed}: {changes} {postings}");
 }
