@@ -7,15 +7,15 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, RecordBatch, UInt64Array};
+use arrow::array::{Array, BooleanArray, RecordBatch, StringArray, StructArray, UInt64Array};
 use arrow::compute::{concat_batches, filter_record_batch};
 use brooklet_sql::Lsn;
 
 use super::sealed::{self, SealedFile, SealedWriter, column};
 use super::segment::Segment;
 use super::{ChangeLog, ChangeLogError};
-use crate::frame::FrameError;
-use crate::limits::BLOCK_CHANGES_MAX;
+use crate::frame::{FrameError, sync_dir};
+use crate::limits::{BLOCK_BYTES_MAX, BLOCK_CHANGES_MAX};
 use crate::storage::StorageHandle;
 
 /// A sealed file, as far as cleaning is concerned.
@@ -81,6 +81,8 @@ impl ChangeLog {
             segments.retain(|segment| !run.contains(&segment.first_seq()));
             segments.insert(at, new);
         }
+        // Else a power cut might bring the first one back alone. After an error the others stay, and go at a start.
+        sync_dir(&*self.storage, &sealed::path(&self.dir, first.first_seq()))?;
         // The first one's name is the new file's.
         run.iter().skip(1).try_for_each(|first_seq| self.remove_sealed(*first_seq))
     }
@@ -118,7 +120,7 @@ fn rewritten(
     writer.finish()
 }
 
-/// Copies what is live of one table, blocks of the same columns together.
+/// Copies what is live of one table, blocks of the same columns together as far as a block may go.
 fn rewrite_table(
     table: u32,
     files: &[&SealedFile],
@@ -126,21 +128,56 @@ fn rewrite_table(
     writer: &mut SealedWriter,
 ) -> Result<(), ChangeLogError> {
     let mut gathered: Vec<RecordBatch> = Vec::new();
+    let (mut rows, mut bytes) = (0, 0);
     for file in files {
         for batch in file.batches(table) {
-            let batch = batch?;
-            let kept = keep(&batch, live).map_err(|reason| file.error(&reason))?;
-            let same = gathered.first().is_none_or(|first| first.schema() == kept.schema());
-            let rows: usize = gathered.iter().map(RecordBatch::num_rows).sum();
-            if !same || rows + kept.num_rows() > BLOCK_CHANGES_MAX {
-                write(table, &mut gathered, writer)?;
-            }
-            if kept.num_rows() > 0 {
-                gathered.push(kept);
+            let pieces = keep(&batch?, live).and_then(|kept| pieces(&kept));
+            for (piece, weight) in pieces.map_err(|reason| file.error(&reason))? {
+                let same = gathered.first().is_none_or(|first| first.schema() == piece.schema());
+                rows += piece.num_rows();
+                bytes += weight;
+                if !same || rows > BLOCK_CHANGES_MAX || bytes > BLOCK_BYTES_MAX {
+                    write(table, &mut gathered, writer)?;
+                    (rows, bytes) = (piece.num_rows(), weight);
+                }
+                gathered.push(piece);
             }
         }
     }
     write(table, &mut gathered, writer)
+}
+
+/// What is in a batch, each piece no larger than a block may be, with its bytes; a row that is larger is alone.
+fn pieces(batch: &RecordBatch) -> Result<Vec<(RecordBatch, usize)>, String> {
+    let weights = row_bytes(batch)?;
+    let (mut pieces, mut begin, mut bytes) = (Vec::new(), 0, 0);
+    for (at, weight) in weights.iter().enumerate() {
+        if at > begin && (bytes + weight > BLOCK_BYTES_MAX || at - begin == BLOCK_CHANGES_MAX) {
+            pieces.push((batch.slice(begin, at - begin), bytes));
+            (begin, bytes) = (at, 0);
+        }
+        bytes += weight;
+    }
+    if begin < weights.len() {
+        pieces.push((batch.slice(begin, weights.len() - begin), bytes));
+    }
+    Ok(pieces)
+}
+
+/// What the rows of each change weigh in a batch: their text, and where each value ends.
+fn row_bytes(batch: &RecordBatch) -> Result<Vec<usize>, String> {
+    let mut bytes = vec![0; batch.num_rows()];
+    for number in [4, 5] {
+        let rows = column::<StructArray>(batch, number)?;
+        for values in rows.columns() {
+            let values: &StringArray =
+                values.as_any().downcast_ref().ok_or("a column has another type")?;
+            for (at, length) in values.offsets().lengths().enumerate() {
+                bytes[at] += if rows.is_valid(at) { length + size_of::<i32>() } else { 0 };
+            }
+        }
+    }
+    Ok(bytes)
 }
 
 fn keep(batch: &RecordBatch, live: &[u64]) -> Result<RecordBatch, String> {

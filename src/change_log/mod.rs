@@ -112,21 +112,18 @@ impl ChangeLog {
         Ok(())
     }
 
-    /// Rewrites a rolled file as Arrow and deletes the row-wise form. Readers notice nothing.
+    /// Rewrites a rolled file as Arrow and deletes the row-wise form. Readers notice nothing. Sealed is only what has no
+    /// row-wise form left: beside one, a file that was written again with its neighbours would look like a leftover.
     pub fn seal(&self, rolled: &Rolled) -> Result<(), ChangeLogError> {
         let Some(raw) = self.all().into_iter().find(|s| s.first_seq() == rolled.first_seq) else {
             return Ok(());
         };
         let sealed = raw.seal(&self.dir);
         let sealed = sealed.inspect_err(|_| self.discard_unfinished(rolled.first_seq))?;
-        let sealed = Arc::new(sealed);
-        {
-            let mut segments = self.segments.write().unwrap_or_else(|e| e.into_inner());
-            if let Some(place) = segments.iter_mut().find(|s| s.first_seq() == rolled.first_seq) {
-                *place = sealed;
-            }
+        let mut segments = self.segments.write().unwrap_or_else(|e| e.into_inner());
+        if let Some(place) = segments.iter_mut().find(|s| s.first_seq() == rolled.first_seq) {
+            *place = sealed;
         }
-        raw.delete_raw()?;
         Ok(())
     }
 

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::ChangeLogError;
 use super::clean::SealedSize;
 use super::record::StoredCommit;
-use crate::frame::{FILE_HEAD, FileKind, FrameError, head, sync_dir};
+use crate::frame::{FILE_HEAD, FileKind, FrameError, head};
 use crate::limits::{BLOCK_BYTES_MAX, BLOCK_CACHE_BYTES_MAX, BLOCK_CHANGES_MAX};
 use crate::storage::{FileHandle, Storage, StorageHandle};
 
@@ -113,9 +113,13 @@ impl SealedFile {
         let path = path(dir, first_seq);
         let (file, directory) = read_directory(&**storage, &path)
             .map_err(|reason| ChangeLogError::Sealed { path: path.clone(), reason })?;
+        Ok(SealedFile::new(path, file, directory))
+    }
+
+    fn new(path: PathBuf, file: FileHandle, directory: Directory) -> SealedFile {
         static IDS: AtomicU64 = AtomicU64::new(0);
         let id = IDS.fetch_add(1, Ordering::Relaxed);
-        Ok(SealedFile { path, file, directory, id })
+        SealedFile { path, file, directory, id }
     }
 
     /// The first seq that a later file may have.
@@ -373,7 +377,8 @@ impl SealedWriter {
         Ok(())
     }
 
-    /// Completes the file.
+    /// Completes the file and gives it its name: of what fails before that, nothing is there, and nothing fails afterwards.
+    /// The name is durable once the directory is synced.
     pub fn finish(mut self) -> Result<SealedFile, ChangeLogError> {
         let tables: Vec<u32> = self.open.keys().copied().collect();
         for table in tables {
@@ -390,8 +395,7 @@ impl SealedWriter {
         self.file.sync_all().map_err(at)?;
         let name = path(&self.dir, self.directory.first_seq);
         self.storage.rename(&self.temporary, &name).map_err(at)?;
-        sync_dir(&*self.storage, &name)?;
-        SealedFile::open(&self.storage, &self.dir, self.directory.first_seq)
+        Ok(SealedFile::new(name, self.file, self.directory))
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), ChangeLogError> {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use brooklet_dataflows::Change;
 use brooklet_sql::{Lsn, Relation};
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::record::{self, ROWS_HEAD, RowsHead, StoredCommit, kind};
 use super::sealed::{BlockCache, SealedFile, SealedWriter};
 use super::{ChangeLogError, Replayed};
-use crate::frame::{FileKind, Frame, FrameError, FrameFile, Tail};
+use crate::frame::{FileKind, Frame, FrameError, FrameFile, Tail, sync_dir};
 use crate::limits::{PLACE_BYTES_MAX, PLACE_CHANGES_MAX};
 use crate::storage::{FileHandle, StorageHandle};
 
@@ -68,6 +68,8 @@ pub(super) struct RawSegment {
     pub file: FileHandle,
     /// One entry, 32 bytes, for a transaction or up to [`PLACE_CHANGES_MAX`] changes of a large one.
     pub places: RwLock<Vec<Place>>,
+    /// Its other form, durable, where this one could not be deleted yet.
+    pub sealed: Mutex<Option<Arc<Segment>>>,
 }
 
 impl Segment {
@@ -122,35 +124,49 @@ impl Segment {
         if bad { Err(FrameError::Damaged(raw.path.clone(), 0).into()) } else { Ok(()) }
     }
 
-    /// Writes the sealed form beside this one.
-    pub fn seal(&self, dir: &Path) -> Result<Segment, ChangeLogError> {
+    /// Replaces this file by its sealed form, which is what is left on disk. After an error both may be, and this one
+    /// rules as long as the process lives.
+    pub fn seal(&self, dir: &Path) -> Result<Arc<Segment>, ChangeLogError> {
         let Segment::Raw(raw) = self else {
             return Err(ChangeLogError::Missing(self.first_seq()));
         };
-        let mut writer = SealedWriter::create(&raw.storage, dir, raw.first_seq)?;
+        let mut durable = raw.sealed.lock().unwrap_or_else(PoisonError::into_inner);
+        let sealed = match &*durable {
+            Some(sealed) => Arc::clone(sealed),
+            None => {
+                let sealed = raw.write_sealed(dir)?;
+                sync_dir(&*raw.storage, &raw.path)?;
+                Arc::new(Segment::Sealed(sealed))
+            }
+        };
+        *durable = Some(Arc::clone(&sealed));
+        match raw.storage.remove(&raw.path) {
+            // It may have been an error of which the deletion was not.
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(FrameError::Io { path: raw.path.clone(), source }.into())
+            }
+            _ => Ok(sealed),
+        }
+    }
+}
+
+impl RawSegment {
+    /// Writes the sealed form beside this one.
+    fn write_sealed(&self, dir: &Path) -> Result<SealedFile, ChangeLogError> {
+        let mut writer = SealedWriter::create(&self.storage, dir, self.first_seq)?;
         let mut relations: HashMap<u32, Arc<Relation>> = HashMap::new();
         let mut failed = None;
-        FrameFile::open(&raw.storage, &raw.path, FileKind::Changes, Tail::Closed, |frame| {
+        FrameFile::open(&self.storage, &self.path, FileKind::Changes, Tail::Closed, |frame| {
             if failed.is_none() {
                 failed = seal_frame(frame, &mut relations, &mut writer).err();
             }
         })?;
         match failed {
             Some(error) => Err(error),
-            None => Ok(Segment::Sealed(writer.finish()?)),
+            None => writer.finish(),
         }
     }
 
-    pub fn delete_raw(&self) -> Result<(), ChangeLogError> {
-        if let Segment::Raw(raw) = self {
-            let at = |source| FrameError::Io { path: raw.path.clone(), source };
-            raw.storage.remove(&raw.path).map_err(at)?;
-        }
-        Ok(())
-    }
-}
-
-impl RawSegment {
     fn read(&self, seq: u64) -> Result<Change, ChangeLogError> {
         let missing = ChangeLogError::Missing(seq);
         let place = {

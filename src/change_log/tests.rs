@@ -6,7 +6,10 @@ use std::sync::Arc;
 use brooklet_dataflows::Change;
 use brooklet_sql::{Lsn, Relation, RelationColumn, RelationName, ReplicaIdentity, Row};
 
+use super::sealed::SealedWriter;
+use super::segment::Segment;
 use super::{ChangeLog, ChangeLogError, Replayed, Rolled, StoredCommit, Writer};
+use crate::limits::BLOCK_BYTES_MAX;
 use crate::storage::Directory;
 
 fn open(dir: &Path) -> Result<(ChangeLog, Writer, Vec<StoredCommit>), ChangeLogError> {
@@ -321,3 +324,93 @@ fn every_change_of_a_large_transaction_is_found_around_every_step_of_the_index()
     check(&log);
     assert_eq!(write(&mut writer, 9)[0].seq, written.len() as u64);
 }
+
+#[test]
+fn a_sealed_form_rules_beside_the_row_wise_one_unless_it_cannot_be_read() {
+    let cases: [(&[u64], bool); 4] =
+        [(&[3], true), (&[3], false), (&[3, 6], true), (&[0, 3, 6], true)];
+    for (run, readable) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, mut writer, _) = open(dir.path()).unwrap();
+        writer.append_relation(&relation(1));
+        writer.append_relation(&relation(2));
+        let (mut written, mut raw) = (Vec::new(), Vec::new());
+        let path = |seq: u64, form: &str| dir.path().join(format!("{seq:020}.{form}"));
+        for n in 1..=4 {
+            written.extend(write(&mut writer, n));
+            let rolled = writer.roll().unwrap();
+            raw.push(std::fs::read(path(rolled.first_seq, "log")).unwrap());
+            log.seal(&rolled).unwrap();
+        }
+        let live: Vec<u64> = (0..12).collect();
+        log.rewrite(run, &live).unwrap();
+        // As if it had not been deleted.
+        std::fs::write(path(3, "log"), &raw[1]).unwrap();
+        if !readable {
+            std::fs::write(path(3, "arrow"), "half of it").unwrap();
+        }
+        drop((log, writer));
+        let (log, _, commits) = open(dir.path()).unwrap();
+        check_left(&log, &written, &live);
+        let unsealed = log.unsealed(&commits);
+        assert_eq!(unsealed.len(), usize::from(!readable));
+        unsealed.iter().for_each(|rolled| log.seal(rolled).unwrap());
+        assert!(!path(3, "log").exists());
+        drop(log);
+        let (log, ..) = open(dir.path()).unwrap();
+        check_left(&log, &written, &live);
+    }
+}
+
+#[test]
+fn a_block_that_was_written_again_is_no_larger_than_one_that_was_sealed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, mut writer, _) = open(dir.path()).unwrap();
+    writer.append_relation(&relation(1));
+    // What repeats would be small on disk, and large again in memory.
+    let (wide, huge) = ("w".repeat(10_000), "h".repeat(BLOCK_BYTES_MAX + 1));
+    let mut written = Vec::new();
+    for n in 1..=4 {
+        writer.begin(Lsn(100 * n), 1).unwrap();
+        let row = |at| Some(row(at, Some(if at == 100 { &huge } else { &wide })));
+        let change = |at| Change { seq: 0, op_position: at, table: 1, old: None, new: row(at) };
+        let mut changes: Vec<Change> = (0..150).map(change).collect();
+        writer.append(&mut changes);
+        let (_, rolled) = writer.commit(Lsn(100 * n + 50), 0).unwrap().unwrap();
+        written.extend(changes);
+        log.seal(&rolled.unwrap()).unwrap();
+    }
+    let blocks = |log: &ChangeLog| -> Vec<arrow::array::RecordBatch> {
+        let Segment::Sealed(file) = &*log.all()[0] else { panic!("not sealed") };
+        file.batches(1).map(|batch| batch.unwrap()).collect()
+    };
+    let check = |log: &ChangeLog, live: &[u64]| {
+        let blocks = blocks(log);
+        let bytes: Vec<usize> = blocks.iter().map(|block| block.get_array_memory_size()).collect();
+        for (block, bytes) in blocks.iter().zip(&bytes) {
+            assert!(*bytes < 2 * BLOCK_BYTES_MAX, "{} rows: {bytes} bytes", block.num_rows());
+        }
+        // Nor are they many.
+        let pairs = bytes.windows(2).filter(|pair| pair[0] + pair[1] < BLOCK_BYTES_MAX);
+        assert!(pairs.count() < 2, "{bytes:?}");
+        check_left(log, &written[..450], live);
+    };
+    let live: Vec<u64> = (0..450).filter(|seq| seq % 3 != 0).collect();
+    log.rewrite(&[0, 150, 300], &live).unwrap();
+    check(&log, &live);
+    // As one block, which is how it was done before.
+    let all = blocks(&log);
+    let all = arrow::compute::concat_batches(&all[0].schema(), &all).unwrap();
+    let mut file = SealedWriter::create(&Directory::handle(), dir.path(), 0).unwrap();
+    file.push_batch(1, &all).unwrap();
+    let Segment::Sealed(old) = &*log.all()[0] else { panic!("not sealed") };
+    old.commits().iter().for_each(|commit| file.push_commit(*commit));
+    file.finish().unwrap();
+    drop((log, writer));
+    let (log, ..) = open(dir.path()).unwrap();
+    assert_eq!(blocks(&log).len(), 1);
+    log.rewrite(&[0], &live).unwrap();
+    check(&log, &live);
+}
+
+mod faults;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 use brooklet_dataflows::Change;
 use brooklet_sql::{Lsn, Relation};
@@ -13,7 +13,7 @@ use super::segment::{self, Place, RawSegment, Segment};
 use super::{ChangeLog, ChangeLogError};
 use crate::frame::{FileKind, FrameError, FrameFile, Syncer, Tail};
 use crate::limits::SEGMENT_BYTES_MAX;
-use crate::storage::{Storage, StorageHandle, make_dir};
+use crate::storage::{StorageHandle, make_dir};
 
 /// A file that is complete and may be sealed once the posting log has everything up to `end`.
 #[derive(Debug, Clone, Copy)]
@@ -250,6 +250,7 @@ fn raw_segment(file: &FrameFile, first_seq: u64, places: Vec<Place>) -> Arc<Segm
         first_seq,
         file: Arc::clone(file.file()),
         places: RwLock::new(places),
+        sealed: Mutex::default(),
     }))
 }
 
@@ -264,30 +265,19 @@ pub(super) fn open(
 ) -> Result<(ChangeLog, Writer, Vec<StoredCommit>), ChangeLogError> {
     let at = |source| FrameError::Io { path: dir.to_owned(), source };
     make_dir(&**storage, dir).map_err(at)?;
-    let mut names = list(&**storage, dir).map_err(at)?;
-    if names.raw.is_empty() {
-        let first = names.sealed.last().map_or(Ok(0), |seq| sealed_end(storage, dir, *seq))?;
+    let Found { mut raw, sealed } = find(storage, dir)?;
+    if raw.is_empty() {
+        let first = sealed.last().map_or(0, SealedFile::next_seq);
         FrameFile::create(storage, &raw_path(dir, first), FileKind::Changes)?;
-        names.raw.push(first);
+        raw.push(first);
     }
-    let (mut segments, mut commits, mut covered) = (Vec::new(), Vec::new(), 0);
-    for first in names.sealed.iter().filter(|seq| !names.raw.contains(seq)) {
-        let sealed = SealedFile::open(storage, dir, *first)?;
-        if sealed.first_seq() < covered {
-            // Written again as a part of the file before it; the process ended before this one went.
-            let path = super::sealed::path(dir, *first);
-            storage
-                .remove(&path)
-                .map_err(|source| FrameError::Io { path: path.clone(), source })?;
-            continue;
-        }
-        covered = sealed.next_seq();
-        commits.extend_from_slice(sealed.commits());
-        segments.push(Arc::new(Segment::Sealed(sealed)));
-    }
+    let mut commits: Vec<StoredCommit> =
+        sealed.iter().flat_map(|file| file.commits().iter().copied()).collect();
+    let mut segments: Vec<Arc<Segment>> =
+        sealed.into_iter().map(|file| Arc::new(Segment::Sealed(file))).collect();
     let mut newest = None;
-    for (number, first) in names.raw.iter().enumerate() {
-        let tail = if number + 1 == names.raw.len() { Tail::Newest } else { Tail::Closed };
+    for (number, first) in raw.iter().enumerate() {
+        let tail = if number + 1 == raw.len() { Tail::Newest } else { Tail::Closed };
         let recovered = recover(storage, &raw_path(dir, *first), *first, tail)?;
         commits.extend_from_slice(&recovered.commits);
         segments.push(raw_segment(&recovered.file, *first, recovered.places.clone()));
@@ -322,38 +312,56 @@ pub(super) fn open(
     Ok((log, writer, commits))
 }
 
-/// The files in `dir` by first seq; leftovers of an interrupted seal are deleted.
-struct Names {
+/// The files of a log that count, in order.
+struct Found {
+    /// Row-wise ones, by first seq.
     raw: Vec<u64>,
-    sealed: Vec<u64>,
+    sealed: Vec<SealedFile>,
 }
 
-fn list(storage: &dyn Storage, dir: &Path) -> std::io::Result<Names> {
-    let mut names = Names { raw: Vec::new(), sealed: Vec::new() };
-    for path in storage.list(dir)? {
+/// Looks for the files in `dir`; what an interruption or an error has left beside them is deleted.
+fn find(storage: &StorageHandle, dir: &Path) -> Result<Found, ChangeLogError> {
+    let (mut raw, mut names, mut leftovers) = (Vec::new(), Vec::new(), Vec::new());
+    let all = storage.list(dir);
+    for path in all.map_err(|source| FrameError::Io { path: dir.to_owned(), source })? {
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        match (path.extension().and_then(|e| e.to_str()), stem.parse()) {
-            (Some("log"), Ok(seq)) => names.raw.push(seq),
-            (Some("arrow"), Ok(seq)) => names.sealed.push(seq),
-            (Some("tmp"), _) => storage.remove(&path)?,
+        match (path.extension().and_then(|e| e.to_str()), stem.parse::<u64>()) {
+            (Some("log"), Ok(seq)) => raw.push(seq),
+            (Some("arrow"), Ok(seq)) => names.push(seq),
+            (Some("tmp"), _) => leftovers.push(path),
             _ => {}
         }
     }
-    for seq in &names.raw {
-        if names.sealed.contains(seq) {
-            storage.remove(&super::sealed::path(dir, *seq))?;
+    raw.sort_unstable();
+    names.sort_unstable();
+    let mut sealed: Vec<SealedFile> = Vec::new();
+    for first in names {
+        match SealedFile::open(storage, dir, first) {
+            // Written again as a part of the file before it.
+            Ok(file) if sealed.last().is_some_and(|last| file.next_seq() <= last.next_seq()) => {
+                leftovers.push(super::sealed::path(dir, first));
+            }
+            Ok(file) => sealed.push(file),
+            Err(error) if raw.contains(&first) => {
+                tracing::warn!(%error, "the row-wise form is used, and sealed again");
+            }
+            Err(error) => return Err(error),
         }
     }
-    let Names { raw, mut sealed } = names;
-    sealed.retain(|seq| !raw.contains(seq));
-    let mut names = Names { raw, sealed };
-    names.raw.sort_unstable();
-    names.sealed.sort_unstable();
-    Ok(names)
-}
-
-fn sealed_end(storage: &StorageHandle, dir: &Path, first: u64) -> Result<u64, ChangeLogError> {
-    Ok(SealedFile::open(storage, dir, first)?.next_seq())
+    // A sealed file has its name once it is complete, and may hold what was in its neighbours by now: it rules.
+    let holds = |seq: &mut u64| {
+        let after = sealed.partition_point(|file| file.first_seq() <= *seq);
+        sealed[..after].last().is_some_and(|file| *seq < file.next_seq())
+    };
+    leftovers.extend(raw.extract_if(.., holds).map(|first| raw_path(dir, first)));
+    if !leftovers.is_empty() {
+        // What rules may have its name since a moment ago only.
+        storage.sync_dir(dir).map_err(|source| FrameError::Io { path: dir.to_owned(), source })?;
+    }
+    for path in leftovers {
+        storage.remove(&path).map_err(|source| FrameError::Io { path, source })?;
+    }
+    Ok(Found { raw, sealed })
 }
 
 /// What a row-wise file holds up to its last whole transaction.

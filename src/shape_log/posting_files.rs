@@ -86,11 +86,13 @@ impl PostingFiles {
     /// catalogue.
     pub fn delete_unused(&self, candidates: &[Numbers]) -> Result<(), FrameError> {
         let unused = self.unused();
+        let mut all = Ok(());
         for numbers in candidates.iter().filter(|numbers| unused.contains(numbers)) {
             self.all().retain(|file| file.numbers != *numbers);
-            self.delete(*numbers)?;
+            // One that stays keeps no other.
+            all = all.and(self.delete(*numbers));
         }
-        Ok(())
+        all
     }
 
     /// The numbers of those that are complete, in order.
@@ -105,7 +107,14 @@ impl PostingFiles {
         all[..all.len().saturating_sub(1)].to_vec()
     }
 
-    /// Files that follow each other are gone; what was written again of them is in `new`.
+    /// Whether there are no others between these.
+    pub(super) fn are_neighbours(&self, files: &[Arc<PostingFile>]) -> bool {
+        let all = self.all();
+        let same = |(one, other): (&Arc<PostingFile>, &Arc<PostingFile>)| Arc::ptr_eq(one, other);
+        all.windows(files.len().max(1)).any(|some| some.iter().zip(files).all(same))
+    }
+
+    /// These files are gone; what was written again of them is in `new`.
     pub(super) fn replace(&self, old: &[Arc<PostingFile>], new: Option<Arc<PostingFile>>) {
         let mut all = self.all();
         let is_old = |file: &Arc<PostingFile>| old.iter().any(|old| Arc::ptr_eq(old, file));

@@ -32,8 +32,8 @@ pub struct Run {
     live: Vec<Place>,
 }
 
-/// Which closed files are worth it. What they say of shapes that have ended before this call is left
-/// out: see [`Run::write`].
+/// Which closed files are worth it; those of which nothing is needed come first, since they make room for what is written.
+/// What they say of shapes that have ended before this call is left out: see [`Run::write`].
 #[must_use]
 pub fn runs(files: &PostingFiles, logs: &impl Logs) -> Vec<Run> {
     let closed = files.closed();
@@ -45,7 +45,12 @@ pub fn runs(files: &PostingFiles, logs: &impl Logs) -> Vec<Run> {
             });
         });
     }
+    let is_dead = |file: &Arc<PostingFile>| !live.contains_key(&file.numbers);
+    let (dead, closed): (Vec<_>, Vec<_>) = closed.into_iter().partition(is_dead);
     let (mut runs, mut run, mut run_bytes) = (Vec::new(), Vec::new(), 0);
+    if !dead.is_empty() {
+        runs.push(Run { files: dead, live: Vec::new() });
+    }
     let mut end = |run: &mut Vec<Arc<PostingFile>>| {
         let files = std::mem::take(run);
         let left = |file: &PostingFile| live.get(&file.numbers).copied().unwrap_or_default();
@@ -87,6 +92,10 @@ impl Run {
     pub fn write(self, files: &PostingFiles, logs: &impl Logs) -> Result<(), RewriteError> {
         let Run { files: old, live } = &self;
         let numbers = span(old);
+        if !live.is_empty() && !files.are_neighbours(old) {
+            // What nobody needed between them has not gone, and a start must not take it for a part of them.
+            return Ok(());
+        }
         let new = if live.is_empty() { None } else { Some(store(files, old, live)?) };
         if let Some(Copied { file, places }) = &new {
             logs.each(&mut |log| {
@@ -101,10 +110,9 @@ impl Run {
         tracing::debug!(files = old.len(), bytes, written, "postings written again");
         let replaced = new.is_some().then_some(numbers);
         files.replace(old, new.map(|new| new.file));
-        for file in old.iter().filter(|file| Some(file.numbers) != replaced) {
-            files.delete(file.numbers).map_err(RewriteError::Unchanged)?;
-        }
-        Ok(())
+        let gone = old.iter().filter(|file| Some(file.numbers) != replaced);
+        let all = gone.fold(Ok(()), |all, file| all.and(files.delete(file.numbers)));
+        all.map_err(RewriteError::Unchanged)
     }
 }
 

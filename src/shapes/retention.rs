@@ -6,6 +6,8 @@
 //! need. What becomes free in one round goes in the next, so that whoever looked a moment ago still
 //! finds it.
 
+mod changes;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
@@ -20,13 +22,11 @@ use super::fold::remember;
 use super::registry::Registry;
 use super::shape::Shape;
 use super::visibility::Visibility;
-use crate::change_log::SealedSize;
-use crate::limits::SEGMENT_BYTES_MAX;
 use crate::replication::snapshot::Snapshot;
+use crate::shape_log::BatchPlace;
 use crate::shape_log::pack::PackError;
 use crate::shape_log::posting_files::Numbers;
 use crate::shape_log::posting_rewrite::{RewriteError, runs};
-use crate::shape_log::{BatchPlace, Block, Logs};
 
 /// Looks for what can go, at intervals.
 pub struct Retention {
@@ -189,7 +189,7 @@ impl Retention {
         }
         self.looked.changes = None;
         let cleaning = Arc::clone(&shop);
-        let cleaned = tokio::task::spawn_blocking(move || clean_changes(&cleaning, &sealed));
+        let cleaned = tokio::task::spawn_blocking(move || changes::clean(&cleaning, &sealed));
         let cleaned = cleaned.await.map_err(io::Error::other).and_then(|cleaned| cleaned);
         let kept = shop.change_log.sealed().into_iter().filter(|file| file.last_lsn <= free_to);
         self.kept = kept.map(|file| file.bytes).sum();
@@ -267,7 +267,7 @@ pub(crate) async fn clean_postings(shop: &Arc<Workshop>) -> Result<bool, CreateE
     let found = Arc::clone(shop);
     let runs = tokio::task::spawn_blocking(move || runs(&found.postings, &*found.logs)).await;
     let runs = runs.map_err(|error| internal(&error))?;
-    let none = runs.is_empty();
+    let mut all = Ok(runs.is_empty());
     for mut run in runs {
         let found = Arc::clone(shop);
         let noted = tokio::task::spawn_blocking(move || {
@@ -278,17 +278,18 @@ pub(crate) async fn clean_postings(shop: &Arc<Workshop>) -> Result<bool, CreateE
         let (run, told) = noted.await.map_err(|error| internal(&error))?;
         // What is dead must be so for a restart. What else ends entries is in the catalogue before.
         if shop.logs.ends_settled() < told {
-            return Ok(false);
+            return all.and(Ok(false));
         }
         let found = Arc::clone(shop);
         let written = tokio::task::spawn_blocking(move || run.write(&found.postings, &*found.logs));
         match written.await.map_err(|error| internal(&error))? {
             Ok(()) => {}
             Err(RewriteError::Fatal(error)) => crate::frame::fsync_failed(&error),
-            Err(error) => return Err(internal(&error)),
+            // It stays as it is, and the others go.
+            Err(error) => all = all.and(Err(internal(&error))),
         }
     }
-    Ok(none)
+    all
 }
 
 /// Writes the catalogue again if it is mostly dead.
@@ -328,95 +329,6 @@ fn free_to(registry: &Registry, visible: &Visibility) -> Lsn {
     let limits = [Some(recent), held, read].into_iter().flatten();
     let before = limits.map(|lsn| Lsn(lsn.0.saturating_sub(1)));
     before.chain([shop.durable()]).min().unwrap_or_default()
-}
-
-/// Deletes those of the sealed files that hold nothing needed; writes those again that hold little. Says whether there is
-/// more to be done.
-fn clean_changes(shop: &Workshop, sealed: &[SealedSize]) -> io::Result<bool> {
-    let needed = needed(sealed, shop);
-    if !settled(shop) {
-        return Ok(true);
-    }
-    let mut cleaned = false;
-    let mut run: Vec<SealedSize> = Vec::new();
-    let mut run_bytes = 0;
-    for file in sealed {
-        let entries = needed.get(&file.first_seq).copied().unwrap_or_default();
-        if entries == 0 {
-            shop.change_log.delete(file.first_seq).map_err(io::Error::other)?;
-            cleaned = true;
-            tracing::debug!(first_seq = file.first_seq, bytes = file.bytes, "changes deleted");
-            continue;
-        }
-        let left = file.bytes / file.changes.max(1) * entries.min(file.changes);
-        let worth = 2 * entries <= file.changes || 4 * file.bytes < SEGMENT_BYTES_MAX;
-        if !worth || run_bytes + left > SEGMENT_BYTES_MAX {
-            cleaned |= rewrite(shop, &run, &needed)?;
-            (run, run_bytes) = (Vec::new(), 0);
-        }
-        if worth {
-            run.push(*file);
-            run_bytes += left;
-        }
-    }
-    Ok(rewrite(shop, &run, &needed)? || cleaned)
-}
-
-/// Whether the catalogue knows of all that have ended, to be asked once it was looked at what logs refer to: else a restart
-/// brings shapes back without it.
-fn settled(shop: &Workshop) -> bool {
-    shop.both_logs().iter().all(|logs| logs.ends_settled() >= logs.ends_told())
-}
-
-/// The number of entries that refer to each file.
-fn needed(sealed: &[SealedSize], shop: &Workshop) -> HashMap<u64, u64> {
-    let mut needed = HashMap::new();
-    each_block(shop, |block| {
-        let at = sealed.partition_point(|file| file.last_lsn < block.lsn);
-        if let Some(file) = sealed.get(at) {
-            *needed.entry(file.first_seq).or_default() += u64::from(block.count);
-        }
-    });
-    needed
-}
-
-/// Shows where the entries of all shapes are; some of them twice.
-fn each_block(shop: &Workshop, mut each: impl FnMut(&Block)) {
-    for logs in shop.both_logs() {
-        logs.each(&mut |log| log.each_block(&mut each));
-    }
-}
-
-/// Writes files that follow each other again, if that makes them fewer or much smaller; says whether it did, or will.
-fn rewrite(shop: &Workshop, run: &[SealedSize], needed: &HashMap<u64, u64>) -> io::Result<bool> {
-    let entries: u64 = run.iter().filter_map(|file| needed.get(&file.first_seq)).sum();
-    let changes: u64 = run.iter().map(|file| file.changes).sum();
-    let (Some(first), Some(last)) = (run.first(), run.last()) else { return Ok(false) };
-    if run.len() == 1 && 2 * entries > changes {
-        return Ok(false);
-    }
-    let files = shop.change_log.sealed();
-    let before = files.iter().rfind(|file| file.last_lsn < first.last_lsn);
-    let after = before.map_or(Lsn::ZERO, |file| file.last_lsn);
-    let mut blocks = Vec::new();
-    each_block(shop, |block| {
-        if after < block.lsn && block.lsn <= last.last_lsn {
-            blocks.push(block.clone());
-        }
-    });
-    if !settled(shop) {
-        return Ok(true);
-    }
-    let mut live = Vec::new();
-    for block in &blocks {
-        live.extend(block.read()?.iter().map(|posting| posting.seq).filter(|seq| *seq >> 63 == 0));
-    }
-    live.sort_unstable();
-    live.dedup();
-    let names: Vec<u64> = run.iter().map(|file| file.first_seq).collect();
-    shop.change_log.rewrite(&names, &live).map_err(io::Error::other)?;
-    tracing::debug!(files = names.len(), changes, kept = live.len(), "changes written again");
-    Ok(true)
 }
 
 /// The shapes that have rows in each of these packs. A pack says itself who stored them; only where others refer to some of

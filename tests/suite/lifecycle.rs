@@ -272,7 +272,8 @@ async fn a_shape_whose_client_was_answered_just_now_is_not_the_longest_idle() {
     world.sql("CREATE TABLE items (id int PRIMARY KEY)").await;
     let shape = |n: u32| Shape::of("items").filter(&format!("id > {n}"));
     let waited_for = world.follow(shape(0)).await;
-    let waiting = world.get(&waited_for.target(true));
+    let target = waited_for.target(true);
+    let waiting = world.get(&target);
     let (answer, idle) = tokio::join!(waiting, world.follow(shape(1)));
     assert!(answer.expect(200).header("electric-up-to-date").is_some(), "it has waited in vain");
     world.follow(shape(2)).await;

@@ -1,11 +1,16 @@
 //! What happens at intervals: folding, and giving disk back.
 
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use brooklet_sql::Lsn;
 
 use super::life::{Life, Task};
 use super::{Plan, live, order, world};
 use crate::limits::PACK_DEAD_BYTES_MIN;
+use crate::shape_log::Logs;
+use crate::shape_log::posting_files::Numbers;
 use crate::shapes::{Shape, fold};
 use crate::storage::tests::faulty::{Fault, Faulty};
 use crate::storage::tests::rng::Rng;
@@ -221,4 +226,109 @@ fn who_begins_to_read_after_a_round_finds_the_changes_in_the_rounds_after_it() {
         assert_eq!(life.log.sealed(), [], "{seed}: nobody needs them");
     }
     assert!(read > 100, "{read}");
+}
+
+/// A server with complete files of changes and postings, of which some are not needed since a moment ago: of the shapes,
+/// those with the fewest entries stay, one of so many.
+fn with_dead_files(seed: u64, share: usize) -> (Life, Faulty) {
+    let (life, disk) = order::grown(seed);
+    let shown = order::act(|life| life.postgres().lock().unwrap().hidden = Some(0));
+    let acts = [order::arrive(true), shown].into_iter().chain(order::roll(6));
+    let mut life = order::play(life, &disk, acts);
+    // What was there before this round may go in the next one.
+    rounds(&mut life, 1);
+    (0..50).for_each(|_| life.seal());
+    let mut shapes = order::alive(&life);
+    let entries = |shape: &Arc<Shape>| {
+        let mut count = 0;
+        shape.log.each_block(|block| count += block.count);
+        count
+    };
+    shapes.sort_by_cached_key(|shape| (entries(shape) == 0, entries(shape)));
+    let gone = shapes.split_off(shapes.len().div_ceil(share));
+    order::remove(&mut life, gone);
+    settle(&mut life);
+    (life, disk)
+}
+
+/// One round, whatever becomes of it.
+fn one_round(life: &mut Life) -> Result<(), String> {
+    let visible = life.postgres().lock().unwrap().look().0;
+    let (retention, outcome) = (Arc::clone(&life.retention), Arc::new(Mutex::new(None)));
+    let told = Arc::clone(&outcome);
+    life.tasks.push(Box::pin(async move {
+        let done = retention.lock().await.round(async { Ok(visible) }).await;
+        *told.lock().unwrap() = Some(done.map_err(|error| error.to_string()));
+    }));
+    (0..60).for_each(|_| life.poll().unwrap());
+    outcome.lock().unwrap().take().unwrap()
+}
+
+/// Files of changes that no shape refers to, and the numbers of such files of postings.
+fn dead(life: &Life) -> (Vec<u64>, Vec<Numbers>) {
+    let mut lsns = Vec::new();
+    life.shop.logs.each(&mut |log| log.each_block(|block| lsns.push(block.lsn)));
+    let (mut changes, mut after) = (Vec::new(), Lsn::ZERO);
+    for file in life.log.sealed() {
+        if !lsns.iter().any(|lsn| after < *lsn && *lsn <= file.last_lsn) {
+            changes.push(file.first_seq);
+        }
+        after = file.last_lsn;
+    }
+    (changes, life.shop.postings.unused())
+}
+
+#[test]
+fn a_full_disk_keeps_nothing_from_going_that_needs_no_room() {
+    let (mut changes, mut postings) = (0, 0);
+    for seed in 0..40 {
+        let (mut life, disk) = with_dead_files(seed, 5);
+        let before = dead(&life);
+        disk.arm(Fault::NoSpace, 0);
+        let done = one_round(&mut life);
+        if disk.hit().is_none() {
+            continue;
+        }
+        assert!(done.is_err(), "{seed}: nobody is told");
+        assert_eq!(dead(&life), Default::default(), "{seed}");
+        changes += before.0.len();
+        postings += before.1.len();
+        order::ends(life, &disk, false);
+    }
+    println!("{changes} {postings}");
+    assert!(changes > 50 && postings > 2, "{changes} {postings}");
+}
+
+#[test]
+fn a_damaged_file_keeps_no_other_from_being_written_again() {
+    let (mut failed, mut changes, mut postings) = (0, 0, 0);
+    for seed in 0..40 {
+        let (mut life, disk) = with_dead_files(seed, 2);
+        let dead = dead(&life);
+        for (dir, extension) in [("/changes/", "arrow"), ("/postings/", "log")] {
+            let is_one = |path: &&PathBuf| {
+                let name = path.to_str().unwrap();
+                let numbers = name.rsplit('/').next().unwrap().split(['.', '-']).next();
+                let number: u64 = numbers.unwrap().parse().unwrap_or_default();
+                name.contains(dir)
+                    && path.extension().is_some_and(|found| found == extension)
+                    && !dead.0.contains(&number)
+                    && !dead.1.iter().any(|dead| u64::from(dead.0) == number)
+            };
+            // In its first block or frame.
+            if let Some(path) = disk.files().iter().find(is_one) {
+                disk.flip(path, 40, 1);
+            }
+        }
+        let held = |life: &Life| (life.log.sealed(), life.shop.postings.bytes());
+        let before = held(&life);
+        let done = one_round(&mut life);
+        let after = held(&life);
+        failed += usize::from(done.is_err());
+        let mut left = before.0.iter().filter(|file| !dead.0.contains(&file.first_seq));
+        changes += usize::from(left.any(|file| !after.0.contains(file)));
+        postings += usize::from(dead.1.is_empty() && after.1 < before.1);
+    }
+    println!("{failed}: {changes} {postings}");
+    assert!(failed > 20 && changes > 12 && postings > 15, "{failed}: {changes} {postings}");
 }

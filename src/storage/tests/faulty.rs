@@ -30,6 +30,8 @@ pub(crate) enum Fault {
     NoSpace,
     /// The next read fails.
     ReadFails,
+    /// The next deletion fails.
+    RemoveFails,
 }
 
 /// One life of a process on the disk; [`Faulty::restart`] begins the next.
@@ -322,7 +324,12 @@ impl Storage for Faulty {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.alive()?.file(path)?;
+        let mut disk = self.alive()?;
+        disk.file(path)?;
+        if disk.fails(Fault::RemoveFails, 0) {
+            return Err(input_output());
+        }
+        drop(disk);
         self.rename_entries(false, &[(path, None)])
     }
 
@@ -370,21 +377,20 @@ impl Disk {
     }
 
     fn sync_fails(&mut self) -> bool {
-        let due = self.armed.is_some_and(|(fault, at)| {
-            fault == Fault::SyncFails && self.operations > at && self.hit.is_none()
-        });
-        if due {
-            self.hit = Some(Fault::SyncFails);
-        }
-        due
+        // It has been counted itself.
+        self.fails(Fault::SyncFails, 1)
     }
 
     fn read_fails(&mut self) -> bool {
-        let due = self.armed.is_some_and(|(fault, at)| {
-            fault == Fault::ReadFails && self.operations >= at && self.hit.is_none()
+        self.fails(Fault::ReadFails, 0)
+    }
+
+    fn fails(&mut self, fault: Fault, counted: u64) -> bool {
+        let due = self.armed.is_some_and(|(armed, at)| {
+            armed == fault && self.operations >= at + counted && self.hit.is_none()
         });
         if due {
-            self.hit = Some(Fault::ReadFails);
+            self.hit = Some(fault);
         }
         due
     }
