@@ -209,6 +209,7 @@ impl Resolver<'_> {
                     .map_err(|reason| WhereError::at(options.at, reason))?,
             };
         }
+        self.refuse_bytes_of_call(call, items, at)?;
         self.check_collation(call, items, at)?;
         if routine::is_power(call.code) && !self.tables.has_powers() {
             let reason = "powers and logarithms of numerics are only supported of Postgres 15: \
