@@ -351,6 +351,8 @@ async fn revive(
     engine: &Engine,
     (meta, end): (&MetaFile, Lsn),
 ) -> anyhow::Result<Vec<Shape>> {
+    // Now that the server has just answered: who reads a shape afterwards needs none.
+    schemas.version().await?;
     let repairs = meta.repairs(end);
     let repaired = repairs.last().copied().unwrap_or_default();
     [&stores.logs, &stores.members.logs].into_iter().for_each(|logs| logs.note_seen(meta.seen()));

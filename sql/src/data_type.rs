@@ -154,14 +154,6 @@ impl DataType {
         Some(entry.element)
     }
 
-    /// Whether our text of values is that of Postgres. Networks have a form of their own there.
-    pub(crate) fn is_printable(&self) -> bool {
-        match &self.element {
-            Some(element) => element.is_printable(),
-            None => self.is_readable(),
-        }
-    }
-
     /// `pg_type.typcategory`.
     pub(crate) fn category(&self) -> char {
         if self.labels.is_some() {

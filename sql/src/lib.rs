@@ -80,7 +80,7 @@ pub use row::{Row, RowBuilder, RowError};
 pub use schema::{Column, ColumnDomain, TableSchema};
 pub use server::{OrderBy, ServerFilter, compile_for_server, compile_order};
 pub use subquery::{MemberKey, Membership, Side, Subquery};
-pub use tables::{Tables, depends_on_version};
+pub use tables::Tables;
 pub use truth::Truth;
 pub use where_error::WhereError;
 pub use zone::{Zone, Zones};

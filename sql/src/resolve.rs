@@ -25,6 +25,7 @@ mod coerce;
 mod collate;
 mod composite;
 mod condition;
+mod encoding;
 mod exists;
 mod fast;
 mod joined;

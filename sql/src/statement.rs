@@ -10,8 +10,9 @@ use crate::{OrderBy, Predicate, RelationName, ServerFilter, TableSchema};
 
 /// What a server must be: version, settings, the role's rights.
 pub const PREFLIGHT: &str = include_str!("../statements/preflight.sql");
-/// Which Postgres it is: [`crate::Tables::version`].
-pub const VERSION: &str = "SELECT current_setting('server_version_num')::int4";
+/// Which Postgres it is, and how it encodes text: [`crate::Tables::version`], [`crate::Tables::encoding`].
+pub const VERSION: &str = "SELECT current_setting('server_version_num')::int4, \
+    nullif(current_setting('server_encoding'), 'UTF8')";
 /// `$1` slot name.
 pub const SLOT: &str = include_str!("../statements/slot.sql");
 /// `$1` schema, `$2` table.

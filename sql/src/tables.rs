@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::mathematics::Functions;
 use crate::{RelationName, TableSchema, Zones};
 
-/// The tables of its subqueries, time zones, which Postgres it is and how it computes.
+/// The tables of its subqueries, time zones, which Postgres it is, how it encodes text and how it computes.
 #[derive(Debug, Clone, Default)]
 pub struct Tables {
     by_name: HashMap<RelationName, Arc<TableSchema>>,
@@ -15,19 +15,14 @@ pub struct Tables {
     pub zones: Zones,
     /// `server_version_num`; 0 where nobody has asked, which refuses what depends on it.
     pub version: i32,
+    /// The server's encoding where it is not UTF8, which refuses what depends on the bytes of text.
+    pub encoding: Option<String>,
     /// What the server's C library computes as ours; none where nobody has asked.
     pub mathematics: Functions,
 }
 
 /// The version whose powers and logarithms are known.
 const KNOWN: std::ops::Range<i32> = 150_000..160_000;
-
-/// Whether a clause may have a function whose digits depend on the version of Postgres.
-#[must_use]
-pub fn depends_on_version(text: &str) -> bool {
-    let lower = text.to_ascii_lowercase();
-    ["^", "pow", "exp", "ln", "log"].iter().any(|part| lower.contains(part))
-}
 
 impl Tables {
     /// Whether the powers and logarithms of `numeric` have our digits.
@@ -38,7 +33,8 @@ impl Tables {
 
     /// The same for what was compiled before, on this very server.
     pub(crate) fn as_before(&self) -> Tables {
-        Tables { version: KNOWN.start, mathematics: Functions::ALL, ..self.clone() }
+        let (version, mathematics) = (KNOWN.start, Functions::ALL);
+        Tables { version, mathematics, encoding: None, ..self.clone() }
     }
 
     /// None at all.

@@ -183,7 +183,8 @@ fn intervals_with_signs_where_none_belong() {
     check(&[
         ("iv = interval '-1:30'", &[("iv", "PT-1H-30M")], True),
         ("iv = interval '+1:30'", &[("iv", "PT1H30M")], True),
-        ("iv = interval '-.5 s'", &[("iv", "PT-0.5S")], True),
+        ("iv = interval '-.5 s'", &[("iv", "PT-0.5S")], Error),
+        ("iv = interval '-0.5 s'", &[("iv", "PT-0.5S")], True),
         ("iv > interval '1 day'", &[("iv", "1:-30")], Error),
     ]);
 }

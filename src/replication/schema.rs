@@ -7,8 +7,8 @@ use std::time::Instant;
 use brooklet_sql::mathematics::Functions;
 use brooklet_sql::{
     CaseMap, Collation, CollationFacts, Column, ColumnDomain, Folding, Relation, RelationColumn,
-    RelationName, ReplicaIdentity, TableSchema, Tables, Zones, depends_on_version, mathematics,
-    statement, subquery::named_tables, zone::named_zones,
+    RelationName, ReplicaIdentity, TableSchema, Tables, Zones, mathematics, statement,
+    subquery::named_tables, zone::named_zones,
 };
 use tokio::sync::OnceCell;
 use tokio_postgres::Row;
@@ -61,7 +61,7 @@ pub struct Schemas {
     case_maps: Mutex<HashMap<u32, Option<Arc<CaseMap>>>>,
     zones: KnownZones,
     /// Asked once: who reads a shape needs no Postgres, and another major version is another database.
-    version: OnceCell<i32>,
+    version: OnceCell<(i32, Option<String>)>,
     mathematics: KnownMathematics,
     layouts: Arc<Layouts>,
     rewrites: Arc<Rewrites>,
@@ -173,8 +173,8 @@ impl Schemas {
         }
         let zones = filter.map_or(Vec::new(), |filter| named_zones(&filter.text, &filter.params));
         tables.zones = self.zones(zones).await?;
-        if filter.is_some_and(|filter| depends_on_version(&filter.text)) {
-            tables.version = *self.version.get_or_try_init(|| self.ask_version()).await?;
+        if filter.is_some() {
+            (tables.version, tables.encoding) = self.version().await?.clone();
         }
         if filter.is_some_and(|filter| mathematics::may_be_in(&filter.text)) {
             tables.mathematics = self.computes_alike().await?;
@@ -248,9 +248,15 @@ impl Schemas {
         });
     }
 
-    async fn ask_version(&self) -> Result<i32, DatabaseError> {
+    /// Which Postgres it is, and its encoding if that is not UTF8.
+    pub async fn version(&self) -> Result<&(i32, Option<String>), DatabaseError> {
+        self.version.get_or_try_init(|| self.ask_version()).await
+    }
+
+    async fn ask_version(&self) -> Result<(i32, Option<String>), DatabaseError> {
         let client = self.database.pooled().await?;
-        Ok(client.query_one(statement::VERSION, &[]).await?.get(0))
+        let row = client.query_one(statement::VERSION, &[]).await?;
+        Ok((row.get(0), row.get(1)))
     }
 
     async fn load(

@@ -106,23 +106,7 @@ impl Resolver<'_> {
         let (arguments, result) = polymorphic::settle(&found.declared, routine.result, given)?;
         // The static name lives in the catalogue.
         let function = routine::function(routine.name, routine.code, is_operator, &arguments)?;
-        let prints = matches!(
-            routine.code,
-            "text_concat"
-                | "text_concat_ws"
-                | "textanycat"
-                | "anytextcat"
-                | "array_to_text"
-                | "array_to_text_null"
-                | "text_format"
-                | "quote_literal/1/1285"
-                | "quote_nullable/1/1290"
-                | "to_jsonb"
-                | "jsonb_build_array"
-                | "jsonb_build_object"
-        );
         let sound = arguments.iter().chain([&result]).all(DataType::is_readable)
-            && (!prints || arguments.iter().all(DataType::is_printable))
             && (!routine::finds_elements(routine.code)
                 || arguments.iter().all(|one| routine::is_comparable(one, false)));
         sound.then_some(Call {
@@ -225,6 +209,7 @@ impl Resolver<'_> {
                     .map_err(|reason| WhereError::at(options.at, reason))?,
             };
         }
+        self.refuse_bytes_of_call(call, items, at)?;
         self.check_collation(call, items, at)?;
         if routine::is_power(call.code) && !self.tables.has_powers() {
             let reason = "powers and logarithms of numerics are only supported of Postgres 15: \

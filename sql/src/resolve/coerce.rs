@@ -85,6 +85,7 @@ impl Resolver<'_> {
             let typed = self.convert(*operand, target, modifier, implicit)?;
             return Ok(collated(typed, at));
         }
+        self.refuse_bytes_of_cast(&item, target)?;
         if let Kind::Unknown { text, parameter } = &item.kind {
             let typed = self.input(text, *parameter, target, at)?;
             return self.modify(typed, modifier);

@@ -179,6 +179,9 @@ impl<'a> Resolver<'a> {
         if purpose == TextUse::None || !items.iter().any(|item| item.data_type.is_collatable()) {
             return Ok(None);
         }
+        if purpose == TextUse::Order {
+            self.refuse_bytes("ordering text", at)?;
+        }
         match self.derive_used(items) {
             Derived::Explicit => Ok(Some(Collation::c())),
             Derived::Column(collation) => {

@@ -92,7 +92,7 @@ pub(crate) fn conversion(
     if !explicit {
         return None;
     }
-    if to.category() == 'S' && from.is_printable() {
+    if to.category() == 'S' && from.is_readable() {
         return Some(match to.oid {
             Oid::BPCHAR => Conversion::Padded(from.clone()),
             _ => Conversion::Output(from.clone()),
@@ -246,6 +246,7 @@ pub(super) fn as_text(data_type: &DataType, datum: &Datum) -> String {
     match datum {
         Datum::Bool(value) => value.to_string(),
         Datum::Padded(text) => text.trim_end_matches(' ').to_owned(),
+        Datum::Network(network) => network.text(true),
         other => text_form::output(data_type, other),
     }
 }

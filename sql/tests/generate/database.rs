@@ -26,6 +26,8 @@ pub enum Locale {
     Icu,
     /// ICU's Turkish.
     Turkish,
+    /// Bytes in order, in another encoding than UTF8.
+    Latin2,
 }
 
 impl Locale {
@@ -41,6 +43,7 @@ impl Locale {
             Locale::Turkish => {
                 ("brooklet_test_turkish", "LOCALE_PROVIDER icu ICU_LOCALE 'tr' LOCALE 'C'")
             }
+            Locale::Latin2 => ("brooklet_test_latin2", "LOCALE 'C'"),
         })
     }
 }
@@ -58,7 +61,9 @@ pub async fn connect(locale: Locale) -> Option<Client> {
             return None;
         }
     }
-    let create = format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' {options}");
+    let encoding = if locale == Locale::Latin2 { "LATIN2" } else { "UTF8" };
+    let create =
+        format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' {options}");
     // Two tests at once are one too many in the lock, and the lock goes with the connection.
     client.batch_execute("SELECT pg_advisory_lock(72664)").await.unwrap();
     let known = "SELECT count(*) FROM pg_database WHERE datname = $1";

@@ -140,7 +140,7 @@ fn fits(result: &str, wanted: &str) -> bool {
 }
 
 /// Types that compare with `=` and `<`.
-pub const TYPES: [&str; 28] = [
+pub const TYPES: [&str; 30] = [
     "int2",
     "int4",
     "int8",
@@ -160,6 +160,8 @@ pub const TYPES: [&str; 28] = [
     "bytea",
     "bool",
     "macaddr",
+    "inet",
+    "cidr",
     "xid8",
     "pg_lsn",
     "bit",

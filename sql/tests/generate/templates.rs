@@ -459,6 +459,8 @@ pub const TEMPLATES: &[(&str, &str, &[&str])] = &[
     ("text", "{}::text", &["inet"]),
     ("text", "{}::text", &["cidr"]),
     ("text", "concat({}, {})", &["inet", "cidr"]),
+    ("text", "({} || {})", &["inet", "text"]),
+    ("text", "({} || {})", &["text", "cidr"]),
     ("text", "array[{}, {}]::text", &["inet", "inet"]),
     ("text", "host({})", &["inet"]),
     ("text", "abbrev({}::inet)", &["inet"]),

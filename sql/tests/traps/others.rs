@@ -127,6 +127,18 @@ fn bytes_and_bits() {
 }
 
 #[test]
+fn what_nothing_is_cut_to() {
+    for unit in
+        ["julian", "j", "jd", "timezone_h", "timezone_hour", "timezone_m", "timezone_minute"]
+    {
+        for cut in ["ts", "tz", "iv", "tz, 'UTC'"] {
+            let clause = format!("date_trunc('{unit}', {cut}) IS NULL");
+            check(&[(&clause, &[], Refused)]);
+        }
+    }
+}
+
+#[test]
 fn addresses_and_positions() {
     let of = [("mac", "08:00:2b:01:02:03"), ("x8", "18446744073709551615"), ("ls", "16/B374D848")];
     check(&[
@@ -139,6 +151,15 @@ fn addresses_and_positions() {
         ("net + 1 > net", &[("net", "255.255.255.255")], Error),
         ("net - '10.0.0.1' = -1", &[("net", "10.0.0.0")], True),
         ("net - '0.0.0.1' = 1", &[("net", "::2")], Error),
+        // As text they have their size, but not where they are printed.
+        ("net || '' = '10.0.0.1/32' AND '' || net = '10.0.0.1/32'", &[("net", "10.0.0.1")], True),
+        ("net || '' = '::1/128'", &[("net", "::1")], True),
+        ("quote_literal(net) = '''10.0.0.1/32'''", &[("net", "10.0.0.1")], True),
+        ("quote_nullable(net) = '''10.0.0.1/32'''", &[("net", "10.0.0.1")], True),
+        ("concat_ws(',', net, 'x') = '10.0.0.1,x'", &[("net", "10.0.0.1")], True),
+        ("format('%s %L', net, net) = '10.0.0.1 ''10.0.0.1'''", &[("net", "10.0.0.1")], True),
+        ("array_to_string(array[net], ',') = '10.0.0.1'", &[("net", "10.0.0.1")], True),
+        ("to_jsonb(net) = '\"10.0.0.1\"'", &[("net", "10.0.0.1")], True),
         (
             "net & '0.0.0.255' = '0.0.0.1/32' AND ~ net = '245.255.255.254/8'",
             &[("net", "10.0.0.1/8")],

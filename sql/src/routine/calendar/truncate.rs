@@ -22,14 +22,18 @@ pub(super) fn cuts(code: &str) -> bool {
 
 /// Refuses a field that nothing can be cut to.
 pub(super) fn check(code: &str, name: &str) -> Result<(), String> {
-    use Field::{Dow, Doy, Epoch, IsoDow, IsoYear, Timezone, Week};
+    use Field::{
+        Dow, Doy, Epoch, IsoDow, IsoYear, Julian, Timezone, TimezoneHour, TimezoneMinute, Week,
+    };
     match Field::named(name) {
         Some(Week) if code == "interval_trunc" => {
             Err("unit \"week\" of an interval is not supported".to_owned())
         }
-        None | Some(IsoYear | Dow | IsoDow | Doy | Epoch | Timezone) => {
-            Err(format!("unit \"{name}\" is not supported"))
-        }
+        None
+        | Some(
+            IsoYear | Dow | IsoDow | Doy | Epoch | Julian | Timezone | TimezoneHour
+            | TimezoneMinute,
+        ) => Err(format!("unit \"{name}\" is not supported")),
         Some(_) => Ok(()),
     }
 }
