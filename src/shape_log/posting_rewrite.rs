@@ -110,8 +110,11 @@ impl Run {
         tracing::debug!(files = old.len(), bytes, written, "postings written again");
         let replaced = new.is_some().then_some(numbers);
         files.replace(old, new.map(|new| new.file));
-        let gone = old.iter().filter(|file| Some(file.numbers) != replaced);
-        let all = gone.fold(Ok(()), |all, file| all.and(files.delete(file.numbers)));
+        let mut all = Ok(());
+        for file in old.iter().filter(|file| Some(file.numbers) != replaced) {
+            // One that stays keeps no other.
+            all = all.and(files.delete(file.numbers));
+        }
         all.map_err(RewriteError::Unchanged)
     }
 }
