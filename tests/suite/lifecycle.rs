@@ -277,6 +277,11 @@ async fn a_shape_whose_client_was_answered_just_now_is_not_the_longest_idle() {
     let (answer, idle) = tokio::join!(waiting, world.follow(shape(1)));
     assert!(answer.expect(200).header("electric-up-to-date").is_some(), "it has waited in vain");
     world.follow(shape(2)).await;
+    // Not by asking for it: then it would not be idle.
+    crate::harness::eventually("one is evicted", async || {
+        world.server.logs().contains("shape evicted").then_some(())
+    })
+    .await;
     told_to_fetch_anew(&world, &idle).await;
     world.get(&waited_for.target(false)).await.expect(200);
 }
