@@ -13,6 +13,7 @@ use super::parameters::{Field, NotText, Parameters, filled, flag, text};
 use super::refusal::Refusal;
 use crate::shape_log::RequestOffset;
 use crate::shapes::definition::{FilterSource, LogMode, Question, Replica};
+use crate::shapes::handle::Handle;
 
 /// What a client asks for.
 #[derive(Debug)]
@@ -102,7 +103,9 @@ impl ShapeRequest {
         let cast = Cast::new(parameters, &mut errors)?;
         let offset = offset(cast.offset.as_deref(), &mut errors)?;
         let needs_handle = matches!(offset, RequestOffset::After(_));
-        let handle = cast.handle.clone().filter(|_| needs_handle);
+        // Elsewhere it does not matter, but for one that we have sent a client on with.
+        let matters = |handle: &String| needs_handle || Handle::is_nobodys(handle);
+        let handle = cast.handle.clone().filter(matters);
         if needs_handle && handle.is_none() {
             errors.add("handle", "can't be blank when offset != -1");
         }

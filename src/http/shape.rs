@@ -127,7 +127,7 @@ async fn replacement(core: &Arc<Core>, request: &ShapeRequest) -> Refusal {
     };
     let handle = found.ok().map(|shape| shape.handle());
     // A client takes the handle that it is refused with for ended. It is sent on by way of one that nobody has.
-    let nobodys = || Handle::new(0, super::fresh()).to_string();
+    let nobodys = || Handle::nobodys(super::fresh()).to_string();
     let same = |handle: &String| request.handle.as_ref() == Some(handle);
     Refusal::MustRefetch(handle.map(|handle| if same(&handle) { nobodys() } else { handle }))
 }

@@ -21,10 +21,23 @@ pub struct Handle {
 pub struct HandleError(String);
 
 impl Handle {
-    /// A handle of a question, made at a time.
+    /// A handle of a question, which is not 0, made at a time.
     #[must_use]
     pub fn new(question: u32, micros: u64) -> Handle {
         Handle { question, micros: [(micros >> 32) as u32, micros as u32] }
+    }
+
+    /// A handle that no shape has. Clients take the handle that they are refused with for ended, so one whose shape lives on
+    /// is sent on with this: it is refused again with it, wherever it begins, and takes only this one for ended then.
+    #[must_use]
+    pub fn nobodys(random: u64) -> Handle {
+        Handle::new(0, random)
+    }
+
+    /// Whether a client names one of those.
+    #[must_use]
+    pub fn is_nobodys(text: &str) -> bool {
+        text.parse().is_ok_and(|handle: Handle| handle.question == 0)
     }
 }
 

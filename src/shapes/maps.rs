@@ -181,7 +181,7 @@ impl<S: BuildHasher> Maps<S> {
         self.last_micros = u64::try_from(now).unwrap_or(u64::MAX).max(self.last_micros + 1);
         let mut question = crc32fast::Hasher::new();
         asked.hash(&mut question);
-        Handle::new((question.finish() as u32) >> 5, self.last_micros)
+        Handle::new(((question.finish() as u32) >> 5).max(1), self.last_micros)
     }
 }
 
