@@ -170,22 +170,3 @@ fn whatever_fails_while_files_are_sealed_and_cleaned_what_is_live_is_read_then_a
     let Tally { faults, merged, deleted, restarts } = tally;
     assert!(faults > 500 && merged > 50 && deleted > 30 && restarts > 300);
 }
-
-#[test]
-fn what_a_start_deletes_is_not_needed_where_the_power_goes_right_after_it() {
-    for (seed, after) in (0..8).flat_map(|seed| (0..40).map(move |after| (seed, after))) {
-        let mut world = World::new(seed);
-        (0..4).for_each(|_| world.write());
-        std::mem::take(&mut world.unsealed).iter().for_each(|file| world.log.seal(file).unwrap());
-        (0..2).for_each(|_| world.write());
-        let names: Vec<u64> = world.log.sealed().iter().map(|file| file.first_seq).collect();
-        world.disk.arm(Fault::Kill, after);
-        _ = world.log.rewrite(&names, &world.live);
-        world.unsealed.iter().for_each(|file| _ = world.log.seal(file));
-        for power_cut in [false, true] {
-            world.disk = world.disk.restart(power_cut);
-            world.open();
-            world.check(seed);
-        }
-    }
-}
