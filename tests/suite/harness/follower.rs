@@ -14,7 +14,7 @@ use super::log::{Log, Schema};
 use super::shape::Shape;
 
 /// A loaded machine and a build without optimisation take their time.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A following client; a clone goes its own way from the same place.
 #[derive(Clone)]
