@@ -100,15 +100,30 @@ fn costs(shapes: usize) -> [u64; 3] {
     worst
 }
 
-#[test]
-fn a_shape_and_a_change_cost_the_same_among_a_hundred_thousand_others() {
-    let (few, many) = (costs(1_000), costs(100_000));
+/// Compares a thousand shapes with so many.
+fn cost_the_same(shapes: usize) {
+    let (few, many) = (costs(1_000), costs(shapes));
+    println!("entries to add, match, remove: {few:?} among 1,000 shapes, {many:?} among {shapes}");
     for (what, (few, many)) in ["add", "match", "remove"].iter().zip(few.into_iter().zip(many)) {
-        // A tree of a hundred times as many ranges is one or two pages deeper, each of which counts up to
-        // four times.
-        assert!(many <= few + 8, "{what}: {few} entries among 1,000 shapes, {many} among 100,000");
+        // A tree of a thousand times as many ranges is two or three pages deeper, each of which counts up
+        // to four times.
+        assert!(
+            many <= few + 12,
+            "{what}: {few} entries among 1,000 shapes, {many} among {shapes}"
+        );
         assert!(many < 100, "{what}: {many}");
     }
+}
+
+#[test]
+fn a_shape_and_a_change_cost_the_same_among_a_hundred_thousand_others() {
+    cost_the_same(100_000);
+}
+
+#[test]
+#[ignore = "takes minutes without optimisation"]
+fn a_shape_and_a_change_cost_the_same_among_a_million_others() {
+    cost_the_same(1_000_000);
 }
 
 #[test]
