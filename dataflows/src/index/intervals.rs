@@ -380,13 +380,13 @@ mod tests {
         let mut live: Vec<(u64, u64, usize)> = Vec::new();
         let mut order: Vec<usize> = (0..plans.len()).collect();
         for round in 0..3 {
-            for at in 0..plans.len() {
+            for (at, plan) in plans.iter().enumerate() {
                 let (low, high) = range(at as u64);
                 live.push((low, high, at));
                 let mut steps = 0;
-                ranges.insert(edge(low), edge(high), &plans[at], &mut steps);
+                ranges.insert(edge(low), edge(high), plan, &mut steps);
                 worst = worst.max(steps);
-                ranges.insert(edge(low), edge(high), &plans[at], &mut steps);
+                ranges.insert(edge(low), edge(high), plan, &mut steps);
             }
             check(&ranges.root, true);
             assert_eq!(ranges.all().count(), plans.len());
