@@ -1,10 +1,11 @@
 //! The server's own life: ports, health, signals, configuration.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use crate::harness::{
-    Connection, Database, Follower, Following, Options, Process, Request, Response, Shape, World,
-    run_dir,
+    Connection, Database, Follower, Options, Process, Request, Response, Shape, World,
+    eventually_within, run_dir,
 };
 
 #[tokio::test]
@@ -396,14 +397,22 @@ async fn who_takes_long_for_a_snapshot_asks_for_its_shape_all_the_time() {
 #[tokio::test]
 async fn who_takes_long_for_a_log_asks_for_its_shape_all_the_time() {
     let world = world_of_slow_readers().await;
-    let follower = world.follow(Shape::of("busy")).await;
-    let beginning = follower.clone();
-    // So that it is there when everything has arrived.
-    let ahead = Following::start(follower);
-    world.sql("INSERT INTO busy SELECT g, repeat('x', 8000) FROM generate_series(1, 5000) g").await;
-    let position = world.mark().await;
-    let mut ahead = ahead.stop().await;
-    ahead.reach(position).await;
+    let beginning = world.follow(Shape::of("busy")).await;
+    // It is asked for until everything has arrived, and for no rows: to read them may take longer than nobody may ask.
+    let (now, position) = (format!("{}&offset=now", beginning.shape.target()), Cell::new(None));
+    let written = async {
+        world
+            .sql("INSERT INTO busy SELECT g, repeat('x', 8000) FROM generate_series(1, 5000) g")
+            .await;
+        position.set(Some(world.mark().await));
+    };
+    let patience = Duration::from_secs(180);
+    let arrived = eventually_within(patience, "everything has arrived", async || {
+        let said = world.get(&now).await.expect(200).json();
+        let seen = said[0]["headers"]["global_last_seen_lsn"].as_str().unwrap().parse::<u64>();
+        position.get().is_some_and(|position| seen.unwrap() >= position).then_some(())
+    });
+    tokio::join!(written, arrived);
     let body = download_slowly(&world, &beginning.shape, &beginning.target(false)).await;
     assert_eq!(rows(&body, "up-to-date"), (5000, true));
 }
