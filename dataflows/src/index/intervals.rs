@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_are_half_full_whatever_the_order() {
+    fn two_neighbours_fill_half_a_page_whatever_the_order() {
         for backwards in [false, true] {
             let (plans, mut ranges, mut steps) = (plans(20_000), Intervals::<u64>::default(), 0);
             ranges.insert(0, 0, &plans[0], &mut steps);
